@@ -1,0 +1,78 @@
+"""Relative foreground sensitivity: accuracy under noise in the object against its background.
+
+  python -m rival_jax.main --config=configs/rfs.py                          the demo, bundled data
+  python -m rival_jax.main --config=configs/rfs.py:clean --config.models="('path/to/model',)" \
+      --config.data.name=rival10 --config.data.root=path/to/RIVAL10
+
+Presets: none (demo), clean, paper, released.
+"""
+
+import ml_collections
+
+PRESETS = ("", "clean", "paper", "released")
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+    if preset not in PRESETS:
+        raise ValueError(f"no preset {preset!r}; there are: {', '.join(filter(None, PRESETS))}")
+    c = ml_collections.ConfigDict()
+    c.experiment = "rfs"
+    c.preset = preset or "demo"
+    # Bundled names, folders with config.json and model.safetensors, or .safetensors files.
+    c.models = ("scenes/vit_00", "scenes/vit_95", "scenes/resnet_00", "scenes/resnet_95")
+    c.head = "own"  # "own" | "probe" (fitted on data.train_split) | "imagenet" (no training)
+    c.normalise = "model"  # "model": with its own mean and std | "none": bare pixels, as released
+    c.dtype = "float32"  # "float32" | "bfloat16"
+    c.seed = 0
+    c.batch_size = "auto"  # images per step; "auto" fills the memory budget
+    c.cache = ""  # features and heads; default ~/.cache/rival_jax
+
+    c.data = ml_collections.ConfigDict()
+    c.data.name = "scenes"  # "scenes" | "rival10" | "masked_folder"
+    c.data.root = ""
+    c.data.split = "test"
+    c.data.train_split = "train"  # read by head="probe" alone
+    c.data.on_bad = "error"  # "error" | "skip": what to do about unusable examples
+    c.data.mask = "soft"  # "soft": as resized | "binary": above 1/2
+    c.data.resize = "squash"  # "squash": whole photo | "crop": the model's own short side and crop
+    c.data.scenes = ml_collections.ConfigDict({"per_class": 16, "background_correlation": 0.5})
+    c.data.rival10 = ml_collections.ConfigDict({"variant": "ordinary"})
+    c.data.masked_folder = ml_collections.ConfigDict(
+        {"mask_format": "auto", "class_map": "", "manifest": ""}
+    )
+
+    c.noise = ml_collections.ConfigDict()
+    c.noise.norms = ("linf",)  # "linf", "l2" (unit norm per image and region)
+    c.noise.sigmas = tuple(s / 255 for s in range(30, 211, 30))  # linf, pixels in [0, 1]
+    c.noise.epsilons = tuple(float(e) for e in range(25, 201, 25))  # l2
+    c.noise.trials = 10
+    c.noise.regions = ("foreground", "background")  # and "all"
+
+    c.probe = ml_collections.ConfigDict()
+    c.probe.recipe = "converged"  # "converged" (L-BFGS) | "study" (Adam 1e-5, random crops)
+    c.probe.epochs = 10  # study
+    c.probe.select = "last"  # study: "last" | "test" (best epoch on the test split, as released)
+    c.probe.seed = 0
+    c.probe.synsets = ""  # head="imagenet": JSON {class: [wnid, ...]} instead of the data set's
+
+    c.statistics = ml_collections.ConfigDict()
+    c.statistics.resamples = 2000
+    c.statistics.confidence = 0.95
+    c.statistics.method = "bca"  # "bca" | "percentile"
+
+    if preset:  # a study on one's own data: name it and the models
+        c.data.name = "rival10"
+        c.head = "probe"
+        c.noise.norms = ("linf", "l2")
+    if preset == "clean":
+        c.data.mask = "binary"
+    if preset in ("paper", "released"):
+        c.normalise = "none"
+        c.probe.recipe = "study"
+    if preset == "paper":
+        c.data.mask = "binary"
+    if preset == "released":
+        c.noise.sigmas = tuple(s / 255 / 255 for s in range(30, 211, 30))  # divided twice
+        c.noise.trials = 1
+        c.probe.select = "test"
+    return c

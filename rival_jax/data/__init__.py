@@ -1,0 +1,46 @@
+"""Data sets, found by their module's name: `load(name, root, split)`.
+
+A data set is a module with a function `load(root, split, **options) -> Source`. Those of this folder
+go by their bare names; `"mylab.cub"` imports one from elsewhere.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+from rival_jax.data.checks import check_mask
+from rival_jax.data.examples import Examples, Source
+from rival_jax.runtime.plugins import no_such, plugin
+
+__all__ = ["Examples", "Source", "check_mask", "load"]
+
+PARTS = ("checks", "examples", "pickles", "transforms")  # modules here that are no data sets
+
+
+def load(name: str, root: str | Path, split: str, **options: Any) -> Source:
+    """The examples of one split of a data set; nothing is decoded yet.
+
+    Args:
+      name: of a module of this folder, or a dotted one outside the package.
+      root: folder of the data; each data set's module says what it looks for in it.
+      split: "train", "test", or what the data set calls it.
+      options: of the data set.
+
+    Raises:
+      ValueError: for an unknown data set or option, with the nearest names; for data that are not
+        laid out as expected, with the place that was looked at.
+    """
+    sets = [m.name for m in pkgutil.iter_modules(__path__) if m.name not in PARTS]
+    if "." not in name and name not in sets:
+        raise ValueError("data: " + no_such(name, sets))
+    module = plugin("data", name)
+    if not hasattr(module, "load"):
+        raise ValueError(f"data: module {name} has no function load(root, split)")
+    known = list(inspect.signature(module.load).parameters)[2:]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"data {name}: option: " + no_such(option, known))
+    return module.load(Path(root).expanduser(), split, **options)

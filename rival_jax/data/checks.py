@@ -1,0 +1,77 @@
+"""What makes an example unusable, in words that name it."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+CURE = "--config.data.on_bad='skip'"
+SHOWN = 10  # messages in one error
+
+
+def check_mask(mask: np.ndarray, name: str) -> None:
+    """Raises ValueError unless foreground and background both exist in `mask`.
+
+    Args:
+      mask: [h, w], bool, float in [0, 1] or uint8 in [0, 255]; 0 is background.
+      name: how the error calls it.
+
+    >>> check_mask(np.zeros((2, 2)), "cat.png")
+    Traceback (most recent call last):
+        ...
+    ValueError: mask cat.png is 0 of 4 pixels; drop it or pass --config.data.on_bad='skip'
+    """
+    fault = mask_fault(mask, name)
+    if fault:
+        raise ValueError(f"{fault}; drop it or pass {CURE}")
+
+
+def mask_fault(mask: np.ndarray, name: str) -> str | None:
+    """The reason why `check_mask` raises, or None."""
+    if mask.ndim != 2 or not mask.size:
+        return f"mask {name} has shape {mask.shape}, expected (height, width)"
+    if mask.dtype == np.uint8:
+        low, high, white = mask.min(), mask.max(), 255
+    elif mask.dtype == bool or np.issubdtype(mask.dtype, np.floating):
+        low, high, white = float(mask.min()), float(mask.max()), 1
+    else:
+        return f"mask {name} is {mask.dtype}, expected bool, float or uint8"
+    if np.isnan(low):  # min and max of an array with a NaN are NaN
+        return f"mask {name} has {int(np.isnan(mask).sum())} NaN values of {mask.size}"
+    if low < 0 or high > white:
+        return f"mask {name} reaches from {low:g} to {high:g}, expected [0, 1]"
+    if high == 0:
+        return f"mask {name} is 0 of {mask.size} pixels"
+    if low == white:
+        return f"mask {name} is {mask.size} of {mask.size} pixels"
+    if low == high:
+        return f"mask {name} is grey {low:g} of {white} everywhere: it marks no object"
+    return None
+
+
+def stored_mask_fault(mask: Image.Image, name: str, photo: Image.Image) -> str | None:
+    """What is wrong with a mask of mode "L" beside its photo, before any resizing, or None.
+
+    The mask may be stored at another size, if that has the photo's shape to within one pixel of
+    the smaller of the two.
+    """
+    (width, height), (photo_width, photo_height) = mask.size, photo.size
+    mismatch = abs(photo_width * height - photo_height * width)
+    if mismatch > max(width, height, photo_width, photo_height):
+        return (
+            f"mask {name} is {width} x {height} pixels, which is not the shape of its photo, "
+            f"{photo_width} x {photo_height}"
+        )
+    if mask.getextrema() == (0, 1):
+        return f"mask {name} holds 0 and 1, expected 0 to 255: 1 would count as 1/255 of object"
+    return None
+
+
+def report(faults: list[str], total: int, things: str, cure: str) -> str:
+    """One error text for all faults: the first ten, and how many more there are."""
+    if len(faults) == 1:
+        return f"{faults[0]}; {cure}"
+    lines = [f"{len(faults)} of {total} {things} cannot be used; {cure}:", *faults[:SHOWN]]
+    if len(faults) > SHOWN:
+        lines.append(f"and {len(faults) - SHOWN} more")
+    return "\n  ".join(lines)

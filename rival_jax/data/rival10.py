@@ -1,0 +1,195 @@
+"""RIVAL10 in the layout it is distributed in (Moayeri et al., CVPR 2022, section 3).
+
+RIVAL10/{train,test}/ordinary/NAME.JPEG              photos, NAME = WNID_FILE
+                             /NAME_attr_labels.npy   int [2, 18]: attributes, changed attributes
+                             /NAME_merged_mask.JPEG  all attributes' masks in one
+                             /NAME_attr_dict.pkl     attribute -> base64 of a picture
+RIVAL10/{train,test}/entire_object_masks/NAME.JPEG   soft at the rim, as JPEG leaves it
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rival_jax.data.checks import report
+from rival_jax.data.pickles import RefusedPickle, read_attribute_dict
+from rival_jax.data.transforms import BILINEAR, Size, fit, open_photo, open_picture
+from rival_jax.runtime.plugins import no_such
+from rival_jax.types import Geometry
+
+SYNSETS = {
+    "truck": ("n03796401", "n04467665"),
+    "car": ("n02814533", "n03100240"),
+    "plane": ("n02690373", "n04552348"),
+    "ship": ("n03673027", "n03095699"),
+    "cat": ("n02123394", "n02124075"),
+    "dog": ("n02099712", "n02099601"),
+    "equine": ("n02389026", "n02391049"),
+    "deer": ("n02423022", "n02422699"),
+    "frog": ("n01644900", "n01644373"),
+    "bird": ("n01531178", "n01532829"),
+}
+CLASS_OF_SYNSET = {wnid: i for i, wnids in enumerate(SYNSETS.values()) for wnid in wnids}
+ATTRIBUTES = (
+    *("long-snout", "wings", "wheels", "text", "horns", "floppy-ears", "ears", "colored-eyes"),
+    *("tail", "mane", "beak", "hairy", "metallic", "rectangular", "wet", "long", "tall"),
+    "patterned",
+)
+OBJECT = "entire-object"  # the attribute masks' last
+VARIANTS = ("ordinary", "superimposed", "removed")
+
+
+def load(
+    root: Path,
+    split: str,
+    *,
+    variant: str = "ordinary",
+    attributes: bool = False,
+    attribute_masks: str = "clean",
+) -> Rival10:
+    """One split of RIVAL10.
+
+    Args:
+      root: the folder RIVAL10 or its parent.
+      split: "train" or "test".
+      variant: "ordinary" photos, or those with attributes pasted in ("superimposed") or cut out
+        ("removed").
+      attributes: whether items also have `attr_labels` and `changed_attrs` (int64 [18], order of
+        `ATTRIBUTES`), `merged_mask` (PIL, "L") and `attr_masks` (19 PIL "L": `ATTRIBUTES`, then
+        the whole object; all 0 where absent).
+      attribute_masks: how a stored attribute picture becomes a mask. "clean": its transparency,
+        or where it is opaque everywhere any channel above 127. "released": what the study's code
+        does, where only channels of exactly 255 count, opacity among them, and where a missing or
+        damaged dictionary means empty masks.
+
+    Raises:
+      ValueError: for an unknown value or a folder that is not there.
+    """
+    for value, known in ((variant, VARIANTS), (attribute_masks, READERS)):
+        if value not in known:
+            raise ValueError("data rival10: " + no_such(value, known))
+    folder = _split_folder(root, split, variant)
+    files = sorted(file.name for file in folder.glob("*.JPEG"))
+    names = [name for name in files if not name.endswith("_merged_mask.JPEG")]
+    strange = [f"{name} is of none of the 20 synsets" for name in names if _class(name) is None]
+    if strange:
+        raise ValueError(report(strange, len(names), "photos", f"move them out of {folder}"))
+    if not names:
+        raise ValueError(f"no photo in {folder}: looked for *.JPEG")
+    return Rival10(folder, names, attribute_masks if attributes else None)
+
+
+def _split_folder(root: Path, split: str, variant: str) -> Path:
+    for base in (root, root / "RIVAL10"):
+        if (base / split / variant).is_dir():
+            return base / split / variant
+    raise ValueError(
+        f"no RIVAL10 photos: looked for {root / split / variant} and "
+        f"{root / 'RIVAL10' / split / variant}; root is the folder RIVAL10 or its parent"
+    )
+
+
+def _class(name: str) -> int | None:
+    return CLASS_OF_SYNSET.get(name.split("_")[0])
+
+
+class Rival10:
+    """A `Source`: sorted by file name, labelled by the synset before the first underscore."""
+
+    classes = tuple(SYNSETS)
+    class_wnids = tuple(SYNSETS.values())
+
+    def __init__(self, folder: Path, names: list[str], rule: str | None) -> None:
+        self.names = names
+        self.labels = np.array([_class(name) for name in names], np.int32)
+        self._folder, self._rule = folder, rule
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        name = self.names[position]
+        mask_name = f"entire_object_masks/{name}"
+        photo = open_photo(self._folder / name, name)
+        mask = open_picture(self._folder.parent / mask_name, mask_name, "mask").convert("L")
+        item = {"image": photo, "mask": mask, "mask_name": mask_name}
+        if self._rule:
+            item |= self._attributes(self._folder / name.removesuffix(".JPEG"), photo.size)
+        return item
+
+    def attribute_pixels(self, item: dict[str, Any], geometry: Geometry) -> np.ndarray:
+        """uint8 [19, h, w], 255 inside: an item's `attr_masks` on the pixels of its resized photo.
+
+        Under the rule "released" each is 0 or 255 (bicubic on 0 and 1), under "clean" soft.
+        """
+        size = item["image"].size
+        if self._rule == "clean":
+            return np.stack([fit(mask, geometry, size, BILINEAR) for mask in item["attr_masks"]])
+        bits = [mask.point(lambda value: value // 255) for mask in item["attr_masks"]]
+        return 255 * np.stack([fit(b, geometry, size, Image.Resampling.BICUBIC) for b in bits])
+
+    def _attributes(self, stem: Path, photo_size: Size) -> dict[str, Any]:
+        labels = _attribute_labels(stem.with_name(stem.name + "_attr_labels.npy"))
+        merged = stem.with_name(stem.name + "_merged_mask.JPEG")
+        masks = self._attribute_masks(stem.with_name(stem.name + "_attr_dict.pkl"), photo_size)
+        return {
+            "attr_labels": labels[0],
+            "changed_attrs": labels[1],
+            "merged_mask": open_picture(merged, merged.name, "mask").convert("L"),
+            "attr_masks": masks,
+        }
+
+    def _attribute_masks(self, path: Path, photo_size: Size) -> list[Image.Image]:
+        try:
+            stored = read_attribute_dict(path)
+        except (OSError, ValueError) as error:
+            if self._rule == "clean" or isinstance(error, RefusedPickle):
+                raise
+            stored = {}
+        masks = [Image.new("L", photo_size) for _ in (*ATTRIBUTES, OBJECT)]
+        for i, attribute in enumerate((*ATTRIBUTES, OBJECT)):
+            if attribute in stored:
+                name = f"{attribute} of {path.name}"
+                picture = open_picture(io.BytesIO(stored[attribute]), name, "mask")
+                masks[i] = READERS[self._rule](picture, name)
+        return masks
+
+
+def _attribute_labels(path: Path) -> np.ndarray:
+    try:
+        labels = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"attribute labels {path} cannot be read: {error}") from error
+    if labels.shape != (2, len(ATTRIBUTES)):
+        raise ValueError(f"attribute labels {path} have shape {labels.shape}, expected (2, 18)")
+    return labels.astype(np.int64)
+
+
+def _clean_mask(picture: Image.Image, name: str) -> Image.Image:
+    if picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        raise ValueError(f"mask {name} has mode {picture.mode}, expected 8 bits per channel")
+    picture = picture.convert("RGBA")
+    alpha = picture.getchannel("A")
+    if np.asarray(alpha).min() < 255:
+        return alpha
+    bright = np.asarray(picture)[..., :3].max(-1) > 127
+    return Image.fromarray(np.uint8(255) * bright)
+
+
+def _released_mask(picture: Image.Image, name: str) -> Image.Image:
+    if picture.mode == "P":
+        picture = picture.convert("RGBA")
+    if picture.mode not in ("RGB", "RGBA"):
+        raise ValueError(
+            f"mask {name} has mode {picture.mode}, which the study's code turns into garbage; "
+            "pass --config.data.attribute_masks='clean'"
+        )
+    return Image.fromarray(np.uint8(255) * (np.asarray(picture) == 255).any(-1))
+
+
+READERS = {"clean": _clean_mask, "released": _released_mask}

@@ -1,0 +1,129 @@
+"""Ten drawn classes over ten backgrounds, with exact masks and a knob that ties the two.
+
+The truth is known: nothing behind the object depends on its class but the kind of background, and
+that only as far as `background_correlation` says.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rival_jax.data.scenes import animals, grounds, vehicles
+from rival_jax.data.scenes.painter import cut_out
+from rival_jax.data.scenes.shapes import Dice, Part
+
+Draw = Callable[[Dice], tuple[list[Part], str]]
+
+DRAWINGS: dict[str, tuple[Draw, str]] = {  # class -> what draws it, its own background
+    "truck": (vehicles.truck, "road"),
+    "car": (vehicles.car, "city"),
+    "plane": (vehicles.plane, "sky"),
+    "ship": (vehicles.ship, "sea"),
+    "cat": (animals.cat, "room"),
+    "dog": (animals.dog, "lawn"),
+    "equine": (animals.equine, "prairie"),
+    "deer": (animals.deer, "forest"),
+    "frog": (animals.frog, "pond"),
+    "bird": (animals.bird, "canopy"),
+}
+CLASSES = tuple(DRAWINGS)
+GROUNDS = tuple(ground for _, ground in DRAWINGS.values())
+ATTRIBUTES = (
+    "long-snout wings wheels text horns floppy-ears ears colored-eyes tail mane beak hairy "
+    "metallic rectangular wet long tall patterned"
+).split()
+SPLITS = ("train", "val", "test")
+
+
+class Scenes:
+    """Scenes drawn when asked for; classes take turns, so every prefix is balanced.
+
+    An example depends on its seed, split, class and number alone: neither `per_class` nor the order
+    of access changes it, and `background_correlation` changes its background alone.
+    """
+
+    class_wnids = None
+
+    def __init__(
+        self, split: str, size: int, per_class: int, seed: int, correlation: float, attributes: bool
+    ) -> None:
+        self.classes = CLASSES
+        self.labels = np.tile(np.arange(len(CLASSES), dtype=np.int32), per_class)
+        self.names = [
+            f"{split}/{CLASSES[label]}_{index // len(CLASSES):04d}"
+            for index, label in enumerate(self.labels)
+        ]
+        self._size, self._correlation, self._attributes = size, correlation, attributes
+        self._key = seed, zlib.crc32(split.encode())
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def _dice(self, index: int, stream: int) -> Dice:
+        return Dice(*self._key, int(self.labels[index]), index // len(CLASSES), stream)
+
+    def _ground(self, dice: Dice, index: int) -> str:
+        tied, other = dice.chance(self._correlation), dice.choice(GROUNDS)
+        return GROUNDS[self.labels[index]] if tied else other
+
+    def ground(self, index: int) -> str:
+        """The kind of background behind example `index`, one of `GROUNDS`."""
+        return self._ground(self._dice(index, 0), index)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        behind = self._dice(index, 0)
+        ground = getattr(grounds, self._ground(behind, index))(behind, self._size)
+        front = self._dice(index, 1)
+        draw, _ = DRAWINGS[CLASSES[self.labels[index]]]
+        names = ATTRIBUTES if self._attributes else []
+        cut = cut_out(*draw(front), names, front, self._size)
+        pixels = np.where(cut.mask[..., None], cut.pixels, ground) * front.uniform(0.9, 1.1)
+        example = {
+            "image": Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)),
+            "mask": Image.fromarray(cut.mask.astype(np.uint8) * 255),
+        }
+        if self._attributes:
+            masks = np.moveaxis(cut.attributes, -1, 0)
+            example["attribute_labels"] = masks.any((1, 2)).astype(np.int32)
+            example["attribute_masks"] = masks.astype(np.uint8) * 255
+        return example
+
+
+def load(
+    root: str | None = None,
+    split: str = "test",
+    *,
+    size: int = 64,
+    per_class: int = 20,
+    seed: int = 0,
+    background_correlation: float = 0.0,
+    attributes: bool = False,
+) -> Scenes:
+    """Draw `10 * per_class` scenes of `size` x `size` pixels; nothing is read from disk.
+
+    With probability `background_correlation` the background is the class's own, else it is one of
+    the ten at random (the class's own among them): at 0 it carries no information about the class.
+
+    Each example is a dict of `image` (RGB) and `mask` ("L", 255 on the object, 0 elsewhere); with
+    `attributes` also `attribute_labels` (int32 [18], in RIVAL10's order) and `attribute_masks`
+    (uint8 [18, size, size], 255 where the attribute shows; a label is 1 where its mask is not empty).
+
+    Raises ValueError for a split other than train, val or test, and values out of range.
+    """
+    if root is not None:
+        raise ValueError(f"scenes are drawn, not read: root must be empty, got {root!r}")
+    if split not in SPLITS:
+        raise ValueError(f"scenes has no split {split!r}; it has {', '.join(SPLITS)}")
+    if not 0 <= background_correlation <= 1:
+        raise ValueError(f"background_correlation must be in [0, 1], got {background_correlation}")
+    if size < 32 or per_class < 1 or seed < 0:
+        raise ValueError(
+            "scenes needs size >= 32, per_class >= 1 and seed >= 0, "
+            f"got {size}, {per_class} and {seed}"
+        )
+    return Scenes(split, size, per_class, seed, background_correlation, attributes)

@@ -1,0 +1,180 @@
+"""From a photo and its mask to the uint8 pixels a model is given.
+
+PIL does the resizing, on uint8, because that is what the published results were computed with: its
+filters are antialiased and round to whole grey levels, so other resizers differ by a level or more.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from rival_jax.types import Geometry
+
+Size = tuple[int, int]  # width, height: PIL's order
+Box = tuple[int, int, int, int]  # top, left, height, width
+
+BILINEAR = Image.Resampling.BILINEAR
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+RESIZES = ("squash", "crop")
+# Named, so that a file cannot choose its reader: PIL hands some formats (EPS) to other programs.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+PHOTO_MODES = ("RGB", "L", "RGBA")
+
+CROP_AREA = (0.8, 1.0)  # of the photo's area
+CROP_RATIO = (0.75, 1.25)  # width / height
+CROP_TRIES = 10
+
+
+def open_picture(file: Path | BinaryIO, name: str, what: str = "photo") -> Image.Image:
+    """The decoded picture, in the mode it is stored in.
+
+    Args:
+      file: a path, or an open binary file.
+      name: how an error calls it.
+      what: "photo" or "mask".
+
+    Raises:
+      ValueError: if the file is missing, truncated, damaged, or in none of `FORMATS`.
+    """
+    try:
+        picture = Image.open(file, formats=FORMATS)
+        with picture:
+            picture.load()
+    except FileNotFoundError as error:
+        raise ValueError(f"{what} {name} is missing: there is no file {file}") from error
+    except Exception as error:  # damaged files end in OSError, SyntaxError, struct.error and more
+        raise ValueError(f"{what} {name} cannot be decoded: {error}") from error
+    return picture
+
+
+def open_photo(path: Path, name: str) -> Image.Image:
+    """A photo as RGB. Grey photos get three equal channels; RGBA ones lose their alpha channel.
+
+    The rotation that a camera may have noted in the file's header is not applied.
+
+    Raises:
+      ValueError: as `open_picture`, and for every other mode (CMYK, palette), whose colours
+        depend on who converts them.
+    """
+    photo = open_picture(path, name)
+    if photo.mode not in PHOTO_MODES:
+        raise ValueError(
+            f"photo {name} has mode {photo.mode}, expected one of {', '.join(PHOTO_MODES)}: "
+            "save it as RGB"
+        )
+    return photo.convert("RGB")
+
+
+def check_geometry(geometry: Geometry) -> None:
+    """Raises ValueError for a `Geometry` that has no meaning, naming the values there are."""
+    if geometry.resize not in RESIZES:
+        raise ValueError(f"resize {geometry.resize!r}, expected one of {', '.join(RESIZES)}")
+    if geometry.interpolation not in INTERPOLATIONS:
+        known = ", ".join(INTERPOLATIONS)
+        raise ValueError(f"interpolation {geometry.interpolation!r}, expected one of {known}")
+    if not 0 < geometry.crop_pct <= 1:
+        raise ValueError(f"crop_pct {geometry.crop_pct}, expected more than 0 and at most 1")
+    if min(geometry.size) < 1:
+        raise ValueError(f"size {geometry.size}, expected height and width of at least 1")
+
+
+def resize_photo(photo: Image.Image, geometry: Geometry) -> np.ndarray:
+    """uint8 [h, w, 3] of an RGB photo."""
+    resample = INTERPOLATIONS[geometry.interpolation]
+    return fit(photo, geometry, photo.size, resample)
+
+
+def resize_mask(mask: Image.Image, geometry: Geometry, photo_size: Size) -> np.ndarray:
+    """uint8 [h, w] of a mask of mode "L", lying on the pixels of `resize_photo`.
+
+    Always bilinear, so that an edge becomes the share of object in each pixel. The mask may be
+    stored at another size than the photo, `photo_size` (width, height).
+    """
+    return fit(mask, geometry, photo_size, BILINEAR)
+
+
+def fit(
+    picture: Image.Image, geometry: Geometry, photo_size: Size, resample: Image.Resampling
+) -> np.ndarray:
+    """uint8 [h, w] or [h, w, 3] of a picture that shows what a photo of `photo_size` shows."""
+    height, width = geometry.size
+    if geometry.resize == "squash":
+        return np.asarray(picture.resize((width, height), resample))
+    scaled = _covering_size(photo_size, geometry)
+    left, top = round((scaled[0] - width) / 2), round((scaled[1] - height) / 2)
+    resized = picture.resize(scaled, resample)
+    return np.asarray(resized.crop((left, top, left + width, top + height)))
+
+
+def _covering_size(photo_size: Size, geometry: Geometry) -> Size:
+    """The smallest size of the photo's shape that covers `geometry.size / crop_pct`."""
+    height, width = (math.floor(side / geometry.crop_pct) for side in geometry.size)
+    photo_width, photo_height = photo_size
+    if photo_height * width <= photo_width * height:
+        return height * photo_width // photo_height, height
+    return width, width * photo_height // photo_width
+
+
+def draw_box(photo_size: Size, rng: np.random.Generator) -> Box:
+    """A random crop: 80 to 100 % of the area, aspect ratio log-uniform in 3:4 to 5:4.
+
+    Ten tries; where none fits inside the photo, the largest centred box of an allowed ratio.
+    """
+    width, height = photo_size
+    for _ in range(CROP_TRIES):
+        area = width * height * rng.uniform(*CROP_AREA)
+        ratio = math.exp(rng.uniform(math.log(CROP_RATIO[0]), math.log(CROP_RATIO[1])))
+        box_width, box_height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < box_width <= width and 0 < box_height <= height:
+            top = int(rng.integers(height - box_height + 1))
+            left = int(rng.integers(width - box_width + 1))
+            return top, left, box_height, box_width
+    ratio = min(max(width / height, CROP_RATIO[0]), CROP_RATIO[1])
+    box_width = max(1, min(width, round(height * ratio)))
+    box_height = max(1, min(height, round(width / ratio)))
+    return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+
+
+def crop_and_resize(
+    picture: Image.Image, box: Box, flip: bool, geometry: Geometry, resample: Image.Resampling
+) -> np.ndarray:
+    """uint8 of the box, mirrored left to right if `flip`, squashed to `geometry.size`.
+
+    What lies outside the picture is 0.
+    """
+    top, left, box_height, box_width = box
+    cropped = picture.crop((left, top, left + box_width, top + box_height))
+    if flip:
+        cropped = cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    height, width = geometry.size
+    return np.asarray(cropped.resize((width, height), resample))
+
+
+def augment(
+    photo: Image.Image, mask: Image.Image, geometry: Geometry, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """One random crop and coin-flip mirroring of a photo, and the same of its mask.
+
+    The training-time transform of the RIVAL10 study. A mask of another size is brought to the
+    photo's first, so that the box falls on the same pixels of both.
+
+    Returns:
+      uint8 [h, w, 3] and uint8 [h, w], of `geometry.size` whatever `geometry.resize` says.
+    """
+    box = draw_box(photo.size, rng)
+    flip = bool(rng.random() < 0.5)
+    if mask.size != photo.size:
+        mask = mask.resize(photo.size, BILINEAR)
+    resample = INTERPOLATIONS[geometry.interpolation]
+    image = crop_and_resize(photo, box, flip, geometry, resample)
+    return image, crop_and_resize(mask, box, flip, geometry, BILINEAR)

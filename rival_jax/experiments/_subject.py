@@ -1,0 +1,187 @@
+"""What an experiment measures: the data set, the networks and their heads, checked before work."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from rival_jax import data, models
+from rival_jax.heads import Context
+from rival_jax.runtime import parallel
+from rival_jax.runtime.plugins import no_such, plugin
+from rival_jax.runtime.progress import Meter
+from rival_jax.runtime.results import tree_digest
+from rival_jax.types import Geometry, Model, Variables
+
+TYPICAL_BATCH = 8  # images a forward pass is measured on
+MAX_FORWARDS = 2048  # per device and step: more fills no accelerator better
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """One network, ready: its head attached, its identity and its cost known."""
+
+    model: Model
+    variables: Variables
+    geometry: Geometry
+    digest: str  # of weights, head and treatment of the input
+    cost: parallel.Cost  # of one image's forward pass
+    facts: dict[str, Any]  # for models.json and the report
+
+
+class Subject:
+    """The data set and the networks named in a config.
+
+    Making one finds all that can be wrong with them: unknown names, weights that fit no network,
+    unreadable photos, bad masks.
+
+    Raises:
+      ValueError, FileNotFoundError: naming the thing, the place and the cure.
+    """
+
+    def __init__(self, config: Any, console: Console):
+        self.config, self.console, self.mesh = config, console, parallel.data_mesh()
+        for key, known in (("mask", ("soft", "binary")), ("resize", ("squash", "crop"))):
+            one_of(f"data.{key}", config.data[key], known)
+        one_of("normalise", config.normalise, ("model", "none"))
+        plugin("heads", config.head)
+        splits = {config.data.split} | (
+            {config.data.train_split} if config.head == "probe" else set()
+        )
+        options = config.data.get(config.data.name.replace(".", "_"), {})
+        self.sources = {
+            split: data.load(config.data.name, config.data.root, split, **options)
+            for split in splits
+        }
+        loaded = [self._load(name)[0] for name in config.models]
+        if not loaded:
+            raise ValueError(
+                "config.models is empty; name at least one, --config.models=\"('...',)\""
+            )
+        if len({model.name for model in loaded}) < len(loaded):
+            raise ValueError(f"two of config.models have one name: {[m.name for m in loaded]}")
+        self._examples: dict[tuple[Geometry, str], data.Examples] = {}
+        for geometry in dict.fromkeys(map(self._geometry, loaded)):
+            self.examples(geometry)
+
+    def examples(self, geometry: Geometry, split: str | None = None) -> data.Examples:
+        """A split at a geometry, decoded and checked once."""
+        split = split or self.config.data.split
+        if (geometry, split) not in self._examples:
+            source = self.sources[split]
+            with Meter(len(source), "images", self.console) as meter:
+                meter.say(f"reading {self.config.data.name} {split}")
+                examples = data.Examples(
+                    source,
+                    geometry,
+                    on_bad=self.config.data.on_bad,
+                    on_item=lambda done, total: meter.advance(1),
+                )
+            for name, reason in examples.skipped:
+                self.console.print(f"skipped {name}: {reason}")
+            self._examples[geometry, split] = examples
+        return self._examples[geometry, split]
+
+    def load(self, name: str) -> Loaded:
+        """A network with its head, its forward pass measured on one small batch."""
+        model, variables = self._load(name)
+        geometry = self._geometry(model)
+        test = self.examples(geometry)
+        self.console.print(models.describe(model), highlight=False)
+        images = next(test.batches(min(TYPICAL_BATCH, len(test))))["image"]
+        forward = lambda v, x: model.forward(v, x, {})[0]  # noqa: E731
+        cost = parallel.measure(forward, variables, images)
+        context = Context(
+            classes=test.classes,
+            class_wnids=test.class_wnids,
+            geometry=geometry,
+            train=lambda: self.examples(geometry, self.config.data.train_split),
+            test=lambda: test,
+            batch_size=lambda: self.batch(cost, geometry, 1, 1)[0],
+            options=self.config.get("probe", {}),
+            cache=cache_folder(self.config.cache),
+            mesh=self.mesh,
+            report=self.console.print,
+        )
+        description, parameters = models.describe(model), jax.tree.leaves(variables["params"])
+        model, variables, head = plugin("heads", self.config.head).attach(model, variables, context)
+        identity = [model.name, head, model.mean, model.std, tree_digest(variables)]
+        facts = {
+            "name": model.name,
+            "parameters": sum(leaf.size for leaf in parameters),
+            "flops": cost.flops,
+            "input": description,
+            "head": "; ".join(head.values()),
+            "group": None,
+        }
+        return Loaded(model, variables, geometry, str(identity), cost, facts)
+
+    def batch(
+        self, cost: parallel.Cost, geometry: Geometry, trials: int, regions: int
+    ) -> tuple[int, int]:
+        """(images per step, trials at once) that fit the devices' memory.
+
+        `config.batch_size` is the number of images where it is not "auto".
+        """
+        devices, images = self.mesh.size, len(self.examples(geometry))
+        pixels = 4 * 3 * math.prod(geometry.size)
+        budget = parallel.memory_budget(self.mesh.devices.flat[0])
+        forwards = min(MAX_FORWARDS, max(1, int(budget / (cost.bytes + 4 * pixels))))
+        at_once = max(
+            d
+            for d in range(1, trials + 1)
+            if trials % d == 0 and (d == 1 or d * regions <= forwards)
+        )
+        if self.config.batch_size != "auto":
+            return int(self.config.batch_size), at_once
+        most = max(1, forwards // (at_once * regions)) * devices
+        steps = math.ceil(images / most)  # of one size, so that the last is not mostly padding
+        return math.ceil(images / steps / devices) * devices, at_once
+
+    def first_examples(self) -> data.Examples:
+        """The evaluated split at the first model's geometry."""
+        return next(iter(self._examples.values()))
+
+    def facts(self) -> dict[str, Any]:
+        """What data.json and the report say of the data set."""
+        examples = self.first_examples()
+        config = self.config.data
+        return {
+            "name": config.name,
+            "root": str(config.root),
+            "split": config.split,
+            "classes": list(examples.classes),
+            "counts": [int((examples.labels == i).sum()) for i in range(len(examples.classes))],
+            "images": len(examples),
+            "skipped": [list(item) for item in examples.skipped],
+            "fingerprint": examples.fingerprint,
+        }
+
+    def _load(self, name: str) -> tuple[Model, Variables]:
+        model, variables = models.load(name, dtype=self.config.dtype)
+        if self.config.normalise == "none":
+            model = models.without_normalisation(model)
+        return model, variables
+
+    def _geometry(self, model: Model) -> Geometry:
+        if self.config.data.resize == "squash":
+            return Geometry(model.image_size, "squash", "bilinear")
+        return Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
+
+
+def cache_folder(path: str) -> Path:
+    """Where features and heads are kept between runs: `path`, or the user's cache folder."""
+    default = os.environ.get("RIVAL_JAX_CACHE") or Path.home() / ".cache" / "rival_jax"
+    return Path(path or default)
+
+
+def one_of(key: str, value: Any, known: tuple[str, ...]) -> None:
+    """Raises ValueError naming the config key and the nearest value, unless `value` is known."""
+    if value not in known:
+        raise ValueError(f"config.{key}: " + no_such(value, known))

@@ -1,0 +1,28 @@
+"""Heads: what turns a network's features or logits into the data set's classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from rival_jax.types import Geometry
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What a head may need besides the network."""
+
+    classes: tuple[str, ...]
+    class_wnids: tuple[tuple[str, ...], ...] | None  # ImageNet synsets of every class
+    geometry: Geometry
+    train: Callable[[], Any]  # decodes the training split when called: data.Examples
+    test: Callable[[], Any]  # likewise; only the released selection rule looks at it
+    batch_size: Callable[[], int]
+    options: Mapping[str, Any]  # config.probe
+    cache: Path
+    mesh: Mesh
+    report: Callable[[str], None]  # one line of progress

@@ -1,0 +1,96 @@
+"""Saliency maps: the rules that make them from activations and gradients, and their scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def gradcam(
+    activations: Float[Array, "b h w c"], gradients: Float[Array, "b h w c"]
+) -> Float[Array, "b h w"]:
+    """GradCAM: channels weighted by the spatial mean of their gradient, summed, >= 0.
+
+    Args:
+      activations: a layer's output; gradients: of the explained score with respect to it
+        (`taps.tap_grads`).
+
+    Raises:
+      ValueError: for shapes that differ.
+
+    Source: Selvaraju et al., ICCV 2017, equations 1 and 2.
+    """
+    if activations.shape != gradients.shape:
+        raise ValueError(f"gradients: got {gradients.shape}, expected {activations.shape}")
+    weights = gradients.mean((1, 2))
+    return jax.nn.relu(jnp.einsum("bhwc,bc->bhw", activations, weights))
+
+
+def relevance(
+    attentions: Sequence[Float[Array, "b heads n n"]],
+    gradients: Sequence[Float[Array, "b heads n n"]],
+    *,
+    through_grads: bool = False,
+) -> Float[Array, "b n-1"]:
+    """GAE relevance of every token to the class token: its row of prod(I + mean_h(dA * A)+).
+
+    Only the class token's row is carried, from the last block to the first, as vector-matrix
+    products; it has no entry for the class token itself.
+
+    Args:
+      attentions: post-softmax, first block to last; token 0 is the class token.
+      gradients: of the explained score with respect to them.
+      through_grads: whether derivatives of the relevance flow through `gradients` too (the exact
+        second-order gradient), or only through `attentions` (as RobustViT was released).
+
+    Raises:
+      ValueError: for lists of different lengths.
+
+    Source: Chefer et al., ICCV 2021, equations 5 and 6; RobustViT, section 3.
+    """
+    if len(attentions) != len(gradients):
+        raise ValueError(f"gradients: got {len(gradients)} blocks, expected {len(attentions)}")
+    row = jax.nn.one_hot(0, attentions[0].shape[-1], dtype=attentions[0].dtype)
+    row = jnp.broadcast_to(row, attentions[0].shape[::3])
+    for attention, gradient in zip(reversed(attentions), reversed(gradients), strict=True):
+        gradient = gradient if through_grads else jax.lax.stop_gradient(gradient)
+        cam = jax.nn.relu(gradient * attention).mean(1)
+        row = row + jnp.einsum("bn,bnm->bm", row, cam)
+    return row[:, 1:]
+
+
+def attention_rollout(attentions: Sequence[Float[Array, "b heads n n"]]) -> Float[Array, "b n-1"]:
+    """Attention rollout: the class token's row of prod((mean_h(A) + I) / 2), without itself.
+
+    Source: Abnar and Zuidema, ACL 2020.
+    """
+    row = jax.nn.one_hot(0, attentions[0].shape[-1], dtype=attentions[0].dtype)
+    row = jnp.broadcast_to(row, attentions[0].shape[::3])
+    for attention in reversed(attentions):
+        row = (row + jnp.einsum("bn,bnm->bm", row, attention.mean(1))) / 2
+    return row[:, 1:]
+
+
+def upsample(maps: Float[Array, "*b h w"], size: tuple[int, int]) -> Float[Array, "*b H W"]:
+    """Bilinear resize to `size`: half-pixel centres, edges clamped, no antialiasing.
+
+    >>> upsample(jnp.array([[0.0, 1.0]]), (1, 4))
+    Array([[0.  , 0.25, 0.75, 1.  ]], dtype=float32)
+    """
+    return jax.image.resize(maps, (*maps.shape[:-2], *size), "bilinear", antialias=False)
+
+
+def minmax_normalise(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
+    """Each map scaled to [0, 1] by its minimum and maximum; a flat map becomes 0."""
+    low = maps.min((-2, -1), keepdims=True)
+    span = maps.max((-2, -1), keepdims=True) - low
+    return (maps - low) / jnp.where(span > 0, span, 1)
+
+
+def max_normalise(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
+    """Each map divided by its maximum; a map without a positive value is left as it is."""
+    peak = maps.max((-2, -1), keepdims=True)
+    return maps / jnp.where(peak > 0, peak, 1)

@@ -1,0 +1,171 @@
+"""Residual networks with torchvision's parameters and arithmetic, of any width and depth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from rival_jax.models import conversion
+from rival_jax.models.network import Initialiser, Network, Tap, at_least_float32
+from rival_jax.types import Array, Model, Variables
+from rival_jax.weights import Config
+
+_COUNTERS = r"\.num_batches_tracked$"  # training state that inference has no use for
+_HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+_TORCH_LINEAR = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def _conv(features: int, size: int, stride: int, name: str) -> nn.Conv:
+    """A convolution with PyTorch's padding, which is symmetric also where the stride is 2."""
+    pad = (size // 2, size // 2)
+    return nn.Conv(
+        features,
+        (size, size),
+        strides=stride,
+        padding=(pad, pad),
+        use_bias=False,
+        kernel_init=_HE,
+        name=name,
+    )
+
+
+def _norm(name: str) -> nn.BatchNorm:
+    return nn.BatchNorm(use_running_average=True, epsilon=1e-5, name=name)
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions, or 1x1, 3x3, 1x1 with the stride in the 3x3, and a shortcut."""
+
+    features: int
+    stride: int
+    bottleneck: bool
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        layers = [(self.features, 3, self.stride), (self.features, 3, 1)]
+        if self.bottleneck:
+            outer = 4 * self.features
+            layers = [(self.features, 1, 1), (self.features, 3, self.stride), (outer, 1, 1)]
+        y = x
+        for i, (features, size, stride) in enumerate(layers, 1):
+            y = nn.relu(y) if i > 1 else y
+            y = _norm(f"bn{i}")(_conv(features, size, stride, f"conv{i}")(y))
+        if self.stride > 1 or x.shape[-1] != y.shape[-1]:
+            x = _conv(y.shape[-1], 1, self.stride, "downsample_0")(x)
+            x = _norm("downsample_1")(x)
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """A residual network in inference mode; the fields are its architecture.
+
+    Takes images of any size. Taps: "stem" (after the max pool), "layer1" .. "layer4"
+    [b, h, w, c], each after the last ReLU, and "features" [b, f], their spatial mean.
+    """
+
+    num_classes: int  # 0: no head, the logits are the features
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+    width: int = 64
+    bottleneck: bool = False
+
+    @nn.compact
+    def __call__(self, images: Array, tap: Tap) -> Array:
+        x = nn.relu(_norm("bn1")(_conv(self.width, 7, 2, "conv1")(images)))
+        x = tap("stem", nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1))))
+        for stage, depth in enumerate(self.depths):
+            for i in range(depth):
+                features, stride = self.width * 2**stage, 2 if stage and not i else 1
+                block = Block(features, stride, self.bottleneck, name=f"layer{stage + 1}_{i}")
+                x = block(x)
+            x = tap(f"layer{stage + 1}", x)
+        features = tap("features", at_least_float32(x).mean(axis=(1, 2)))
+        if not self.num_classes:
+            return features
+        head = nn.Dense(self.num_classes, kernel_init=_TORCH_LINEAR, name="fc")
+        return head(features.astype(x.dtype))
+
+
+def build(
+    *,
+    name: str,
+    image_size: tuple[int, int] = (224, 224),
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0),
+    std: tuple[float, ...] = (1.0, 1.0, 1.0),
+    interpolation: str = "bilinear",
+    crop_pct: float = 1.0,
+    **architecture: Any,
+) -> Model:
+    """A residual network.
+
+    Args:
+      name: what tables call it.
+      image_size: height and width in pixels that it was made for; it takes others too.
+      mean, std: of each channel; the network normalises its own input.
+      interpolation, crop_pct: how photos are resized for it, see `types.Geometry`.
+      **architecture: the fields of `ResNet`; `num_classes` has no default.
+    """
+    module = ResNet(**architecture)
+    return Model(
+        name=name,
+        forward=Network(module, mean, std),
+        init=Initialiser(module, image_size),
+        num_classes=module.num_classes,
+        cam_tap=f"layer{len(module.depths)}",
+        image_size=image_size,
+        mean=mean,
+        std=std,
+        interpolation=interpolation,
+        crop_pct=crop_pct,
+    )
+
+
+def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
+    """Whether a checkpoint's tensors are those of a residual network with torchvision's names."""
+    return {"conv1.weight", "bn1.weight", "layer1.0.conv1.weight"} <= tensors.keys()
+
+
+def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
+    """The keywords of `build`, except `name`, that fit a checkpoint: all from the shapes."""
+    if config.global_pool not in (None, "avg"):
+        raise ValueError(f"global_pool {config.global_pool!r}; a residual network has 'avg'")
+    matches = [re.match(r"layer(\d+)\.(\d+)\.", name) for name in tensors]
+    stages = [stage for stage, _ in {match.groups() for match in matches if match}]
+    return {
+        "num_classes": conversion.classes(config.num_classes, tensors.get("fc.weight")),
+        "depths": tuple(stages.count(stage) for stage in sorted(set(stages), key=int)),
+        "width": tensors["conv1.weight"].shape[0],
+        "bottleneck": "layer1.0.conv3.weight" in tensors,
+        "image_size": config.image_size or (224, 224),
+        "mean": config.mean,
+        "std": config.std,
+        "interpolation": config.interpolation,
+        "crop_pct": config.crop_pct,
+    }
+
+
+def convert(tensors: Mapping[str, np.ndarray], model: Model) -> Variables:
+    """A checkpoint's tensors as variables; raises ValueError if they do not fit."""
+    return conversion.to_variables(tensors, conversion.torch_rules(model.init), _COUNTERS)
+
+
+def export(variables: Variables, model: Model) -> dict[str, np.ndarray]:
+    """The inverse of `convert`: tensors under torchvision's names, without its counters."""
+    return conversion.to_tensors(variables, conversion.torch_rules(model.init))
+
+
+def config(model: Model) -> Config:
+    """The configuration from which, with the tensors, `infer` finds the network again."""
+    return Config(
+        architecture="resnet",
+        num_classes=model.num_classes,
+        global_pool="avg",
+        image_size=model.image_size,
+        mean=model.mean,
+        std=model.std,
+        interpolation=model.interpolation,
+        crop_pct=model.crop_pct,
+    )

@@ -1,0 +1,1 @@
+"""Machinery that knows arrays and files, and nothing of what is measured."""

@@ -1,0 +1,44 @@
+"""Finding a component by its module's name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Iterable
+from types import ModuleType
+
+
+def plugin(kind: str, name: str) -> ModuleType:
+    """The module `rival_jax.<kind>.<name>`, or `name` itself where it is dotted.
+
+    Args:
+      kind: a folder of the package: "data", "experiments", "heads", ...
+      name: of a module in it; "mylab.cub" imports from outside the package.
+
+    Raises:
+      ValueError: naming the modules there are, the nearest first.
+    """
+    if "." in name:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise ValueError(f"{kind}: cannot import {name!r}: {error}") from error
+    package = importlib.import_module(f"rival_jax.{kind}")
+    known = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    if name not in known:
+        raise ValueError(f"{kind}: " + no_such(name, known))
+    return importlib.import_module(f"rival_jax.{kind}.{name}")
+
+
+def no_such(name: str, known: Iterable[str]) -> str:
+    """The text of a miss: what was asked for, the nearest names, and all there are.
+
+    >>> no_such("rsf", ["knn", "rfs"])
+    "no 'rsf'; did you mean 'rfs'? There are: knn, rfs"
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ";"
+    return f"no {name!r}{hint} There are: {', '.join(known) or 'none'}"

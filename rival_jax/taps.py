@@ -1,0 +1,89 @@
+"""The one interpretability primitive: activations of any layer, and a score's gradient to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from rival_jax.types import Array, Forward, Score, Taps, Variables
+
+
+class Recorder:
+    """Passed through one forward pass: adds what was asked for at each tap, and records values.
+
+    >>> tap = Recorder({"features": 1.0})
+    >>> tap("features", 2.0), tap.values
+    (3.0, {'features': 3.0})
+    """
+
+    def __init__(self, added: Taps):
+        self.added = added
+        self.values: dict[str, Array] = {}
+
+    def __call__(self, name: str, value: Array) -> Array:
+        if name in self.added:
+            value = value + self.added[name]
+        self.values[name] = value
+        return value
+
+    def check(self) -> None:
+        """Raises ValueError if something was to be added at a tap the network does not have."""
+        check_names(self.added, self.values)
+
+
+def check_names(asked: Mapping | Sequence[str], known: Mapping) -> None:
+    """Raises ValueError listing the known taps if one of `asked` is not among them."""
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise ValueError(f"no tap named {', '.join(unknown)}; this model has: {', '.join(known)}")
+
+
+def tap_grads(
+    forward: Forward, variables: Variables, images: Array, score: Score, names: Sequence[str]
+) -> tuple[Array, Taps, Taps]:
+    """Scores, the activations at `names`, and d score / d activation, in one backward pass.
+
+    Examples do not mix in the forward pass, so the gradient of the summed scores is every
+    example's own gradient. Batched, under jit, and differentiable again.
+
+    Args:
+      forward: see `types.Forward`.
+      variables: the model's weights.
+      images: [b, h, w, 3] in [0, 1].
+      score: what to explain, `(logits, taps) -> [b]`.
+      names: taps to differentiate with respect to.
+
+    Returns:
+      (scores [b], {name: activation}, {name: gradient of the same shape}).
+
+    Raises:
+      ValueError: for a tap the model does not have; lists those it has.
+    """
+    shapes = jax.eval_shape(lambda v, x: forward(v, x, {})[1], variables, images)
+    check_names(names, shapes)
+    zeros = {name: jnp.zeros(shapes[name].shape, shapes[name].dtype) for name in names}
+
+    def total(added: Taps) -> tuple[Array, tuple[Array, Taps]]:
+        logits, taps = forward(variables, images, added)
+        scores = score(logits, taps)
+        return scores.sum(), (scores, {name: taps[name] for name in names})
+
+    gradients, (scores, activations) = jax.grad(total, has_aux=True)(zeros)
+    return scores, activations, gradients
+
+
+def class_score(labels: Array) -> Score:
+    """The logit of class `labels` [b]."""
+    return lambda logits, taps: jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+
+
+def predicted_score(logits: Array, taps: Taps) -> Array:
+    """The logit of the predicted class."""
+    return logits.max(axis=1)
+
+
+def unit_score(tap: str, unit: int) -> Score:
+    """Activation of one unit (last axis) of a tap [b, f], e.g. a penultimate feature."""
+    return lambda logits, taps: taps[tap][:, unit]

@@ -1,0 +1,43 @@
+"""`.safetensors` files as dictionaries of NumPy arrays."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+
+import ml_dtypes  # noqa: F401  (teaches NumPy the name "bfloat16")
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+
+def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Every tensor of a `.safetensors` file, in the precision it is stored in.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file is cut short or is not a safetensors file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}; give the path of a .safetensors file")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} ({path.stat().st_size} bytes) is cut short or not a safetensors file "
+            f"({error}); download or save it again"
+        ) from error
+
+
+def write_tensors(
+    path: pathlib.Path, tensors: Mapping[str, np.ndarray], dtype: str | None = None
+) -> None:
+    """Writes `tensors`; `dtype` (such as "float16") casts the floating point ones first."""
+    save_file({name: _stored(tensor, dtype) for name, tensor in tensors.items()}, path)
+
+
+def _stored(tensor: np.ndarray, dtype: str | None) -> np.ndarray:
+    floating = np.issubdtype(tensor.dtype, np.floating) or tensor.dtype == "bfloat16"
+    if dtype is not None and floating:
+        tensor = tensor.astype(dtype)
+    return np.ascontiguousarray(tensor).reshape(tensor.shape)

@@ -1,0 +1,38 @@
+"""Four fake CPU devices, shape annotations enforced, and the reference data's place."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+)
+
+from pathlib import Path
+
+import jax
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Reference inputs, outputs and photos that lie beside a checkout, not in it."""
+    path = Path(os.environ.get("RIVAL_JAX_SHARED", ROOT.parent / "shared"))
+    if not path.is_dir():
+        pytest.skip(f"reference data not found at {path}; set RIVAL_JAX_SHARED to its folder")
+    return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _full_precision():
+    with jax.default_matmul_precision("highest"):
+        yield

@@ -1,0 +1,135 @@
+"""Work directories of invented noise runs, in the layout the rfs experiment writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+REGIONS = ("foreground", "background", "all")
+CLASSES = ("truck", "car", "plane", "ship", "cat", "dog", "equine", "deer", "frog", "bird")
+
+
+def write_run(
+    path: Path,
+    *,
+    models: Sequence[str],
+    labels: np.ndarray,
+    clean: tuple[np.ndarray, np.ndarray],
+    noise: Mapping[str, tuple[Sequence[float], np.ndarray, np.ndarray]],
+    classes: Sequence[str] = CLASSES,
+    names: Sequence[str] | None = None,
+    groups: Sequence[str | None] | None = None,
+    fingerprint: str = "5e1f",
+) -> Path:
+    """Writes rows and JSON files; `clean` is (probability, correct) [m, n], `noise` maps a norm
+    to (levels, probability, correct) with arrays [m, l, r, t, n]."""
+    names = list(names or [f"{classes[label]}/{i:05d}.jpg" for i, label in enumerate(labels)])
+    words = [classes[label] for label in labels]
+    for m, model in enumerate(models):
+        folder = path / "rows" / model.replace("/", "_")
+        folder.mkdir(parents=True, exist_ok=True)
+        _unit(folder / "clean", model, names, words, "none", 0.0, [a[m][None, None] for a in clean])
+        for norm, (levels, *values) in noise.items():
+            for k, level in enumerate(levels):
+                arrays = [array[m, k] for array in values]
+                _unit(folder / f"{norm}_{k}", model, names, words, norm, float(level), arrays)
+    groups = groups or [None] * len(models)
+    cards = [
+        {"name": name, "parameters": 5_700_000 * (1 + i), "flops": 1.3e9 * (1 + i),
+         "input": "224 x 224 bilinear, mean 0.5, std 0.5", "head": "linear probe", "group": group}
+        for i, (name, group) in enumerate(zip(models, groups, strict=True))
+    ]  # fmt: skip
+    config = {
+        "experiment": "rfs",
+        "models": list(models),
+        "head": "probe",
+        "seed": 0,
+        "batch_size": "auto",
+        "data": {"name": "invented", "root": "", "split": "test"},
+        "noise": {
+            "norms": list(noise),
+            "trials": next(iter(noise.values()))[1].shape[3],
+            "sigmas": list(next(iter(noise.values()))[0]),
+        },
+    }
+    data = {"name": "invented", "root": "", "split": "test", "classes": list(classes),
+            "images": len(names), "skipped": [], "fingerprint": fingerprint}  # fmt: skip
+    environment = {"python": "3.11.9", "packages": {"jax": "0.10.2"}, "devices": "1 x cpu"}
+    for name, value in (
+        ("config", {"config": config, "command": "python -m rival_jax.main --config=configs/rfs.py"}),
+        ("data", data),
+        ("models", cards),
+        ("environment", environment),
+    ):
+        (path / f"{name}.json").write_text(json.dumps(value))
+    return path
+
+
+def invented(
+    path: Path,
+    *,
+    models: Sequence[str] = ("scenes/vit_00", "scenes/vit_95", "scenes/resnet_00"),
+    classes: Sequence[str] = CLASSES,
+    per_class: int = 8,
+    trials: int = 3,
+    norms: Mapping[str, Sequence[float]] | None = None,
+    seed: int = 0,
+    **options,
+) -> Path:
+    """A run whose model number i relies on the background more than model i - 1."""
+    rng = np.random.default_rng(seed)
+    norms = norms or {"linf": [s / 255 for s in range(30, 211, 60)], "l2": [25.0, 100.0]}
+    labels = np.repeat(np.arange(len(classes)), per_class)
+    count = len(labels)
+    ease = rng.normal(2.0, 1.0, count) + rng.normal(0, 0.5, len(classes))[labels]
+    lean = rng.normal(0.0, 0.7, count) + rng.normal(0, 0.6, len(classes))[labels]
+    margins = np.stack([ease + rng.normal(0, 0.4, count) + 0.8 for _ in models])
+    noise = {}
+    for norm, levels in norms.items():
+        strength = np.asarray(levels) / max(levels) * 4
+        shape = (len(models), len(levels), len(REGIONS), trials, count)
+        drop = rng.normal(0, 0.5, shape)
+        for m in range(len(models)):
+            on_background = 0.25 + 0.5 * m / max(1, len(models) - 1) - 0.15 * lean
+            share = np.stack([1 - on_background, on_background, np.ones(count)])
+            drop[m] += strength[:, None, None, None] * share[:, None]
+        margin = margins[:, None, None, None] - drop
+        noise[norm] = (levels, _logistic(margin), margin > 0)
+    return write_run(
+        path,
+        models=models,
+        classes=classes,
+        labels=labels,
+        clean=(_logistic(margins), margins > 0),
+        noise=noise,
+        **options,
+    )
+
+
+def _logistic(margin: np.ndarray) -> np.ndarray:
+    return (1 / (1 + np.exp(-margin))).astype(np.float32)
+
+
+def _unit(file, model, names, words, norm, level, arrays) -> None:
+    probability, correct = arrays
+    regions, trials, count = probability.shape
+    kind = ["clean"] if norm == "none" else list(REGIONS[:regions])
+    r, t, n = (index.ravel() for index in np.indices((regions, trials, count)))
+    columns = {
+        "model": np.full(r.size, model),
+        "dataset": np.full(r.size, "invented"),
+        "example": np.array(names)[n],
+        "label": np.array(words)[n],
+        "region": np.array(kind)[r],
+        "norm": np.full(r.size, norm),
+        "level": np.full(r.size, level),
+        "trial": np.where(norm == "none", -1, t).astype(np.int16),
+        "probability": probability.ravel().astype(np.float32),
+        "correct": correct.ravel().astype(bool),
+    }
+    pq.write_table(pa.table(columns), file.with_suffix(".parquet"), compression="zstd")
