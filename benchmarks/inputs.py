@@ -2,6 +2,8 @@
 
 Weights carry the public (timm, torchvision) parameter names and layouts. They are random: speed
 does not depend on their values, and agreement of the logits is checked on them before timing.
+
+As `config.data.name = "benchmarks.inputs"` this file is also the data set that ours reads.
 """
 
 from __future__ import annotations
@@ -9,14 +11,17 @@ from __future__ import annotations
 import json
 import math
 import pathlib
+from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 CLASSES = 10
 SIZE = 224
-LEVELS = tuple(level / 255 for level in range(30, 211, 30))
 MODELS = ("vit_tiny_patch16_224", "resnet18")
+MEAN_STD = {
+    "vit_tiny_patch16_224": ([0.5] * 3, [0.5] * 3),
+    "resnet18": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+}
 
 Tensors = dict[str, np.ndarray]
 
@@ -34,19 +39,42 @@ def write_images(folder: pathlib.Path, count: int, seed: int = 0) -> None:
     np.save(folder / "labels.npy", rng.integers(0, CLASSES, count).astype(np.int32))
 
 
+class Images:
+    """The images of a folder as a `rival_jax.data.Source`."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._images, self._masks = np.load(folder / "images.npy"), np.load(folder / "masks.npy")
+        self.labels = np.load(folder / "labels.npy")
+        self.names = [f"{index:06}" for index in range(len(self.labels))]
+        self.classes = tuple(f"class{index}" for index in range(CLASSES))
+        self.class_wnids = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        from PIL import Image  # the peers, which import this file too, need no Pillow
+
+        image, mask = self._images[position], self._masks[position]
+        return {"image": Image.fromarray(image), "mask": Image.fromarray(mask)}
+
+
+def load(root: pathlib.Path, split: str) -> Images:
+    """The data set of a folder, whatever the split: see `rival_jax.data.load`."""
+    return Images(root)
+
+
 def write_model(folder: pathlib.Path, name: str, seed: int = 0) -> None:
     """Writes model.safetensors and config.json of a randomly initialised network."""
+    from safetensors.numpy import save_file
+
     tensors = _vit_tiny(seed) if name == "vit_tiny_patch16_224" else _resnet18(seed)
     save_file(tensors, folder / "model.safetensors")
-    config = {"architecture": name, "num_classes": CLASSES, "pretrained_cfg": _statistics(name)}
+    mean, std = MEAN_STD[name]
+    geometry = {"input_size": [3, SIZE, SIZE], "interpolation": "bilinear", "crop_pct": 1.0}
+    pretrained = {**geometry, "mean": mean, "std": std}
+    config = {"architecture": name, "num_classes": CLASSES, "pretrained_cfg": pretrained}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
-
-
-def _statistics(name: str) -> dict:
-    if name.startswith("vit"):
-        return {"input_size": [3, SIZE, SIZE], "mean": [0.5] * 3, "std": [0.5] * 3}
-    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-    return {"input_size": [3, SIZE, SIZE], "mean": mean, "std": std}
 
 
 class _Draw:

@@ -27,6 +27,8 @@ class Normalise(nn.Module):
 
 
 class Attention(nn.Module):
+    """Multi-head self-attention by the fused kernel of PyTorch."""
+
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
@@ -42,6 +44,8 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
+    """Two linear layers with the exact GELU between them."""
+
     def __init__(self, width: int, hidden: int):
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
@@ -52,6 +56,8 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
@@ -65,6 +71,8 @@ class Block(nn.Module):
 
 
 class PatchEmbed(nn.Module):
+    """Square patches as tokens, by a strided convolution."""
+
     def __init__(self, width: int, patch: int):
         super().__init__()
         self.proj = nn.Conv2d(3, width, patch, patch)
@@ -93,6 +101,8 @@ class ViT(nn.Module):
 
 
 class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
     def __init__(self, inner: int, outer: int, stride: int):
         super().__init__()
         self.conv1 = nn.Conv2d(inner, outer, 3, stride, 1, bias=False)

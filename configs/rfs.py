@@ -24,7 +24,8 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.normalise = "model"  # "model": with its own mean and std | "none": bare pixels, as released
     c.dtype = "float32"  # "float32" | "bfloat16"
     c.seed = 0
-    c.batch_size = "auto"  # images per step; "auto" fills the memory budget
+    c.batch_size = ml_collections.config_dict.placeholder(object)
+    c.batch_size = "auto"  # or images per step; "auto" fills the memory budget
     c.cache = ""  # features and heads; default ~/.cache/rival_jax
 
     c.data = ml_collections.ConfigDict()

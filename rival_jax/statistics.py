@@ -82,11 +82,11 @@ def bootstrap(
         raise ValueError(f"labels: got {labels.shape}, expected ({len(values)},)")
     if not np.isfinite(values).all():
         raise ValueError("values: got NaN or infinity; drop those images first")
-    strata = [values[labels == label].reshape((labels == label).sum(), -1).astype(np.float64)
-              for label in np.unique(labels)]  # fmt: skip
-    shape = values.shape[1:]
+    flat = values.reshape(len(values), -1).astype(np.float64)
+    strata = [flat[labels == label] for label in np.unique(labels)]
     means = np.stack([stratum.mean(0) for stratum in strata])
-    evaluate = _evaluator(statistic, shape)
+    evaluate = _evaluator(statistic, values.shape[1:])
+    shape = jax.eval_shape(statistic, jnp.zeros((len(strata), *values.shape[1:]))).shape
     estimate = evaluate(means[None])[0]
     step = max(1, _CHUNK // means.size)
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -102,7 +102,8 @@ def bootstrap(
         acceleration = _acceleration(evaluate, strata, means, step)
         low, high = _bca_quantiles(estimate, draws, acceleration, low, high)
     draws.sort(axis=0)
-    return Interval(estimate, _quantile(draws, low), _quantile(draws, high))
+    limits = (estimate, _quantile(draws, low), _quantile(draws, high))
+    return Interval(*(limit.reshape(shape) for limit in limits))
 
 
 def bootstrap_difference(
@@ -122,11 +123,11 @@ def bootstrap_difference(
 
 
 def _evaluator(statistic: Statistic, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
-    mapped = jax.jit(jax.vmap(statistic))
+    mapped = jax.vmap(statistic)  # not jitted: compiling takes longer than a few array operations
 
-    def evaluate(means: np.ndarray) -> np.ndarray:  # [r, c, prod(shape)] -> [r, ...]
-        means = means.reshape(*means.shape[:2], *shape)
-        return np.asarray(mapped(jnp.asarray(means, jnp.float32)), np.float64)
+    def evaluate(means: np.ndarray) -> np.ndarray:  # [r, c, prod(shape)] -> [r, k]
+        values = mapped(jnp.asarray(means.reshape(*means.shape[:2], *shape), jnp.float32))
+        return np.asarray(values, np.float64).reshape(len(means), -1)
 
     return evaluate
 
@@ -151,8 +152,7 @@ def _acceleration(
     step: int,
 ) -> np.ndarray:
     """Skewness of the jackknife influences; a class of one image has none."""
-    square: np.ndarray | float = 0.0
-    cube: np.ndarray | float = 0.0
+    square = cube = np.zeros(1)
     for index, stratum in enumerate(strata):
         n = len(stratum)
         if n == 1:
@@ -167,8 +167,8 @@ def _acceleration(
         influence = (n - 1) * (values.mean(0) - values)
         square = square + (influence**2).sum(0) / n**2
         cube = cube + (influence**3).sum(0) / n**3
-    scale = np.asarray(square) ** 1.5
-    return np.asarray(cube) / np.where(scale > 0, 6 * scale, 1)
+    scale = square**1.5
+    return cube / np.where(scale > 0, 6 * scale, 1)
 
 
 def _bca_quantiles(

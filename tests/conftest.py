@@ -32,6 +32,17 @@ def shared() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> Path:
+    """A folder with `data`, a drawn masked_folder data set, and `tiny`, a random ViT for it."""
+    from tests.helpers import draw_study, save_tiny_vit
+
+    folder = tmp_path_factory.mktemp("study")
+    draw_study(folder / "data")
+    save_tiny_vit(folder / "tiny")
+    return folder
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _full_precision():
     with jax.default_matmul_precision("highest"):

@@ -30,43 +30,52 @@ def write_run(
     to (levels, probability, correct) with arrays [m, l, r, t, n]."""
     names = list(names or [f"{classes[label]}/{i:05d}.jpg" for i, label in enumerate(labels)])
     words = [classes[label] for label in labels]
+    units: list[Path] = []
     for m, model in enumerate(models):
         folder = path / "rows" / model.replace("/", "_")
         folder.mkdir(parents=True, exist_ok=True)
-        _unit(folder / "clean", model, names, words, "none", 0.0, [a[m][None, None] for a in clean])
+        units.append(folder / "clean.parquet")
+        _unit(units[-1], model, names, words, "none", 0.0, [a[m][None, None] for a in clean])
         for norm, (levels, *values) in noise.items():
             for k, level in enumerate(levels):
                 arrays = [array[m, k] for array in values]
-                _unit(folder / f"{norm}_{k}", model, names, words, norm, float(level), arrays)
+                units.append(folder / f"{norm}_{k}.parquet")
+                _unit(units[-1], model, names, words, norm, float(level), arrays)
     groups = groups or [None] * len(models)
-    cards = [
-        {"name": name, "parameters": 5_700_000 * (1 + i), "flops": 1.3e9 * (1 + i),
-         "input": "224 x 224 bilinear, mean 0.5, std 0.5", "head": "linear probe", "group": group}
-        for i, (name, group) in enumerate(zip(models, groups, strict=True))
-    ]  # fmt: skip
-    config = {
-        "experiment": "rfs",
-        "models": list(models),
-        "head": "probe",
-        "seed": 0,
-        "batch_size": "auto",
-        "data": {"name": "invented", "root": "", "split": "test"},
-        "noise": {
-            "norms": list(noise),
-            "trials": next(iter(noise.values()))[1].shape[3],
-            "sigmas": list(next(iter(noise.values()))[0]),
+    some = next(iter(noise.values()))[1]
+    files = {
+        "units": [unit.relative_to(path).as_posix() for unit in units],
+        "models": [
+            {"name": name, "parameters": 5_700_000 * (1 + i), "flops": 1.3e9 * (1 + i),
+             "input": "squash to 224 x 224, mean 0.5, std 0.5", "head": "own", "group": group}
+            for i, (name, group) in enumerate(zip(models, groups, strict=True))
+        ],
+        "data": {
+            "name": "invented", "root": "", "split": "test", "classes": list(classes),
+            "counts": np.bincount(labels, minlength=len(classes)).tolist(),
+            "images": len(names), "skipped": [["cat/0099.jpg", "mask is empty"]],
+            "fingerprint": fingerprint,
         },
-    }
-    data = {"name": "invented", "root": "", "split": "test", "classes": list(classes),
-            "images": len(names), "skipped": [], "fingerprint": fingerprint}  # fmt: skip
-    environment = {"python": "3.11.9", "packages": {"jax": "0.10.2"}, "devices": "1 x cpu"}
-    for name, value in (
-        ("config", {"config": config, "command": "python -m rival_jax.main --config=configs/rfs.py"}),
-        ("data", data),
-        ("models", cards),
-        ("environment", environment),
-    ):
+        "environment": {"python": "3.11.9", "packages": {"jax": "0.10.2"}, "devices": "1 x cpu",
+                        "commit": "0123abc"},
+        "config": {
+            "experiment": "rfs", "models": list(models), "head": "own", "normalise": "model",
+            "dtype": "float32", "seed": 0, "batch_size": "auto",
+            "data": {"name": "invented", "root": "", "split": "test", "mask": "soft"},
+            "noise": {
+                "norms": list(noise),
+                "sigmas": list(map(float, noise.get("linf", [[]])[0])),
+                "epsilons": list(map(float, noise.get("l2", [[]])[0])),
+                "trials": some.shape[3],
+                "regions": list(REGIONS[: some.shape[2]]),
+            },
+            "statistics": {"resamples": 200, "confidence": 0.95, "method": "bca"},
+        },
+    }  # fmt: skip
+    for name, value in files.items():
         (path / f"{name}.json").write_text(json.dumps(value))
+    argv = ["rival_jax/main.py", "--config=configs/rfs.py", f"--workdir={path.name}"]
+    (path / "log.jsonl").write_text(json.dumps({"time": 0, "event": "start", "argv": argv}) + "\n")
     return path
 
 
@@ -132,4 +141,4 @@ def _unit(file, model, names, words, norm, level, arrays) -> None:
         "probability": probability.ravel().astype(np.float32),
         "correct": correct.ravel().astype(bool),
     }
-    pq.write_table(pa.table(columns), file.with_suffix(".parquet"), compression="zstd")
+    pq.write_table(pa.table(columns), file, compression="zstd")

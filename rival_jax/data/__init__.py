@@ -1,7 +1,7 @@
 """Data sets, found by their module's name: `load(name, root, split)`.
 
-A data set is a module with a function `load(root, split, **options) -> Source`. Those of this folder
-go by their bare names; `"mylab.cub"` imports one from elsewhere.
+A data set is a module with a function `load(root, split, **options) -> Source`. Those of this
+folder go by their bare names; `"mylab.cub"` imports one from elsewhere.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from rival_jax.data.checks import check_mask
-from rival_jax.data.examples import Examples, Source
+from rival_jax.data.examples import Examples
+from rival_jax.data.source import Source
 from rival_jax.runtime.plugins import no_such, plugin
 
 __all__ = ["Examples", "Source", "check_mask", "load"]
 
-PARTS = ("checks", "examples", "pickles", "transforms")  # modules here that are no data sets
+# Modules of this folder that are no data sets.
+PARTS = {"checks", "examples", "mask_formats", "pickles", "source", "transforms"}
 
 
 def load(name: str, root: str | Path, split: str, **options: Any) -> Source:

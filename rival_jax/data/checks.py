@@ -50,11 +50,15 @@ def mask_fault(mask: np.ndarray, name: str) -> str | None:
 
 
 def stored_mask_fault(mask: Image.Image, name: str, photo: Image.Image) -> str | None:
-    """What is wrong with a mask of mode "L" beside its photo, before any resizing, or None.
+    """What is wrong with a mask beside its photo, before any resizing, or None.
 
     The mask may be stored at another size, if that has the photo's shape to within one pixel of
     the smaller of the two.
     """
+    if (photo.mode, mask.mode) != ("RGB", "L"):
+        return (
+            f"mask {name} and its photo have modes {mask.mode} and {photo.mode}, expected L and RGB"
+        )
     (width, height), (photo_width, photo_height) = mask.size, photo.size
     mismatch = abs(photo_width * height - photo_height * width)
     if mismatch > max(width, height, photo_width, photo_height):

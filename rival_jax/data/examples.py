@@ -7,45 +7,20 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import grain
 import jax.numpy as jnp
 import numpy as np
 
 from rival_jax.data import checks
+from rival_jax.data.source import Item, Source, name_hash, noise_id
 from rival_jax.data.transforms import augment, check_geometry, resize_mask, resize_photo
 from rival_jax.types import Batch, Geometry
 
 ON_BAD = ("error", "skip")
 MEMORY_LIMIT = 4 * 2**30  # bytes
-Item = dict[str, Any]
-Pixels = tuple[np.ndarray, np.ndarray]  # uint8 image [h, w, 3] and mask [h, w], or more of both
-
-
-class Source(Protocol):
-    """What a data set is: names and labels at once, pictures one by one."""
-
-    classes: tuple[str, ...]
-    class_wnids: tuple[tuple[str, ...], ...] | None
-    """The ImageNet synsets that make up each class, where they are known."""
-    names: list[str]
-    """The photos' relative file names with forward slashes: unique, whatever the root."""
-    labels: np.ndarray
-    """int32 [n], positions in `classes`."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, position: int) -> Item:
-        """`image` (PIL, RGB), `mask` (PIL, "L", 255 on the object) and what else there is.
-
-        `mask_name` is how errors call the mask; without it they say the photo's name. Called from
-        several threads at once.
-
-        Raises:
-          ValueError or OSError: naming the file that is missing, damaged or of the wrong kind.
-        """
-        ...
+Pixels = tuple[np.ndarray, np.ndarray]  # uint8 image [h, w, 3] and mask [h, w], or all of them
 
 
 class Examples:
@@ -82,7 +57,7 @@ class Examples:
           source: see `Source`.
           geometry: see `Geometry`; masks are always resized with the bilinear filter.
           on_bad: "error" reports all bad examples in one ValueError; "skip" leaves them out.
-          threads: that decode, default one per processor. Changes no result.
+          threads: that decode, default one per processor, at most 16. Changes no result.
           memory_limit: bytes. A larger data set is not held but decoded again for every pass: the
             batches are the same, `images` and `masks` are not there.
           on_item: called with (examples read, examples there are).
@@ -95,7 +70,7 @@ class Examples:
             raise ValueError(f"on_bad {on_bad!r}, expected one of {', '.join(ON_BAD)}")
         self._check_names(source)
         self._source, self._geometry = source, geometry
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or min(16, os.cpu_count() or 1)
         self.classes, self.class_wnids = source.classes, source.class_wnids
         self.skipped: list[tuple[str, str]] = []
         held = len(source) * 4 * geometry.size[0] * geometry.size[1] <= memory_limit
@@ -120,7 +95,7 @@ class Examples:
 
     @property
     def masks(self) -> np.ndarray:
-        """uint8 [n, h, w], 255 on the object. Raises ValueError where they exceed `memory_limit`."""
+        """uint8 [n, h, w], 255 on the object. Raises ValueError like `images`."""
         return self._held()[1]
 
     def example(self, row: int) -> Item:
@@ -146,14 +121,14 @@ class Examples:
     ) -> Iterator[Batch]:
         """All examples shuffled, each cropped and mirrored by `transforms.augment`.
 
-        An example's crop is a function of (seed, epoch, name) alone, the order one of (seed, epoch).
+        An example's crop is a function of (seed, epoch, name) alone, the order of (seed, epoch).
         Decodes every photo again. A crop may cut off all of a small object at the rim. The last
         batch is filled up like that of `batches`.
         """
 
         def read(row: int) -> Pixels:
             item = self._source[int(self.positions[row])]
-            words = np.frombuffer(_digest(self.names[row], 16), "<u4")
+            words = np.frombuffer(name_hash(self.names[row], 16), "<u4")
             rng = np.random.default_rng([seed, epoch, *words.tolist()])
             return augment(item["image"], item["mask"], self._geometry, rng)
 
@@ -278,18 +253,3 @@ class Examples:
                 f"no good image is left of class {', '.join(empty)}; "
                 f"{len(self.skipped)} bad ones were skipped, the first: {self.skipped[0][1]}"
             )
-
-
-def noise_id(name: str) -> int:
-    """32 bits of a hash (BLAKE2b, little endian) of an example's name, which key its noise.
-
-    Two of n names share their noise with probability n^2 / 2^33: 0.3 % for RIVAL10's test split.
-
-    >>> noise_id("n02391049_n02391049_978.JPEG")
-    0
-    """
-    return int.from_bytes(_digest(name, 4), "little")
-
-
-def _digest(name: str, size: int) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=size).digest()

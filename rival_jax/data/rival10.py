@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from rival_jax.data.checks import report
+from rival_jax.data.mask_formats import brightest
 from rival_jax.data.pickles import RefusedPickle, read_attribute_dict
 from rival_jax.data.transforms import BILINEAR, Size, fit, open_photo, open_picture
 from rival_jax.runtime.plugins import no_such
@@ -60,8 +61,8 @@ def load(
       variant: "ordinary" photos, or those with attributes pasted in ("superimposed") or cut out
         ("removed").
       attributes: whether items also have `attr_labels` and `changed_attrs` (int64 [18], order of
-        `ATTRIBUTES`), `merged_mask` (PIL, "L") and `attr_masks` (19 PIL "L": `ATTRIBUTES`, then
-        the whole object; all 0 where absent).
+        `ATTRIBUTES`), `merged_mask` (PIL, "L") and `attribute_masks` (19 PIL "L": `ATTRIBUTES`,
+        then the whole object; all 0 where absent).
       attribute_masks: how a stored attribute picture becomes a mask. "clean": its transparency,
         or where it is opaque everywhere any channel above 127. "released": what the study's code
         does, where only channels of exactly 255 count, opacity among them, and where a missing or
@@ -81,7 +82,7 @@ def load(
         raise ValueError(report(strange, len(names), "photos", f"move them out of {folder}"))
     if not names:
         raise ValueError(f"no photo in {folder}: looked for *.JPEG")
-    return Rival10(folder, names, attribute_masks if attributes else None)
+    return Rival10(folder, names, attributes, attribute_masks)
 
 
 def _split_folder(root: Path, split: str, variant: str) -> Path:
@@ -104,10 +105,10 @@ class Rival10:
     classes = tuple(SYNSETS)
     class_wnids = tuple(SYNSETS.values())
 
-    def __init__(self, folder: Path, names: list[str], rule: str | None) -> None:
+    def __init__(self, folder: Path, names: list[str], attributes: bool, rule: str) -> None:
         self.names = names
         self.labels = np.array([_class(name) for name in names], np.int32)
-        self._folder, self._rule = folder, rule
+        self._folder, self._with_attributes, self._rule = folder, attributes, rule
 
     def __len__(self) -> int:
         return len(self.names)
@@ -118,20 +119,21 @@ class Rival10:
         photo = open_photo(self._folder / name, name)
         mask = open_picture(self._folder.parent / mask_name, mask_name, "mask").convert("L")
         item = {"image": photo, "mask": mask, "mask_name": mask_name}
-        if self._rule:
+        if self._with_attributes:
             item |= self._attributes(self._folder / name.removesuffix(".JPEG"), photo.size)
         return item
 
     def attribute_pixels(self, item: dict[str, Any], geometry: Geometry) -> np.ndarray:
-        """uint8 [19, h, w], 255 inside: an item's `attr_masks` on the pixels of its resized photo.
+        """An item's `attribute_masks` on the pixels of its resized photo: uint8 [19, h, w].
 
-        Under the rule "released" each is 0 or 255 (bicubic on 0 and 1), under "clean" soft.
+        255 is inside. Under the rule "released" the masks are 0 or 255 (the bicubic filter on bits
+        0 and 1), under "clean" their rims are soft.
         """
-        size = item["image"].size
+        size, masks = item["image"].size, item["attribute_masks"]
         if self._rule == "clean":
-            return np.stack([fit(mask, geometry, size, BILINEAR) for mask in item["attr_masks"]])
-        bits = [mask.point(lambda value: value // 255) for mask in item["attr_masks"]]
-        return 255 * np.stack([fit(b, geometry, size, Image.Resampling.BICUBIC) for b in bits])
+            return np.stack([fit(mask, geometry, size, BILINEAR) for mask in masks])
+        bits = [mask.point([0] * 255 + [1]) for mask in masks]
+        return 255 * np.stack([fit(bit, geometry, size, Image.Resampling.BICUBIC) for bit in bits])
 
     def _attributes(self, stem: Path, photo_size: Size) -> dict[str, Any]:
         labels = _attribute_labels(stem.with_name(stem.name + "_attr_labels.npy"))
@@ -141,7 +143,7 @@ class Rival10:
             "attr_labels": labels[0],
             "changed_attrs": labels[1],
             "merged_mask": open_picture(merged, merged.name, "mask").convert("L"),
-            "attr_masks": masks,
+            "attribute_masks": masks,
         }
 
     def _attribute_masks(self, path: Path, photo_size: Size) -> list[Image.Image]:
@@ -174,11 +176,10 @@ def _clean_mask(picture: Image.Image, name: str) -> Image.Image:
     if picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
         raise ValueError(f"mask {name} has mode {picture.mode}, expected 8 bits per channel")
     picture = picture.convert("RGBA")
-    alpha = picture.getchannel("A")
-    if np.asarray(alpha).min() < 255:
+    *colours, alpha = picture.split()
+    if alpha.getextrema() != (255, 255):
         return alpha
-    bright = np.asarray(picture)[..., :3].max(-1) > 127
-    return Image.fromarray(np.uint8(255) * bright)
+    return brightest(colours).point([0] * 128 + [255] * 128)
 
 
 def _released_mask(picture: Image.Image, name: str) -> Image.Image:
@@ -189,7 +190,7 @@ def _released_mask(picture: Image.Image, name: str) -> Image.Image:
             f"mask {name} has mode {picture.mode}, which the study's code turns into garbage; "
             "pass --config.data.attribute_masks='clean'"
         )
-    return Image.fromarray(np.uint8(255) * (np.asarray(picture) == 255).any(-1))
+    return brightest(picture.split()).point([0] * 255 + [255])
 
 
 READERS = {"clean": _clean_mask, "released": _released_mask}

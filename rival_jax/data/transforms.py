@@ -6,9 +6,9 @@ filters are antialiased and round to whole grey levels, so other resizers differ
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -35,11 +35,11 @@ CROP_RATIO = (0.75, 1.25)  # width / height
 CROP_TRIES = 10
 
 
-def open_picture(file: Path | BinaryIO, name: str, what: str = "photo") -> Image.Image:
+def open_picture(file: Path | io.BytesIO, name: str, what: str = "photo") -> Image.Image:
     """The decoded picture, in the mode it is stored in.
 
     Args:
-      file: a path, or an open binary file.
+      file: a path, or the file itself in memory.
       name: how an error calls it.
       what: "photo" or "mask".
 

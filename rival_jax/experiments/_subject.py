@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 
-from rival_jax import data, models
+from rival_jax import data, metrics, models
 from rival_jax.heads import Context
 from rival_jax.runtime import parallel
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.runtime.progress import Meter
-from rival_jax.runtime.results import tree_digest
-from rival_jax.types import Geometry, Model, Variables
+from rival_jax.runtime.results import Category, Columns, tree_digest
+from rival_jax.types import Array, Batch, Geometry, Model, Variables
 
 TYPICAL_BATCH = 8  # images a forward pass is measured on
 MAX_FORWARDS = 2048  # per device and step: more fills no accelerator better
@@ -88,15 +91,20 @@ class Subject:
             self._examples[geometry, split] = examples
         return self._examples[geometry, split]
 
-    def load(self, name: str) -> Loaded:
-        """A network with its head, its forward pass measured on one small batch."""
+    def measured(self, name: str) -> tuple[Model, Variables, parallel.Cost]:
+        """A network as it is, and the cost of its forward pass, from one small batch."""
         model, variables = self._load(name)
-        geometry = self._geometry(model)
-        test = self.examples(geometry)
-        self.console.print(models.describe(model), highlight=False)
+        test = self.examples(self._geometry(model))
+        self.console.print(models.describe(model))
         images = next(test.batches(min(TYPICAL_BATCH, len(test))))["image"]
         forward = lambda v, x: model.forward(v, x, {})[0]  # noqa: E731
-        cost = parallel.measure(forward, variables, images)
+        return model, variables, parallel.measure(forward, variables, images)
+
+    def load(self, name: str) -> Loaded:
+        """A network with its head."""
+        model, variables, cost = self.measured(name)
+        geometry = self._geometry(model)
+        test = self.examples(geometry)
         context = Context(
             classes=test.classes,
             class_wnids=test.class_wnids,
@@ -104,7 +112,7 @@ class Subject:
             train=lambda: self.examples(geometry, self.config.data.train_split),
             test=lambda: test,
             batch_size=lambda: self.batch(cost, geometry, 1, 1)[0],
-            options=self.config.get("probe", {}),
+            options=dict(self.config.get("probe", {})),
             cache=cache_folder(self.config.cache),
             mesh=self.mesh,
             report=self.console.print,
@@ -148,6 +156,60 @@ class Subject:
         """The evaluated split at the first model's geometry."""
         return next(iter(self._examples.values()))
 
+    def rows(
+        self,
+        loaded: Loaded,
+        batch_size: int,
+        fn: parallel.PerExample,
+        unit: tuple[str, float, tuple[str, ...]],
+        *args: Any,
+        on_batch: Callable[[int], None],
+    ) -> Columns:
+        """Tidy columns of `fn`'s probability and correct, [b] or [b, trials, regions].
+
+        One row per image, trial and region, in that order; the trial of clean images is -1.
+
+        Args:
+          unit: (norm, level, regions) of these rows.
+          args: traced arguments of `fn`.
+          on_batch: called with the number of forward passes done.
+
+        Raises:
+          ValueError: if the network gives NaN.
+        """
+        examples, (norm, level, regions) = self.examples(loaded.geometry), unit
+        name, each = loaded.model.name, len(regions)
+        if norm != "none":
+            each *= self.config.noise.trials
+        found = parallel.map_examples(
+            fn,
+            loaded.variables,
+            examples.batches(batch_size),
+            self.mesh,
+            *args,
+            on_batch=lambda images: on_batch(images * each),
+        )
+        bad = np.isnan(found["probability"].reshape(len(examples), -1)).any(1)
+        if bad.any():
+            raise ValueError(
+                f"{name} gives NaN for {bad.sum()} of {len(bad)} images, the first "
+                f"{examples.names[bad.argmax()]}; its weights or config.dtype are not usable"
+            )
+        image, rest = np.divmod(np.arange(len(examples) * each), each)
+        trial, region = np.divmod(rest, len(regions))
+        return {
+            "model": Category(0 * image, [name]),
+            "dataset": Category(0 * image, [self.config.data.name]),
+            "example": Category(image, list(examples.names)),
+            "label": Category(examples.labels[image], list(examples.classes)),
+            "region": Category(region, list(regions)),
+            "norm": Category(0 * image, [norm]),
+            "level": np.full(len(image), float(level)),
+            "trial": (trial - (norm == "none")).astype(np.int16),
+            "probability": found["probability"].ravel(),
+            "correct": found["correct"].ravel(),
+        }
+
     def facts(self) -> dict[str, Any]:
         """What data.json and the report say of the data set."""
         examples = self.first_examples()
@@ -173,6 +235,13 @@ class Subject:
         if self.config.data.resize == "squash":
             return Geometry(model.image_size, "squash", "bilinear")
         return Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
+
+
+def clean_trial(model: Model, variables: Variables, batch: Batch) -> dict[str, Array]:
+    """The images as they are: probability [b] of the true class, and correct."""
+    logits, _ = model.forward(variables, jnp.asarray(batch["image"]), {})
+    probability, correct = metrics.true_class(logits, jnp.asarray(batch["label"]))
+    return {"probability": probability, "correct": correct}
 
 
 def cache_folder(path: str) -> Path:

@@ -139,7 +139,7 @@ def _study(
         context.report(f"{model.name}: head, epoch {epoch + 1} of {options['epochs']}")
         if options["select"] == "test":
             values, labels = features(model, variables, context.test(), context)
-            accuracy = float((head(values).argmax(1) == labels).mean())
+            accuracy = float((head(jnp.asarray(values)).argmax(1) == labels).mean())
             best = max(best, (accuracy, head, epoch + 1), key=lambda item: item[0])
     facts = {"recipe": f"study: Adam 1e-5, L2 1e-4, {options['epochs']} epochs, random crops"}
     if options["select"] == "test":

@@ -6,6 +6,7 @@ A family is a module of this folder with `recognises(tensors)`, `infer(tensors, 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import math
@@ -95,6 +96,12 @@ def describe(model: Model) -> str:
         f"{model.name}: {size:,} parameters, {model.num_classes} classes, {height}x{width} "
         f"{model.interpolation}, crop {model.crop_pct:g}, mean {mean}, std {std}"
     )
+
+
+def without_normalisation(model: Model) -> Model:
+    """The same network fed bare pixels: mean 0, std 1 (as the RIVAL10 study was released)."""
+    bare = {"mean": (0.0,) * len(model.mean), "std": (1.0,) * len(model.std)}
+    return dataclasses.replace(model, **bare, forward=dataclasses.replace(model.forward, **bare))
 
 
 def _locate(name: str) -> tuple[pathlib.Path, str]:

@@ -49,21 +49,18 @@ def torch_rules(
     return rules
 
 
-def to_variables(
-    tensors: Mapping[str, np.ndarray], rules: Sequence[Rule], ignored: str = r"(?!)"
-) -> Variables:
+def to_variables(tensors: Mapping[str, np.ndarray], rules: Sequence[Rule]) -> Variables:
     """Variables in the precision of the tensors.
 
     Args:
       tensors: a checkpoint file's tensors by name.
       rules: one for every leaf of the variables.
-      ignored: regular expression of the names that have no place in the variables.
 
     Raises:
       ValueError: a tensor is missing, has no place, or has another shape; lists all of them.
     """
     expected = {rule.source: rule.shape for rule in rules}
-    given = {name: t.shape for name, t in tensors.items() if not re.search(ignored, name)}
+    given = {name: tensor.shape for name, tensor in tensors.items()}
     misshapen = [
         f"{name} (got {given[name]}, expected {expected[name]})"
         for name in sorted(expected.keys() & given.keys())

@@ -14,7 +14,6 @@ from rival_jax.models.network import Initialiser, Network, Tap, at_least_float32
 from rival_jax.types import Array, Model, Variables
 from rival_jax.weights import Config
 
-_COUNTERS = r"\.num_batches_tracked$"  # training state that inference has no use for
 _HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 _TORCH_LINEAR = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
@@ -149,7 +148,9 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
 
 def convert(tensors: Mapping[str, np.ndarray], model: Model) -> Variables:
     """A checkpoint's tensors as variables; raises ValueError if they do not fit."""
-    return conversion.to_variables(tensors, conversion.torch_rules(model.init), _COUNTERS)
+    # Batch norm's step counters are of no use to inference, and older files lack them.
+    tensors = {name: t for name, t in tensors.items() if not name.endswith("num_batches_tracked")}
+    return conversion.to_variables(tensors, conversion.torch_rules(model.init))
 
 
 def export(variables: Variables, model: Model) -> dict[str, np.ndarray]:

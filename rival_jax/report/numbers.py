@@ -101,8 +101,7 @@ def group_curves(
 
 
 def density(values: np.ndarray) -> np.ndarray:
-    """Gaussian kernel density on `GRID` (bandwidth by Scott's rule); NaN if all values are equal."""
-    values = values[np.isfinite(values)]
+    """Gaussian kernel density on `GRID`, bandwidth by Scott's rule; NaN if all values are equal."""
     if values.size < 2 or np.ptp(values) < 1e-6:
         return np.full(GRID.shape, np.nan)
     return stats.gaussian_kde(values)(GRID)

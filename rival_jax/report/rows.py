@@ -70,19 +70,25 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def read_argv(workdir: Path) -> list[str]:
+    """The last command line of a run, from its log."""
+    events = [json.loads(line) for line in (workdir / "log.jsonl").read_text("utf-8").splitlines()]
+    return next((event["argv"] for event in reversed(events) if "argv" in event), [])
+
+
 def read_units(workdir: Path, classes: Sequence[str]) -> Iterator[Unit]:
-    """Every unit under `workdir/rows`, one at a time, so that trials never pile up in memory.
+    """The units of a run, one at a time, so that trials never pile up in memory.
+
+    Those that `units.json` lists, in its order: a folder may hold rows of earlier settings too.
 
     Raises:
-      FileNotFoundError: if there are no rows.
+      FileNotFoundError: if the run is not finished.
       ValueError: if a unit lacks rows or has some twice, or for a label not in `classes`.
     """
-    files = sorted((workdir / "rows").rglob("*.parquet"))
-    if not files:
-        raise FileNotFoundError(
-            f"{workdir} has no rows/*.parquet; name the workdir of a finished rfs run"
-        )
-    for file in files:
+    for name in read_json(workdir / "units.json"):
+        file = workdir / name
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing; run the same command again to compute it")
         table = pq.read_table(file, columns=list(COLUMNS), read_dictionary=list(TEXT))
         columns = {name: _column(table.column(name)) for name in COLUMNS}
         keys = [columns[name][0] if name in TEXT else columns[name] for name in _KEY]

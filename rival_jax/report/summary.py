@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.flatten_util
 import numpy as np
 
-from rival_jax import metrics, statistics
 from rival_jax.report import numbers
+from rival_jax.report.intervals import SUFFIX, Intervals, measure
 from rival_jax.report.sweep import Noise, Sweep
-from rival_jax.types import Array
+from rival_jax.statistics import Interval
 
 Summary = dict[str, Any]
 
 
 def summarise(
     sweep: Sweep,
+    groups: Mapping[str, Sequence[str]] | None = None,
     *,
     resamples: int = 2000,
     confidence: float = 0.95,
@@ -35,11 +35,14 @@ def summarise(
 
     Args:
       sweep: what to summarise.
+      groups: group -> models, see `Sweep.groups`. The accuracies of a group of several models are
+        averaged before RFS is formed (study, figure 4).
       resamples, confidence, method, seed: of the intervals, see `statistics.bootstrap`.
 
     Returns:
-      `dataset`, `statistics`, `models` (name -> accuracy_clean and one entry per norm) and
-      `differences` (norm -> list of pairs). Source: RIVAL10 study, section 5.1.
+      `dataset`, `statistics`, `models` (name -> accuracy_clean and one entry per norm), `groups`
+      (the same, without iRFS; empty when no group has several models), `differences` and
+      `group_differences` (norm -> list of pairs). Source: RIVAL10 study, section 5.1.
     """
     options = {
         "resamples": resamples,
@@ -47,140 +50,106 @@ def summarise(
         "method": method,
         "seed": seed,
     }
-    counts = np.bincount(sweep.labels, minlength=len(sweep.classes))
-    summary: Summary = {
+    several = sweep.groups(groups)
+    if all(len(members) == 1 for members in several.values()):
+        several = {}
+    both = sweep.averaged({name: [name] for name in sweep.models} | several)
+    pairs = [pair for names in (sweep.models, several) for pair in itertools.combinations(names, 2)]
+    position = both.models.index
+    found = measure(both, [(position(a), position(b)) for a, b in pairs], **options)
+    entries = {
+        name: {"accuracy_clean": _at(found.means["clean",], m)}
+        | {norm: _entry(both, noise, found, m) for norm, noise in both.noise.items()}
+        for m, name in enumerate(both.models)
+    }
+    counts = np.bincount(sweep.labels, minlength=len(sweep.classes)).tolist()
+    differences = {
+        norm: _differences(both, noise, found.differences[norm], pairs)
+        for norm, noise in both.noise.items()
+    }
+    between_models = len(sweep.models) * (len(sweep.models) - 1) // 2
+    return {
         "dataset": {
             "name": sweep.dataset,
             "images": len(sweep.names),
-            "classes": dict(zip(sweep.classes, counts.tolist(), strict=True)),
+            "classes": dict(zip(sweep.classes, counts, strict=True)),
         },
         "statistics": options,
-        "models": {model: {} for model in sweep.models},
-        "differences": {},
+        "models": {name: entries[name] for name in sweep.models},
+        "groups": {
+            name: {"members": members, **_without_irfs(entries[name])}
+            for name, members in several.items()
+        },
+        "differences": {norm: pairs[:between_models] for norm, pairs in differences.items()},
+        "group_differences": {norm: pairs[between_models:] for norm, pairs in differences.items()},
     }
-    for norm, noise in sweep.noise.items():
-        intervals = _intervals(sweep, noise, options)
-        errors = _noise_errors(noise)
-        for m, model in enumerate(sweep.models):
-            entry = summary["models"][model]
-            entry["accuracy_clean"] = _at(intervals["accuracy_clean"], m)
-            entry[norm] = _model_entry(sweep, noise, intervals, errors, m)
-        summary["differences"][norm] = [
-            {
-                "model": sweep.models[b],
-                "minus": sweep.models[a],
-                "rfs_of_means": _at(intervals["difference"], pair),
-                "noise_error": _number(errors["difference"][pair]),
-            }
-            for pair, (a, b) in enumerate(_pairs(len(sweep.models)))
-        ]
-    return summary
 
 
-def _model_entry(
-    sweep: Sweep, noise: Noise, intervals: dict, errors: dict, m: int
-) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "levels": noise.levels.tolist(),
+def _entry(sweep: Sweep, noise: Noise, found: Intervals, m: int) -> dict[str, Any]:
+    norm, levels = noise.norm, noise.levels.tolist()
+    fg, bg = (_trial_accuracy(noise, name)[:, m] for name in ("foreground", "background"))
+    return {
+        "levels": levels,
         "trials": noise.trials,
-        "not_finite": int((~np.isfinite(noise.probability[m])).sum()),
+        **{
+            f"accuracy_{SUFFIX[region]}": {
+                "mean": _at(found.means[SUFFIX[region], norm, "mean"], m),
+                "by_level": [_at(found.means[SUFFIX[region], norm, str(s)], m) for s in levels],
+            }
+            for region in noise.regions
+        },
+        "rfs_by_level": [_at(found.rfs[norm, str(s)], m) for s in levels],
+        "rfs_of_means": _at(found.rfs[norm, "mean"], m),
+        "mean_of_rfs": _at(found.mean_of_rfs[norm], m),
+        "rfs_by_class": {
+            name: _at(found.by_class[norm], c, m) for c, name in enumerate(sweep.classes)
+        },
+        "irfs_mean": _at(found.means["irfs", norm], m),
+        "irfs_negative": _at(found.means["negative", norm], m),
+        "noise_error": {
+            "accuracy_fg": _standard_error(fg),
+            "accuracy_bg": _standard_error(bg),
+            "rfs_of_means": _standard_error(numbers.rfs(fg, bg)),
+        },
     }
-    for r, region in enumerate(noise.regions):
-        entry["accuracy_" + SUFFIX[region]] = {
-            "mean": _at(intervals["accuracy_mean"], m, r),
-            "by_level": [_at(intervals["accuracy"], m, k, r) for k in range(len(noise.levels))],
-        }
-    entry["rfs_by_level"] = [_at(intervals["rfs"], m, k) for k in range(len(noise.levels))]
-    for name in ("rfs_of_means", "mean_of_rfs", "irfs_mean", "irfs_negative"):
-        entry[name] = _at(intervals[name], m)
-    entry["rfs_by_class"] = {
-        name: _at(intervals["rfs_by_class"], m, c) for c, name in enumerate(sweep.classes)
-    }
-    entry["noise_error"] = {
-        name: _number(errors[name][m]) for name in ("accuracy_fg", "accuracy_bg", "rfs_of_means")
-    }
-    return entry
 
 
-SUFFIX = {"foreground": "fg", "background": "bg", "all": "all"}
-
-
-def _intervals(sweep: Sweep, noise: Noise, options: dict) -> dict[str, statistics.Interval]:
-    """Bootstraps every measure of every model at once, so that all share the resamples."""
-    irfs = numbers.irfs(noise)
-    models, levels, regions = noise.correct.shape[:3]
-    columns = np.concatenate(  # per image and model: clean, iRFS, its sign, every level x region
-        [
-            sweep.correct[:, None],
-            irfs.mean(1, keepdims=True),
-            (irfs < 0).mean(1, keepdims=True),
-            noise.correct.reshape(models, levels * regions, -1),
-        ],
-        axis=1,
-    )
-    fg, bg = (noise.regions.index(name) for name in ("foreground", "background"))
-
-    def measures(means: Array) -> dict[str, Array]:  # [c, m, columns]
-        by_class = means[..., 3:].reshape(*means.shape[:2], levels, regions)
-        accuracy = jax.numpy.moveaxis(by_class, 0, -1)  # [m, l, r, c]
-        acc_fg, acc_bg = accuracy[:, :, fg], accuracy[:, :, bg]
-        total = numbers.rfs_of_means(acc_fg, acc_bg)
-        pairs = np.array(_pairs(models)).reshape(-1, 2)
-        return {
-            "accuracy_clean": means[..., 0].mean(0),
-            "irfs_mean": means[..., 1].mean(0),
-            "irfs_negative": means[..., 2].mean(0),
-            "accuracy": accuracy.mean(-1),
-            "accuracy_mean": accuracy.mean((1, 3)),
-            "rfs": metrics.rfs(acc_fg.mean(-1), acc_bg.mean(-1)),
-            "rfs_of_means": total,
-            "mean_of_rfs": numbers.mean_of_rfs(acc_fg, acc_bg),
-            "rfs_by_class": metrics.rfs(acc_fg.mean(1), acc_bg.mean(1)),
-            "difference": total[pairs[:, 1]] - total[pairs[:, 0]],
-        }
-
-    found = statistics.bootstrap(
-        lambda means: jax.flatten_util.ravel_pytree(measures(means))[0],
-        np.moveaxis(columns, -1, 0),
-        sweep.labels,
-        **options,
-    )
-    shapes = jax.eval_shape(
-        measures, jax.ShapeDtypeStruct((len(sweep.classes), *columns.shape[:2]), np.float32)
-    )
-    ends = np.cumsum([part.size for part in shapes.values()])[:-1]
-    pieces = [np.split(array, ends) for array in found]
+def _without_irfs(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's entry: iRFS of averaged probabilities would be no average of anything."""
     return {
-        name: statistics.Interval(*(piece[i].reshape(part.shape) for piece in pieces))
-        for i, (name, part) in enumerate(shapes.items())
+        key: {k: v for k, v in value.items() if not k.startswith("irfs")}
+        if "irfs_mean" in value
+        else value
+        for key, value in entry.items()
     }
 
 
-def _noise_errors(noise: Noise) -> dict[str, np.ndarray]:
-    """Standard error that the noise draws leave in each number: trials are its replicates."""
-    fg, bg = (noise.by_trial[:, :, :, noise.regions.index(r)] for r in ("foreground", "background"))
-    total = numbers.rfs(fg.mean((2, 3)), bg.mean((2, 3)))
-    pairs = np.array(_pairs(total.shape[1])).reshape(-1, 2)
-    replicates = {
-        "accuracy_fg": fg.mean((2, 3)),
-        "accuracy_bg": bg.mean((2, 3)),
-        "rfs_of_means": total,
-        "difference": total[:, pairs[:, 1]] - total[:, pairs[:, 0]],
-    }
-    if noise.trials == 1:
-        return {name: np.full(value.shape[1:], np.nan) for name, value in replicates.items()}
-    return {
-        name: value.std(0, ddof=1) / np.sqrt(noise.trials) for name, value in replicates.items()
-    }
+def _differences(
+    sweep: Sweep, noise: Noise, interval: Interval, pairs: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    fg, bg = (_trial_accuracy(noise, name) for name in ("foreground", "background"))
+    by_trial = dict(zip(sweep.models, numbers.rfs(fg, bg).T, strict=True))
+    return [
+        {
+            "model": b,
+            "minus": a,
+            "rfs_of_means": _at(interval, k),
+            "noise_error": _standard_error(by_trial[b] - by_trial[a]),
+        }
+        for k, (a, b) in enumerate(pairs)
+    ]
 
 
-def _pairs(models: int) -> list[tuple[int, int]]:
-    return list(itertools.combinations(range(models), 2))
+def _trial_accuracy(noise: Noise, region: str) -> np.ndarray:
+    """Accuracy [t, m] of every trial alone, averaged over classes and levels."""
+    return noise.by_trial[:, :, :, noise.regions.index(region)].mean((2, 3))
 
 
-def _at(interval: statistics.Interval, *index: int) -> dict[str, float | None]:
-    return {name: _number(value[index]) for name, value in interval._asdict().items()}
+def _standard_error(replicates: np.ndarray) -> float | None:
+    if len(replicates) < 2:
+        return None
+    return float(replicates.std(ddof=1) / np.sqrt(len(replicates)))
 
 
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _at(interval: Interval, *index: int) -> dict[str, float]:
+    return {name: float(value[index]) for name, value in interval._asdict().items()}

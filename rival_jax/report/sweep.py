@@ -12,8 +12,6 @@ import numpy as np
 
 from rival_jax.report import rows
 
-NORMS = ("linf", "l2")
-
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
@@ -52,9 +50,9 @@ class Sweep:
     labels: np.ndarray  # int32 [n], into `classes`
     probability: np.ndarray  # float32 [m, n], of the true class, clean
     correct: np.ndarray  # float32 [m, n], clean
-    noise: Mapping[str, Noise]  # by norm
+    noise: Mapping[str, Noise]  # by norm, in the order of the first run's config
     cards: tuple[Mapping[str, Any], ...]  # one per model: parameters, flops, input, head, group
-    runs: tuple[Mapping[str, Any], ...]  # one per run: path, config, environment, data
+    runs: tuple[Mapping[str, Any], ...]  # one per run: path, argv, config, environment, data
 
     @classmethod
     def read(cls, *workdirs: str | os.PathLike) -> Sweep:
@@ -89,11 +87,59 @@ class Sweep:
             correct=np.stack([unit.correct[0] for unit in clean]),
             noise={
                 norm: _stack(norm, titles, models, first.names, present)
-                for norm in NORMS
-                if any(norm == key[0] for model in models for key in model.units)
+                for norm in dict.fromkeys(norm for model in models for norm, _ in model.units)
+                if norm != "none"
             },
             cards=tuple({**m.card, "name": title} for m, title in zip(models, titles, strict=True)),
             runs=tuple(run.facts for run in runs),
+        )
+
+    def groups(self, named: Mapping[str, Sequence[str]] | None = None) -> dict[str, list[str]]:
+        """Models by group: the `named` ones, then those of the models' cards, then each alone.
+
+        Raises:
+          ValueError: for a group without models, or with one that is not in this sweep.
+        """
+        found = {name: list(members) for name, members in (named or {}).items()}
+        for name, members in found.items():
+            unknown = sorted(set(members) - set(self.models))
+            if unknown or not members:
+                raise ValueError(
+                    f"group {name!r} names {', '.join(unknown) or 'no model'}; the models of this "
+                    f"report are {', '.join(self.models)}"
+                )
+        grouped = {model for members in found.values() for model in members}
+        for card in self.cards:
+            if card["name"] not in grouped:
+                found.setdefault(card.get("group") or card["name"], []).append(card["name"])
+        for name in found.keys() & set(self.models):
+            if found[name] != [name]:
+                raise ValueError(f"group {name!r} has the name of a model; give it another")
+        return found
+
+    def averaged(self, groups: Mapping[str, Sequence[str]]) -> Sweep:
+        """The same sweep with a group's average in the place of a model (study, figure 4)."""
+        members = [[self.models.index(name) for name in names] for names in groups.values()]
+
+        def mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
+            return np.stack([values.take(m, axis).mean(axis) for m in members], axis)
+
+        noise = {
+            norm: dataclasses.replace(
+                one,
+                probability=mean(one.probability),
+                correct=mean(one.correct),
+                by_trial=mean(one.by_trial, axis=1),
+            )
+            for norm, one in self.noise.items()
+        }
+        return dataclasses.replace(
+            self,
+            models=tuple(groups),
+            probability=mean(self.probability),
+            correct=mean(self.correct),
+            noise=noise,
+            cards=tuple({"name": name} for name in groups),
         )
 
 
@@ -127,7 +173,7 @@ def _read_run(path: Path) -> _Run:
                 f"{path}: no rows for the clean images of model {name}; the run is not finished: "
                 "run the same command again"
             )
-    facts = {"path": str(path), "data": data} | {
+    facts = {"path": str(path), "argv": rows.read_argv(path), "data": data} | {
         name: rows.read_json(path / f"{name}.json") for name in ("config", "environment")
     }
     return _Run(

@@ -49,7 +49,8 @@ class Run:
         self.config = json.loads(json.dumps(config))
         self.path.mkdir(parents=True, exist_ok=True)
         before = self.read_json("config.json")
-        if before is not None and not extend:
+        started = any(self.path.glob("rows/**/*.parquet"))
+        if before is not None and started and not extend:
             _refuse_other_config(self.path, before, self.config)
         self.save_json("config.json", self.config)
         self.save_json("environment.json", environment())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Mapping
 
-import ml_dtypes  # noqa: F401  (teaches NumPy the name "bfloat16")
+import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -37,7 +37,6 @@ def write_tensors(
 
 
 def _stored(tensor: np.ndarray, dtype: str | None) -> np.ndarray:
-    floating = np.issubdtype(tensor.dtype, np.floating) or tensor.dtype == "bfloat16"
-    if dtype is not None and floating:
+    if dtype is not None and jnp.issubdtype(tensor.dtype, jnp.floating):  # knows bfloat16
         tensor = tensor.astype(dtype)
     return np.ascontiguousarray(tensor).reshape(tensor.shape)

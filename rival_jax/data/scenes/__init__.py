@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from rival_jax.data.scenes import animals, grounds, vehicles
+from rival_jax.data.rival10 import ATTRIBUTES
+from rival_jax.data.scenes import animals, grounds, quadrupeds, vehicles
 from rival_jax.data.scenes.painter import cut_out
 from rival_jax.data.scenes.shapes import Dice, Part
 
@@ -25,18 +27,14 @@ DRAWINGS: dict[str, tuple[Draw, str]] = {  # class -> what draws it, its own bac
     "plane": (vehicles.plane, "sky"),
     "ship": (vehicles.ship, "sea"),
     "cat": (animals.cat, "room"),
-    "dog": (animals.dog, "lawn"),
-    "equine": (animals.equine, "prairie"),
-    "deer": (animals.deer, "forest"),
+    "dog": (quadrupeds.dog, "lawn"),
+    "equine": (quadrupeds.equine, "prairie"),
+    "deer": (quadrupeds.deer, "forest"),
     "frog": (animals.frog, "pond"),
     "bird": (animals.bird, "canopy"),
 }
 CLASSES = tuple(DRAWINGS)
 GROUNDS = tuple(ground for _, ground in DRAWINGS.values())
-ATTRIBUTES = (
-    "long-snout wings wheels text horns floppy-ears ears colored-eyes tail mane beak hairy "
-    "metallic rectangular wet long tall patterned"
-).split()
 SPLITS = ("train", "val", "test")
 
 
@@ -80,22 +78,26 @@ class Scenes:
         ground = getattr(grounds, self._ground(behind, index))(behind, self._size)
         front = self._dice(index, 1)
         draw, _ = DRAWINGS[CLASSES[self.labels[index]]]
-        names = ATTRIBUTES if self._attributes else []
+        names = ATTRIBUTES if self._attributes else ()
         cut = cut_out(*draw(front), names, front, self._size)
         pixels = np.where(cut.mask[..., None], cut.pixels, ground) * front.uniform(0.9, 1.1)
         example = {
             "image": Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)),
-            "mask": Image.fromarray(cut.mask.astype(np.uint8) * 255),
+            "mask": _stencil(cut.mask),
         }
         if self._attributes:
-            masks = np.moveaxis(cut.attributes, -1, 0)
-            example["attribute_labels"] = masks.any((1, 2)).astype(np.int32)
-            example["attribute_masks"] = masks.astype(np.uint8) * 255
+            shown = np.moveaxis(cut.attributes, -1, 0)
+            example["attr_labels"] = shown.any((1, 2)).astype(np.int64)
+            example["attribute_masks"] = [_stencil(mask) for mask in (*shown, cut.mask)]
         return example
 
 
+def _stencil(mask: np.ndarray) -> Image.Image:
+    return Image.fromarray(mask.astype(np.uint8) * 255)
+
+
 def load(
-    root: str | None = None,
+    root: str | Path | None = None,
     split: str = "test",
     *,
     size: int = 64,
@@ -104,19 +106,17 @@ def load(
     background_correlation: float = 0.0,
     attributes: bool = False,
 ) -> Scenes:
-    """Draw `10 * per_class` scenes of `size` x `size` pixels; nothing is read from disk.
+    """`10 * per_class` drawn scenes of `size` x `size` pixels; nothing is read, `root` is ignored.
 
     With probability `background_correlation` the background is the class's own, else it is one of
     the ten at random (the class's own among them): at 0 it carries no information about the class.
 
-    Each example is a dict of `image` (RGB) and `mask` ("L", 255 on the object, 0 elsewhere); with
-    `attributes` also `attribute_labels` (int32 [18], in RIVAL10's order) and `attribute_masks`
-    (uint8 [18, size, size], 255 where the attribute shows; a label is 1 where its mask is not empty).
+    Each example is a dict of `image` (RGB) and `mask` ("L", 255 on the object, 0 elsewhere). With
+    `attributes` also, as for RIVAL10, `attr_labels` (int64 [18], 1 unless the mask is empty) and
+    `attribute_masks` (19 "L": RIVAL10's attributes in its order, then the whole object).
 
     Raises ValueError for a split other than train, val or test, and values out of range.
     """
-    if root is not None:
-        raise ValueError(f"scenes are drawn, not read: root must be empty, got {root!r}")
     if split not in SPLITS:
         raise ValueError(f"scenes has no split {split!r}; it has {', '.join(SPLITS)}")
     if not 0 <= background_correlation <= 1:

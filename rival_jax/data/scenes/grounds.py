@@ -3,62 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from rival_jax.data.scenes.shapes import Colour, Dice, mix, shade
-
-SAMPLES = 2  # per pixel and axis, for smooth edges
-
-
-class Sketch:
-    """A canvas in unit coordinates, drawn larger and averaged down."""
-
-    def __init__(self, size: int, top: Colour, bottom: Colour) -> None:
-        self.size = size
-        self.side = side = size * SAMPLES
-        t = np.linspace(0.0, 1.0, side, dtype=np.float32)[:, None]
-        ramp = (1 - t) * np.array(top, np.float32) + t * np.array(bottom, np.float32)
-        pixels = np.broadcast_to(
-            (np.clip(ramp, 0, 1) * 255).astype(np.uint8)[:, None], (side, side, 3)
-        )
-        self.image = Image.fromarray(np.ascontiguousarray(pixels))
-        self.draw = ImageDraw.Draw(self.image)
-
-    def polygon(self, points: list[tuple[float, float]], colour: Colour) -> None:
-        self.draw.polygon([(x * self.side, y * self.side) for x, y in points], fill=_rgb(colour))
-
-    def box(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
-        box = [left * self.side, top * self.side, right * self.side, bottom * self.side]
-        self.draw.rectangle(box, fill=_rgb(colour))
-
-    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
-        box = [
-            (x - rx) * self.side,
-            (y - ry) * self.side,
-            (x + rx) * self.side,
-            (y + ry) * self.side,
-        ]
-        self.draw.ellipse(box, fill=_rgb(colour))
-
-    def pixels(self) -> np.ndarray:
-        return np.asarray(self.image.reduce(SAMPLES), np.float32) / 255
-
-
-def _rgb(colour: Colour) -> tuple[int, int, int]:
-    red, green, blue = colour
-    return int(red * 255), int(green * 255), int(blue * 255)
-
-
-def texture(dice: Dice, size: int, rows: int, columns: int) -> np.ndarray:
-    """Smooth noise [size, size, 1] in [0, 1]: a random grid of `rows` x `columns`, enlarged."""
-    grid = Image.fromarray((dice.grid(rows, columns) * 255).astype(np.uint8))
-    smooth = grid.resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(smooth, np.float32)[..., None] / 255
-
-
-def _vary(dice: Dice, colour: Colour, spread: float = 0.12) -> Colour:
-    red, green, blue = (min(c * dice.uniform(1 - spread, 1 + spread), 1.0) for c in colour)
-    return red, green, blue
+from rival_jax.data.scenes.sketch import Sketch, below, texture, vary
 
 
 def _day(dice: Dice) -> tuple[Colour, Colour]:
@@ -80,18 +27,14 @@ def _hills(dice: Dice, sketch: Sketch, horizon: float, colour: Colour) -> None:
     )
 
 
-def _below(size: int, horizon: float) -> np.ndarray:
-    """1 under the horizon, 0 above: [size, 1, 1]."""
-    return (np.arange(size) >= horizon * size).astype(np.float32)[:, None, None]
-
-
 def road(dice: Dice, size: int) -> np.ndarray:
+    """A road to the horizon, verges, hills."""
     horizon, x = dice.uniform(0.25, 0.45), dice.uniform(0.3, 0.7)
     sketch = Sketch(size, *_day(dice))
-    verge = _vary(dice, dice.choice(((0.45, 0.5, 0.25), (0.6, 0.52, 0.36), (0.36, 0.45, 0.22))))
+    verge = vary(dice, dice.choice(((0.45, 0.5, 0.25), (0.6, 0.52, 0.36), (0.36, 0.45, 0.22))))
     _hills(dice, sketch, horizon, mix(verge, (0.5, 0.55, 0.6), 0.5))
     sketch.box(0, horizon, 1, 1, verge)
-    tar = _vary(dice, (0.36, 0.36, 0.38))
+    tar = vary(dice, (0.36, 0.36, 0.38))
     sketch.polygon([(x - 0.03, horizon), (x + 0.03, horizon), (1.25, 1), (-0.25, 1)], tar)
     for edge in (-0.2, 1.2):
         near = edge + (0.05 if edge < 0.5 else -0.05)
@@ -105,10 +48,11 @@ def road(dice: Dice, size: int) -> np.ndarray:
         (a, wa, ya), (b, wb, yb) = line
         sketch.polygon([(a - wa, ya), (a + wa, ya), (b + wb, yb), (b - wb, yb)], (0.95, 0.85, 0.4))
     grain = dice.grid(size, size, 1) * 0.16 + texture(dice, size, 12, 12) * 0.12 - 0.14
-    return sketch.pixels() + grain * _below(size, horizon)
+    return sketch.pixels() + grain * below(size, horizon)
 
 
 def city(dice: Dice, size: int) -> np.ndarray:
+    """Two rows of houses with windows, and the pavement."""
     sketch = Sketch(size, *_day(dice))
     pavement = dice.uniform(0.72, 0.85)
     for layer, tone in ((0, 0.72), (1, 0.5)):
@@ -116,13 +60,13 @@ def city(dice: Dice, size: int) -> np.ndarray:
         while x < 1:
             width, top = dice.uniform(0.13, 0.26), dice.uniform(0.05, 0.4) + 0.12 * layer
             wall = shade(
-                _vary(dice, dice.choice(((0.9, 0.8, 0.72), (0.7, 0.5, 0.42), (0.72, 0.76, 0.82)))),
+                vary(dice, dice.choice(((0.9, 0.8, 0.72), (0.7, 0.5, 0.42), (0.72, 0.76, 0.82)))),
                 tone,
             )
             sketch.box(x, top, x + width - 0.01, pavement, wall)
             _windows(dice, sketch, x, top, width, pavement, wall)
             x += width
-    kerb = _vary(dice, (0.62, 0.6, 0.58))
+    kerb = vary(dice, (0.62, 0.6, 0.58))
     sketch.box(0, pavement, 1, 1, kerb)
     sketch.box(0, pavement, 1, pavement + 0.025, shade(kerb, 1.25))
     for x in np.arange(dice.uniform(0.0, 0.2), 1, 0.2):
@@ -146,6 +90,7 @@ def _windows(
 
 
 def sky(dice: Dice, size: int) -> np.ndarray:
+    """Clouds."""
     above, low = _day(dice)
     base = Sketch(size, shade(above, 0.9), mix(low, above, 0.35)).pixels()
     billow = (
@@ -160,10 +105,11 @@ def sky(dice: Dice, size: int) -> np.ndarray:
 
 
 def sea(dice: Dice, size: int) -> np.ndarray:
+    """Waves under a sky."""
     horizon = dice.uniform(0.2, 0.42)
     above, low = _day(dice)
     sketch = Sketch(size, above, low)
-    water = _vary(dice, dice.choice(((0.08, 0.32, 0.5), (0.12, 0.42, 0.52), (0.2, 0.3, 0.42))))
+    water = vary(dice, dice.choice(((0.08, 0.32, 0.5), (0.12, 0.42, 0.52), (0.2, 0.3, 0.42))))
     sketch.box(0, horizon, 1, 1, water)
     swell = np.concatenate([texture(dice, size, 26, 4), texture(dice, size, 44, 12)], -1).mean(
         -1, keepdims=True
@@ -171,15 +117,16 @@ def sea(dice: Dice, size: int) -> np.ndarray:
     depth = np.clip((np.arange(size) / size - horizon) / (1 - horizon), 0, 1).astype(np.float32)[
         :, None, None
     ]
-    below = _below(size, horizon)
+    water_line = below(size, horizon)
     crest = np.clip((swell - 0.64) * 7, 0, 1) * depth
     glint = (1 - depth) * np.array(low, np.float32) * 0.35
-    tinted = sketch.pixels() + below * ((swell - 0.5) * (0.2 + 0.4 * depth) + glint)
-    return tinted + below * crest * (0.95 - tinted)
+    tinted = sketch.pixels() + water_line * ((swell - 0.5) * (0.2 + 0.4 * depth) + glint)
+    return tinted + water_line * crest * (0.95 - tinted)
 
 
 def room(dice: Dice, size: int) -> np.ndarray:
-    wall = _vary(
+    """Wallpaper, most often a window, wooden floor."""
+    wall = vary(
         dice,
         dice.choice(((0.85, 0.78, 0.66), (0.62, 0.72, 0.74), (0.8, 0.6, 0.56), (0.66, 0.68, 0.52))),
     )
@@ -195,9 +142,9 @@ def room(dice: Dice, size: int) -> np.ndarray:
     if dice.chance(0.7):
         x, y = dice.uniform(0.05, 0.6), dice.uniform(0.05, 0.15)
         sketch.box(x, y, x + 0.34, y + 0.3, (0.96, 0.95, 0.92))
-        sketch.box(x + 0.03, y + 0.03, x + 0.31, y + 0.27, _vary(dice, (0.45, 0.62, 0.75), 0.3))
+        sketch.box(x + 0.03, y + 0.03, x + 0.31, y + 0.27, vary(dice, (0.45, 0.62, 0.75), 0.3))
         sketch.box(x + 0.155, y, x + 0.185, y + 0.3, (0.96, 0.95, 0.92))
-    wood = _vary(dice, dice.choice(((0.62, 0.42, 0.26), (0.45, 0.3, 0.2), (0.75, 0.58, 0.4))))
+    wood = vary(dice, dice.choice(((0.62, 0.42, 0.26), (0.45, 0.3, 0.2), (0.75, 0.58, 0.4))))
     sketch.box(0, floor, 1, 1, wood)
     for row in range(4):
         y = floor + (1 - floor) * (row / 4) ** 1.2
@@ -207,15 +154,16 @@ def room(dice: Dice, size: int) -> np.ndarray:
                 x, y, x + 0.008, floor + (1 - floor) * ((row + 1) / 4) ** 1.2, shade(wood, 0.65)
             )
     sketch.box(0, floor - 0.04, 1, floor, (0.93, 0.92, 0.9))
-    grain = (texture(dice, size, 30, 4) - 0.5) * 0.16 * _below(size, floor)
+    grain = (texture(dice, size, 30, 4) - 0.5) * 0.16 * below(size, floor)
     return sketch.pixels() + grain + dice.grid(size, size, 1) * 0.05 - 0.025
 
 
 def lawn(dice: Dice, size: int) -> np.ndarray:
+    """Mown stripes in front of a picket fence."""
     horizon = dice.uniform(0.3, 0.42)
     sketch = Sketch(size, *_day(dice))
     _hills(dice, sketch, horizon - 0.08, (0.3, 0.45, 0.3))
-    grass = _vary(dice, (0.4, 0.66, 0.24))
+    grass = vary(dice, (0.4, 0.66, 0.24))
     sketch.box(0, horizon - 0.1, 1, 1, grass)
     x = dice.uniform(0.3, 0.7)
     for index in range(-8, 9, 2):
@@ -239,13 +187,14 @@ def lawn(dice: Dice, size: int) -> np.ndarray:
             fence,
         )
     blades = (texture(dice, size, size // 3, size) - 0.5) * 0.25
-    return sketch.pixels() + blades * _below(size, horizon)
+    return sketch.pixels() + blades * below(size, horizon)
 
 
 def prairie(dice: Dice, size: int) -> np.ndarray:
+    """Tufts of dry grass under hills."""
     horizon = dice.uniform(0.3, 0.5)
     sketch = Sketch(size, *_day(dice))
-    straw = _vary(dice, dice.choice(((0.86, 0.72, 0.4), (0.78, 0.62, 0.34), (0.82, 0.76, 0.5))))
+    straw = vary(dice, dice.choice(((0.86, 0.72, 0.4), (0.78, 0.62, 0.34), (0.82, 0.76, 0.5))))
     _hills(dice, sketch, horizon, mix(straw, (0.55, 0.5, 0.65), 0.6))
     sketch.box(0, horizon, 1, 1, straw)
     for _ in range(26):
@@ -253,20 +202,21 @@ def prairie(dice: Dice, size: int) -> np.ndarray:
         tall, tone = 0.22 * (y - horizon) + 0.02, shade(straw, dice.uniform(0.6, 1.2))
         for lean in (-0.4, 0.0, 0.4):
             sketch.polygon([(x - 0.012, y), (x + 0.012, y), (x + lean * tall, y - tall)], tone)
-    return sketch.pixels() + (texture(dice, size, size // 5, size // 2) - 0.5) * 0.2 * _below(
+    return sketch.pixels() + (texture(dice, size, size // 5, size // 2) - 0.5) * 0.2 * below(
         size, horizon
     )
 
 
 def forest(dice: Dice, size: int) -> np.ndarray:
-    green = _vary(dice, (0.22, 0.36, 0.2))
+    """Trunks at three distances."""
+    green = vary(dice, (0.22, 0.36, 0.2))
     sketch = Sketch(size, mix(green, (0.75, 0.85, 0.6), 0.35), shade(green, 0.6))
     floor = dice.uniform(0.68, 0.82)
-    sketch.box(0, floor, 1, 1, _vary(dice, (0.34, 0.27, 0.16)))
+    sketch.box(0, floor, 1, 1, vary(dice, (0.34, 0.27, 0.16)))
     for tone, count, width in ((0.45, 9, 0.03), (0.75, 5, 0.06), (1.0, 3, 0.09)):
         for _ in range(count):
             x, lean = dice.uniform(-0.02, 1), dice.uniform(-0.03, 0.03)
-            bark = mix(_vary(dice, (0.4, 0.29, 0.2)), mix(green, (0.7, 0.8, 0.6), 0.3), 1 - tone)
+            bark = mix(vary(dice, (0.4, 0.29, 0.2)), mix(green, (0.7, 0.8, 0.6), 0.3), 1 - tone)
             foot = floor + 0.12 * tone - 0.04
             sketch.polygon(
                 [(x, foot), (x + lean, 0), (x + lean + width * 0.8, 0), (x + width, foot)], bark
@@ -280,12 +230,13 @@ def forest(dice: Dice, size: int) -> np.ndarray:
 
 
 def pond(dice: Dice, size: int) -> np.ndarray:
-    water = _vary(dice, dice.choice(((0.16, 0.32, 0.3), (0.2, 0.36, 0.42), (0.26, 0.34, 0.24))))
+    """Lily pads seen from above."""
+    water = vary(dice, dice.choice(((0.16, 0.32, 0.3), (0.2, 0.36, 0.42), (0.26, 0.34, 0.24))))
     sketch = Sketch(size, shade(water, 1.3), shade(water, 0.75))
     for _ in range(16):
         x, y = dice.uniform(0, 1), dice.uniform(0, 1)
         radius = dice.uniform(0.06, 0.13) * (0.6 + 0.6 * y)
-        pad = _vary(dice, (0.38, 0.6, 0.28), 0.2)
+        pad = vary(dice, (0.38, 0.6, 0.28), 0.2)
         sketch.ellipse(x, y, radius, radius * 0.55, shade(pad, 0.7))
         sketch.ellipse(x, y - 0.008, radius * 0.94, radius * 0.5, pad)
         cut = dice.uniform(-0.5, 0.5)
@@ -306,6 +257,7 @@ def pond(dice: Dice, size: int) -> np.ndarray:
 
 
 def canopy(dice: Dice, size: int) -> np.ndarray:
+    """Branches and falling leaves against the light."""
     leaf = dice.choice(
         ((0.42, 0.62, 0.2), (0.92, 0.66, 0.74), (0.88, 0.5, 0.16), (0.72, 0.74, 0.24))
     )
@@ -315,7 +267,7 @@ def canopy(dice: Dice, size: int) -> np.ndarray:
             x, y, length = dice.uniform(0, 1), dice.uniform(0, 1), dice.uniform(0.06, 0.11)
             dx, dy = length * dice.uniform(-1, 1), length * 0.7
             colour = mix(
-                shade(_vary(dice, leaf, 0.2), dice.uniform(0.75, 1.1)),
+                shade(vary(dice, leaf, 0.2), dice.uniform(0.75, 1.1)),
                 (0.95, 0.97, 0.95),
                 0.6 * (1 - tone),
             )
@@ -334,6 +286,6 @@ def canopy(dice: Dice, size: int) -> np.ndarray:
                 y, end = dice.uniform(0.1, 0.95), dice.uniform(0.0, 0.9)
                 sketch.polygon(
                     [(0, y), (0, y + 0.06), (1, end + 0.025), (1, end)],
-                    _vary(dice, (0.36, 0.27, 0.22)),
+                    vary(dice, (0.36, 0.27, 0.22)),
                 )
     return sketch.pixels() + dice.grid(size, size, 1) * 0.06 - 0.03

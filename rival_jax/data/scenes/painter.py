@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -39,16 +40,17 @@ def place(parts: list[Part], dice: Dice, side: int) -> list[np.ndarray]:
     scale = dice.uniform(0.7, 0.97) * side / (high - low).max()
     spare = side - scale * (high - low)
     corner = spare * (dice.uniform(0.05, 0.95), dice.uniform(0.05, 0.95))
-    return np.split((moved - low) * scale + corner, np.cumsum(counts)[:-1])
+    moved, ends = (moved - low) * scale + corner, np.cumsum(counts).tolist()
+    return [moved[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
 def _readable(part: Part) -> np.ndarray:
-    """The points, turned about the part's own axis: mirroring the whole then leaves it as it was."""
+    """The points turned about the part's own axis, so that mirroring the whole undoes it."""
     return part.points if part.axis is None else part.points * (-1, 1) + (2 * part.axis, 0)
 
 
 def _fill(parts: list[Part], corners: list[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which part (from 1; 0 is none) and which marking holds each sample: uint8 [side, side] twice."""
+    """The part and the marking at each sample, counted from 1: uint8 [side, side] twice."""
     canvas, overlay = Image.new("L", (side, side)), Image.new("L", (side, side))
     pens = ImageDraw.Draw(canvas), ImageDraw.Draw(overlay)
     for index, (part, points) in enumerate(zip(parts, corners, strict=True), 1):
@@ -69,7 +71,7 @@ def _pooled(samples: np.ndarray) -> np.ndarray:
     return sum(rows[:, column::SAMPLES] for column in range(SAMPLES))
 
 
-def cut_out(parts: list[Part], whole: str, names: list[str], dice: Dice, size: int) -> Cutout:
+def cut_out(parts: list[Part], whole: str, names: Sequence[str], dice: Dice, size: int) -> Cutout:
     """Draw `parts` on an empty `size` x `size` canvas.
 
     `whole` holds the attributes (separated by spaces) that every part has, `names` the attributes
@@ -82,7 +84,7 @@ def cut_out(parts: list[Part], whole: str, names: list[str], dice: Dice, size: i
     colours = [(0.0, 0.0, 0.0), *(part.colour for part in parts)]
     palette = (np.array(colours) * 255).astype(np.uint8)
     drawn = np.where(marks_at, marks_at, parts_at)
-    total = _pooled(palette[drawn]).astype(np.float32)
+    total = _pooled(np.take(palette, drawn, axis=0)).astype(np.float32)
     pixels = total / (255 * np.maximum(covered, 1)[..., None]).astype(np.float32)
     has = np.zeros((len(parts) + 1, len(names)), bool)
     for index, part in enumerate(parts, 1):

@@ -74,6 +74,7 @@ class Part:
 
 
 def shade(colour: Colour, gain: float) -> Colour:
+    """`colour` times `gain`, at most white."""
     red, green, blue = colour
     return min(red * gain, 1.0), min(green * gain, 1.0), min(blue * gain, 1.0)
 
@@ -85,14 +86,17 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 
 
 def is_light(colour: Colour) -> bool:
+    """Whether dark marks show better on it than light ones."""
     return sum(colour) > 1.4
 
 
 def polygon(*points: Point) -> np.ndarray:
+    """The corners themselves, [n, 2]."""
     return np.array(points)
 
 
 def box(left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    """An upright rectangle."""
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
@@ -108,7 +112,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, *, turn: float = 0.0) -> n
     if turn:
         cos, sin = np.cos(turn), np.sin(turn)
         points = points @ np.array([[cos, sin], [-sin, cos]])
-    return points + (x, y)
+    return points + np.array((x, y))
 
 
 @functools.cache
@@ -137,7 +141,7 @@ def _outline(path: str) -> np.ndarray:
 
 def blob(path: str, at: Point = (0.0, 0.0)) -> np.ndarray:
     """The smooth closed outline through "x y  x y ...", in hundredths, moved to `at`."""
-    return _outline(path) + at
+    return _outline(path) + np.array(at)
 
 
 def tube(points: Sequence[Point], widths: Sequence[float]) -> np.ndarray:
@@ -166,7 +170,6 @@ STROKES = {  # x0 y0 x1 y1 on a grid 2 wide and 4 high
     "E": ("0004", "0020", "0222", "0424"),
     "F": ("0004", "0020", "0222"),
     "H": ("0004", "2024", "0222"),
-    "K": ("0004", "2002", "0224"),
     "L": ("0004", "0424"),
     "N": ("0400", "0024", "2420"),
     "T": ("0020", "1014"),
@@ -187,4 +190,23 @@ def sign(dice: Dice, x: float, y: float, width: float, height: float, panel: Col
             x0, y0, x1, y1 = map(int, stroke)
             ends = corner + x0 * across, foot + y0 * down, corner + x1 * across, foot + y1 * down
             parts.append(Part(ribbon(*ends, height * 0.17), ink, "text", axis=x))
+    return parts
+
+
+def coat(points: np.ndarray, colour: Colour, attributes: str = "") -> Part:
+    """A part of an animal that carries its markings."""
+    return Part(points, colour, attributes, surface="coat")
+
+
+def mark(points: np.ndarray, colour: Colour, attributes: str = "patterned") -> Part:
+    """A marking, seen on the coat only."""
+    return Part(points, colour, attributes, marks="coat")
+
+
+def spots(dice: Dice, wide: Point, high: Point, size: float, ink: Colour) -> list[Part]:
+    """Twelve spots with centres in `wide` (x) and `high` (y)."""
+    parts = []
+    for _ in range(12):
+        x, y, stretch = dice.uniform(*wide), dice.uniform(*high), dice.uniform(0.7, 1.3)
+        parts.append(mark(ellipse(x, y, size * stretch, size), ink))
     return parts

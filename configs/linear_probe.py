@@ -1,0 +1,62 @@
+"""Linear heads on frozen networks, fitted on a training split and scored on a test split.
+
+  python -m rival_jax.main --config=configs/linear_probe.py                the demo, bundled data
+  python -m rival_jax.main --config=configs/linear_probe.py:clean \
+      --config.models="('path/to/model',)" --config.data.root=path/to/RIVAL10
+
+Presets: none (demo), clean, paper, released.
+"""
+
+import ml_collections
+
+PRESETS = ("", "clean", "paper", "released")
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+    if preset not in PRESETS:
+        raise ValueError(f"no preset {preset!r}; there are: {', '.join(filter(None, PRESETS))}")
+    c = ml_collections.ConfigDict()
+    c.experiment = "linear_probe"
+    c.preset = preset or "demo"
+    # Bundled names, folders with config.json and model.safetensors, or .safetensors files.
+    c.models = ("scenes/vit_00", "scenes/vit_95", "scenes/resnet_00", "scenes/resnet_95")
+    c.head = "probe"
+    c.normalise = "model"  # "model": with its own mean and std | "none": bare pixels, as released
+    c.dtype = "float32"  # "float32" | "bfloat16"
+    c.batch_size = ml_collections.config_dict.placeholder(object)
+    c.batch_size = "auto"  # or images per step; "auto" fills the memory budget
+    c.cache = ""  # features and heads; default ~/.cache/rival_jax
+
+    c.data = ml_collections.ConfigDict()
+    c.data.name = "scenes"  # "scenes" | "rival10" | "masked_folder"
+    c.data.root = ""
+    c.data.split = "test"
+    c.data.train_split = "train"
+    c.data.on_bad = "error"  # "error" | "skip": what to do about unusable examples
+    c.data.mask = "soft"  # heads do not look at masks
+    c.data.resize = "squash"  # "squash": whole photo | "crop": the model's own short side and crop
+    c.data.scenes = ml_collections.ConfigDict({"per_class": 20, "background_correlation": 0.0})
+    c.data.rival10 = ml_collections.ConfigDict({"variant": "ordinary"})
+    c.data.masked_folder = ml_collections.ConfigDict(
+        {"mask_format": "auto", "class_map": "", "manifest": ""}
+    )
+
+    c.probe = ml_collections.ConfigDict()
+    c.probe.recipe = "converged"  # "converged" (L-BFGS) | "study" (Adam 1e-5, random crops)
+    c.probe.epochs = 10  # study
+    c.probe.select = "last"  # study: "last" | "test" (best epoch on the test split, as released)
+    c.probe.seed = 0
+
+    c.statistics = ml_collections.ConfigDict()
+    c.statistics.resamples = 2000
+    c.statistics.confidence = 0.95
+    c.statistics.method = "bca"  # "bca" | "percentile"
+
+    if preset:
+        c.data.name = "rival10"
+    if preset in ("paper", "released"):
+        c.normalise = "none"
+        c.probe.recipe = "study"
+    if preset == "released":
+        c.probe.select = "test"
+    return c

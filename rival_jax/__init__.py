@@ -1,0 +1,63 @@
+"""Does an image classifier look at the object or at the background, and can it be cured?
+
+The pure functions. Everything else is found in its module, and the command line is
+`python -m rival_jax.main --config=configs/rfs.py`.
+"""
+
+from rival_jax._version import VERSION as __version__
+from rival_jax.maps import (
+    attention_rollout,
+    gradcam,
+    max_normalise,
+    minmax_normalise,
+    relevance,
+    upsample,
+)
+from rival_jax.metrics import (
+    average_precision,
+    dice,
+    intersection_and_union,
+    iou,
+    irfs,
+    mask_coverage,
+    pixel_accuracy,
+    rfs,
+    saliency_density_gap,
+    saliency_precision,
+    true_class,
+)
+from rival_jax.noise import corrupt, gaussian, grey_out
+from rival_jax.statistics import Interval, bootstrap, bootstrap_difference, class_means
+from rival_jax.taps import class_score, predicted_score, tap_grads, unit_score
+
+__all__ = [
+    "Interval",
+    "__version__",
+    "attention_rollout",
+    "average_precision",
+    "bootstrap",
+    "bootstrap_difference",
+    "class_means",
+    "class_score",
+    "corrupt",
+    "dice",
+    "gaussian",
+    "gradcam",
+    "grey_out",
+    "intersection_and_union",
+    "iou",
+    "irfs",
+    "mask_coverage",
+    "max_normalise",
+    "minmax_normalise",
+    "pixel_accuracy",
+    "predicted_score",
+    "relevance",
+    "rfs",
+    "saliency_density_gap",
+    "saliency_precision",
+    "tap_grads",
+    "true_class",
+    "unit_score",
+    "upsample",
+]

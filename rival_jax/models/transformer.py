@@ -1,0 +1,86 @@
+"""The layers of a pre-norm vision transformer."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+
+from rival_jax.models.network import Tap, at_least_float32
+from rival_jax.types import Array
+
+SMALL = nn.initializers.truncated_normal(0.02)
+_TORCH_CONV = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+class PatchEmbed(nn.Module):
+    """Square patches, row by row, times a matrix: [b, h, w, 3] -> [b, n, width]."""
+
+    width: int
+    patch_size: int
+
+    @nn.compact
+    def __call__(self, images: Array) -> Array:
+        b, h, w, c = images.shape
+        p = self.patch_size
+        kernel = self.param("kernel", _TORCH_CONV, (p, p, c, self.width))
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        # A strided convolution written as a product: its gradients are products too, which XLA
+        # does several times faster on a CPU than a transposed convolution.
+        patches = images.reshape(b, h // p, p, w // p, p, c).transpose(0, 1, 3, 2, 4, 5)
+        return patches.reshape(b, -1, p * p * c) @ kernel.reshape(-1, self.width) + bias
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, (batch, heads, tokens, width), that shows its probabilities."""
+
+    heads: int
+    qkv_bias: bool
+
+    @nn.compact
+    def __call__(self, x: Array, tap: Tap, label: str) -> Array:
+        b, n, width = x.shape
+        qkv = nn.Dense(3 * width, use_bias=self.qkv_bias, kernel_init=SMALL, name="qkv")(x)
+        q, k, v = qkv.reshape(b, n, 3, self.heads, -1).transpose(2, 0, 3, 1, 4)
+        scores = (q * q.shape[-1] ** -0.5) @ k.swapaxes(-2, -1)
+        attention = jax.nn.softmax(at_least_float32(scores)).astype(v.dtype)
+        attention = tap(f"{label}/attention", attention)
+        x = (attention @ v).swapaxes(1, 2).reshape(b, n, width)
+        return nn.Dense(width, kernel_init=SMALL, name="proj")(x)
+
+
+class Mlp(nn.Module):
+    """Two dense layers with a GELU between them."""
+
+    hidden: int
+    gelu: str
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        hidden = nn.Dense(self.hidden, kernel_init=SMALL, name="fc1")(x)
+        hidden = nn.gelu(hidden, approximate=self.gelu == "tanh")
+        return nn.Dense(x.shape[-1], kernel_init=SMALL, name="fc2")(hidden)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)), each optionally scaled per channel."""
+
+    heads: int
+    hidden: int
+    qkv_bias: bool
+    layer_scale: bool
+    gelu: str
+    layer_norm_eps: float
+
+    @nn.compact
+    def __call__(self, x: Array, tap: Tap, label: str) -> Array:
+        y = tap(f"{label}/norm1", nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm1")(x))
+        y = Attention(self.heads, self.qkv_bias, name="attn")(y, tap, label)
+        x = x + self._scaled("ls1", y)
+        y = nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm2")(x)
+        y = Mlp(self.hidden, self.gelu, name="mlp")(y)
+        return x + self._scaled("ls2", y)
+
+    def _scaled(self, name: str, y: Array) -> Array:
+        if not self.layer_scale:
+            return y
+        return y * self.param(name, nn.initializers.constant(1e-5), (y.shape[-1],))

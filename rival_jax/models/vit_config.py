@@ -1,0 +1,137 @@
+"""What the shapes of a checkpoint and its `config.json` say about a vision transformer."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rival_jax.models import conversion
+from rival_jax.models.network import module_of
+from rival_jax.types import Model
+from rival_jax.weights import Config
+
+_log = logging.getLogger(__name__)
+
+_HEADS = {  # timm's size names: (width, heads)
+    "tiny": (192, 3),
+    "small": (384, 6),
+    "medium": (512, 8),
+    "base": (768, 12),
+    "large": (1024, 16),
+    "huge": (1280, 16),
+    "giant": (1408, 16),
+    "gigantic": (1664, 16),
+    "so400m": (1152, 16),
+}
+_ACTIVATIONS = {"gelu": "exact", "gelu_tanh": "tanh"}
+
+
+def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
+    """The keywords of `build`, except `name`, that fit a checkpoint.
+
+    Everything comes from the tensors' shapes but the number of heads (from `model_args`, else
+    timm's architecture name, else width / 64, which is logged), the kind of GELU, and an image
+    that is not square.
+
+    Raises:
+      ValueError: the number of positions does not fit the image size, or an unknown setting.
+    """
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    width, patch_size = shapes["pos_embed"][-1], shapes["patch_embed.proj.weight"][-1]
+    blocks = {match[1] for name in shapes if (match := re.match(r"blocks\.(\d+)\.", name))}
+    distilled = "dist_token" in shapes
+    register_tokens = shapes["reg_token"][1] if "reg_token" in shapes else 0
+    prefix_tokens = 1 + distilled + register_tokens
+    image_size, no_embed_class = _positions(
+        shapes["pos_embed"][1], patch_size, prefix_tokens, config.image_size
+    )
+    pool = "avg" if "fc_norm.weight" in shapes else "token"
+    activation = config.model_args.get("act_layer") or "gelu"
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"act_layer {activation!r} is not one of {', '.join(_ACTIVATIONS)}")
+    return {
+        "num_classes": conversion.classes(config.num_classes, tensors.get("head.weight")),
+        "image_size": image_size,
+        "patch_size": patch_size,
+        "width": width,
+        "depth": len(blocks),
+        "heads": _heads(config, width),
+        "mlp_ratio": shapes["blocks.0.mlp.fc1.weight"][0] / width,
+        "pool": config.global_pool or pool,
+        "distilled": distilled,
+        "register_tokens": register_tokens,
+        "no_embed_class": no_embed_class,
+        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes,
+        "layer_scale": "blocks.0.ls1.gamma" in shapes,
+        "gelu": _ACTIVATIONS[activation],
+        "layer_norm_eps": config.model_args.get("norm_eps", 1e-6),
+        "representation_size": shapes.get("pre_logits.fc.weight", (0,))[0],
+        "mean": config.mean,
+        "std": config.std,
+        "interpolation": config.interpolation,
+        "crop_pct": config.crop_pct,
+    }
+
+
+def _positions(
+    positions: int, patch_size: int, prefix_tokens: int, image_size: tuple[int, int] | None
+) -> tuple[tuple[int, int], bool]:
+    """The image size, and whether only the patches have positions."""
+    if image_size is None:
+        for patches in (positions - prefix_tokens, positions):
+            side = math.isqrt(patches)
+            if side * side == patches:
+                return (side * patch_size, side * patch_size), patches == positions
+        raise ValueError(f"pos_embed has {positions} positions, no square; give input_size")
+    h, w = image_size
+    patches = (h // patch_size) * (w // patch_size)
+    if positions not in (patches, patches + prefix_tokens):
+        raise ValueError(
+            f"pos_embed has {positions} positions, but a {h}x{w} image in patches of {patch_size} "
+            f"has {patches} patches and {prefix_tokens} more tokens; set input_size in "
+            "config.json to the size the weights were trained at"
+        )
+    return image_size, positions == patches
+
+
+def _heads(config: Config, width: int) -> int:
+    if "num_heads" in config.model_args:
+        return config.model_args["num_heads"]
+    size = re.match(r"(?:vit|deit3?)_([a-z0-9]+)_", config.architecture or "")
+    known_width, heads = _HEADS.get(size[1] if size else "", (0, 0))
+    if known_width == width:
+        return heads
+    heads = max(1, width // 64)
+    _log.warning(
+        "architecture %r with width %d does not say its number of heads; taking %d; "
+        "if that is wrong set model_args.num_heads in config.json",
+        config.architecture,
+        width,
+        heads,
+    )
+    return heads
+
+
+def config(model: Model) -> Config:
+    """The configuration from which, with the tensors, `infer` finds the network again."""
+    module = module_of(model)
+    return Config(
+        architecture="vit",
+        num_classes=model.num_classes,
+        global_pool=module.pool,
+        model_args={
+            "num_heads": module.heads,
+            "act_layer": {gelu: layer for layer, gelu in _ACTIVATIONS.items()}[module.gelu],
+            "norm_eps": module.layer_norm_eps,
+        },
+        image_size=model.image_size,
+        mean=model.mean,
+        std=model.std,
+        interpolation=model.interpolation,
+        crop_pct=model.crop_pct,
+    )

@@ -1,0 +1,176 @@
+"""How figures look, where their labels go, and how they are saved."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from rival_jax.runtime import results
+
+# Okabe and Ito's colours, told apart with every kind of colour vision; yellow is too pale on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D", "#7A4B00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+INK, MUTED, FAINT = "#222222", "#767676", "#C8C8C8"
+SETTINGS = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "svg.hashsalt": "rival_jax",  # the same numbers give the same bytes
+    "svg.fonttype": "path",
+    "axes.unicode_minus": True,
+}
+DPI = 160
+
+
+class Files(NamedTuple):
+    """Where a figure was saved."""
+
+    png: Path
+    svg: Path
+    csv: Path
+
+
+def save(
+    draw: Callable[[], tuple[Figure, Sequence[str], Iterable[Sequence]]], target: Path
+) -> Files:
+    """Draws a figure and writes `target`.png, .svg and the .csv of the numbers in it.
+
+    Args:
+      draw: returns (figure, header of the CSV, its lines); called with the house style set.
+      target: path without an ending; its folder is created.
+    """
+    files = Files(*(target.with_name(f"{target.name}.{ending}") for ending in Files._fields))
+    with mpl.rc_context(SETTINGS):
+        figure, header, lines = draw()
+        FigureCanvasAgg(figure)
+        with results.atomic(files.png) as partial:
+            figure.savefig(partial, dpi=DPI)
+        with results.atomic(files.svg) as partial:
+            figure.savefig(partial, metadata={"Date": None})
+    with results.atomic(files.csv) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(lines)
+    return files
+
+
+def look(index: int) -> tuple[str, str]:
+    """Colour and marker of group number `index`; all different up to 56."""
+    return COLOURS[index % len(COLOURS)], MARKERS[index // len(COLOURS) % len(MARKERS)]
+
+
+def spread(positions: Sequence[float], gap: float) -> np.ndarray:
+    """Moves label positions apart to at least `gap`, keeping their order and their centre.
+
+    >>> spread([0.0, 0.1, 5.0], 1.0)
+    array([-0.45,  0.55,  5.  ])
+    """
+    order = np.argsort(positions, kind="stable")
+    blocks: list[list[float]] = []  # [mean position of the block, members]
+    for value in np.asarray(positions, float)[order]:
+        blocks.append([value, 1])
+        while len(blocks) > 1:
+            (below, n), (above, m) = blocks[-2:]
+            if above - below >= gap * (n + m) / 2:
+                break
+            blocks[-2:] = [[(below * n + above * m) / (n + m), n + m]]
+    placed = [
+        centre + gap * (i - (size - 1) / 2) for centre, size in blocks for i in range(int(size))
+    ]
+    result = np.empty(len(placed))
+    result[order] = placed
+    return result
+
+
+def end_labels(
+    axes: Axes, y: Sequence[float], texts: Sequence[str], colours: Sequence[str]
+) -> None:
+    """Names curves at their right end, moved apart where they would touch."""
+    low, high = axes.get_ylim()
+    height = axes.get_position().height * axes.figure.get_size_inches()[1] * 72
+    placed = spread(y, 11 * (high - low) / height)
+    for value, text, colour in zip(placed, texts, colours, strict=True):
+        axes.annotate(
+            text,
+            (1.0, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=colour,
+            annotation_clip=False,
+        )
+
+
+def point_labels(
+    axes: Axes, points: np.ndarray, boxes: np.ndarray, texts: Sequence[str], colours: Sequence[str]
+) -> None:
+    """Names points, each label on the side where it covers least.
+
+    Args:
+      axes: with its final limits and place in the figure.
+      points: [n, 2] in data units.
+      boxes: [k, 4] in data units (left, bottom, right, top), what labels should leave visible.
+      texts, colours: of the labels.
+    """
+    place = axes.get_position()
+    size = np.array([place.width, place.height]) * axes.figure.get_size_inches() * 72
+    low, high = np.array([axes.get_xlim(), axes.get_ylim()]).T
+    scale = size / (high - low)  # typographic points per data unit
+    taken = list((boxes - np.tile(low, 2)) * np.tile(scale, 2))
+    for point, text, colour in zip(points, texts, colours, strict=True):
+        centre = (point - low) * scale
+        half = np.array([2.3 * len(text), 4.5])  # of a label set in 8 point
+        options = []
+        for distance, side in itertools.product((6, 14, 24, 36), _SIDES):
+            middle = centre + side * distance + np.sign(side) * half
+            box = np.concatenate([middle - half, middle + half])
+            outside = np.maximum(0, -box[:2]).sum() + np.maximum(0, box[2:] - size).sum()
+            cost = sum(_overlap(box, other) for other in taken) + 50 * outside + distance
+            options.append((cost, len(options), distance, middle, box))
+        _, _, distance, middle, box = min(options, key=lambda option: option[:2])
+        taken.append(box)
+        axes.annotate(
+            text,
+            point,
+            xytext=middle - centre,
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color=colour,
+            arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.5} if distance > 14 else None,
+        )
+
+
+_SIDES = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)]) / np.sqrt(
+    [[1], [1], [1], [1], [2], [2], [2], [2]]
+)
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    return float(np.prod(np.maximum(sides, 0)))

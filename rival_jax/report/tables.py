@@ -1,0 +1,235 @@
+"""The summary as tables: on the console, as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from rival_jax.report.summary import Summary
+
+SIDES = {"fg": "foreground", "bg": "background", "all": "whole-image"}
+PRINTED, WIDE = 21, 200  # rows on the console, and columns where it is no terminal
+CLASSES_SHOWN = 40
+KINDS = {"differences": "models", "group_differences": "groups"}
+NORM_TITLES = {"linf": "Pixel noise (linf)", "l2": "Noise of fixed l2 norm"}
+
+
+class Table(NamedTuple):
+    """Text cells ready to be shown."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def percent(interval: dict[str, float]) -> str:
+    """An accuracy and its interval: "71.2 [68.0, 74.1]"."""
+    estimate, low, high = (f"{100 * interval[name]:.1f}" for name in ("estimate", "low", "high"))
+    return f"{estimate} [{low}, {high}]"
+
+
+def ratio(interval: dict[str, float]) -> str:
+    """An RFS and its interval: "+0.42 [+0.31, +0.51]"."""
+    estimate, low, high = (f"{interval[name]:+.2f}" for name in ("estimate", "low", "high"))
+    return f"{estimate} [{low}, {high}]"
+
+
+def results(summary: Summary, norm: str) -> Table:
+    """Every model's accuracies, in percent, and RFS under noise of one norm, highest RFS first."""
+    models = summary["models"]
+    some = next(iter(models.values()))[norm]
+    sides = [side for side in SIDES if f"accuracy_{side}" in some]
+    rows = []
+    for name in ranked(summary, norm):
+        accuracies = [models[name]["accuracy_clean"]]
+        accuracies += [models[name][norm][f"accuracy_{side}"]["mean"] for side in sides]
+        rows.append((name, *map(percent, accuracies), ratio(models[name][norm]["rfs_of_means"])))
+    title = f"{norm_title(norm)}: {levels_text(norm, some['levels'])}, {some['trials']} trials"
+    header = ("model", "clean", *(f"{SIDES[side]} noise" for side in sides), "RFS")
+    return Table(title, header, rows)
+
+
+def further(summary: Summary, norm: str) -> Table:
+    """The other order of averaging, iRFS, and what the finite number of trials adds to RFS."""
+    rows = []
+    for name in ranked(summary, norm):
+        entry = summary["models"][name][norm]
+        cells = (ratio(entry["mean_of_rfs"]), ratio(entry["irfs_mean"]))
+        error = _error(entry["noise_error"]["rfs_of_means"])
+        rows.append((name, *cells, percent(entry["irfs_negative"]), error))
+    header = ("model", "mean of RFS", "mean iRFS", "iRFS < 0, %", "noise error of RFS")
+    return Table(f"{norm_title(norm)}: other summaries", header, rows)
+
+
+def differences(summary: Summary, norm: str, kind: str = "differences") -> Table:
+    """Every pair of models: RFS of one minus RFS of the other on the same images and noise.
+
+    Args:
+      summary: what to show.
+      norm: of the noise.
+      kind: "differences" of models or "group_differences".
+    """
+    rows = [
+        (
+            f"{pair['model']} minus {pair['minus']}",
+            ratio(pair["rfs_of_means"]),
+            "yes" if excludes_zero(pair["rfs_of_means"]) else "no",
+            _error(pair["noise_error"]),
+        )
+        for pair in summary[kind][norm]
+    ]
+    title = f"{norm_title(norm)}: differences in RFS between {KINDS[kind]}"
+    return Table(title, (KINDS[kind], "difference", "excludes 0", "noise error"), rows)
+
+
+def _error(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def by_class(summary: Summary, norm: str) -> Table:
+    """RFS of every class, from its accuracies averaged over levels, lowest first."""
+    names = ranked(summary, norm)
+    columns = [summary["models"][name][norm]["rfs_by_class"] for name in names]
+    classes = sorted(columns[0], key=lambda label: sum(c[label]["estimate"] for c in columns))
+    if len(classes) > CLASSES_SHOWN:
+        half = CLASSES_SHOWN // 2
+        classes = classes[:half] + classes[-half:]
+    rows = [(label, *(ratio(column[label]) for column in columns)) for label in classes]
+    some = f", the {CLASSES_SHOWN} most extreme" if len(columns[0]) > CLASSES_SHOWN else ""
+    return Table(f"{norm_title(norm)}: RFS by class{some}", ("class", *names), rows)
+
+
+def ranked(summary: Summary, norm: str) -> list[str]:
+    """Model names, highest RFS first."""
+    models = summary["models"]
+    return sorted(models, key=lambda name: -models[name][norm]["rfs_of_means"]["estimate"])
+
+
+def excludes_zero(interval: dict[str, float]) -> bool:
+    """Whether 0 lies outside the interval."""
+    return interval["low"] > 0 or interval["high"] < 0
+
+
+def norm_title(norm: str) -> str:
+    """What the noise of a norm is, in words."""
+    return NORM_TITLES[norm]
+
+
+def levels_text(norm: str, levels: Sequence[float]) -> str:
+    """The levels of a norm in words: "sigma 30/255 to 210/255 (7 levels)"."""
+    name, ends = ("sigma", [pixel(s) for s in levels]) if norm == "linf" else ("eps", levels)
+    if len(ends) == 1:
+        return f"{name} {_plain(ends[0])}"
+    return f"{name} {_plain(ends[0])} to {_plain(ends[-1])} ({len(ends)} levels)"
+
+
+def pixel(sigma: float) -> str:
+    """A standard deviation in pixel units, over 255 where it is a whole number of them."""
+    scaled = sigma * 255
+    return f"{round(scaled)}/255" if abs(scaled - round(scaled)) < 1e-3 else f"{sigma:.3g}"
+
+
+def _plain(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def markdown(summary: Summary) -> str:
+    """All tables as GitHub Markdown."""
+    parts = []
+    for table in all_tables(summary):
+        lines = ["| " + " | ".join(row) + " |" for row in (table.header, *table.rows)]
+        lines.insert(1, "|" + " --- |" * len(table.header))
+        parts.append(f"### {table.title}\n\n" + "\n".join(lines) + "\n")
+    return "\n".join(parts) + "\n" + footnote(summary) + "\n"
+
+
+def all_tables(summary: Summary) -> Iterator[Table]:
+    """Results, other summaries and differences, for every norm."""
+    for norm in summary["differences"]:
+        yield results(summary, norm)
+        yield further(summary, norm)
+        for kind in KINDS:
+            if summary[kind][norm]:
+                yield differences(summary, norm, kind)
+
+
+def footnote(summary: Summary) -> str:
+    """What the brackets are."""
+    options = summary["statistics"]
+    kind = {"bca": "BCa", "percentile": "percentile"}[options["method"]]
+    return (
+        f"Accuracies in percent, averaged over classes and noise levels. Brackets: "
+        f"{100 * options['confidence']:g} % {kind} bootstrap intervals over "
+        f"{summary['dataset']['images']} images, resampled within classes "
+        f"({options['resamples']} resamples). RFS is computed from the averaged accuracies "
+        "(rfs_of_means); mean of RFS averages it over the levels instead. Noise error: what the "
+        "finite number of noise draws adds, as a standard error."
+    )
+
+
+def to_csv(summary: Summary) -> str:
+    """One line per number, unrounded."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    ends = ("estimate", "low", "high")
+    writer.writerow(("kind", "name", "minus", "norm", "quantity", "level", "class", *ends))
+    for kind, entries in (("model", summary["models"]), ("group", summary["groups"])):
+        for name, entry in entries.items():
+            clean = entry["accuracy_clean"].values()
+            writer.writerow((kind, name, "", "", "accuracy_clean", "", "", *clean))
+            for norm in summary["differences"]:
+                for quantity, level, label, interval in _flat(entry[norm]):
+                    row = (kind, name, "", norm, quantity, level, label, *interval.values())
+                    writer.writerow(row)
+    for kind in KINDS:
+        for norm, pairs in summary[kind].items():
+            for pair in pairs:
+                row = (kind[:-1], pair["model"], pair["minus"], norm, "rfs_of_means", "", "")
+                writer.writerow((*row, *pair["rfs_of_means"].values()))
+    return buffer.getvalue()
+
+
+def _flat(entry: dict[str, Any]) -> Iterator[tuple[str, Any, str, dict[str, float]]]:
+    """(quantity, level, class, interval) of one model and norm."""
+    for quantity, value in entry.items():
+        if quantity.startswith("accuracy"):
+            yield quantity, "", "", value["mean"]
+            for level, interval in zip(entry["levels"], value["by_level"], strict=True):
+                yield quantity, level, "", interval
+        elif quantity == "rfs_by_level":
+            for level, interval in zip(entry["levels"], value, strict=True):
+                yield "rfs", level, "", interval
+        elif quantity == "rfs_by_class":
+            for name, interval in value.items():
+                yield "rfs_of_means", "", name, interval
+        elif quantity in ("rfs_of_means", "mean_of_rfs", "irfs_mean", "irfs_negative"):
+            yield quantity, "", "", value
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Prints the main columns of the tables; wide and without frames where it is no terminal."""
+    frame = box.SIMPLE_HEAD
+    if not console.is_terminal:
+        console, frame = Console(file=console.file, width=WIDE, highlight=False), None
+    for table in all_tables(summary):
+        shown = RichTable(
+            title=table.title,
+            title_justify="left",
+            title_style="bold",
+            box=frame,
+            pad_edge=False,
+        )
+        for i, name in enumerate(table.header):
+            shown.add_column(name, justify="right" if i else "left", no_wrap=i == 0)
+        for row in table.rows[:PRINTED]:
+            shown.add_row(*(cell.replace(", ", ",") for cell in row))  # breaks before the bracket
+        console.print(shown, soft_wrap=False)
+        if len(table.rows) > PRINTED:
+            console.print(f"({len(table.rows) - PRINTED} more in tables.md)")
+    console.print(footnote(summary), soft_wrap=True)

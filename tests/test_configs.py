@@ -1,0 +1,73 @@
+"""Every config in every preset: loads, names things that exist, and its demo runs."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rival_jax.runtime.plugins import plugin
+from tests.helpers import config_of
+
+CONFIGS = sorted(path.stem for path in (Path(__file__).parent.parent / "configs").glob("*.py"))
+PRESETS = [
+    (name, preset)
+    for name in CONFIGS
+    for preset in getattr(config_of(name, module=True), "PRESETS", ("",))
+]
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_every_preset_names_an_experiment(name, preset):
+    config = config_of(name, preset)
+    module = plugin("experiments", config.experiment)
+    assert config.experiment == name
+    assert callable(module.run)
+    assert callable(module.dry_run)
+    json.dumps(config.to_dict())
+    if "data" in config:
+        plugin("data", config.data.name)
+    if "head" in config:
+        plugin("heads", config.head)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_configs_import_nothing_of_the_package(name, root):
+    tree = ast.parse((root / "configs" / f"{name}.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert {alias.name for alias in node.names} <= {"ml_collections"}
+        assert not isinstance(node, ast.ImportFrom)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_an_unknown_preset_lists_those_there_are(name):
+    with pytest.raises(ValueError, match="no preset 'nonsense'"):
+        config_of(name, "nonsense")
+
+
+def test_presets_hold_the_protocols():
+    demo, clean, paper, released = (config_of("rfs", p) for p in ("", "clean", "paper", "released"))
+    levels = [pytest.approx(k * 30 / 255) for k in range(1, 8)]
+    for config in (demo, clean, paper):
+        assert list(config.noise.sigmas) == levels
+        assert config.noise.trials == 10
+    assert list(paper.noise.epsilons) == [25.0 * k for k in range(1, 9)]
+    assert list(released.noise.sigmas) == [pytest.approx(k * 30 / 255 / 255) for k in range(1, 8)]
+    assert released.noise.trials == 1
+    assert (clean.normalise, paper.normalise, released.normalise) == ("model", "none", "none")
+    assert (paper.data.mask, released.data.mask) == ("binary", "soft")
+    assert released.probe.select == "test"
+    assert clean.probe.recipe == "converged"
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "report"])
+def test_the_demo_runs_and_runs_again(name, root, tmp_path):
+    command = [sys.executable, "-m", "rival_jax.main", f"--config=configs/{name}.py"]
+    command += [f"--workdir={tmp_path}"]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "summary.json").exists()

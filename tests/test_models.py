@@ -1,0 +1,283 @@
+"""Networks: reference outputs, what the taps promise, precision, names and the real weights."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rival_jax import taps, weights
+from rival_jax.models import resnet, vit
+from tests.helpers import EXACT, PARITY, golden, nhwc
+
+SMALL_VIT = {"num_classes": 3, "image_size": (8, 12), "patch_size": 4, "width": 8, "heads": 2}
+SMALL_VIT |= {"depth": 2, "name": "small"}
+SMALL_RESNET = {"num_classes": 3, "image_size": (16, 16), "depths": (1, 1), "width": 4}
+SMALL_RESNET |= {"name": "small"}
+VARIANTS = {
+    "vit": vit.build(**SMALL_VIT),
+    "distilled": vit.build(**SMALL_VIT, distilled=True),
+    "registers": vit.build(**SMALL_VIT, register_tokens=3),
+    "registers_no_embed_class": vit.build(**SMALL_VIT, register_tokens=3, no_embed_class=True),
+    "average": vit.build(**SMALL_VIT, pool="avg", qkv_bias=False),
+    "layer_scale": vit.build(**SMALL_VIT, layer_scale=True, gelu="tanh"),
+    "representation": vit.build(**SMALL_VIT, representation_size=5),
+    "headless": vit.build(**{**SMALL_VIT, "num_classes": 0}),
+    "resnet": resnet.build(**SMALL_RESNET),
+    "bottleneck": resnet.build(**SMALL_RESNET, bottleneck=True),
+}
+TRANSFORMERS = [name for name, model in VARIANTS.items() if model.attention_taps]
+VIT_TINY = "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+
+
+@pytest.fixture(params=VARIANTS)
+def small(request) -> tuple:
+    model = VARIANTS[request.param]
+    return model, random_variables(model), random_images(model)
+
+
+def random_variables(model, dtype="float32"):
+    """Every leaf drawn, so that no bias, scale or running statistic is trivially 0 or 1."""
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        values = rng.normal(size=leaf.shape) / math.sqrt(max(1, math.prod(leaf.shape[:-1])))
+        positive = path[-1].key in ("var", "scale")
+        return jnp.asarray(np.exp(values) if positive else values, dtype)
+
+    return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(model.init, jax.random.key(0)))
+
+
+def random_images(model, n=2, dtype="float32"):
+    return jnp.asarray(np.random.default_rng(1).random((n, *model.image_size, 3)), dtype)
+
+
+def from_file(family, path: Path, **model_args):
+    """A network of the reference data: pixels go in as they are."""
+    tensors = weights.read_tensors(path)
+    plain = weights.Config(mean=(0.0,) * 3, std=(1.0,) * 3, model_args=model_args)
+    model = family.build(name=path.stem, **family.infer(tensors, plain))
+    return model, family.convert(tensors, model)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "model_args"),
+    [
+        ("04_resnet_basic", resnet, {}),
+        ("04_resnet_bottleneck", resnet, {}),
+        ("04_vit", vit, {"num_heads": 3}),
+        ("04_deit", vit, {"num_heads": 2}),
+    ],
+)
+def test_forward_is_the_reference(shared, name, family, model_args):
+    expected = golden(shared, f"{name}.npz")
+    path = shared / f"golden/rival10/{name}.safetensors"
+    model, variables = from_file(family, path, **model_args)
+    logits, values = jax.jit(model.forward)(variables, jnp.asarray(nhwc(expected["input"])), {})
+    got = {"input": values["image"], "logits": logits, "features": values["features"]}
+    if family is resnet:
+        got["layer4"] = values["layer4"]
+    else:
+        got |= {"last_norm1": values[model.cam_tap], "final_norm_tokens": values["norm"]}
+    assert got.keys() == expected.keys()
+    for key, value in expected.items():
+        value = nhwc(value) if value.ndim == 4 else value
+        np.testing.assert_allclose(got[key], value, rtol=0, atol=PARITY, err_msg=key)
+
+
+@pytest.mark.parametrize(
+    ("name", "model_args"),
+    [
+        ("vit_a", {"num_heads": 4}),
+        ("vit_b_distilled", {"num_heads": 3}),
+        ("vit_b_prelogits", {"num_heads": 3}),
+        ("vit_c", {"num_heads": 2, "norm_eps": 1e-5}),  # and no bias in qkv
+    ],
+)
+def test_other_transformers_are_the_reference(shared, name, model_args):
+    folder = shared / "golden/robustvit"
+    model, variables = from_file(vit, folder / f"{name}_weights.safetensors", **model_args)
+    with np.load(folder / f"{name}_forward.npz") as file:
+        expected = dict(file)
+    logits, values = jax.jit(model.forward)(variables, jnp.asarray(nhwc(expected["images"])), {})
+    got = {"logits": logits, "tokens_final_norm": values["norm"]}
+    got |= {f"attn_{tap.split('/')[0]}": values[tap] for tap in model.attention_taps}
+    if name != "vit_b_distilled":
+        got["pre_logits" if name == "vit_b_prelogits" else "cls_features"] = values["features"]
+    else:
+        got["cls_features"], got["dist_features"] = jnp.split(values["features"], 2, axis=1)
+    for key, value in got.items():
+        atol = 2e-5 * np.abs(expected[key]).max()
+        np.testing.assert_allclose(value, expected[key], rtol=0, atol=atol, err_msg=key)
+
+
+@pytest.mark.parametrize(("kind", "family"), [("resnet", resnet), ("vit", vit)])
+def test_trained_networks_are_the_reference(shared, kind, family):
+    path = shared / f"golden/rival10/03_noise_e2e_{kind}.safetensors"
+    model, variables = from_file(family, path, **({"num_heads": 4} if kind == "vit" else {}))
+    images = jnp.asarray(nhwc(golden(shared, "03_noise_e2e_inputs.npz")["images"]))
+    logits, _ = jax.jit(model.forward)(variables, images, {})
+    expected = golden(shared, f"03_noise_e2e_{kind}.npz")["logits_clean"]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=PARITY)
+
+
+def test_taps_are_those_declared(small):
+    model, variables, images = small
+    shapes = jax.eval_shape(lambda v, x: model.forward(v, x, {})[1], variables, images)
+    named = {"image", model.cam_tap, model.feature_tap, *model.attention_taps}
+    assert named <= shapes.keys()
+    assert shapes["image"].shape == images.shape
+    assert shapes["features"].ndim == 2
+    for tap in model.attention_taps:
+        b, heads, queries, keys = shapes[tap].shape
+        assert (b, heads, queries) == (len(images), 2, keys)
+    grid = jax.eval_shape(model.to_grid, shapes[model.cam_tap]).shape
+    assert grid[:-1] == ((2, 2, 3) if model.attention_taps else (2, 2, 2))
+
+
+def test_adding_zeros_changes_nothing_and_adding_more_does(small):
+    model, variables, images = small
+    forward = jax.jit(model.forward)
+    logits, values = jax.device_get(forward(variables, images, {}))
+    zeros = {tap: np.zeros_like(value) for tap, value in values.items()}
+    np.testing.assert_array_equal(forward(variables, images, zeros)[0], logits)
+    noise = np.random.default_rng(2)
+    for tap, zero in zeros.items():
+        first = np.arange(len(zero)).reshape(-1, *[1] * (zero.ndim - 1)) == 0
+        moved = np.where(first, noise.normal(size=zero.shape), 0).astype(zero.dtype)
+        changed = np.asarray(forward(variables, images, {**zeros, tap: moved})[0])
+        assert np.abs(changed[0] - logits[0]).max() > PARITY, f"{tap} does not reach the logits"
+        np.testing.assert_allclose(changed[1], logits[1], atol=EXACT, err_msg="examples mix")
+
+
+def test_an_unknown_tap_lists_the_known(small):
+    model, variables, images = small
+    with pytest.raises(ValueError, match=r"block9/attention; this model has: image, .*features"):
+        jax.eval_shape(model.forward, variables, images, {"block9/attention": jnp.zeros(())})
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_attention_rows_sum_to_one(name):
+    model = VARIANTS[name]
+    _, values = jax.jit(model.forward)(random_variables(model), random_images(model), {})
+    for tap in model.attention_taps:
+        assert values[tap].min() >= 0
+        np.testing.assert_allclose(values[tap].sum(axis=-1), 1, atol=EXACT)
+
+
+@pytest.mark.parametrize("name", ["vit", "distilled"])
+def test_attention_gradients_are_finite_differences(name):
+    model = VARIANTS[name]
+    tap = model.attention_taps[0]
+    score = taps.class_score(jnp.array([0, 2]))
+    with jax.enable_x64(True):
+        variables = random_variables(model, "float64")
+        images = random_images(model, dtype="float64")
+        forward = jax.jit(model.forward)
+        tokens = 6 + model.to_grid.prefix_tokens
+        direction = np.random.default_rng(2).normal(size=(2, 2, tokens, tokens))
+
+        @jax.jit
+        def gradient(variables, images):
+            return taps.tap_grads(model.forward, variables, images, score, [tap])[2][tap]
+
+        def along(step):
+            return score(*forward(variables, images, {tap: step * direction})).sum()
+
+        expected = (along(1e-5) - along(-1e-5)) / 2e-5
+        got = (gradient(variables, images) * direction).sum()
+        assert got.dtype == "float64"
+        np.testing.assert_allclose(got, expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("no_embed_class", [False, True])
+def test_transformer_is_the_textbook_one(no_embed_class):
+    """One block with registers against the definition, written out with loops over heads."""
+    arguments = {**SMALL_VIT, "depth": 1, "register_tokens": 3, "no_embed_class": no_embed_class}
+    model = vit.build(**arguments, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    with jax.enable_x64(True):
+        variables, images = (
+            random_variables(model, "float64"),
+            random_images(model, dtype="float64"),
+        )
+        logits, _ = model.forward(variables, images, {})
+        t = vit.export(variables, model)
+
+    def norm(x, name):
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+        return x * t[f"{name}.weight"] + t[f"{name}.bias"]
+
+    def dense(x, name):
+        return x @ t[f"{name}.weight"].T + t[f"{name}.bias"]
+
+    for image, expected in zip(np.asarray(images), np.asarray(logits), strict=True):
+        image = ((image - [0.1, 0.2, 0.3]) / [0.4, 0.5, 0.6]).transpose(2, 0, 1)
+        corners = [(i, j) for i in (0, 4) for j in (0, 4, 8)]
+        patches = np.stack([image[:, i : i + 4, j : j + 4] for i, j in corners])
+        x = np.einsum("nchw,dchw->nd", patches, t["patch_embed.proj.weight"])
+        x = x + t["patch_embed.proj.bias"]
+        prefix = np.concatenate([t["cls_token"][0], t["reg_token"][0]])
+        if no_embed_class:
+            x = np.concatenate([prefix, x + t["pos_embed"][0]])
+        else:
+            x = np.concatenate([prefix, x]) + t["pos_embed"][0]
+        q, k, v = np.split(dense(norm(x, "blocks.0.norm1"), "blocks.0.attn.qkv"), 3, axis=1)
+        mixed = []
+        for head in (slice(0, 4), slice(4, 8)):
+            weight = np.exp(q[:, head] @ k[:, head].T / 2)
+            mixed.append(weight / weight.sum(1, keepdims=True) @ v[:, head])
+        x = x + dense(np.concatenate(mixed, axis=1), "blocks.0.attn.proj")
+        hidden = dense(norm(x, "blocks.0.norm2"), "blocks.0.mlp.fc1")
+        hidden = hidden * np.vectorize(lambda z: (1 + math.erf(z / math.sqrt(2))) / 2)(hidden)
+        x = norm(x + dense(hidden, "blocks.0.mlp.fc2"), "norm")
+        np.testing.assert_allclose(expected, dense(x[0], "head"), atol=1e-9)
+
+
+def test_grid_is_row_major_without_the_prefix():
+    model = VARIANTS["registers"]
+    tokens = jnp.arange(10.0)[None, :, None]  # class, 3 registers, then 2 rows of 3 patches
+    np.testing.assert_array_equal(model.to_grid(tokens)[0, ..., 0], [[4, 5, 6], [7, 8, 9]])
+    with pytest.raises(ValueError, match=r"got \(1, 9, 1\), expected \[b, 10, c\]"):
+        model.to_grid(tokens[:, 1:])
+
+
+def test_equal_networks_compile_once():
+    one, two = vit.build(**SMALL_VIT), vit.build(**SMALL_VIT)
+    assert one == two
+    assert hash(one) == hash(two)
+    assert one != VARIANTS["layer_scale"]
+
+
+def test_residual_network_takes_other_sizes():
+    model = VARIANTS["resnet"]
+    images = jnp.zeros((1, 40, 24, 3))
+    _, values = jax.jit(model.forward)(random_variables(model), images, {})
+    assert values["layer2"].shape[1:3] == (5, 3)
+
+
+def test_a_picture_of_the_wrong_shape_is_refused():
+    model = VARIANTS["vit"]
+    variables = random_variables(model)
+    with pytest.raises(ValueError, match=r"got \(1, 8, 8, 3\), expected \[b, 8, 12, 3\]"):
+        model.forward(variables, jnp.zeros((1, 8, 8, 3)), {})
+    with pytest.raises(ValueError, match=r"got \(1, 3, 8, 12\), expected \[b, h, w, 3\]"):
+        model.forward(variables, jnp.zeros((1, 3, 8, 12)), {})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_size": (10, 12)}, "10x12 is no multiple of patch 4"),
+        ({"heads": 3}, "width 8 is no multiple of 3 heads"),
+        ({"pool": "max"}, "pool='max'"),
+        ({"gelu": "quick"}, "gelu='quick'"),
+        ({"distilled": True, "pool": "avg"}, "distilled network"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        vit.build(**{**SMALL_VIT, **change})

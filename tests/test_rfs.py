@@ -1,0 +1,290 @@
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+
+from rival_jax import models, noise, report
+from rival_jax.experiments import _subject, rfs
+from rival_jax.experiments._pictures import noised_pictures
+from rival_jax.runtime import parallel
+from rival_jax.runtime.results import Run, read_rows
+from tests.helpers import REFERENCE, golden, nhwc, tiny_rfs
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    """Figures have their own tests."""
+    monkeypatch.setattr(report, "write", lambda *args, **kwargs: {}, raising=False)
+
+
+def quiet():
+    return Console(file=io.StringIO())
+
+
+def run_in(folder: Path, config):
+    run = Run(folder, config.to_dict())
+    rfs.run(config, run, quiet())
+    return run
+
+
+def row_bytes(run: Run):
+    return {p.name: p.read_bytes() for p in sorted((run.path / "rows").rglob("*.parquet"))}
+
+
+def sorted_rows(run: Run):
+    keys = ["norm", "level", "region", "example", "trial"]
+    return read_rows(run.path / "rows").sort_by([(key, "ascending") for key in keys])
+
+
+@pytest.mark.parametrize("network", ["resnet", "vit"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_golden_end_to_end_from_the_stored_noise(shared, tmp_path, monkeypatch, network, norm):
+    stored = golden(shared, "03_noise_e2e_inputs.npz")
+    want = golden(shared, f"03_noise_e2e_{network}.npz")
+    model, variables = load_golden(shared, tmp_path, network)
+    images, labels = nhwc(stored["images"]), stored["labels"].astype(np.int32)
+    units = jnp.asarray(nhwc(stored["noise"]))  # [sigma, trial, sample, h, w, 3]
+    current = {}
+    # noise_id is the row here, so that the stored tensor can be handed out by image and trial.
+    monkeypatch.setattr(
+        noise, "gaussian", lambda key, ids, trial, shape: units[current["sigma"]][trial][ids]
+    )
+    sweep = rfs.Sweep(norm, ("foreground", "background"), units.shape[1], 3, binary_mask=False)
+    batch = {
+        "image": images,
+        "mask": stored["masks"][:, 0],
+        "label": labels,
+        "noise_id": np.arange(len(labels), dtype=np.uint32),
+    }
+    clean = _subject.clean_trial(model, variables, batch)
+    levels = stored["linf_sigma" if norm == "linf" else "l2_eps"]
+    for i, level in enumerate(levels):
+        current["sigma"] = i
+        got = rfs.noise_trials(model, sweep, variables, batch, jax.random.key(0), level.item())
+        for region, suffix in enumerate(("fg", "bg")):
+            probability = np.asarray(got["probability"])[..., region].mean(1)
+            expected = want[f"{norm}_ptrue_noisy_{suffix}"][i]
+            np.testing.assert_allclose(probability, expected, atol=REFERENCE)
+            correct = np.asarray(got["correct"])[..., region].mean(1)
+            by_class = [correct[labels == c].mean() for c in range(10)]
+            np.testing.assert_allclose(by_class, want[f"{norm}_acc_noisy_{suffix}"][i], atol=1e-7)
+        expected = want[f"{norm}_ptrue_clean"][i]
+        np.testing.assert_allclose(clean["probability"], expected, atol=REFERENCE)
+        by_class = [np.asarray(clean["correct"])[labels == c].mean() for c in range(10)]
+        np.testing.assert_array_equal(by_class, want[f"{norm}_acc_clean"][i].astype(float))
+
+
+def load_golden(shared: Path, folder: Path, network: str):
+    """The stored network through the same door as anybody's checkpoint."""
+    file = shared / "golden" / "rival10" / f"03_noise_e2e_{network}.safetensors"
+    (folder / network).mkdir()
+    shutil.copy(file, folder / network / "model.safetensors")
+    config = {
+        "architecture": network,
+        "pretrained_cfg": {"input_size": [3, 32, 32], "mean": [0, 0, 0], "std": [1, 1, 1]},
+    }
+    config |= {"model_args": {"num_heads": 4}} if network == "vit" else {}
+    (folder / network / "config.json").write_text(json.dumps(config))
+    return models.load(str(folder / network))
+
+
+@pytest.mark.parametrize(("batch_size", "devices"), [(1, 1), (7, 2), (32, 4), (4, 4)])
+def test_rows_do_not_depend_on_batches_or_devices(
+    study, tmp_path, monkeypatch, batch_size, devices
+):
+    config = tiny_rfs(study, tmp_path)
+    reference = sorted_rows(run_in(tmp_path / "reference", config))
+    mesh = parallel.data_mesh(jax.devices()[:devices])
+    monkeypatch.setattr(parallel, "data_mesh", lambda: mesh)
+    config.batch_size = batch_size
+    rows = sorted_rows(run_in(tmp_path / "other", config))
+    assert rows.num_rows == reference.num_rows == 15 * (1 + 3 * 4 * 2)
+    for name in ("example", "region", "norm", "level", "trial", "correct"):
+        assert rows[name].to_pylist() == reference[name].to_pylist(), name
+    np.testing.assert_allclose(rows["probability"], reference["probability"], atol=REFERENCE)
+    assert np.std(reference["probability"].to_numpy()) > 1e-3
+
+
+def test_rows_do_not_depend_on_order(study, tmp_path, monkeypatch):
+    config = tiny_rfs(study, tmp_path)
+    reference = sorted_rows(run_in(tmp_path / "reference", config))
+    load = _subject.data.load
+
+    def shuffled(*args, **options):
+        source = load(*args, **options)
+        order = np.random.default_rng(1).permutation(len(source))
+        return Shuffled(source, order)
+
+    monkeypatch.setattr(_subject.data, "load", shuffled)
+    rows = sorted_rows(run_in(tmp_path / "other", config))
+    assert rows["example"].to_pylist() == reference["example"].to_pylist()
+    np.testing.assert_allclose(rows["probability"], reference["probability"], atol=REFERENCE)
+    assert rows["correct"].to_pylist() == reference["correct"].to_pylist()
+
+
+class Shuffled:
+    def __init__(self, source, order):
+        self.source, self.order = source, order
+        self.classes, self.class_wnids = source.classes, source.class_wnids
+        self.names = [source.names[i] for i in order]
+        self.labels = source.labels[order]
+
+    def __len__(self):
+        return len(self.order)
+
+    def __getitem__(self, i):
+        return self.source[self.order[i]]
+
+
+def test_a_second_run_computes_nothing_and_a_new_level_only_itself(study, tmp_path, monkeypatch):
+    config = tiny_rfs(study, tmp_path)
+    before = row_bytes(run_in(tmp_path / "run", config))
+    calls = []
+    map_examples = parallel.map_examples
+    monkeypatch.setattr(
+        parallel, "map_examples", lambda *a, **k: calls.append(1) or map_examples(*a, **k)
+    )
+    assert row_bytes(run_in(tmp_path / "run", config)) == before
+    assert not calls
+    config.noise.sigmas = (0.1, 0.4, 0.7)
+    run = Run(tmp_path / "run", config.to_dict(), extend=True)
+    rfs.run(config, run, quiet())
+    assert len(calls) == 1
+    after = row_bytes(run)
+    assert len(after) == len(before) + 1
+    assert {name: after[name] for name in before} == before
+
+
+def test_killed_at_random_moments_and_restarted_gives_the_same_bytes(study, tmp_path):
+    config = tiny_rfs(study, tmp_path)
+    want = row_bytes(run_in(tmp_path / "undisturbed", config))
+    script = tmp_path / "again.py"
+    script.write_text(
+        "import sys, pickle\n"
+        "from rich.console import Console\n"
+        "from ml_collections import ConfigDict\n"
+        "import json, rival_jax.report\n"
+        "from rival_jax.experiments import rfs\n"
+        "from rival_jax.runtime.results import Run\n"
+        "rival_jax.report.write = lambda *a, **k: {}\n"
+        "config = ConfigDict(json.load(open(sys.argv[1])), convert_dict=True)\n"
+        "rfs.run(config, Run(sys.argv[2], config.to_dict()), Console(quiet=True))\n"
+    )
+    saved = tmp_path / "undisturbed" / "config.json"
+    command = [sys.executable, str(script), str(saved), str(tmp_path / "killed")]
+    command_env = {**os.environ, "PYTHONPATH": str(Path(rfs.__file__).parents[2])}
+    start = time.monotonic()
+    subprocess.run([*command[:-1], str(tmp_path / "timed")], env=command_env, check=True)
+    whole = time.monotonic() - start
+    for moment in np.random.default_rng().uniform(0.2, 1.0, 5):
+        process = subprocess.Popen(command, env=command_env)
+        time.sleep(moment * whole)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, env=command_env, check=True)
+    got = {p.name: p.read_bytes() for p in (tmp_path / "killed" / "rows").rglob("*.parquet")}
+    assert {name for name in got if not name.startswith(".partial")} == set(want)
+    assert all(got[name] == want[name] for name in want)
+
+
+def test_the_batch_size_picked_is_recorded_and_reused(study, tmp_path, monkeypatch):
+    config = tiny_rfs(study, tmp_path)
+    run = run_in(tmp_path / "run", config)
+    picked = run.read_json("batches.json")
+    assert picked == {"tiny": [pytest.approx(16, abs=12), 4]}
+    monkeypatch.setattr(parallel, "memory_budget", lambda device: 1)
+    for path in (run.path / "rows").rglob("linf*"):
+        path.unlink()
+    seen = []
+    batches = _subject.data.Examples.batches
+    monkeypatch.setattr(
+        _subject.data.Examples,
+        "batches",
+        lambda self, size: seen.append(size) or batches(self, size),
+    )
+    run_in(tmp_path / "run", config)
+    assert picked["tiny"][0] in seen
+    assert run.read_json("batches.json") == picked
+
+
+@pytest.mark.parametrize("budget", [1, 1 << 20, 1 << 34])
+def test_any_memory_budget_gives_the_same_rows(study, tmp_path, monkeypatch, budget):
+    config = tiny_rfs(study, tmp_path)
+    reference = sorted_rows(run_in(tmp_path / "reference", config))
+    monkeypatch.setattr(parallel, "memory_budget", lambda device: budget)
+    rows = sorted_rows(run_in(tmp_path / "other", config))
+    assert rows["correct"].to_pylist() == reference["correct"].to_pylist()
+    np.testing.assert_allclose(rows["probability"], reference["probability"], atol=REFERENCE)
+
+
+def test_a_network_that_gives_nan_is_named_and_nothing_is_saved(study, tmp_path, monkeypatch):
+    config = tiny_rfs(study, tmp_path)
+    load = models.load
+
+    def broken(name, dtype):
+        model, variables = load(name, dtype=dtype)
+        return model, jax.tree.map(lambda leaf: leaf * jnp.nan, variables)
+
+    monkeypatch.setattr(models, "load", broken)
+    with pytest.raises(ValueError, match=r"tiny gives NaN for 15 of 15 images"):
+        run_in(tmp_path / "run", config)
+    assert not list((tmp_path / "run").rglob("*.parquet"))
+
+
+def test_whole_image_region_is_an_option(study, tmp_path):
+    config = tiny_rfs(study, tmp_path)
+    config.noise.regions = ("foreground", "background", "all")
+    rows = sorted_rows(run_in(tmp_path / "run", config))
+    assert set(rows["region"].to_pylist()) == {"clean", "foreground", "background", "all"}
+
+
+def test_pictures_are_the_noise_that_was_scored(study, tmp_path):
+    config = tiny_rfs(study, tmp_path)
+    subject = _subject.Subject(config, quiet())
+    name = subject.first_examples().names[3]
+    pictures = noised_pictures(config, subject, rfs.noise_levels(config)[0])
+    photo, fg, bg = pictures(name)
+    mask = subject.first_examples().example(3)["mask"]
+    assert photo.shape == fg.shape == bg.shape == (16, 16, 3)
+    np.testing.assert_array_equal(fg[mask == 0], photo[mask == 0])
+    np.testing.assert_array_equal(bg[mask == 255], photo[mask == 255])
+    assert (fg != photo).any()
+    assert (bg != photo).any()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("noise.norms", ("linf", "l3"), "config.noise.norms: no 'l3'; did you mean 'l2'"),
+        ("noise.regions", ("foreground",), "needs both 'foreground' and 'background'"),
+        ("noise.sigmas", (0.1, -0.1), "must be positive"),
+        ("noise.trials", 0, "at least one norm and one trial"),
+        ("batch_size", 0, "config.batch_size=0"),
+        ("batch_size", "many", "config.batch_size=many"),
+        ("data.mask", "hard", "config.data.mask: no 'hard'"),
+        ("data.name", "rival", "did you mean 'rival10'"),
+        ("models", (), "config.models is empty"),
+        ("models", ("scenes/vit_0",), "scenes/vit_00"),
+        ("head", "probes", "did you mean 'probe'"),
+        ("head", "imagenet", "1000"),
+        ("dtype", "float8", "float8"),
+    ],
+)
+def test_bad_values_stop_before_any_work(study, tmp_path, key, value, message):
+    config = tiny_rfs(study, tmp_path)
+    with config.unlocked():
+        config.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=message):
+        run_in(tmp_path / "run", config)
+    assert not list((tmp_path / "run").rglob("*.parquet"))
