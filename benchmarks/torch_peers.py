@@ -197,7 +197,7 @@ class Peer:
             if self.device == "cuda":
                 torch.cuda.synchronize()
 
-        return 2 * size**3 / seconds(product, repeats=6) / 1e9
+        return 2 * size**3 / seconds(product, repeats=4) / 1e9
 
 
 def pure(model: nn.Module, dtype: str) -> Predict:

@@ -28,7 +28,8 @@ def shared() -> Path:
     """Reference inputs, outputs and photos that lie beside a checkout, not in it."""
     path = Path(os.environ.get("RIVAL_JAX_SHARED", ROOT.parent / "shared"))
     if not path.is_dir():
-        pytest.skip(f"reference data not found at {path}; set RIVAL_JAX_SHARED to its folder")
+        stop = pytest.fail if os.environ.get("RIVAL_JAX_REQUIRE_SHARED") else pytest.skip
+        stop(f"reference data not found at {path}; set RIVAL_JAX_SHARED to its folder")
     return path
 
 

@@ -278,6 +278,7 @@ def test_pictures_are_the_noise_that_was_scored(study, tmp_path):
         ("models", ("scenes/vit_0",), "scenes/vit_00"),
         ("head", "probes", "did you mean 'probe'"),
         ("head", "imagenet", "1000"),
+        ("head", "probe", "15 photos are in both 'train' and 'test'"),
         ("dtype", "float8", "float8"),
     ],
 )

@@ -62,6 +62,13 @@ class Subject:
             split: data.load(config.data.name, config.data.root, split, **options)
             for split in splits
         }
+        both = set.intersection(*(set(source.names) for source in self.sources.values()))
+        if len(splits) == 2 and both:
+            raise ValueError(
+                f"{len(both)} photos are in both {config.data.train_split!r} and "
+                f"{config.data.split!r} ({min(both)}): a head would be scored on what it was "
+                "fitted to. Give the data two splits, or pass --config.head=imagenet or own"
+            )
         loaded = [self._load(name)[0] for name in config.models]
         if not loaded:
             raise ValueError(

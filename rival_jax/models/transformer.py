@@ -24,8 +24,8 @@ class PatchEmbed(nn.Module):
         p = self.patch_size
         kernel = self.param("kernel", _TORCH_CONV, (p, p, c, self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        # A strided convolution written as a product: its gradients are products too, which XLA
-        # does several times faster on a CPU than a transposed convolution.
+        # A strided convolution written as a product: as fast forward, and the gradient to the
+        # pixels is a product too, where XLA on a CPU is slow at the transposed convolution.
         patches = images.reshape(b, h // p, p, w // p, p, c).transpose(0, 1, 3, 2, 4, 5)
         return patches.reshape(b, -1, p * p * c) @ kernel.reshape(-1, self.width) + bias
 

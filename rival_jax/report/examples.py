@@ -62,7 +62,7 @@ def extremes(material: Material, norm: str) -> dict[str, Extremes]:
         worst = (numbers.worst(*side, material.sweep.labels, 1) for side in sides)
         found[name] = Extremes(
             *(
-                [seen.example(index[c, 0]) for c in np.argsort(gap[:, 0])[:EACH]]
+                [seen.example(int(index[c, 0])) for c in np.argsort(gap[:, 0])[:EACH]]
                 for index, gap in worst
             )
         )
@@ -134,7 +134,7 @@ class _Seen(NamedTuple):
 
 def _sheet(cells: Sequence[tuple[int, int, np.ndarray, str, str]]) -> Figure:
     """Pictures in a grid; (row, column, picture, bold text above, text above)."""
-    rows, columns = (1 + max(cell[axis] for cell in cells) for axis in (0, 1))
+    rows, columns = 1 + max(cell[0] for cell in cells), 1 + max(cell[1] for cell in cells)
     lines = sum(any(cell[i] for cell in cells) for i in (3, 4))
     pitch_y = THUMB + LINE * lines + GUTTER
     width, height = columns * (THUMB + GUTTER), rows * pitch_y

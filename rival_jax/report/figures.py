@@ -35,7 +35,7 @@ class Drawn(NamedTuple):
 
     figure: Figure
     header: Sequence[str]
-    lines: list[Sequence[Any]]
+    lines: Sequence[Sequence[Any]]
 
 
 class Material(NamedTuple):
@@ -103,7 +103,7 @@ def curves(material: Material, norm: str) -> Drawn:
     noise = sweep.noise[norm]
     drawn = numbers.group_curves(noise, sweep.models, groups)
     entries = [material.entry(group, norm) for group in groups]
-    order = np.argsort([entry["rfs_of_means"]["estimate"] for entry in entries])
+    order = np.argsort([entry["rfs_of_means"]["estimate"] for entry in entries]).tolist()
     half = CURVES_IN_COLOUR // 2
     bright = sorted({*order[:half], *order[-half:]})
     bounds = [  # of every panel, [g, l, 2]

@@ -55,7 +55,7 @@ def write_page(
         autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["minus"] = _minus
-    template = resources.files(__package__).joinpath("page.html.jinja").read_text("utf-8")
+    template = resources.files("rival_jax.report").joinpath("page.html.jinja").read_text("utf-8")
     html = environment.from_string(template).render(
         title=f"Foreground sensitivity of {_list(sweep.models)} on {sweep.dataset}",
         subtitle=f"{len(sweep.models)} models, {len(sweep.names)} images, {len(sweep.classes)} "
@@ -174,7 +174,7 @@ def _models(material: Material) -> Table:
     return Table("", header, rows)
 
 
-def _scaled(value: float | None, unit: float) -> str:
+def _scaled(value: float | int | None, unit: float) -> str:
     return "" if value is None else f"{value / unit:,.3g}"
 
 

@@ -91,13 +91,12 @@ def read_units(workdir: Path, classes: Sequence[str]) -> Iterator[Unit]:
             raise FileNotFoundError(f"{file} is missing; run the same command again to compute it")
         table = pq.read_table(file, columns=list(COLUMNS), read_dictionary=list(TEXT))
         columns = {name: _column(table.column(name)) for name in COLUMNS}
-        keys = [columns[name][0] if name in TEXT else columns[name] for name in _KEY]
-        groups, member = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
-        for group in range(len(groups)):
-            yield _unit(file, columns, np.flatnonzero(member == group), classes)
-
-
-_KEY = ("model", "norm", "level")
+        levels, level = np.unique(columns["level"], return_inverse=True)
+        (model, models), (norm, norms) = columns["model"], columns["norm"]
+        shape = (len(models), len(norms), len(levels))
+        key = np.ravel_multi_index((model, norm, level), shape)
+        for one in np.unique(key):
+            yield _unit(file, columns, np.flatnonzero(key == one), classes)
 
 
 def _column(column: pa.ChunkedArray) -> Any:
@@ -117,13 +116,12 @@ def _unit(file: Path, columns: dict, rows: np.ndarray, classes: Sequence[str]) -
     example = np.argsort(order)[inverse]
     words = text["region"][1]
     present = [words[code] for code in np.unique(text["region"][0])]
-    regions = tuple(region for region in REGIONS if region in present)
+    regions = tuple(sorted(present, key=REGIONS.index))
     number = np.array([regions.index(w) if w in regions else -1 for w in words])
     trial = np.maximum(columns["trial"][rows], 0)
     shape = (len(regions), int(trial.max()) + 1, len(codes))
-    cell = (number[text["region"][0]], trial, example)
-    count = np.zeros(shape, np.int32)
-    np.add.at(count, cell, 1)
+    cell = np.ravel_multi_index((number[text["region"][0]], trial, example), shape)
+    count = np.bincount(cell, minlength=np.prod(shape))
     if (count != 1).any():
         raise ValueError(
             f"{file}: model {word['model']}, {word['norm']} {level:g} has {(count > 0).sum()} of "
@@ -131,8 +129,8 @@ def _unit(file: Path, columns: dict, rows: np.ndarray, classes: Sequence[str]) -
             f"{(count > 1).sum()} more than once; delete the file and run the same command again"
         )
     probability, correct = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    probability[cell] = columns["probability"][rows]
-    correct[cell] = columns["correct"][rows]
+    probability.flat[cell] = columns["probability"][rows]
+    correct.flat[cell] = columns["correct"][rows]
     labels = _labels(file, text["label"][1][text["label"][0][first[order]]], classes)
     by_trial = statistics.class_means(np.moveaxis(correct, -1, 0), labels, len(classes))
     return Unit(

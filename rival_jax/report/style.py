@@ -6,7 +6,7 @@ import csv
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -20,7 +20,7 @@ from rival_jax.runtime import results
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D", "#7A4B00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, MUTED, FAINT = "#222222", "#767676", "#C8C8C8"
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -81,15 +81,15 @@ def look(index: int) -> tuple[str, str]:
     return COLOURS[index % len(COLOURS)], MARKERS[index // len(COLOURS) % len(MARKERS)]
 
 
-def spread(positions: Sequence[float], gap: float) -> np.ndarray:
+def spread(positions: np.ndarray, gap: float) -> np.ndarray:
     """Moves label positions apart to at least `gap`, keeping their order and their centre.
 
-    >>> spread([0.0, 0.1, 5.0], 1.0)
+    >>> spread(np.array([0.0, 0.1, 5.0]), 1.0)
     array([-0.45,  0.55,  5.  ])
     """
     order = np.argsort(positions, kind="stable")
     blocks: list[list[float]] = []  # [mean position of the block, members]
-    for value in np.asarray(positions, float)[order]:
+    for value in positions[order].tolist():
         blocks.append([value, 1])
         while len(blocks) > 1:
             (below, n), (above, m) = blocks[-2:]
@@ -104,13 +104,10 @@ def spread(positions: Sequence[float], gap: float) -> np.ndarray:
     return result
 
 
-def end_labels(
-    axes: Axes, y: Sequence[float], texts: Sequence[str], colours: Sequence[str]
-) -> None:
+def end_labels(axes: Axes, y: np.ndarray, texts: Sequence[str], colours: Sequence[str]) -> None:
     """Names curves at their right end, moved apart where they would touch."""
     low, high = axes.get_ylim()
-    height = axes.get_position().height * axes.figure.get_size_inches()[1] * 72
-    placed = spread(y, 11 * (high - low) / height)
+    placed = spread(y, 11 * (high - low) / _points(axes)[1])
     for value, text, colour in zip(placed, texts, colours, strict=True):
         axes.annotate(
             text,
@@ -136,8 +133,7 @@ def point_labels(
       boxes: [k, 4] in data units (left, bottom, right, top), what labels should leave visible.
       texts, colours: of the labels.
     """
-    place = axes.get_position()
-    size = np.array([place.width, place.height]) * axes.figure.get_size_inches() * 72
+    size = _points(axes)
     low, high = np.array([axes.get_xlim(), axes.get_ylim()]).T
     scale = size / (high - low)  # typographic points per data unit
     taken = list((boxes - np.tile(low, 2)) * np.tile(scale, 2))
@@ -169,6 +165,11 @@ def point_labels(
 _SIDES = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)]) / np.sqrt(
     [[1], [1], [1], [1], [2], [2], [2], [2]]
 )
+
+
+def _points(axes: Axes) -> np.ndarray:
+    """Width and height of the axes in typographic points."""
+    return np.array([axes.bbox.width, axes.bbox.height]) / axes.figure.dpi * 72
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:

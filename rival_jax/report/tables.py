@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich import box
@@ -28,16 +28,22 @@ class Table(NamedTuple):
     rows: list[tuple[str, ...]]
 
 
-def percent(interval: dict[str, float]) -> str:
+def percent(interval: Mapping[str, float]) -> str:
     """An accuracy and its interval: "71.2 [68.0, 74.1]"."""
     estimate, low, high = (f"{100 * interval[name]:.1f}" for name in ("estimate", "low", "high"))
     return f"{estimate} [{low}, {high}]"
 
 
-def ratio(interval: dict[str, float]) -> str:
+def ratio(interval: Mapping[str, float]) -> str:
     """An RFS and its interval: "+0.42 [+0.31, +0.51]"."""
-    estimate, low, high = (f"{interval[name]:+.2f}" for name in ("estimate", "low", "high"))
+    estimate, low, high = (signed(interval[name]) for name in ("estimate", "low", "high"))
     return f"{estimate} [{low}, {high}]"
+
+
+def signed(value: float) -> str:
+    """Two digits and a sign, none before zero."""
+    text = f"{value:+.2f}"
+    return text if float(text) else "0.00"
 
 
 def results(summary: Summary, norm: str) -> Table:
@@ -111,7 +117,7 @@ def ranked(summary: Summary, norm: str) -> list[str]:
     return sorted(models, key=lambda name: -models[name][norm]["rfs_of_means"]["estimate"])
 
 
-def excludes_zero(interval: dict[str, float]) -> bool:
+def excludes_zero(interval: Mapping[str, float]) -> bool:
     """Whether 0 lies outside the interval."""
     return interval["low"] > 0 or interval["high"] < 0
 
@@ -122,21 +128,20 @@ def norm_title(norm: str) -> str:
 
 
 def levels_text(norm: str, levels: Sequence[float]) -> str:
-    """The levels of a norm in words: "sigma 30/255 to 210/255 (7 levels)"."""
-    name, ends = ("sigma", [pixel(s) for s in levels]) if norm == "linf" else ("eps", levels)
-    if len(ends) == 1:
-        return f"{name} {_plain(ends[0])}"
-    return f"{name} {_plain(ends[0])} to {_plain(ends[-1])} ({len(ends)} levels)"
+    """The levels of a norm in words, whole steps of pixel values as such.
 
-
-def pixel(sigma: float) -> str:
-    """A standard deviation in pixel units, over 255 where it is a whole number of them."""
-    scaled = sigma * 255
-    return f"{round(scaled)}/255" if abs(scaled - round(scaled)) < 1e-3 else f"{sigma:.3g}"
-
-
-def _plain(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+    >>> levels_text("linf", [30 / 255, 60 / 255]), levels_text("l2", [25.0])
+    ('sigma 30/255 to 60/255 (2 levels)', 'eps 25')
+    """
+    steps = [round(255 * level) for level in levels]
+    whole = norm == "linf" and all(
+        abs(255 * level - step) < 1e-3 for level, step in zip(levels, steps, strict=True)
+    )
+    words = [f"{step}/255" for step in steps] if whole else [f"{level:.3g}" for level in levels]
+    name = "sigma" if norm == "linf" else "eps"
+    if len(words) == 1:
+        return f"{name} {words[0]}"
+    return f"{name} {words[0]} to {words[-1]} ({len(words)} levels)"
 
 
 def markdown(summary: Summary) -> str:

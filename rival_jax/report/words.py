@@ -40,19 +40,27 @@ def _one(summary: Summary, norm: str, name: str) -> str:
 
 
 def _many(summary: Summary, norm: str, names: list[str]) -> str:
-    top, bottom = (summary["models"][names[i]][norm]["rfs_of_means"] for i in (0, -1))
+    first, last = names[0], names[-1]
+    top, bottom = (summary["models"][name][norm]["rfs_of_means"] for name in (first, last))
     pairs = summary["differences"][norm]
     apart = sum(excludes_zero(pair["rfs_of_means"]) for pair in pairs)
-    ends = next(pair for pair in pairs if {pair["model"], pair["minus"]} == {names[0], names[-1]})
+    images = f"{summary['dataset']['images']} images"
+    if not apart:
+        return (
+            f"{norm_title(norm)}: no two of the {len(names)} models differ in relative foreground "
+            f"sensitivity by more than resampling the {images} explains; they lie between "
+            f"{ratio(bottom)} ({last}) and {ratio(top)} ({first})."
+        )
+    ends = next(pair for pair in pairs if {pair["model"], pair["minus"]} == {first, last})
     found = ends["rfs_of_means"]
-    if ends["model"] == names[-1]:
+    if ends["model"] == last:
         found = {"estimate": -found["estimate"], "low": -found["high"], "high": -found["low"]}
     return (
-        f"{norm_title(norm)}: relative foreground sensitivity is highest for {names[0]}, "
-        f"{ratio(top)}, and lowest for {names[-1]}, {ratio(bottom)}. The difference, paired over "
-        f"the same {summary['dataset']['images']} images and the same noise, is {ratio(found)}; "
-        f"{apart} of {len(pairs)} pairs of models differ by more than resampling the images "
-        f"explains. For {names[-1]}, {_leaning(bottom, summary)}."
+        f"{norm_title(norm)}: relative foreground sensitivity is highest for {first}, "
+        f"{ratio(top)}, and lowest for {last}, {ratio(bottom)}. The difference, paired over the "
+        f"same {images} and the same noise, is {ratio(found)}; {apart} of {len(pairs)} pairs of "
+        f"models differ by more than resampling the images explains. For {last}, "
+        f"{_leaning(bottom, summary)}."
     )
 
 
@@ -73,12 +81,11 @@ def _agreement(summary: Summary) -> str:
         for norm in (first, second)
     ]
     ranks = [stats.rankdata(value) for value in values]
-    same = np.array_equal(*ranks)
-    agreement = "" if same else f" (Spearman's rho {np.corrcoef(*ranks)[0, 1]:.2f})"
-    return (
-        f"The two kinds of noise order the {len(names)} models "
-        f"{'alike' if same else 'differently'}{agreement}."
-    )
+    if np.array_equal(*ranks):
+        return f"The two kinds of noise order the {len(names)} models alike."
+    tied = any(np.ptp(rank) == 0 for rank in ranks)
+    rho = "" if tied else f" (Spearman's rho {np.corrcoef(*ranks)[0, 1]:.2f})"
+    return f"The two kinds of noise order the {len(names)} models differently{rho}."
 
 
 def caveats(sweep: Sweep, summary: Summary) -> list[tuple[str, str]]:
@@ -181,11 +188,11 @@ def _order_matters(summary: Summary) -> tuple[str, str, float]:
     return name, norm, gap
 
 
-def protocol(sweep: Sweep) -> list[tuple[str, list[Any]]]:
+def protocol(sweep: Sweep) -> list[tuple[str, list[str]]]:
     """Every config value of the runs, flat: (key, value in each run)."""
     configs = [_flat(run["config"]) for run in sweep.runs]
     keys = dict.fromkeys(key for config in configs for key in config)
-    return [(key, [config.get(key, "") for config in configs]) for key in keys]
+    return [(key, [_shown(config.get(key)) for config in configs]) for key in keys]
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -196,3 +203,11 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "not set" if value in (None, "") else str(value)

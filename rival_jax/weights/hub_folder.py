@@ -60,7 +60,11 @@ def read_config(path: pathlib.Path) -> Config:
         raise ValueError(f"{path} is not JSON ({error}); download or write it again") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected a JSON object")
-    flat = {**content, **(content.get("pretrained_cfg") or {}), **_outer(content)}
+    said = _said(content)
+    # A finetuned head keeps the pretrained_cfg of its source, so these two count at the top.
+    outer = {key: said[key] for key in ("num_classes", "global_pool") if key in said}
+    inner = _field(path, "pretrained_cfg", _table, {"pretrained_cfg": {}, **said})
+    flat = {**said, **inner, **outer}
     values = {key: _field(path, key, read, flat) for key, read in _FIELDS.items() if key in flat}
     if "input_size" in values:
         values["image_size"] = values.pop("input_size")
@@ -97,13 +101,8 @@ def write_folder(
     (folder / CONFIG).write_text(json.dumps(_said(content), indent=2) + "\n")
 
 
-def _outer(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys whose top-level value wins: a finetuned head keeps its source's pretrained_cfg."""
-    return {key: content[key] for key in ("num_classes", "global_pool") if key in content}
-
-
 def _said(content: Any) -> Any:
-    """Without the keys that have no value."""
+    """Without the keys whose value is null or empty."""
     if not isinstance(content, dict):
         return content
     return {key: _said(value) for key, value in content.items() if value not in (None, {})}

@@ -1,0 +1,51 @@
+"""Small networks on drawn scenes, at several ties between background and class.
+
+  python -m rival_jax.main --config=configs/train_scenes.py             the demo: under a minute
+  python -m rival_jax.main --config=configs/train_scenes.py:bundled     what made the bundled models
+
+Presets: none (demo), bundled.
+"""
+
+import ml_collections
+
+PRESETS = ("", "bundled")
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+    if preset not in PRESETS:
+        raise ValueError(f"no preset {preset!r}; there are: {', '.join(filter(None, PRESETS))}")
+    c = ml_collections.ConfigDict()
+    c.experiment = "train_scenes"
+    c.preset = preset or "demo"
+    c.architectures = ("vit", "resnet")
+    c.correlations = (0.0, 0.95)  # of background and class, one network each
+    c.seed = 0
+    c.output = ""  # folder of the models; default <workdir>/models
+    c.storage = "float16"  # precision of the saved weights
+
+    c.data = ml_collections.ConfigDict()
+    c.data.image_size = 64
+    c.data.train_per_class = 60
+    c.data.test_per_class = 10
+
+    c.augment = ml_collections.ConfigDict()
+    c.augment.brightness = 0.2  # gain from 1 - this to 1 + this
+    c.augment.noise = 0.3  # half of the images get noise, its sigma from 0 to this
+
+    c.batch_size = 64
+    c.weight_decay = 0.05
+    c.label_smoothing = 0.05
+    c.vit = ml_collections.ConfigDict({"epochs": 2, "optimiser": "muon", "learning_rate": 1e-2})
+    c.vit.architecture = ml_collections.ConfigDict(
+        {"patch_size": 8, "width": 64, "depth": 3, "heads": 2, "mlp_ratio": 2.0}
+    )
+    c.resnet = ml_collections.ConfigDict({"epochs": 2, "optimiser": "adamw", "learning_rate": 3e-3})
+    c.resnet.architecture = ml_collections.ConfigDict({"depths": (1, 1, 1, 1), "width": 12})
+
+    if preset == "bundled":
+        c.output = "rival_jax/assets/scenes"
+        c.data.train_per_class = 1000
+        c.data.test_per_class = 50
+        c.vit.epochs = 12
+        c.resnet.epochs = 6
+    return c

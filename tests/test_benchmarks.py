@@ -1,0 +1,103 @@
+"""The benchmark's driver and inputs, without timing anything."""
+
+import pathlib
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
+WITHOUT_TORCH = """
+import runpy, sys
+sys.modules["torch"] = None
+sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _import_from_benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@pytest.fixture
+def options():
+    import noise_sweep
+
+    return noise_sweep.parse(["--levels=7", "--trials=10"])
+
+
+def test_help_needs_no_torch():
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(BENCHMARKS / "noise_sweep.py"), "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "--peer-python" in shown
+
+
+def test_forward_passes_of_ten_trials(options):
+    from noise_sweep import forwards
+
+    assert (forwards(options, "released"), forwards(options, "eager")) == (217, 141)
+
+
+def test_a_sweep_of_another_network_is_refused():
+    from noise_sweep import check_outcomes
+
+    one = {"probability_fg": [0.5, 0.4], "probability_bg": [0.5, 0.45]}
+    check_outcomes({"ours": [one], "eager": [one]})
+    with pytest.raises(ValueError, match=r"probability_bg differs by 0\.1 "):
+        check_outcomes({"ours": [one], "eager": [{**one, "probability_bg": [0.5, 0.35]}]})
+
+
+def test_outcome_by_hand():
+    from worker import outcome
+
+    correct = np.array([[[[True, True]], [[False, True]]], [[[False, False]], [[False, False]]]])
+    found = outcome(np.array([True, False]), correct * 0.8, correct)
+    assert found["accuracy_clean"] == 0.5
+    assert (found["accuracy_fg"], found["accuracy_bg"]) == ([0.5, 0.0], [1.0, 0.0])
+    assert found["rfs"] == [1.0, 0.0]
+    np.testing.assert_allclose(found["probability_bg"], [0.8, 0.0])
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet18"])
+def test_peers_compute_our_logits(name, tmp_path):
+    pytest.importorskip("torch", reason="the peers need torch, an extra")
+    import inputs
+    import torch
+    import torch_models
+
+    from rival_jax import models
+
+    inputs.write_images(tmp_path, 2)
+    inputs.write_model(tmp_path, name)
+    images = np.load(tmp_path / "images.npy").astype(np.float32) / 255
+    model, variables = models.load(str(tmp_path))
+    ours, _ = model.forward(variables, jnp.asarray(images), {})
+    peer = torch_models.load(name, tmp_path / "model.safetensors")
+    with torch.inference_mode():
+        theirs = peer(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_both_peers_measure_the_same(tmp_path):
+    pytest.importorskip("torch", reason="the peers need torch, an extra")
+    import torch
+    from torch_peers import Data, eager, released
+
+    rng = torch.Generator().manual_seed(0)
+    images, masks = torch.rand(40, 3, 8, 8, generator=rng), torch.zeros(40, 1, 8, 8)
+    masks[:, :, :4] = 1
+    data = Data(images, masks, torch.arange(40) % 3)
+
+    def predict(batch: torch.Tensor) -> torch.Tensor:  # sees the upper half, the foreground, alone
+        return 9 * batch[:, :, :4].amax((2, 3))
+
+    slow = released(predict, data, [0.2, 0.4], 20, "cpu")
+    fast = eager(predict, data, [0.2, 0.4], 20, 16)
+    for key, values in slow.items():
+        np.testing.assert_allclose(fast[key], values, atol=0.05, err_msg=key)
+    assert slow["probability_bg"][0] == pytest.approx(slow["probability_bg"][1])
+    assert slow["probability_fg"][0] != pytest.approx(slow["probability_bg"][0], abs=1e-3)

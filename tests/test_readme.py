@@ -1,0 +1,88 @@
+"""Every command and example of the README is real. CI runs its two set-up commands as written."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from rival_jax.runtime.plugins import check_config_keys, plugin
+from tests.helpers import config_of
+
+
+@pytest.fixture(scope="module")
+def readme(root) -> str:
+    return (root / "README.md").read_text()
+
+
+def commands(readme: str) -> list[list[str]]:
+    """Arguments of every `python -m rival_jax.main` in the text."""
+    joined = readme.replace("\\\n", " ")
+    found = re.findall(r"python -m rival_jax\.main ([^`\n]*)", joined)
+    assert len(found) >= 4
+    return [shlex.split(line) for line in found]
+
+
+def test_commands_name_configs_keys_and_flags_there_are(readme, root, monkeypatch):
+    monkeypatch.chdir(root)
+    for arguments in commands(readme):
+        check_config_keys(arguments)
+        path, _, preset = arguments[0].removeprefix("--config=").partition(":")
+        config = config_of(path.removeprefix("configs/").removesuffix(".py"), preset)
+        plugin("experiments", config.experiment)
+        for argument in arguments[1:]:
+            assert re.match(r"--(config\.[\w.]+|workdir)=", argument), argument
+
+
+def test_flags_and_values_mentioned_alone_exist(readme):
+    config = config_of("rfs")
+    for key, value in re.findall(r"`--config\.([\w.]+)=([^`]*)`", readme):
+        inner = config
+        for part in key.split("."):
+            inner = inner[part]
+        if key == "data.name":
+            plugin("data", value)
+    for name in ("dry_run", "extend"):
+        assert f"--{name}" in readme or name == "extend"
+
+
+def test_python_examples_run(readme):
+    for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL):
+        subprocess.run([sys.executable, "-c", block], check=True)
+
+
+def test_your_own_images_as_written(readme, root, study, tmp_path):
+    command = next(a for a in commands(readme) if "--config.data.name=masked_folder" in a)
+    changes = {
+        "--config.data.root": str(study / "data"),
+        "--config.models": f"('{study / 'tiny'}',)",
+        "--config.head": "own",  # the stand-in for an ImageNet network has three outputs
+        "--workdir": str(tmp_path),
+        "--config.noise.trials": "2",
+        "--config.statistics.resamples": "100",
+    }
+    arguments = dict(argument.split("=", 1) for argument in command) | changes
+    flags = [f"{key}={value}" for key, value in arguments.items()]
+    main = [sys.executable, "-m", "rival_jax.main"]
+    subprocess.run([*main, *flags, "--dry_run"], cwd=root, check=True)
+    assert not list(tmp_path.iterdir())
+    subprocess.run([*main, *flags], cwd=root, check=True)
+    for name in re.findall(r"`([\w.]+\.(?:html|json|jsonl|csv|md))`", readme.split("## Results")[1]):
+        if name not in ("CHANGELOG.md", "CONTRIBUTING.md"):
+            assert (tmp_path / name).stat().st_size > 0, name
+    assert list(tmp_path.glob("rows/**/*.parquet"))
+    assert {p.suffix for p in (tmp_path / "figures").iterdir()} == {".png", ".svg", ".csv"}
+
+
+def test_pictures_are_there(readme, root):
+    for path in re.findall(r"!\[[^]]*\]\(([^)]*)\)", readme):
+        assert (root / path).stat().st_size > 10_000
+
+
+def test_set_up_commands_are_found_by_ci(readme, root):
+    for mark in ("run", "test"):
+        after = readme.split(f"<!-- {mark} -->")[1]
+        line = next(line for line in after.splitlines() if line.startswith("    "))
+        assert line.strip().startswith("python3 -m venv .venv && .venv/bin/pip install")
+    assert "command_of run" in (root / ".ci" / "run").read_text()
