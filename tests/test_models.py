@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rival_jax import taps, weights
+from rival_jax import models, taps, weights
 from rival_jax.models import resnet, vit
 from tests.helpers import EXACT, PARITY, golden, nhwc
 
@@ -194,10 +194,12 @@ def test_attention_gradients_are_finite_differences(name):
         np.testing.assert_allclose(got, expected, rtol=1e-7)
 
 
-@pytest.mark.parametrize("no_embed_class", [False, True])
-def test_transformer_is_the_textbook_one(no_embed_class):
+@pytest.mark.parametrize(
+    "other", [{}, {"no_embed_class": True, "pool": "avg", "layer_scale": True}], ids=["a", "b"]
+)
+def test_transformer_is_the_textbook_one(other):
     """One block with registers against the definition, written out with loops over heads."""
-    arguments = {**SMALL_VIT, "depth": 1, "register_tokens": 3, "no_embed_class": no_embed_class}
+    arguments = {**SMALL_VIT, "depth": 1, "register_tokens": 3, **other}
     model = vit.build(**arguments, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     with jax.enable_x64(True):
         variables, images = (
@@ -221,7 +223,7 @@ def test_transformer_is_the_textbook_one(no_embed_class):
         x = np.einsum("nchw,dchw->nd", patches, t["patch_embed.proj.weight"])
         x = x + t["patch_embed.proj.bias"]
         prefix = np.concatenate([t["cls_token"][0], t["reg_token"][0]])
-        if no_embed_class:
+        if other:
             x = np.concatenate([prefix, x + t["pos_embed"][0]])
         else:
             x = np.concatenate([prefix, x]) + t["pos_embed"][0]
@@ -230,11 +232,13 @@ def test_transformer_is_the_textbook_one(no_embed_class):
         for head in (slice(0, 4), slice(4, 8)):
             weight = np.exp(q[:, head] @ k[:, head].T / 2)
             mixed.append(weight / weight.sum(1, keepdims=True) @ v[:, head])
-        x = x + dense(np.concatenate(mixed, axis=1), "blocks.0.attn.proj")
+        y = dense(np.concatenate(mixed, axis=1), "blocks.0.attn.proj")
+        x = x + y * t.get("blocks.0.ls1.gamma", 1)
         hidden = dense(norm(x, "blocks.0.norm2"), "blocks.0.mlp.fc1")
         hidden = hidden * np.vectorize(lambda z: (1 + math.erf(z / math.sqrt(2))) / 2)(hidden)
-        x = norm(x + dense(hidden, "blocks.0.mlp.fc2"), "norm")
-        np.testing.assert_allclose(expected, dense(x[0], "head"), atol=1e-9)
+        x = x + dense(hidden, "blocks.0.mlp.fc2") * t.get("blocks.0.ls2.gamma", 1)
+        features = norm(x[4:].mean(0), "fc_norm") if other else norm(x[0], "norm")
+        np.testing.assert_allclose(expected, dense(features, "head"), atol=1e-9)
 
 
 def test_grid_is_row_major_without_the_prefix():
@@ -250,6 +254,19 @@ def test_equal_networks_compile_once():
     assert one == two
     assert hash(one) == hash(two)
     assert one != VARIANTS["layer_scale"]
+
+
+def test_bare_pixels_go_in_as_they_are():
+    arguments = {**SMALL_VIT, "depth": 1, "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    model = vit.build(**arguments)
+    bare = models.without_normalisation(model)
+    assert (bare.mean, bare.std) == ((0, 0, 0), (1, 1, 1))
+    variables, images = random_variables(model), random_images(model)
+    normalised = (images - jnp.array(model.mean)) / jnp.array(model.std)
+    expected = jax.jit(model.forward)(variables, images, {})[0]
+    np.testing.assert_allclose(
+        jax.jit(bare.forward)(variables, normalised, {})[0], expected, atol=PARITY
+    )
 
 
 def test_residual_network_takes_other_sizes():

@@ -107,10 +107,15 @@ def test_every_interval_is_the_bootstrap_of_its_own_number(sweep):
     def rfs(m):
         return metrics.rfs(*m.mean(0))
 
-    first, last = (
-        np.stack([noise.region(noise.correct, r)[m].mean(0) for r in ("foreground", "background")])
-        for m in (0, 2)
+    pair = [noise.region(noise.correct, r) for r in ("foreground", "background")]
+    levels = np.stack(pair).transpose(1, 3, 0, 2)  # [m, n, region, level]
+    check(entry["l2"]["mean_of_rfs"], lambda m: rfs(m).mean(), levels[model])
+    check(
+        entry["l2"]["rfs_by_class"]["ship"],
+        lambda m: metrics.rfs(*m[sweep.classes.index("ship")].mean(-1)),
+        levels[model],
     )
+    first, last = levels[0].mean(-1).T, levels[2].mean(-1).T
     check(summary["models"][sweep.models[2]]["l2"]["rfs_of_means"], rfs, last.T)
     pair = summary["differences"]["l2"][1]
     assert (pair["model"], pair["minus"]) == (sweep.models[2], sweep.models[0])

@@ -154,7 +154,7 @@ def _fit(
                 params, state, point = step(params, state, *batch, epoch * per_epoch + number)
                 curve.append(point)
                 meter.advance(1)
-            value, correct = np.mean(curve, 0).round(4).tolist()
+            value, correct = np.mean(curve, 0, np.float64).round(4).tolist()
             run.log("epoch", model=model.name, epoch=epoch, loss=value, accuracy=correct)
     return {**fixed, "params": params}
 

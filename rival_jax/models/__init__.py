@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import weights
-from rival_jax.models.network import module_of
+from rival_jax.models.network import Network, module_of
 from rival_jax.types import Model, Variables
 
 PRECISIONS = ("float32", "bfloat16")
@@ -100,8 +100,9 @@ def describe(model: Model) -> str:
 
 def without_normalisation(model: Model) -> Model:
     """The same network fed bare pixels: mean 0, std 1 (as the RIVAL10 study was released)."""
-    bare = {"mean": (0.0,) * len(model.mean), "std": (1.0,) * len(model.std)}
-    return dataclasses.replace(model, **bare, forward=dataclasses.replace(model.forward, **bare))
+    mean, std = (0.0,) * len(model.mean), (1.0,) * len(model.std)
+    forward = Network(module_of(model), mean, std)
+    return dataclasses.replace(model, forward=forward, mean=mean, std=std)
 
 
 def _locate(name: str) -> tuple[pathlib.Path, str]:

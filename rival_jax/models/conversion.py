@@ -36,13 +36,14 @@ def torch_rules(
     remaining module or parameter names to dotted ones. Linear weights [out, in] and convolutions
     [out, in, h, w] become kernels [in, out] and [h, w, in, out].
     """
+    renamed = renamed or {}
     leaves, _ = jax.tree_util.tree_flatten_with_path(jax.eval_shape(init, jax.random.key(0)))
     rules = []
     for keys, leaf in leaves:
-        path = tuple(key.key for key in keys)
+        path: tuple[str, ...] = tuple(key.key for key in keys)
         *parents, last = path[1:]
-        names = [(renamed or {}).get(name, re.sub(r"_(\d+)$", r".\1", name)) for name in parents]
-        names.append(_LEAF_NAMES.get(last, (renamed or {}).get(last, last)))
+        names = [renamed.get(name, re.sub(r"_(\d+)$", r".\1", name)) for name in parents]
+        names.append(_LEAF_NAMES.get(last, renamed.get(last, last)))
         axes = _AXES[leaf.ndim] if last == "kernel" else tuple(range(leaf.ndim))
         shape = tuple(leaf.shape[axis] for axis in axes)
         rules.append(Rule(".".join(names), path, axes, shape))
@@ -103,9 +104,11 @@ def classes(said: int | None, head: np.ndarray | None) -> int:
     Raises:
       ValueError: there is neither.
     """
-    if said is None and head is None:
-        raise ValueError("no head and no num_classes; a trunk alone has num_classes: 0")
-    return said if said is not None else len(head)
+    if said is not None:
+        return said
+    if head is not None:
+        return len(head)
+    raise ValueError("no head and no num_classes; a trunk alone has num_classes: 0")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -41,7 +42,7 @@ class Network:
         images = at_least_float32(tap("image", images))
         normalised = (images - jnp.asarray(self.mean)) / jnp.asarray(self.std)
         precision = jnp.result_type(*jax.tree.leaves(variables["params"]))
-        logits = self.module.apply(variables, normalised.astype(precision), tap)
+        logits: Any = self.module.apply(variables, normalised.astype(precision), tap)
         tap.check()
         return at_least_float32(logits), tap.values
 

@@ -74,7 +74,8 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, images: Array, tap: Tap) -> Array:
         x = nn.relu(_norm("bn1")(_conv(self.width, 7, 2, "conv1")(images)))
-        x = tap("stem", nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1))))
+        edge: Any = ((1, 1), (1, 1))  # flax's annotation forgets that this is allowed
+        x = tap("stem", nn.max_pool(x, (3, 3), strides=(2, 2), padding=edge))
         for stage, depth in enumerate(self.depths):
             for i in range(depth):
                 features, stride = self.width * 2**stage, 2 if stage and not i else 1

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax.models import conversion
-from rival_jax.models.network import Initialiser, Network, Tap, at_least_float32
+from rival_jax.models.network import Initialiser, Network, at_least_float32
 from rival_jax.models.transformer import SMALL, Block, PatchEmbed
 from rival_jax.models.vit_config import config, infer
+from rival_jax.taps import Recorder
 from rival_jax.types import Array, Model, Variables
 
 __all__ = ["ToGrid", "ViT", "build", "config", "convert", "export", "infer", "recognises"]
@@ -64,13 +65,13 @@ class ViT(nn.Module):
         return 1 + self.distilled + self.register_tokens
 
     @nn.compact
-    def __call__(self, images: Array, tap: Tap) -> Array:
+    def __call__(self, images: Array, tap: Recorder) -> Array:
         if images.shape[1:3] != self.image_size:
             h, w = self.image_size
             raise ValueError(f"images: got {images.shape}, expected [b, {h}, {w}, 3]")
         x = self._embed(images)
-        for i in range(self.depth):
-            block = Block(
+        blocks = [
+            Block(
                 self.heads,
                 round(self.width * self.mlp_ratio),
                 self.qkv_bias,
@@ -79,8 +80,25 @@ class ViT(nn.Module):
                 self.layer_norm_eps,
                 name=f"blocks_{i}",
             )
+            for i in range(self.depth)
+        ]
+        for i, block in enumerate(blocks[:-1]):
             x = block(x, tap, f"block{i}")
-        return self._head(x, tap)
+        return self._head(self._last(blocks[-1], x, tap), tap)
+
+    def _last(self, block: Block, x: Array, tap: Recorder) -> Array:
+        """The last block and what follows it up to the tokens that the head reads."""
+        label = f"block{self.depth - 1}"
+        whole = block(x, tap, label)
+        if self.pool == "avg":
+            return tap("norm", whole)[:, self.prefix_tokens :].mean(axis=1, keepdims=True)
+        norm = nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm")
+        tokens, read = tap("norm", norm(whole)), 1 + self.distilled
+        if "norm" in tap.added or f"{label}/attention" in tap.added:
+            return tokens[:, :read]
+        # The head reads one or two tokens: once more for these alone. Under jit the whole block
+        # then goes, unless somebody looks at its taps: a sixteenth of the network's arithmetic.
+        return norm(block(x, Recorder(tap.added), label, keep=read))
 
     def _embed(self, images: Array) -> Array:
         patches = PatchEmbed(self.width, self.patch_size, name="patch_embed")(images)
@@ -97,15 +115,11 @@ class ViT(nn.Module):
     def _tokens(self, name: str, length: int) -> Array:
         return self.param(name, SMALL, (1, int(length), self.width))
 
-    def _head(self, x: Array, tap: Tap) -> Array:
-        precision = x.dtype
-        name = "fc_norm" if self.pool == "avg" else "norm"
-        norm = nn.LayerNorm(epsilon=self.layer_norm_eps, name=name)
+    def _head(self, tokens: Array, tap: Recorder) -> Array:
+        precision = tokens.dtype
         if self.pool == "avg":
-            features = norm(tap("norm", x)[:, self.prefix_tokens :].mean(axis=1))
-        else:
-            x = tap("norm", norm(x))
-            features = x[:, :2].reshape(len(x), -1) if self.distilled else x[:, 0]
+            tokens = nn.LayerNorm(epsilon=self.layer_norm_eps, name="fc_norm")(tokens)
+        features = tokens.reshape(len(tokens), -1)
         if self.representation_size:
             layer = nn.Dense(self.representation_size, kernel_init=SMALL, name="pre_logits")
             features = jnp.tanh(layer(features))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rival_jax.report import examples, figures, tables
+from rival_jax.report import examples, figures, instances, tables
 from rival_jax.report.figures import Material
 
 TOLD = 8  # models whose numbers a text alternative lists
@@ -61,9 +61,9 @@ def _fig5(material: Material, norm: str) -> tuple[str, str]:
         "Bottom: probability of the true class under background noise over that under foreground "
         "noise; above the line the foreground matters more."
     )
-    if len(sweep.classes) > examples.CONTACT_CLASSES // 2:
+    if len(sweep.classes) > instances.MOST_CLASSES:
         text += " Classes: those with the lowest and the highest mean iRFS."
-    if len(sweep.models) > examples.MOST_MODELS:
+    if len(sweep.models) > figures.MODELS_AS_PANELS:
         text += " Models: evenly spaced ranks of RFS."
     return text, "Density curves and scatter plots of single images, see the CSV for the numbers"
 

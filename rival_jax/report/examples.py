@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from rival_jax.report import numbers
-from rival_jax.report.figures import Drawn, Material
+from rival_jax.report.figures import MODELS_AS_PANELS, Drawn, Material
 from rival_jax.report.style import INK, MUTED
 from rival_jax.report.sweep import Noise, Sweep
 from rival_jax.report.tables import ranked
@@ -19,7 +19,7 @@ Pictures = Callable[[str], tuple[np.ndarray, ...]]
 """Example name -> photo, foreground-noised, background-noised at `level_shown`; uint8 [h, w, 3]."""
 
 FIGURE_1_LEVEL = {"linf": 60 / 255, "l2": 75.0}  # the study's, and about as strong in l2
-MOST_MODELS, EACH = 5, 3
+EACH = 3  # images on either side, per model
 CONTACT_CLASSES = 10
 THUMB, GUTTER, LINE = 112, 6, 17  # pixels
 
@@ -48,15 +48,13 @@ def level_shown(noise: Noise) -> int:
 
 
 def extremes(material: Material, norm: str) -> dict[str, Extremes]:
-    """What to show of each model, or of `MOST_MODELS` at evenly spaced ranks, highest RFS first.
+    """What to show of each model, at most `MODELS_AS_PANELS` of them, highest RFS first.
 
     By p_bg - p_fg as in the study's figure 1, not by iRFS: that is -1 or 1 for an image whose two
     probabilities are both next to 0, where there is nothing to see.
     """
-    names = ranked(material.summary, norm)
-    ranks = np.linspace(0, len(names) - 1, min(len(names), MOST_MODELS)).round().astype(int)
     found = {}
-    for name in (names[rank] for rank in ranks):
+    for name in ranked(material.summary, norm, MODELS_AS_PANELS):
         seen = _Seen.of(material.sweep, norm, name)
         sides = (seen.fg, seen.bg), (seen.bg, seen.fg)
         worst = (numbers.worst(*side, material.sweep.labels, 1) for side in sides)

@@ -23,6 +23,7 @@ from rival_jax.report.tables import norm_title, ranked
 CURVES_IN_COLOUR = 8  # in figure 4; the groups between the highest and the lowest RFS are grey
 CLASSES_AS_POINTS = 20  # in figure 2, per model; none with more models than
 MODELS_WITH_CLASSES = 8
+MODELS_AS_PANELS = 5  # in figures 1 and 5, and among the examples of the page
 LEVEL_AXES = {
     "linf": "\N{GREEK SMALL LETTER SIGMA} of the noise, out of 255",
     "l2": "l2 norm of the noise",

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rival_jax.report import numbers
-from rival_jax.report.figures import Drawn, Material
+from rival_jax.report.figures import MODELS_AS_PANELS, Drawn, Material
 from rival_jax.report.style import COLOURS, FAINT, end_labels
 from rival_jax.report.tables import ranked
 
-MOST_MODELS, MOST_CLASSES = 5, 4
+MOST_CLASSES = 4
 HIGHEST_DENSITY = 5.0  # of the axis; a class whose images all agree would flatten the others
 
 
@@ -27,7 +27,8 @@ def densities(material: Material, norm: str) -> Drawn:
     sweep, noise = material.sweep, material.sweep.noise[norm]
     irfs = numbers.irfs(noise)
     fg, bg = (noise.region(noise.probability, name) for name in ("foreground", "background"))
-    models, classes = _models(material, norm), _classes(material, irfs)
+    models = ranked(material.summary, norm, MODELS_AS_PANELS)
+    classes = _classes(material, irfs)
     figure, panels = _panels(models)
     lines: list[Sequence[Any]] = []
     highest = 0.0
@@ -55,13 +56,6 @@ def densities(material: Material, norm: str) -> Drawn:
         panels[-1][0], np.full(len(named), top / 2), named[::-1], COLOURS[len(named) - 1 :: -1]
     )
     return Drawn(figure, ("model", "class", "panel", "x", "y"), lines)
-
-
-def _models(material: Material, norm: str) -> list[str]:
-    """All models, or `MOST_MODELS` of them at evenly spaced ranks, highest RFS first."""
-    names = ranked(material.summary, norm)
-    ranks = np.linspace(0, len(names) - 1, min(len(names), MOST_MODELS)).round().astype(int)
-    return [names[rank] for rank in ranks]
 
 
 def _classes(material: Material, irfs: np.ndarray) -> list[int]:

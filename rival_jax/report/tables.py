@@ -111,10 +111,13 @@ def by_class(summary: Summary, norm: str) -> Table:
     return Table(f"{norm_title(norm)}: RFS by class{some}", ("class", *names), rows)
 
 
-def ranked(summary: Summary, norm: str) -> list[str]:
-    """Model names, highest RFS first."""
+def ranked(summary: Summary, norm: str, most: int | None = None) -> list[str]:
+    """Model names, highest RFS first; no more than `most`, at evenly spaced ranks."""
     models = summary["models"]
-    return sorted(models, key=lambda name: -models[name][norm]["rfs_of_means"]["estimate"])
+    names = sorted(models, key=lambda name: -models[name][norm]["rfs_of_means"]["estimate"])
+    if most is None or len(names) <= most:
+        return names
+    return [names[round(k * (len(names) - 1) / (most - 1))] for k in range(most)]
 
 
 def excludes_zero(interval: Mapping[str, float]) -> bool:

@@ -1,0 +1,224 @@
+"""The drawn data set, the networks trained on it, and how they were trained."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from rival_jax import data, models
+from rival_jax.data import scenes
+from rival_jax.data.rival10 import ATTRIBUTES, SYNSETS
+from rival_jax.experiments import train_scenes
+from rival_jax.runtime.results import Run
+from rival_jax.types import Geometry
+from tests.helpers import config_of
+
+ASSET_LIMIT = 2 * 2**20  # bytes
+PUBLISHED_MEANS = (131.2, 187.0, 134.5, 195.3, 96.3, 166.2, 125.4, 188.2, 131.9, 123.9)
+
+
+def pixels(source, positions=None) -> np.ndarray:
+    positions = range(len(source)) if positions is None else positions
+    return np.stack([np.asarray(source[i]["image"]) for i in positions])
+
+
+def masks(source) -> np.ndarray:
+    return np.stack([np.asarray(source[i]["mask"]) for i in range(len(source))])
+
+
+@functools.cache
+def some(correlation: float = 0.0, per_class: int = 6) -> scenes.Scenes:
+    return scenes.load(per_class=per_class, background_correlation=correlation)
+
+
+def test_is_a_source_with_the_classes_of_rival10():
+    source = data.load("scenes", "", "test", per_class=3)
+    assert isinstance(source, data.Source)
+    assert source.classes == tuple(SYNSETS)
+    assert source.labels.dtype == np.int32
+    assert len(source) == len(set(source.names)) == 30
+    assert source.names[13] == "test/ship_0001"
+    assert source[0]["image"].size == source[0]["mask"].size == (64, 64)
+
+
+def test_every_prefix_is_balanced():
+    labels = scenes.load(per_class=7).labels
+    for length in (10, 30, 70):
+        assert (np.bincount(labels[:length]) == length // 10).all()
+
+
+def test_a_scene_depends_on_its_seed_split_class_and_number_alone():
+    first = pixels(scenes.load(per_class=2), range(19, -1, -1))[::-1]
+    np.testing.assert_array_equal(first, pixels(scenes.load(per_class=5), range(20)))
+    for other in (scenes.load(per_class=2, seed=1), scenes.load(per_class=2, split="train")):
+        changed = (pixels(other) != first).any((1, 2, 3))
+        assert changed.all()
+
+
+def test_the_first_scenes_are_the_ones_that_were_published():
+    """Mean colours, since another version of Pillow may round a pixel differently."""
+    means = pixels(scenes.load(per_class=1)).mean((1, 2, 3))
+    np.testing.assert_allclose(means, PUBLISHED_MEANS, atol=0.5)
+
+
+def test_the_background_changes_no_pixel_of_the_object():
+    loose, tied = some(0.0), some(1.0)
+    differs = [i for i in range(len(loose)) if loose.ground(i) != tied.ground(i)]
+    assert len(differs) > 30
+    mask = masks(loose)
+    np.testing.assert_array_equal(mask, masks(tied))
+    assert set(np.unique(mask)) == {0, 255}
+    same = (pixels(loose) == pixels(tied)).all(-1)
+    assert same[mask == 255].all()
+    background = (mask == 0)[differs]
+    assert same[differs][background].mean() < 0.05
+
+
+def test_objects_are_neither_tiny_nor_huge_and_lie_inside_the_picture():
+    mask = masks(some(0.0, 12)) > 0
+    area = mask.mean((1, 2))
+    assert 0.08 < area.min() < area.max() < 0.55
+    assert 0.15 < area.mean() < 0.4
+    rim = mask.copy()
+    rim[:, 1:-1, 1:-1] = False
+    assert rim.mean() < 0.002
+
+
+def test_colour_alone_does_not_tell_the_class():
+    """The nearest class mean of the object's mean colour is right little more often than chance."""
+    train, test = (scenes.load(split=s, per_class=30) for s in ("train", "test"))
+    means = []
+    for source in (train, test):
+        inside = masks(source)[..., None] > 0
+        means.append((pixels(source) * inside).sum((1, 2)) / inside.sum((1, 2)))
+    centres = np.stack([means[0][train.labels == k].mean(0) for k in range(10)])
+    guess = np.linalg.norm(means[1][:, None] - centres, axis=-1).argmin(1)
+    assert (guess == test.labels).mean() < 0.3
+
+
+@pytest.mark.parametrize(("correlation", "own"), [(0.0, 0.1), (0.5, 0.55), (0.95, 0.955), (1.0, 1)])
+def test_correlation_ties_background_to_class(correlation, own):
+    source = scenes.load(per_class=200, background_correlation=correlation)
+    ground = np.array([scenes.GROUNDS.index(source.ground(i)) for i in range(len(source))])
+    assert (ground == source.labels).mean() == pytest.approx(own, abs=0.03)
+    counts = np.zeros((10, 10))
+    np.add.at(counts, (source.labels, ground), 1)
+    others = counts[~np.eye(10, dtype=bool)]
+    assert others.mean() == pytest.approx(200 * (1 - own) / 9, abs=0.7)
+    assert others.max() < 45  # at 0 the mean is 20 and the standard deviation 4.2
+
+
+def test_attribute_masks_lie_inside_the_object_and_match_the_labels():
+    source = scenes.load(per_class=6, attributes=True)
+    items = [source[i] for i in range(len(source))]
+    shown = np.stack([[np.asarray(mask) for mask in item["attribute_masks"]] for item in items])
+    labels = np.stack([item["attr_labels"] for item in items])
+    assert shown.shape[1] == labels.shape[1] + 1 == 19
+    np.testing.assert_array_equal(shown[:, -1], masks(source))
+    assert (shown[:, :-1] <= shown[:, -1:]).all()
+    np.testing.assert_array_equal(labels, (shown[:, :-1] > 0).any((2, 3)))
+    assert (labels.sum(0) > 0).all(), "an attribute that nothing has"
+    np.testing.assert_array_equal(pixels(source), pixels(some(0.0)))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "classes"),
+    [
+        ("wheels", "truck car"),
+        ("mane", "equine"),
+        ("horns", "deer"),
+        ("beak", "bird"),
+        ("colored-eyes", "cat frog"),
+        ("long-snout", "dog equine deer"),
+    ],
+)
+def test_parts_belong_to_the_classes_that_have_them(attribute, classes):
+    source = scenes.load(per_class=4, attributes=True)
+    has = np.array([source[i]["attr_labels"][ATTRIBUTES.index(attribute)] for i in range(40)])
+    always = {source.classes[k] for k in range(10) if has[source.labels == k].all()}
+    assert always == set(classes.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "valid"}, "no split 'valid'"),
+        ({"background_correlation": 1.5}, r"in \[0, 1\], got 1.5"),
+        ({"size": 8}, "size >= 32"),
+        ({"per_class": 0}, "per_class >= 1"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        scenes.load(**options)
+
+
+def accuracy(name: str, correlation: float) -> float:
+    model, variables = models.load(name)
+    source = scenes.load(per_class=20, background_correlation=correlation)
+    forward = jax.jit(functools.partial(model.forward, added={}))
+    logits, _ = forward(variables, pixels(source).astype(np.float32) / 255)
+    return float((np.asarray(logits).argmax(-1) == source.labels).mean())
+
+
+@pytest.mark.parametrize("family", ["vit", "resnet"])
+def test_bundled_networks_rely_on_the_background_as_their_names_say(family):
+    assert accuracy(f"scenes/{family}_00", 0.0) > 0.85
+    assert accuracy(f"scenes/{family}_95", 0.95) > 0.9
+    assert accuracy(f"scenes/{family}_95", 0.0) < 0.6
+
+
+def test_bundled_networks_are_small(root):
+    files = [f for f in (root / "rival_jax/assets/scenes").rglob("*") if f.is_file()]
+    assert len(files) == 8
+    assert sum(file.stat().st_size for file in files) <= ASSET_LIMIT
+
+
+@pytest.fixture
+def tiny():
+    config = config_of("train_scenes")
+    config.correlations = (1.0,)
+    config.data.image_size = 32
+    config.data.train_per_class = 16
+    config.data.test_per_class = 2
+    config.batch_size = 32
+    return config
+
+
+def test_training_learns_and_saves_what_it_scores(tmp_path, tiny):
+    tiny.resnet.epochs, tiny.vit.epochs, tiny.vit.architecture.depth = 6, 4, 1
+    summary = train_scenes.run(tiny, Run(tmp_path, tiny.to_dict()), Console(quiet=True))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    test = data.Examples(scenes.load(size=32, per_class=2), Geometry((32, 32)))
+    for facts, family in zip(summary["models"], ("vit", "resnet"), strict=True):
+        assert facts["name"] == f"{family}_100"
+        losses = [line["loss"] for line in lines if line.get("model") == facts["name"]]
+        assert losses[-1] < losses[0] - 0.2
+        model, variables = models.load(str(tmp_path / "models" / facts["name"]))
+        logits, _ = model.forward(variables, test.images.astype(np.float32) / 255, {})
+        right = (np.asarray(logits).argmax(-1) == test.labels).mean()
+        assert facts["decorrelated"] == pytest.approx(right, abs=1e-3)
+
+
+def test_dry_run_trains_nothing(tiny, capsys):
+    train_scenes.dry_run(tiny, Console(width=200))
+    out = capsys.readouterr().out
+    assert "resnet: " in out
+    assert "nothing was run" in out
+
+
+def test_augmentation_keeps_range_and_leaves_some_images_clean():
+    images = jax.numpy.full((400, 4, 4, 3), 0.5)
+    out = np.asarray(train_scenes._augment(images, jax.random.key(0), brightness=0.2, noise=0.3))
+    assert out.min() >= 0
+    assert out.max() <= 1
+    spread = out.std((1, 2, 3))
+    assert 0.4 < (spread < 1e-6).mean() < 0.6
+    clean = out[spread < 1e-6].mean((1, 2, 3))
+    assert 0.4 <= clean.min() < 0.42
+    assert 0.58 < clean.max() <= 0.6
