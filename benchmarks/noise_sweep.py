@@ -137,7 +137,8 @@ def table(result: Results, peak: float, options: argparse.Namespace, name: str) 
     flops, lines = result["opened"]["ours"]["flops"], []
     lines.append(
         f"{name}: {options.images} images x {options.levels} levels x {options.trials} trials, "
-        f"{flops / 1e9:.2f} GFLOP a forward; logits agree to {result['logits']:.1e}"
+        f"{flops / 1e9:.2f} GFLOP a forward in ours, {inputs.FLOPS[name] / 1e9:.2f} in the peers; "
+        f"logits agree to {result['logits']:.1e}"
     )
     for who, facts in result["opened"].items():
         lines.append(f"  {who}: {facts}")
@@ -147,7 +148,7 @@ def table(result: Results, peak: float, options: argparse.Namespace, name: str) 
     for program, seconds in result["seconds"].items():
         median = statistics.median(seconds)
         rate = options.images * forwards(options, program) / median
-        gflops = rate * flops / 1e9
+        gflops = rate * (flops if program == "ours" else inputs.FLOPS[name]) / 1e9
         faster = ratios(seconds, ours) if program != "ours" else ""
         lines.append(
             f"  {program:9} {median:8.2f} {min(seconds):7.2f} {max(seconds):7.2f} {rate:10.1f} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -105,4 +105,4 @@ def study_step(
     """One step on one batch's mean cross-entropy; returns (head, state, loss before the step)."""
     loss, grad = jax.value_and_grad(lambda h: cross_entropy(h, features, labels).mean())(head)
     updates, state = optimiser.update(grad, state, head)
-    return optax.apply_updates(head, updates), state, loss
+    return cast(Head, optax.apply_updates(head, updates)), state, loss

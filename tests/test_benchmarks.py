@@ -101,3 +101,17 @@ def test_both_peers_measure_the_same(tmp_path):
         np.testing.assert_allclose(fast[key], values, atol=0.05, err_msg=key)
     assert slow["probability_bg"][0] == pytest.approx(slow["probability_bg"][1])
     assert slow["probability_fg"][0] != pytest.approx(slow["probability_bg"][0], abs=1e-3)
+
+
+def test_ours_runs_the_experiment(tmp_path):
+    import inputs
+    from ours import Ours
+
+    inputs.write_images(tmp_path, 2)
+    inputs.write_model(tmp_path, "resnet18")
+    ours = Ours()
+    opened = ours.open(str(tmp_path), "resnet18", "float32", [0.1, 0.8], 1)
+    assert opened["flops"] == pytest.approx(inputs.FLOPS["resnet18"], rel=0.1)
+    found = ours.run()
+    assert [len(found[key]) for key in ("probability_fg", "accuracy_bg", "rfs")] == [2, 2, 2]
+    assert np.shape(ours.logits(2)) == (1, 2, inputs.CLASSES)

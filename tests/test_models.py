@@ -144,7 +144,8 @@ def test_adding_zeros_changes_nothing_and_adding_more_does(small):
     forward = jax.jit(model.forward)
     logits, values = jax.device_get(forward(variables, images, {}))
     zeros = {tap: np.zeros_like(value) for tap, value in values.items()}
-    np.testing.assert_array_equal(forward(variables, images, zeros)[0], logits)
+    same, _ = forward(variables, images, zeros)  # a transformer's last block takes another path
+    np.testing.assert_allclose(same, logits, rtol=EXACT, atol=EXACT)
     noise = np.random.default_rng(2)
     for tap, zero in zeros.items():
         first = np.arange(len(zero)).reshape(-1, *[1] * (zero.ndim - 1)) == 0

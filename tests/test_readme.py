@@ -68,7 +68,8 @@ def test_your_own_images_as_written(readme, root, study, tmp_path):
     subprocess.run([*main, *flags, "--dry_run"], cwd=root, check=True)
     assert not list(tmp_path.iterdir())
     subprocess.run([*main, *flags], cwd=root, check=True)
-    for name in re.findall(r"`([\w.]+\.(?:html|json|jsonl|csv|md))`", readme.split("## Results")[1]):
+    results = readme.split("## Results")[1]
+    for name in re.findall(r"`([\w.]+\.(?:html|json|jsonl|csv|md))`", results):
         if name not in ("CHANGELOG.md", "CONTRIBUTING.md"):
             assert (tmp_path / name).stat().st_size > 0, name
     assert list(tmp_path.glob("rows/**/*.parquet"))

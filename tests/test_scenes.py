@@ -214,7 +214,7 @@ def test_dry_run_trains_nothing(tiny, capsys):
 
 def test_augmentation_keeps_range_and_leaves_some_images_clean():
     images = jax.numpy.full((400, 4, 4, 3), 0.5)
-    out = np.asarray(train_scenes._augment(images, jax.random.key(0), brightness=0.2, noise=0.3))
+    out = np.asarray(train_scenes.augment(images, jax.random.key(0), brightness=0.2, noise=0.3))
     assert out.min() >= 0
     assert out.max() <= 1
     spread = out.std((1, 2, 3))

@@ -82,7 +82,7 @@ class Subject:
 
     def examples(self, geometry: Geometry, split: str | None = None) -> data.Examples:
         """A split at a geometry, decoded and checked once."""
-        split = split or self.config.data.split
+        split = split or str(self.config.data.split)
         if (geometry, split) not in self._examples:
             source = self.sources[split]
             with Meter(len(source), "images", self.console) as meter:
@@ -196,11 +196,11 @@ class Subject:
             *args,
             on_batch=lambda images: on_batch(images * each),
         )
-        bad = np.isnan(found["probability"].reshape(len(examples), -1)).any(1)
-        if bad.any():
+        bad = np.flatnonzero(np.isnan(found["probability"].reshape(len(examples), -1)).any(1))
+        if bad.size:
             raise ValueError(
-                f"{name} gives NaN for {bad.sum()} of {len(bad)} images, the first "
-                f"{examples.names[bad.argmax()]}; its weights or config.dtype are not usable"
+                f"{name} gives NaN for {bad.size} of {len(examples)} images, the first "
+                f"{examples.names[bad[0]]}; its weights or config.dtype are not usable"
             )
         image, rest = np.divmod(np.arange(len(examples) * each), each)
         trial, region = np.divmod(rest, len(regions))

@@ -45,7 +45,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         with Meter(len(examples), "images", console) as meter:
             meter.say(loaded.model.name)
             clean = functools.partial(clean_trial, loaded.model)
-            unit, depends_on = f"{loaded.model.name}/probe", [loaded.digest, examples.fingerprint]
+            unit = f"{loaded.model.name}/probe"
+            depends_on = {"model": loaded.digest, "data": examples.fingerprint}
             compute = functools.partial(
                 subject.rows, loaded, batch_size, clean, ("none", 0.0, ("clean",))
             )

@@ -49,17 +49,17 @@ def noise_trials(
       probability float32 [b, trials, regions] of the true class, and correct, bool.
     """
     image, label = jnp.asarray(batch["image"]), jnp.asarray(batch["label"])
-    mask = jnp.asarray(batch["mask"])
+    mask, ids = jnp.asarray(batch["mask"]), jnp.asarray(batch["noise_id"])
     if sweep.binary_mask:
         mask = (mask > 0.5).astype(image.dtype)
 
     def some_trials(trials: Array) -> tuple[Array, Array]:
-        draw = lambda trial: noise.gaussian(key, batch["noise_id"], trial, image.shape[1:])  # noqa: E731
+        draw = lambda trial: noise.gaussian(key, ids, trial, image.shape[1:])  # noqa: E731
         units = jax.vmap(draw, out_axes=1)(trials)  # [b, t, h, w, 3]
         noisy = jnp.stack([corrupted(units, region) for region in sweep.regions], axis=2)
         logits, _ = model.forward(variables, noisy.reshape(-1, *image.shape[1:]), {})
         scores = metrics.true_class(logits, jnp.repeat(label, len(logits) // len(label)))
-        return tuple(score.reshape(noisy.shape[:3]) for score in scores)
+        return scores[0].reshape(noisy.shape[:3]), scores[1].reshape(noisy.shape[:3])
 
     def corrupted(units: Array, region: str) -> Array:
         one = functools.partial(noise.corrupt, region=region, level=level, norm=sweep.norm)

@@ -124,14 +124,13 @@ def _study(
 ) -> tuple[probe.Head, dict[str, str]]:
     optimiser = probe.study_optimiser()
     step = jax.jit(functools.partial(probe.study_step, optimiser=optimiser))
-    head, state, best = None, None, (-1.0, None, 0)
+    values, _ = features(model, variables, train, context)
+    key = jax.random.key(options["seed"])
+    head = probe.study_start(key, values.shape[1], len(context.classes))
+    state, best = optimiser.init(head), (-1.0, head, 0)
     for epoch in range(options["epochs"]):
         batches = train.augmented_batches(context.batch_size(), epoch=epoch, seed=options["seed"])
         rows = map_examples(_features(model), variables, batches, context.mesh)
-        if head is None:
-            key = jax.random.key(options["seed"])
-            head = probe.study_start(key, rows["features"].shape[1], len(context.classes))
-            state = optimiser.init(head)
         order = np.random.default_rng([options["seed"], epoch]).permutation(len(rows["label"]))
         for start in range(0, len(order), BATCH):
             part = order[start : start + BATCH]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ Rows = dict[str, np.ndarray]
 PerExample = Callable[..., Mapping[str, Any]]
 
 
-def data_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh with the one axis `data` over the given devices, default all of them."""
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
@@ -126,7 +126,7 @@ def measure(fn: Callable[..., Any], variables: Variables, inputs: Any) -> Cost:
     return Cost(flops / size, getattr(memory, "temp_size_in_bytes", 0) / size, min(seconds) / size)
 
 
-def memory_budget(device: jax.Device) -> int:
+def memory_budget(device: Any) -> int:
     """Bytes a program may use for working memory on a device.
 
     Accelerators: 60 % of what the device reports. CPUs: 256 MiB, beyond which larger batches only

@@ -10,6 +10,7 @@ from rival_jax.data.scenes.shapes import (
     WHITE,
     Colour,
     Dice,
+    Number,
     Part,
     blob,
     coat,
@@ -57,7 +58,7 @@ def cat(dice: Dice) -> Drawing:
     return parts + _cat_head(dice, x, -0.5, fur, pale), "hairy"
 
 
-def _cat_head(dice: Dice, x: float, y: float, fur: Colour, muzzle: Colour) -> list[Part]:
+def _cat_head(dice: Dice, x: Number, y: Number, fur: Colour, muzzle: Colour) -> list[Part]:
     iris, tall = dice.choice(IRISES), dice.uniform(0.46, 0.56)
     ears, face = [], [coat(ellipse(x, y, 0.45, 0.36), fur)]
     for side in SIDES:

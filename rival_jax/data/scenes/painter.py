@@ -35,7 +35,7 @@ def place(parts: list[Part], dice: Dice, side: int) -> list[np.ndarray]:
     corners = [_readable(part) if mirrored else part.points for part in parts]
     moved = np.concatenate(corners) @ turn
     counts = [len(points) for points in corners]
-    solid = np.repeat([not part.marks for part in parts], counts)
+    solid = np.repeat([not part.marking for part in parts], counts)
     low, high = moved[solid].min(0), moved[solid].max(0)
     scale = dice.uniform(0.7, 0.97) * side / (high - low).max()
     spare = side - scale * (high - low)
@@ -54,12 +54,10 @@ def _fill(parts: list[Part], corners: list[np.ndarray], side: int) -> tuple[np.n
     canvas, overlay = Image.new("L", (side, side)), Image.new("L", (side, side))
     pens = ImageDraw.Draw(canvas), ImageDraw.Draw(overlay)
     for index, (part, points) in enumerate(zip(parts, corners, strict=True), 1):
-        pens[bool(part.marks)].polygon(points.ravel().tolist(), fill=index)
+        pens[part.marking].polygon(points.ravel().tolist(), fill=index)
     parts_at, marks_at = np.array(canvas), np.array(overlay)
-    for kind in {part.marks for part in parts if part.marks}:
-        fits = np.array([False, *(part.surface == kind for part in parts)])
-        belongs = np.array([False, *(part.marks == kind for part in parts)])
-        marks_at[belongs[marks_at] & ~fits[parts_at]] = 0
+    coat = np.array([False, *(part.coat for part in parts)])
+    marks_at[~coat[parts_at]] = 0
     return parts_at, marks_at
 
 

@@ -11,6 +11,7 @@ from rival_jax.data.scenes.shapes import (
     WHITE,
     Colour,
     Dice,
+    Number,
     Part,
     Point,
     blob,
@@ -31,7 +32,7 @@ MANES: tuple[Colour, ...] = ((0.15, 0.12, 0.1), (0.85, 0.78, 0.62), (0.4, 0.22, 
 HOOF: Colour = (0.15, 0.13, 0.12)
 
 
-def _leg(hip: Point, foot: Point, width: float, fur: Colour, shoe: Colour) -> list[Part]:
+def _leg(hip: Point, foot: Point, width: Number, fur: Colour, shoe: Colour) -> list[Part]:
     knee = (hip[0] + foot[0]) / 2 + 0.03, (hip[1] + foot[1]) / 2
     return [
         Part(tube([hip, knee, foot], (width * 1.5, width, width * 0.75)), fur),
@@ -40,7 +41,7 @@ def _leg(hip: Point, foot: Point, width: float, fur: Colour, shoe: Colour) -> li
 
 
 def _legs(
-    dice: Dice, xs: Point, hip: float, foot: float, width: float, fur: Colour, shoe: Colour
+    dice: Dice, xs: Point, hip: Number, foot: Number, width: Number, fur: Colour, shoe: Colour
 ) -> tuple[list[Part], list[Part]]:
     """The two far legs, in shade, and the two near ones."""
     far, near = [], []
@@ -110,7 +111,7 @@ def equine(dice: Dice) -> Drawing:
     return parts, "hairy tall"
 
 
-def _stripes(dice: Dice, xs: Sequence[float], width: float, ink: Colour) -> list[Part]:
+def _stripes(dice: Dice, xs: Sequence[Number], width: Number, ink: Colour) -> list[Part]:
     return [
         mark(tube([(x, -0.9), (x + dice.uniform(-0.05, 0.1), 0), (x, 0.9)], (width,) * 3), ink)
         for x in xs
@@ -141,7 +142,7 @@ def deer(dice: Dice) -> Drawing:
     return parts, "hairy tall"
 
 
-def _antlers(dice: Dice, x: float, y: float) -> list[Part]:
+def _antlers(dice: Dice, x: Number, y: Number) -> list[Part]:
     bone, reach = dice.colour(((0.8, 0.7, 0.52), (0.5, 0.38, 0.26))), dice.uniform(0.45, 0.58)
     parts = []
     for side, ink in zip((-1, 1), (shade(bone, 0.75), bone), strict=True):

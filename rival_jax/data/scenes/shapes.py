@@ -11,7 +11,8 @@ import numpy as np
 
 T = TypeVar("T")
 Colour = tuple[float, float, float]
-Point = tuple[float, float]
+Number = float | int  # the tests check annotations without promoting int to float
+Point = tuple[Number, Number]
 
 BLACK: Colour = (0.09, 0.09, 0.1)
 WHITE: Colour = (0.95, 0.94, 0.92)
@@ -43,10 +44,10 @@ class Dice:
     def __init__(self, *key: int) -> None:
         self._generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
-    def uniform(self, low: float, high: float) -> float:
+    def uniform(self, low: Number, high: Number) -> float:
         return low + (high - low) * self._generator.random()
 
-    def chance(self, probability: float) -> bool:
+    def chance(self, probability: Number) -> bool:
         return self._generator.random() < probability
 
     def choice(self, options: Sequence[T]) -> T:
@@ -68,18 +69,18 @@ class Part:
     points: np.ndarray  # [n, 2]
     colour: Colour
     attributes: str = ""  # names of visual attributes, separated by spaces
-    surface: str = ""  # what the markings below refer to
-    marks: str = ""  # a marking is seen only on the parts with this surface
-    axis: float | None = None  # x about which this part is turned back when the object is mirrored
+    coat: bool = False  # carries the object's markings
+    marking: bool = False  # seen only on the parts that are coat
+    axis: Number | None = None  # x about which it is turned back when the object is mirrored
 
 
-def shade(colour: Colour, gain: float) -> Colour:
+def shade(colour: Colour, gain: Number) -> Colour:
     """`colour` times `gain`, at most white."""
     red, green, blue = colour
     return min(red * gain, 1.0), min(green * gain, 1.0), min(blue * gain, 1.0)
 
 
-def mix(first: Colour, second: Colour, share: float) -> Colour:
+def mix(first: Colour, second: Colour, share: Number) -> Colour:
     """`first` with `share` of `second` blended in."""
     (a, b, c), (x, y, z) = first, second
     return a + share * (x - a), b + share * (y - b), c + share * (z - c)
@@ -95,7 +96,7 @@ def polygon(*points: Point) -> np.ndarray:
     return np.array(points)
 
 
-def box(left: float, top: float, right: float, bottom: float) -> np.ndarray:
+def box(left: Number, top: Number, right: Number, bottom: Number) -> np.ndarray:
     """An upright rectangle."""
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
 
@@ -106,7 +107,7 @@ def _circle(count: int = 20) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
-def ellipse(x: float, y: float, rx: float, ry: float, *, turn: float = 0.0) -> np.ndarray:
+def ellipse(x: Number, y: Number, rx: Number, ry: Number, *, turn: Number = 0.0) -> np.ndarray:
     """An ellipse around (x, y); `turn` in radians, clockwise on screen."""
     points = _circle() * (rx, ry)
     if turn:
@@ -119,7 +120,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, *, turn: float = 0.0) -> n
 def _spline(count: int, closed: bool, steps: int = 5) -> tuple[np.ndarray, np.ndarray]:
     """Matrices [outline points, count] that give a Catmull-Rom curve and its tangents."""
     spans = count if closed else count - 1
-    t = np.append(np.arange(spans * steps), spans * steps)[: spans * steps + (not closed)] / steps
+    t = np.arange(spans * steps + (not closed)) / steps
     span = np.minimum(t.astype(int), spans - 1)
     t = t - span
     value = [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]
@@ -144,7 +145,7 @@ def blob(path: str, at: Point = (0.0, 0.0)) -> np.ndarray:
     return _outline(path) + np.array(at)
 
 
-def tube(points: Sequence[Point], widths: Sequence[float]) -> np.ndarray:
+def tube(points: Sequence[Point], widths: Sequence[Number]) -> np.ndarray:
     """A smooth band along `points`, `widths[i]` wide at the i-th, with blunt ends."""
     curve, slope = _spline(len(points), False)
     line, along = curve @ np.array(points), slope @ np.array(points)
@@ -155,14 +156,13 @@ def tube(points: Sequence[Point], widths: Sequence[float]) -> np.ndarray:
     return np.concatenate([line + side, tip, (line - side)[::-1], root])
 
 
-def ribbon(x0: float, y0: float, x1: float, y1: float, width: float) -> np.ndarray:
+def ribbon(x0: Number, y0: Number, x1: Number, y1: Number, width: Number) -> np.ndarray:
     """A straight stroke with square ends."""
     dx, dy = x1 - x0, y1 - y0
     half = width / 2 / ((dx * dx + dy * dy) ** 0.5 + 1e-9)
-    dx, dy = -dy * half, dx * half
-    return np.array(
-        [(x0 + dx, y0 + dy), (x1 + dx, y1 + dy), (x1 - dx, y1 - dy), (x0 - dx, y0 - dy)]
-    )
+    side = np.array((-dy, dx)) * half
+    start, end = np.array((x0, y0)), np.array((x1, y1))
+    return np.stack([start + side, end + side, end - side, start - side])
 
 
 STROKES = {  # x0 y0 x1 y1 on a grid 2 wide and 4 high
@@ -179,7 +179,9 @@ STROKES = {  # x0 y0 x1 y1 on a grid 2 wide and 4 high
 }
 
 
-def sign(dice: Dice, x: float, y: float, width: float, height: float, panel: Colour) -> list[Part]:
+def sign(
+    dice: Dice, x: Number, y: Number, width: Number, height: Number, panel: Colour
+) -> list[Part]:
     """A panel centred on (x, y) with three random letters, which stay readable when mirrored."""
     ink, left, top = (BLACK if is_light(panel) else WHITE), x - width / 2, y - height / 2
     parts = [Part(box(left, top, left + width, top + height), panel, "text")]
@@ -195,15 +197,15 @@ def sign(dice: Dice, x: float, y: float, width: float, height: float, panel: Col
 
 def coat(points: np.ndarray, colour: Colour, attributes: str = "") -> Part:
     """A part of an animal that carries its markings."""
-    return Part(points, colour, attributes, surface="coat")
+    return Part(points, colour, attributes, coat=True)
 
 
 def mark(points: np.ndarray, colour: Colour, attributes: str = "patterned") -> Part:
     """A marking, seen on the coat only."""
-    return Part(points, colour, attributes, marks="coat")
+    return Part(points, colour, attributes, marking=True)
 
 
-def spots(dice: Dice, wide: Point, high: Point, size: float, ink: Colour) -> list[Part]:
+def spots(dice: Dice, wide: Point, high: Point, size: Number, ink: Colour) -> list[Part]:
     """Twelve spots with centres in `wide` (x) and `high` (y)."""
     parts = []
     for _ in range(12):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from rival_jax.data.scenes.shapes import Colour, Dice
+from rival_jax.data.scenes.shapes import Colour, Dice, Number, Point
 
 SAMPLES = 2  # per pixel and axis, for smooth edges
 
@@ -14,30 +14,22 @@ class Sketch:
     """A canvas in unit coordinates, drawn larger and averaged down."""
 
     def __init__(self, size: int, top: Colour, bottom: Colour) -> None:
-        self.size = size
         self.side = side = size * SAMPLES
         t = np.linspace(0.0, 1.0, side, dtype=np.float32)[:, None]
         ramp = (1 - t) * np.array(top, np.float32) + t * np.array(bottom, np.float32)
-        pixels = np.broadcast_to(
-            (np.clip(ramp, 0, 1) * 255).astype(np.uint8)[:, None], (side, side, 3)
-        )
-        self.image = Image.fromarray(np.ascontiguousarray(pixels))
+        rows = (np.clip(ramp, 0, 1) * 255).astype(np.uint8)
+        self.image = Image.fromarray(np.repeat(rows[:, None], side, axis=1))
         self.draw = ImageDraw.Draw(self.image)
 
-    def polygon(self, points: list[tuple[float, float]], colour: Colour) -> None:
+    def polygon(self, points: list[Point], colour: Colour) -> None:
         self.draw.polygon([(x * self.side, y * self.side) for x, y in points], fill=_rgb(colour))
 
-    def box(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
-        box = [left * self.side, top * self.side, right * self.side, bottom * self.side]
+    def box(self, left: Number, top: Number, right: Number, bottom: Number, colour: Colour) -> None:
+        box = [edge * self.side for edge in (left, top, right, bottom)]
         self.draw.rectangle(box, fill=_rgb(colour))
 
-    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
-        box = [
-            (x - rx) * self.side,
-            (y - ry) * self.side,
-            (x + rx) * self.side,
-            (y + ry) * self.side,
-        ]
+    def ellipse(self, x: Number, y: Number, rx: Number, ry: Number, colour: Colour) -> None:
+        box = [edge * self.side for edge in (x - rx, y - ry, x + rx, y + ry)]
         self.draw.ellipse(box, fill=_rgb(colour))
 
     def pixels(self) -> np.ndarray:
@@ -56,12 +48,17 @@ def texture(dice: Dice, size: int, rows: int, columns: int) -> np.ndarray:
     return np.asarray(smooth, np.float32)[..., None] / 255
 
 
-def vary(dice: Dice, colour: Colour, spread: float = 0.12) -> Colour:
+def vary(dice: Dice, colour: Colour, spread: Number = 0.12) -> Colour:
     """`colour` with each channel up to `spread` stronger or weaker."""
     red, green, blue = (min(c * dice.uniform(1 - spread, 1 + spread), 1.0) for c in colour)
     return red, green, blue
 
 
-def below(size: int, horizon: float) -> np.ndarray:
+def below(size: int, horizon: Number) -> np.ndarray:
     """1 under the horizon, 0 above it: float32 [size, 1, 1]."""
     return (np.arange(size) >= horizon * size).astype(np.float32)[:, None, None]
+
+
+def grain(dice: Dice, size: int, depth: Number) -> np.ndarray:
+    """White noise [size, size, 1] from -depth / 2 to depth / 2."""
+    return dice.grid(size, size, 1) * depth - depth / 2

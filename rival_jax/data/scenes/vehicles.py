@@ -10,6 +10,7 @@ from rival_jax.data.scenes.shapes import (
     WHITE,
     Colour,
     Dice,
+    Number,
     Part,
     blob,
     box,
@@ -30,7 +31,7 @@ STEEL: Colour = (0.72, 0.74, 0.77)
 LAMP: Colour = (1.0, 0.94, 0.65)
 
 
-def _wheel(x: float, y: float, radius: float) -> list[Part]:
+def _wheel(x: Number, y: Number, radius: Number) -> list[Part]:
     rims = ((1.0, RUBBER), (0.55, STEEL), (0.2, RUBBER))
     return [Part(ellipse(x, y, radius * r, radius * r), tone, "wheels") for r, tone in rims]
 
