@@ -36,7 +36,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.data.on_bad = "error"  # "error" | "skip": what to do about unusable examples
     c.data.mask = "soft"  # "soft": as resized | "binary": above 1/2
     c.data.resize = "squash"  # "squash": whole photo | "crop": the model's own short side and crop
-    c.data.scenes = ml_collections.ConfigDict({"per_class": 16, "background_correlation": 0.5})
+    c.data.scenes = ml_collections.ConfigDict({"per_class": 12, "background_correlation": 0.95})
     c.data.rival10 = ml_collections.ConfigDict({"variant": "ordinary"})
     c.data.masked_folder = ml_collections.ConfigDict(
         {"mask_format": "auto", "class_map": "", "manifest": ""}

@@ -25,21 +25,26 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
 
     c.data = ml_collections.ConfigDict()
     c.data.image_size = 64
-    c.data.train_per_class = 60
+    c.data.train_per_class = 40
     c.data.test_per_class = 10
 
-    c.augment = ml_collections.ConfigDict()
-    c.augment.brightness = 0.2  # gain from 1 - this to 1 + this
-    c.augment.noise = 0.3  # half of the images get noise, its sigma from 0 to this
-
     c.batch_size = 64
+    c.brightness = 0.2  # images are multiplied by 1 - this to 1 + this
     c.weight_decay = 0.05
     c.label_smoothing = 0.05
-    c.vit = ml_collections.ConfigDict({"epochs": 2, "optimiser": "muon", "learning_rate": 1e-2})
+    c.vit = ml_collections.ConfigDict()
+    c.vit.epochs = 2
+    c.vit.optimiser = "muon"  # "adamw" | "muon"
+    c.vit.learning_rate = 1e-2
+    c.vit.noise = 0.3  # half of the images get Gaussian noise, its sigma from 0 to this
     c.vit.architecture = ml_collections.ConfigDict(
         {"patch_size": 8, "width": 64, "depth": 3, "heads": 2, "mlp_ratio": 2.0}
     )
-    c.resnet = ml_collections.ConfigDict({"epochs": 2, "optimiser": "adamw", "learning_rate": 3e-3})
+    c.resnet = ml_collections.ConfigDict()
+    c.resnet.epochs = 2
+    c.resnet.optimiser = "adamw"
+    c.resnet.learning_rate = 3e-3
+    c.resnet.noise = 0.1
     c.resnet.architecture = ml_collections.ConfigDict({"depths": (1, 1, 1, 1), "width": 12})
 
     if preset == "bundled":

@@ -4,7 +4,7 @@ import pathlib
 import subprocess
 import sys
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 
@@ -46,9 +46,9 @@ def test_a_sweep_of_another_network_is_refused():
     from noise_sweep import check_outcomes
 
     one = {"probability_fg": [0.5, 0.4], "probability_bg": [0.5, 0.45]}
-    check_outcomes({"ours": [one], "eager": [one]})
+    check_outcomes({"ours": [one], "eager": [one]}, 100)
     with pytest.raises(ValueError, match=r"probability_bg differs by 0\.1 "):
-        check_outcomes({"ours": [one], "eager": [{**one, "probability_bg": [0.5, 0.35]}]})
+        check_outcomes({"ours": [one], "eager": [{**one, "probability_bg": [0.5, 0.35]}]}, 100)
 
 
 def test_outcome_by_hand():
@@ -75,7 +75,7 @@ def test_peers_compute_our_logits(name, tmp_path):
     inputs.write_model(tmp_path, name)
     images = np.load(tmp_path / "images.npy").astype(np.float32) / 255
     model, variables = models.load(str(tmp_path))
-    ours, _ = model.forward(variables, jnp.asarray(images), {})
+    ours = jax.jit(lambda v, x: model.forward(v, x, {})[0])(variables, images)
     peer = torch_models.load(name, tmp_path / "model.safetensors")
     with torch.inference_mode():
         theirs = peer(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()

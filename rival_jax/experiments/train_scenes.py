@@ -54,7 +54,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
             model, variables = models.load(str(folder / name))
             facts = {
                 "name": name,
-                "seconds": round(time.monotonic() - started),
+                "seconds": round(time.monotonic() - started, 1),
                 "decorrelated": _accuracy(model, variables, tests[0.0]),
                 "as_trained": _accuracy(model, variables, tests[correlation]),
             }
@@ -73,22 +73,21 @@ class Trainer:
     """
 
     def __init__(self, config: Any, architecture: str):
-        self.config, recipe = config, config[architecture]
+        self.config, self.recipe = config, config[architecture]
         self.model = plugin("models", architecture).build(
             name=architecture,
             num_classes=CLASSES,
             image_size=(config.data.image_size,) * 2,
             mean=(0.5, 0.5, 0.5),
             std=(0.25, 0.25, 0.25),
-            **recipe.architecture,
+            **self.recipe.architecture,
         )
-        self.epochs = recipe.epochs
         self.per_epoch = CLASSES * config.data.train_per_class // config.batch_size
-        self.steps = self.epochs * self.per_epoch
+        self.steps = self.recipe.epochs * self.per_epoch
         rate = optax.warmup_cosine_decay_schedule(
-            0.0, recipe.learning_rate, self.steps // 15, self.steps
+            0.0, self.recipe.learning_rate, self.steps // 15, self.steps
         )
-        rule = OPTIMISERS[recipe.optimiser](rate, weight_decay=config.weight_decay)
+        rule = OPTIMISERS[self.recipe.optimiser](rate, weight_decay=config.weight_decay)
         self.optimiser = optax.chain(optax.clip_by_global_norm(1.0), rule)
         self.step = jax.jit(self._step)
 
@@ -104,7 +103,7 @@ class Trainer:
         """
         variables, size = initial(self.model, self.config.seed), self.config.batch_size
         state = self.optimiser.init(variables["params"])
-        for epoch in range(self.epochs):
+        for epoch in range(self.recipe.epochs):
             order = np.random.default_rng([self.config.seed, epoch]).permutation(len(train))
             curve = []
             for number in range(self.per_epoch):
@@ -123,7 +122,8 @@ class Trainer:
     ) -> tuple[Variables, Any, Array]:
         """One update; also (loss, accuracy) before it, [2]."""
         key = jax.random.fold_in(jax.random.key(self.config.seed), number)
-        images = augment(images.astype(jnp.float32) / 255, key, **self.config.augment)
+        images, brightness = images.astype(jnp.float32) / 255, self.config.brightness
+        images = augment(images, key, brightness=brightness, noise=self.recipe.noise)
         target = optax.smooth_labels(jax.nn.one_hot(labels, CLASSES), self.config.label_smoothing)
 
         def loss(params: Any) -> tuple[Array, Array]:
@@ -132,9 +132,9 @@ class Trainer:
 
         params = variables["params"]
         (value, logits), slope = jax.value_and_grad(loss, has_aux=True)(params)
-        change, state = self.optimiser.update(slope, state, params)
+        update, state = self.optimiser.update(slope, state, params)
         accuracy = (logits.argmax(-1) == labels).mean()
-        params = optax.apply_updates(params, change)
+        params = optax.apply_updates(params, update)
         return {**variables, "params": params}, state, jnp.stack([value, accuracy])
 
 
