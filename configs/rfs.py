@@ -36,7 +36,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.data.on_bad = "error"  # "error" | "skip": what to do about unusable examples
     c.data.mask = "soft"  # "soft": as resized | "binary": above 1/2
     c.data.resize = "squash"  # "squash": whole photo | "crop": the model's own short side and crop
-    c.data.scenes = ml_collections.ConfigDict({"per_class": 12, "background_correlation": 0.95})
+    c.data.scenes = ml_collections.ConfigDict({"per_class": 10, "background_correlation": 0.95})
     c.data.rival10 = ml_collections.ConfigDict({"variant": "ordinary"})
     c.data.masked_folder = ml_collections.ConfigDict(
         {"mask_format": "auto", "class_map": "", "manifest": ""}
@@ -46,7 +46,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.noise.norms = ("linf",)  # "linf", "l2" (unit norm per image and region)
     c.noise.sigmas = tuple(s / 255 for s in range(30, 211, 30))  # linf, pixels in [0, 1]
     c.noise.epsilons = tuple(float(e) for e in range(25, 201, 25))  # l2
-    c.noise.trials = 10
+    c.noise.trials = 5
     c.noise.regions = ("foreground", "background")  # and "all"
 
     c.probe = ml_collections.ConfigDict()
@@ -65,6 +65,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
         c.data.name = "rival10"
         c.head = "probe"
         c.noise.norms = ("linf", "l2")
+        c.noise.trials = 10
     if preset == "clean":
         c.data.mask = "binary"
     if preset in ("paper", "released"):

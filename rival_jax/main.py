@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 
+import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 from rich.console import Console
 
 from rival_jax.runtime.plugins import check_config_keys, plugin
-from rival_jax.runtime.results import Run
+from rival_jax.runtime.results import Run, cache_folder
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -34,6 +35,7 @@ def main(argv: Sequence[str]) -> None:
     if _CONFIG.value is None:
         raise ValueError("name a config: --config=configs/rfs.py (--help lists the flags)")
     logging.set_verbosity(logging.WARNING)
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
     config, console = _CONFIG.value, Console(highlight=False, soft_wrap=True)
     experiment = plugin("experiments", config.experiment)
     if _DRY_RUN.value:

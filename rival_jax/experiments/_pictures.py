@@ -30,6 +30,7 @@ def noised_pictures(
     norm, sigmas = levels
     level = min(sigmas, key=lambda value: abs(value - FIGURE_1_LEVEL[norm]))
     examples = subject.first_examples()
+    draw = jax.jit(noise.gaussian, static_argnums=3)
 
     def pictures(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         row = examples.names.index(name)
@@ -38,7 +39,7 @@ def noised_pictures(
         if config.data.mask == "binary":
             mask = (mask > 0.5).astype(jnp.float32)
         ids = jnp.asarray(examples.noise_ids[row : row + 1])
-        unit = noise.gaussian(jax.random.key(config.seed), ids, 0, image.shape)[0]
+        unit = draw(jax.random.key(config.seed), ids, 0, image.shape)[0]
 
         def noised(region: str) -> np.ndarray:
             x = noise.corrupt(image, mask, unit, region=region, level=level, norm=norm)

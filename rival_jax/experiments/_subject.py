@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,7 +17,7 @@ from rival_jax.heads import Context
 from rival_jax.runtime import parallel
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.runtime.progress import Meter
-from rival_jax.runtime.results import Category, Columns, tree_digest
+from rival_jax.runtime.results import Category, Columns, cache_folder, tree_digest
 from rival_jax.types import Array, Batch, Geometry, Model, Variables
 
 TYPICAL_BATCH = 8  # images a forward pass is measured on
@@ -249,12 +247,6 @@ def clean_trial(model: Model, variables: Variables, batch: Batch) -> dict[str, A
     logits, _ = model.forward(variables, jnp.asarray(batch["image"]), {})
     probability, correct = metrics.true_class(logits, jnp.asarray(batch["label"]))
     return {"probability": probability, "correct": correct}
-
-
-def cache_folder(path: str) -> Path:
-    """Where features and heads are kept between runs: `path`, or the user's cache folder."""
-    default = os.environ.get("RIVAL_JAX_CACHE") or Path.home() / ".cache" / "rival_jax"
-    return Path(path or default)
 
 
 def one_of(key: str, value: Any, known: tuple[str, ...]) -> None:

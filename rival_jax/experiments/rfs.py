@@ -176,4 +176,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     run.save_json("data.json", subject.facts())
     run.save_json("units.json", [path.relative_to(run.path).as_posix() for path in paths])
     console.print(f"{computed} of {len(paths)} units computed, the others were there")
+    if not computed and run.unchanged and (run.path / "report.html").exists():
+        console.print(f"nothing new to report: {run.path / 'report.html'}")
+        return run.read_json("summary.json")
     return report.write(run, console, noised_pictures(config, subject, noise_levels(config)[0]))

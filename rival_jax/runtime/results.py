@@ -49,6 +49,7 @@ class Run:
         self.config = json.loads(json.dumps(config))
         self.path.mkdir(parents=True, exist_ok=True)
         before = self.read_json("config.json")
+        self.unchanged = before == self.config  # since the last call on this directory
         started = any(self.path.glob("rows/**/*.parquet"))
         if before is not None and started and not extend:
             _refuse_other_config(self.path, before, self.config)
@@ -108,6 +109,15 @@ class Category:
 
     def __init__(self, positions: np.ndarray, values: list[str]):
         self.positions, self.values = positions, values
+
+
+def cache_folder(path: str = "") -> Path:
+    """Where features, heads and compiled programs are kept between runs.
+
+    `path`, or RIVAL_JAX_CACHE, or the user's cache folder.
+    """
+    default = os.environ.get("RIVAL_JAX_CACHE") or Path.home() / ".cache" / "rival_jax"
+    return Path(path or default)
 
 
 def read_rows(*paths: Path) -> pa.Table:
