@@ -144,7 +144,7 @@ class Shuffled:
         return len(self.order)
 
     def __getitem__(self, i):
-        return self.source[self.order[i]]
+        return self.source[int(self.order[i])]
 
 
 def test_a_second_run_computes_nothing_and_a_new_level_only_itself(study, tmp_path, monkeypatch):
