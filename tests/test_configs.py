@@ -27,7 +27,7 @@ def test_every_preset_names_an_experiment(name, preset):
     assert callable(module.run)
     assert callable(module.dry_run)
     json.dumps(config.to_dict())
-    if "data" in config:
+    if "name" in config.get("data", {}):
         plugin("data", config.data.name)
     if "head" in config:
         plugin("heads", config.head)
