@@ -113,8 +113,8 @@ class Trainer:
                 variables, state, point = self.step(variables, state, *batch, place)
                 curve.append(point)
                 on_step(1)
-            loss, accuracy = np.mean(curve, 0, np.float64).round(4).tolist()
-            on_epoch(epoch=epoch, loss=loss, accuracy=accuracy)
+            loss, accuracy = np.asarray(curve, np.float64).T  # [steps] each
+            on_epoch(epoch=epoch, loss=_rounded(loss), accuracy=_rounded(accuracy))
         return variables
 
     def _step(
@@ -149,6 +149,10 @@ def initial(model: Model, seed: int) -> Variables:
         return leaf * (leaf.shape[0] ** -0.5 / jnp.std(leaf)) if inner else leaf
 
     return jax.tree_util.tree_map_with_path(rescale, dict(model.init(jax.random.key(seed))))
+
+
+def _rounded(values: np.ndarray) -> float:
+    return round(float(values.mean()), 4)
 
 
 def augment(images: Array, key: Array, *, brightness: float, noise: float) -> Array:

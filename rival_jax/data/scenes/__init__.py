@@ -81,7 +81,7 @@ class Scenes:
         names = ATTRIBUTES if self._attributes else ()
         cut = cut_out(*draw(front), names, front, self._size)
         pixels = np.where(cut.mask[..., None], cut.pixels, ground) * front.uniform(0.9, 1.1)
-        example = {
+        example: dict[str, Any] = {
             "image": Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)),
             "mask": _stencil(cut.mask),
         }

@@ -66,7 +66,8 @@ def _pooled(samples: np.ndarray) -> np.ndarray:
     rows = samples[::SAMPLES].astype(np.uint16)
     for row in range(1, SAMPLES):
         rows += samples[row::SAMPLES]
-    return sum(rows[:, column::SAMPLES] for column in range(SAMPLES))
+    columns = [rows[:, column::SAMPLES] for column in range(SAMPLES)]
+    return np.asarray(np.sum(columns, axis=0, dtype=np.uint16))
 
 
 def cut_out(parts: list[Part], whole: str, names: Sequence[str], dice: Dice, size: int) -> Cutout:

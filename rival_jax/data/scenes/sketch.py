@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -21,7 +23,7 @@ class Sketch:
         self.image = Image.fromarray(np.repeat(rows[:, None], side, axis=1))
         self.draw = ImageDraw.Draw(self.image)
 
-    def polygon(self, points: list[Point], colour: Colour) -> None:
+    def polygon(self, points: Sequence[Point], colour: Colour) -> None:
         self.draw.polygon([(x * self.side, y * self.side) for x, y in points], fill=_rgb(colour))
 
     def box(self, left: Number, top: Number, right: Number, bottom: Number, colour: Colour) -> None:
