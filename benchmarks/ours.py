@@ -44,12 +44,11 @@ class Ours:
         config.dtype = "bfloat16" if dtype == "bfloat16" else "float32"
         config.data.name, config.data.root = "benchmarks.inputs", folder
         config.noise.sigmas, config.noise.trials = tuple(levels), trials
-        self.config, self.batches = config, {}
+        self.config, self.plans = config, {}
         self.subject = Subject(config, Console(stderr=True, quiet=True))
         self.loaded = self.subject.load(folder)
         self.run()
-        (images, at_once), flops = *self.batches.values(), self.loaded.cost.flops
-        return {"images": images, "trials_at_once": at_once, "flops": flops}
+        return self.plans[self.loaded.model.name]
 
     def logits(self, count: int) -> list[list[list[float]]]:
         """Of the first images."""
@@ -60,7 +59,7 @@ class Ours:
     def run(self) -> dict[str, Any]:
         """One whole sweep, timed."""
         start = time.perf_counter()
-        units = rfs.units(self.config, self.subject, self.loaded, self.batches)
+        units = rfs.units(self.config, self.subject, self.loaded, self.plans)
         clean, *noisy = (unit.compute(on_batch=lambda count: None) for unit in units)
         shape = (len(noisy), len(clean["correct"]), self.config.noise.trials, 2)
         scores = (np.stack([rows[name] for rows in noisy]).reshape(shape) for name in SCORES)

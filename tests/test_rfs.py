@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import ANY
 
 import jax
 import jax.numpy as jnp
@@ -201,8 +202,8 @@ def test_killed_at_random_moments_and_restarted_gives_the_same_bytes(study, tmp_
 def test_the_batch_size_picked_is_recorded_and_reused(study, tmp_path, monkeypatch):
     config = tiny_rfs(study, tmp_path)
     run = run_in(tmp_path / "run", config)
-    picked = run.read_json("batches.json")
-    assert picked == {"tiny": [pytest.approx(16, abs=12), 4]}
+    picked = run.read_json("plans.json")
+    assert picked == {"tiny": {"images": pytest.approx(16, abs=12), "trials": 4, "flops": ANY}}
     monkeypatch.setattr(parallel, "memory_budget", lambda device: 1)
     for path in (run.path / "rows").rglob("linf*"):
         path.unlink()
@@ -214,8 +215,8 @@ def test_the_batch_size_picked_is_recorded_and_reused(study, tmp_path, monkeypat
         lambda self, size: seen.append(size) or batches(self, size),
     )
     run_in(tmp_path / "run", config)
-    assert picked["tiny"][0] in seen
-    assert run.read_json("batches.json") == picked
+    assert picked["tiny"]["images"] in seen
+    assert run.read_json("plans.json") == picked
 
 
 @pytest.mark.parametrize("budget", [1, 1 << 20, 1 << 34])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +33,7 @@ class Loaded:
     variables: Variables
     geometry: Geometry
     digest: str  # of weights, head and treatment of the input
-    cost: parallel.Cost  # of one image's forward pass
+    cost: Callable[[], parallel.Cost]  # of one image's forward pass; measured when first asked for
     facts: dict[str, Any]  # for models.json and the report
 
 
@@ -96,18 +97,23 @@ class Subject:
             self._examples[geometry, split] = examples
         return self._examples[geometry, split]
 
-    def measured(self, name: str) -> tuple[Model, Variables, parallel.Cost]:
-        """A network as it is, and the cost of its forward pass, from one small batch."""
+    def bare(self, name: str) -> tuple[Model, Variables, Callable[[], parallel.Cost]]:
+        """A network as it is, and what measures its forward pass, once, on one small batch."""
         model, variables = self._load(name)
-        test = self.examples(self._geometry(model))
         self.console.print(models.describe(model))
-        images = next(test.batches(min(TYPICAL_BATCH, len(test))))["image"]
-        forward = lambda v, x: model.forward(v, x, {})[0]  # noqa: E731
-        return model, variables, parallel.measure(forward, variables, images)
+
+        @functools.cache
+        def cost() -> parallel.Cost:
+            test = self.examples(self._geometry(model))
+            images = next(test.batches(min(TYPICAL_BATCH, len(test))))["image"]
+            forward = lambda v, x: model.forward(v, x, {})[0]  # noqa: E731
+            return parallel.measure(forward, variables, images)
+
+        return model, variables, cost
 
     def load(self, name: str) -> Loaded:
         """A network with its head."""
-        model, variables, cost = self.measured(name)
+        model, variables, cost = self.bare(name)
         geometry = self._geometry(model)
         test = self.examples(geometry)
         context = Context(
@@ -116,7 +122,7 @@ class Subject:
             geometry=geometry,
             train=lambda: self.examples(geometry, self.config.data.train_split),
             test=lambda: test,
-            batch_size=lambda: self.batch(cost, geometry, 1, 1)[0],
+            batch_size=lambda: self.batch(cost(), geometry, 1, 1)[0],
             options=dict(self.config.get("probe", {})),
             cache=cache_folder(self.config.cache),
             mesh=self.mesh,
@@ -128,10 +134,8 @@ class Subject:
         facts = {
             "name": model.name,
             "parameters": sum(leaf.size for leaf in parameters),
-            "flops": cost.flops,
             "input": description,
             "head": "; ".join(head.values()),
-            "group": None,
         }
         return Loaded(model, variables, geometry, str(identity), cost, facts)
 

@@ -20,10 +20,10 @@ def dry_run(config: Any, console: Console) -> None:
     """Checks what a run would check and prints what it would cost."""
     subject = Subject(config, console)
     for name in config.models:
-        model, _, cost = subject.measured(name)
+        model, _, cost = subject.bare(name)
         images = sum(len(source) for source in subject.sources.values())
         passes = config.probe.epochs if config.probe.recipe == "study" else 1
-        seconds = images * passes * cost.seconds
+        seconds = images * passes * cost().seconds
         console.print(
             f"{model.name}: features of {images} images, {passes} x, about {duration(seconds)}"
         )
@@ -41,7 +41,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         head = loaded.variables["head"]
         with atomic(run.path / "heads" / f"{loaded.model.name}.safetensors") as partial:
             save_file({k: np.asarray(v) for k, v in head._asdict().items()}, partial)
-        batch_size, _ = subject.batch(loaded.cost, loaded.geometry, 1, 1)
+        batch_size, _ = subject.batch(loaded.cost(), loaded.geometry, 1, 1)
         with Meter(len(examples), "images", console) as meter:
             meter.say(loaded.model.name)
             clean = functools.partial(clean_trial, loaded.model)

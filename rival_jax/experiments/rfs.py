@@ -81,19 +81,21 @@ class Unit:
 
 
 def units(
-    config: Any, subject: Subject, loaded: Loaded, batches: dict[str, list]
+    config: Any, subject: Subject, loaded: Loaded, plans: dict[str, dict[str, Any]]
 ) -> Iterator[Unit]:
     """The units of one model, the clean images first; nothing is computed yet.
 
     Args:
-      batches: (images per step, trials at once) by model, filled where missing: a restart must
-        compute with the sizes the first run picked, for the same bytes.
+      plans: by model, filled where missing: images per step and trials at once, for a restart must
+        compute with the sizes the first run picked, for the same bytes; FLOPs of a forward pass.
     """
     examples, trials = subject.examples(loaded.geometry), config.noise.trials
-    regions = tuple(config.noise.regions)
-    size = subject.batch(loaded.cost, loaded.geometry, trials, len(regions))
-    batch_size, at_once = batches.setdefault(loaded.model.name, list(size))
-    rows = functools.partial(subject.rows, loaded, batch_size)
+    regions, name = tuple(config.noise.regions), loaded.model.name
+    if name not in plans:
+        size = subject.batch(loaded.cost(), loaded.geometry, trials, len(regions))
+        plans[name] = {"images": size[0], "trials": size[1], "flops": loaded.cost().flops}
+    at_once = plans[name]["trials"]
+    rows = functools.partial(subject.rows, loaded, plans[name]["images"])
     base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": config.dtype}
     base |= {"data": examples.fingerprint}
     clean = functools.partial(clean_trial, loaded.model)
@@ -145,7 +147,8 @@ def dry_run(config: Any, console: Console) -> None:
     subject, seconds, count = Subject(config, console), 0.0, forwards(config)
     images = len(subject.first_examples())
     for name in config.models:
-        model, _, cost = subject.measured(name)
+        model, _, measured = subject.bare(name)
+        cost = measured()
         mine = images * count * cost.seconds / subject.mesh.size
         seconds += mine
         console.print(
@@ -159,19 +162,19 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Computes the units that are missing, then tables, figures and report; returns the summary."""
     check(config)
     subject = Subject(config, console)
-    batches, facts, paths, computed = run.read_json("batches.json") or {}, [], [], 0
+    plans, facts, paths, computed = run.read_json("plans.json") or {}, [], [], 0
     images = len(subject.first_examples())
     with Meter(images * forwards(config) * len(config.models), "forwards", console) as meter:
         for name in config.models:
             loaded = subject.load(name)
-            facts.append(loaded.facts)
-            for unit in units(config, subject, loaded, batches):
-                run.save_json("batches.json", batches)
+            for unit in units(config, subject, loaded, plans):
+                run.save_json("plans.json", plans)
                 meter.say(f"{loaded.model.name} {unit.name}")
                 file = f"{loaded.model.name}/{unit.name}"
                 compute = functools.partial(unit.compute, on_batch=meter.advance)
                 computed += run.rows(file, unit.depends_on, compute)
                 paths.append(run.unit_path(file, unit.depends_on))
+            facts.append({**loaded.facts, "flops": plans[loaded.model.name]["flops"]})
     run.save_json("models.json", facts)
     run.save_json("data.json", subject.facts())
     run.save_json("units.json", [path.relative_to(run.path).as_posix() for path in paths])

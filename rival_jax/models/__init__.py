@@ -13,7 +13,7 @@ import math
 import pathlib
 import pkgutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 import jax
@@ -22,7 +22,7 @@ import numpy as np
 
 from rival_jax import weights
 from rival_jax.models.network import Network, module_of
-from rival_jax.types import Model, Variables
+from rival_jax.types import Array, Model, Variables
 
 PRECISIONS = ("float32", "bfloat16")
 _ASSETS = pathlib.Path(__file__).parent.parent / "assets"
@@ -62,9 +62,10 @@ def load(name: str, *, dtype: str = "float32") -> tuple[Model, Variables]:
         variables = family.convert(tensors, model)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-    params = jax.tree.map(lambda leaf: leaf.astype(dtype), variables["params"])
-    statistics = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), dict(variables))
-    return model, {**statistics, "params": params}
+    return model, {
+        kind: jax.tree.map(_cast(dtype if kind == "params" else "float32"), tree)
+        for kind, tree in variables.items()
+    }
 
 
 def save(
@@ -122,6 +123,11 @@ def _locate(name: str) -> tuple[pathlib.Path, str]:
         + f" bundled are: {', '.join(bundled())}. A local folder needs {weights.CONFIG} and "
         f"{weights.TENSORS}"
     )
+
+
+def _cast(dtype: str) -> Callable[[Array], Array]:
+    # By NumPy: JAX would compile a program for every shape.
+    return lambda leaf: jnp.asarray(np.asarray(leaf).astype(jnp.dtype(dtype)))
 
 
 def _family(tensors: Mapping[str, np.ndarray]) -> ModuleType:

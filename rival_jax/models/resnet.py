@@ -8,6 +8,7 @@ from typing import Any
 
 import flax.linen as nn
 import numpy as np
+from jax import lax
 
 from rival_jax.models import conversion
 from rival_jax.models.network import Initialiser, Network, Tap, at_least_float32
@@ -82,6 +83,9 @@ class ResNet(nn.Module):
                 block = Block(features, stride, self.bottleneck, name=f"layer{stage + 1}_{i}")
                 x = block(x)
             x = tap(f"layer{stage + 1}", x)
+        # Fused into the mean, the last block comes out wrong, even NaN, in bfloat16 on CPUs
+        # (jaxlib 0.12.0); fused or not, it costs the same.
+        x = lax.optimization_barrier(x)
         features = tap("features", at_least_float32(x).mean(axis=(1, 2)))
         if not self.num_classes:
             return features

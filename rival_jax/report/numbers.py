@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+import scipy  # which loads its `stats` when that is first used: a second and a half
 
 from rival_jax import metrics, statistics
 from rival_jax.report.sweep import Noise, Sweep
@@ -104,7 +104,7 @@ def density(values: np.ndarray) -> np.ndarray:
     """Gaussian kernel density on `GRID`, bandwidth by Scott's rule; NaN if all values are equal."""
     if values.size < 2 or np.ptp(values) < 1e-6:
         return np.full(GRID.shape, np.nan)
-    return stats.gaussian_kde(values)(GRID)
+    return scipy.stats.gaussian_kde(values)(GRID)
 
 
 def worst(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # which loads its `stats` when that is first used: a second and a half
 
 from rival_jax.report.summary import Summary
 from rival_jax.report.sweep import Sweep
@@ -80,7 +80,7 @@ def _agreement(summary: Summary) -> str:
         [summary["models"][name][norm]["rfs_of_means"]["estimate"] for name in names]
         for norm in (first, second)
     ]
-    ranks = [stats.rankdata(value) for value in values]
+    ranks = [scipy.stats.rankdata(value) for value in values]
     if np.array_equal(*ranks):
         return f"The two kinds of noise order the {len(names)} models alike."
     tied = any(np.ptp(rank) == 0 for rank in ranks)
