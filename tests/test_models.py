@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import jax
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from rival_jax import models, taps, weights
-from rival_jax.models import resnet, vit
+from rival_jax.models import clip_resnet, clip_vit, positions, renaming, resnet, vit
+from rival_jax.models.network import module_of
 from tests.helpers import EXACT, PARITY, golden, nhwc
 
 SMALL_VIT = {"num_classes": 3, "image_size": (8, 12), "patch_size": 4, "width": 8, "heads": 2}
@@ -29,6 +31,12 @@ VARIANTS = {
     "headless": vit.build(**{**SMALL_VIT, "num_classes": 0}),
     "resnet": resnet.build(**SMALL_RESNET),
     "bottleneck": resnet.build(**SMALL_RESNET, bottleneck=True),
+    "clip_vit": clip_vit.build(
+        name="small", image_size=(8, 12), patch_size=4, width=8, depth=2, heads=2, projection=7
+    ),
+    "clip_resnet": clip_resnet.build(
+        name="small", image_size=(64, 64), depths=(1, 2, 1, 1), width=4, heads=2, features=7
+    ),
 }
 TRANSFORMERS = [name for name, model in VARIANTS.items() if model.attention_taps]
 VIT_TINY = "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
@@ -56,10 +64,10 @@ def random_images(model, n=2, dtype="float32"):
     return jnp.asarray(np.random.default_rng(1).random((n, *model.image_size, 3)), dtype)
 
 
-def from_file(family, path: Path, **model_args):
+def from_file(family, path: Path, num_classes=None, **model_args):
     """A network of the reference data: pixels go in as they are."""
-    tensors = weights.read_tensors(path)
-    plain = weights.Config(mean=(0.0,) * 3, std=(1.0,) * 3, model_args=model_args)
+    tensors = renaming.canonical(weights.read_tensors(path))[0]
+    plain = weights.Config(model_args=model_args, num_classes=num_classes)
     model = family.build(name=path.stem, **family.infer(tensors, plain))
     return model, family.convert(tensors, model)
 
@@ -93,6 +101,7 @@ def test_forward_is_the_reference(shared, name, family, model_args):
     ("name", "model_args"),
     [
         ("vit_a", {"num_heads": 4}),
+        ("vit_b", {"num_heads": 3}),
         ("vit_b_distilled", {"num_heads": 3}),
         ("vit_b_prelogits", {"num_heads": 3}),
         ("vit_c", {"num_heads": 2, "norm_eps": 1e-5}),  # and no bias in qkv
@@ -113,6 +122,87 @@ def test_other_transformers_are_the_reference(shared, name, model_args):
     for key, value in got.items():
         atol = 2e-5 * np.abs(expected[key]).max()
         np.testing.assert_allclose(value, expected[key], rtol=0, atol=atol, err_msg=key)
+
+
+def test_the_clip_transformer_is_the_reference(shared):
+    expected = golden(shared, "04_clip_vit.npz")
+    path = shared / "golden/rival10/04_clip_vit.safetensors"
+    model, variables = from_file(clip_vit, path, num_heads=3)
+    logits, values = jax.jit(model.forward)(variables, jnp.asarray(nhwc(expected["input"])), {})
+    np.testing.assert_array_equal(logits, values["features"])
+    got = {
+        "features": values["features"],
+        "last_ln_1_LND": values[model.cam_tap].swapaxes(0, 1),
+        "ln_pre_tokens": values["embedding"],
+        "ln_post_cls": values["norm"][:, 0],
+    }
+    for key, value in got.items():
+        np.testing.assert_allclose(value, expected[key], rtol=0, atol=PARITY, err_msg=key)
+
+
+def test_the_clip_resnet_is_the_reference(shared):
+    expected = golden(shared, "04_clip_resnet.npz")
+    path = shared / "golden/rival10/04_clip_resnet.safetensors"
+    model, variables = from_file(clip_resnet, path, num_heads=2)
+    logits, values = jax.jit(model.forward)(variables, jnp.asarray(nhwc(expected["input"])), {})
+    np.testing.assert_array_equal(logits, values["features"])
+    for key in ("stem", "layer4"):
+        reference = nhwc(expected[key])
+        np.testing.assert_allclose(values[key], reference, rtol=0, atol=PARITY, err_msg=key)
+    np.testing.assert_allclose(logits, expected["features"], rtol=0, atol=PARITY)
+    np.testing.assert_allclose(values["attnpool/attention"].sum(-1), 1, rtol=1e-5)
+
+
+def test_dino_at_another_size_gives_the_reference_key_features(shared):
+    """40 x 56 pixels through a network of 32 x 32, positions resampled as DINO's code does."""
+    folder = shared / "golden/robustvit"
+    model, variables = from_file(vit, folder / "dino_weights.safetensors", 0, num_heads=3)
+    assert model.num_classes == 0
+    model, variables = vit.resized(model, variables, (40, 56), "dino")
+    with np.load(folder / "dino_key_features.npz") as file:
+        expected = dict(file)
+    image = jnp.asarray(nhwc(expected["image"]))
+    _, values = jax.jit(model.forward)(variables, image, {})
+    tokens = values[model.cam_tap.replace("norm1", "qkv")][:, 1:]
+    got = dict(zip("qkv", jnp.split(tokens.swapaxes(1, 2), 3, axis=1), strict=True))
+    for name, value in got.items():
+        reference = expected[f"features_{name}"]
+        atol = 2e-5 * np.abs(reference).max()
+        np.testing.assert_allclose(value, reference, rtol=0, atol=atol, err_msg=name)
+    positions = variables["params"]["pos_embed"]
+    np.testing.assert_allclose(positions, expected["pos_embed_interpolated"], rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["vit", "registers_no_embed_class", "clip_vit", "clip_resnet"])
+def test_a_network_for_another_size_and_back(name):
+    """A constant grid of positions stays constant, tokens before it stay as they are."""
+    model, variables = VARIANTS[name], random_variables(VARIANTS[name])
+    family = sys.modules[type(module_of(model)).__module__]
+    height, width = model.image_size
+    same_model, same = family.resized(model, variables, (height, width), "antialias")
+    assert same_model == model
+    jax.tree.map(np.testing.assert_array_equal, same, variables)
+    for method in positions.METHODS:
+        larger, resized = family.resized(model, variables, (2 * height, 2 * width), method)
+        assert larger.image_size == (2 * height, 2 * width)
+        logits, values = larger.forward(resized, random_images(larger), {})
+        assert np.isfinite(logits).all()
+        grid = larger.to_grid(values[larger.cam_tap])
+        assert grid.shape[1:3] == tuple(2 * side for side in _grid(model, variables))
+    with pytest.raises(ValueError, match="method='nearest'"):
+        family.resized(model, variables, (2 * height, 2 * width), "nearest")
+
+
+def _grid(model, variables):
+    values = model.forward(variables, random_images(model), {})[1]
+    return model.to_grid(values[model.cam_tap]).shape[1:3]
+
+
+@pytest.mark.parametrize("method", positions.METHODS)
+def test_resampled_positions_of_a_constant_are_constant(method):
+    given = jnp.concatenate([jnp.zeros((2, 3)), jnp.ones((12, 3))])
+    resampled = positions.resample(given, (3, 4), (5, 2), method)
+    np.testing.assert_allclose(resampled, [[0] * 3] * 2 + [[1] * 3] * 10, atol=1e-6)
 
 
 @pytest.mark.parametrize(("kind", "family"), [("resnet", resnet), ("vit", vit)])
@@ -292,7 +382,7 @@ def test_a_picture_of_the_wrong_shape_is_refused():
         ({"image_size": (10, 12)}, "10x12 is no multiple of patch 4"),
         ({"heads": 3}, "width 8 is no multiple of 3 heads"),
         ({"pool": "max"}, "pool='max'"),
-        ({"gelu": "quick"}, "gelu='quick'"),
+        ({"gelu": "quickest"}, "gelu='quickest'"),
         ({"distilled": True, "pool": "avg"}, "distilled network"),
     ],
 )

@@ -251,7 +251,9 @@ def test_names(tmp_path, monkeypatch):
 
 def test_tensors_of_no_known_family(tmp_path):
     weights.write_folder(tmp_path, {"features.0": np.zeros(1)}, weights.Config())
-    with pytest.raises(ValueError, match=r"features\.0 .* no known family \(resnet, vit\)"):
+    with pytest.raises(
+        ValueError, match=r"features\.0 .* no known family \(clip_resnet, clip_vit, resnet, vit\)"
+    ):
         models.load(str(tmp_path))
 
 

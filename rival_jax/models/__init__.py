@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import weights
-from rival_jax.models.network import Network, module_of
+from rival_jax.models.network import INPUT, Network, module_of
 from rival_jax.types import Array, Model, Variables
 
 PRECISIONS = ("float32", "bfloat16")
@@ -58,7 +58,8 @@ def load(name: str, *, dtype: str = "float32") -> tuple[Model, Variables]:
     tensors = weights.read_tensors(file)
     try:
         family = _family(tensors)
-        model = family.build(name=short_name, **family.infer(tensors, config))
+        treatment = {key: getattr(config, key) for key in INPUT}
+        model = family.build(name=short_name, **treatment, **family.infer(tensors, config))
         variables = family.convert(tensors, model)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
@@ -80,7 +81,9 @@ def save(
       dtype: the precision to store, such as "float16"; None keeps that of `variables`.
     """
     family = sys.modules[type(module_of(model)).__module__]
-    weights.write_folder(folder, family.export(variables, model), family.config(model), dtype)
+    treatment = {key: getattr(model, key) for key in ("image_size", *INPUT)}
+    config = dataclasses.replace(family.config(model), **treatment)
+    weights.write_folder(folder, family.export(variables, model), config, dtype)
 
 
 def describe(model: Model) -> str:

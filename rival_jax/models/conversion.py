@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -23,18 +22,22 @@ class Rule:
 
     source: str
     path: tuple[str, ...]
-    axes: tuple[int, ...]  # leaf.transpose(axes) is the tensor
+    axes: tuple[int, ...]  # leaf.transpose(axes), reshaped, is the tensor
+    leaf: tuple[int, ...]  # the leaf's shape
     shape: tuple[int, ...]  # of the tensor
 
 
 def torch_rules(
-    init: Callable[[jax.Array], Variables], renamed: Mapping[str, str] | None = None
+    init: Callable[[jax.Array], Variables],
+    renamed: Mapping[str, str] | None = None,
+    flat: Collection[str] = (),
 ) -> list[Rule]:
     """The rules of a network whose modules bear the names that PyTorch code gives them.
 
     Flax names cannot hold a dot: "blocks_0" stands for "blocks.0", and `renamed` maps the
-    remaining module or parameter names to dotted ones. Linear weights [out, in] and convolutions
-    [out, in, h, w] become kernels [in, out] and [h, w, in, out].
+    remaining module or parameter names to dotted ones, and last "module.weight" pairs of them.
+    Linear weights [out, in] and convolutions [out, in, h, w] become kernels [in, out] and
+    [h, w, in, out]. Tensors named in `flat` lack the leaf's axes of length 1.
     """
     renamed = renamed or {}
     leaves, _ = jax.tree_util.tree_flatten_with_path(jax.eval_shape(init, jax.random.key(0)))
@@ -42,12 +45,23 @@ def torch_rules(
     for keys, leaf in leaves:
         path: tuple[str, ...] = tuple(key.key for key in keys)
         *parents, last = path[1:]
-        names = [renamed.get(name, re.sub(r"_(\d+)$", r".\1", name)) for name in parents]
+        names = [_dotted(name, renamed) for name in parents]
         names.append(_LEAF_NAMES.get(last, renamed.get(last, last)))
+        pair = ".".join(names[-2:])
+        source = ".".join([*names[:-2], renamed.get(pair, pair)])
         axes = _AXES[leaf.ndim] if last == "kernel" else tuple(range(leaf.ndim))
         shape = tuple(leaf.shape[axis] for axis in axes)
-        rules.append(Rule(".".join(names), path, axes, shape))
+        if source in flat:
+            shape = tuple(size for size in shape if size > 1)
+        rules.append(Rule(source, path, axes, leaf.shape, shape))
     return rules
+
+
+def _dotted(name: str, renamed: Mapping[str, str]) -> str:
+    stem, underscore, number = name.rpartition("_")
+    if name in renamed or not (underscore and number.isdigit()):
+        return renamed.get(name, name)
+    return f"{renamed.get(stem, stem)}.{number}"
 
 
 def to_variables(tensors: Mapping[str, np.ndarray], rules: Sequence[Rule]) -> Variables:
@@ -82,8 +96,8 @@ def to_variables(tensors: Mapping[str, np.ndarray], rules: Sequence[Rule]) -> Va
         node = variables
         for name in rule.path[:-1]:
             node = node.setdefault(name, {})
-        leaf = np.transpose(tensors[rule.source], np.argsort(rule.axes))
-        node[rule.path[-1]] = jnp.asarray(leaf)
+        tensor = tensors[rule.source].reshape([rule.leaf[axis] for axis in rule.axes])
+        node[rule.path[-1]] = jnp.asarray(np.transpose(tensor, np.argsort(rule.axes)))
     return variables
 
 
@@ -94,7 +108,7 @@ def to_tensors(variables: Variables, rules: Sequence[Rule]) -> dict[str, np.ndar
         leaf = variables
         for name in rule.path:
             leaf = leaf[name]
-        tensors[rule.source] = np.asarray(leaf).transpose(rule.axes)
+        tensors[rule.source] = np.asarray(leaf).transpose(rule.axes).reshape(rule.shape)
     return tensors
 
 

@@ -17,6 +17,10 @@ Tap = Callable[[str, Array], Array]
 """What a network calls with each value it shows: `(name, value) -> value, perhaps changed`."""
 
 
+INPUT = ("mean", "std", "interpolation", "crop_pct")
+"""What a `Model` says of its input besides the size; `mean` and `std` are for pixels in [0, 1]."""
+
+
 def at_least_float32(value: Array) -> Array:
     """bfloat16 and float16 widened; float64 left alone."""
     return value.astype(jnp.promote_types(value.dtype, jnp.float32))
@@ -58,6 +62,19 @@ class Initialiser:
         """Variables of the module for one image of `image_size`."""
         image = jnp.zeros((1, *self.image_size, 3))
         return jax.jit(lambda key: self.module.init(key, image, Recorder({})))(key)
+
+
+def as_model(module: nn.Module, name: str, image_size: tuple[int, int], **facts: Any) -> Model:
+    """A module as a `Model`; `facts` are the remaining fields of it: classes, taps, input."""
+    given = {"name": name, "image_size": image_size, **facts}
+    mean, std = given.get("mean", Model.mean), given.get("std", Model.std)
+    forward, init = Network(module, mean, std), Initialiser(module, image_size)
+    return Model(forward=forward, init=init, **given)
+
+
+def input_keywords(keywords: dict[str, Any]) -> dict[str, Any]:
+    """Takes out of a family's `build` keywords those about its input: mean, std, resizing."""
+    return {key: keywords.pop(key) for key in INPUT if key in keywords}
 
 
 def module_of(model: Model) -> nn.Module:

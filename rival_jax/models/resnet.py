@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,7 +12,14 @@ import numpy as np
 from jax import lax
 
 from rival_jax.models import conversion
-from rival_jax.models.network import Initialiser, Network, Tap, at_least_float32
+from rival_jax.models.network import (
+    Initialiser,
+    Tap,
+    as_model,
+    at_least_float32,
+    input_keywords,
+    module_of,
+)
 from rival_jax.types import Array, Model, Variables
 from rival_jax.weights import Config
 
@@ -19,7 +27,7 @@ _HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 _TORCH_LINEAR = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
-def _conv(features: int, size: int, stride: int, name: str) -> nn.Conv:
+def convolution(features: int, size: int, stride: int, name: str) -> nn.Conv:
     """A convolution with PyTorch's padding, which is symmetric also where the stride is 2."""
     pad = (size // 2, size // 2)
     return nn.Conv(
@@ -33,7 +41,8 @@ def _conv(features: int, size: int, stride: int, name: str) -> nn.Conv:
     )
 
 
-def _norm(name: str) -> nn.BatchNorm:
+def batch_norm(name: str) -> nn.BatchNorm:
+    """A batch norm that uses its running averages."""
     return nn.BatchNorm(use_running_average=True, epsilon=1e-5, name=name)
 
 
@@ -53,10 +62,10 @@ class Block(nn.Module):
         y = x
         for i, (features, size, stride) in enumerate(layers, 1):
             y = nn.relu(y) if i > 1 else y
-            y = _norm(f"bn{i}")(_conv(features, size, stride, f"conv{i}")(y))
+            y = batch_norm(f"bn{i}")(convolution(features, size, stride, f"conv{i}")(y))
         if self.stride > 1 or x.shape[-1] != y.shape[-1]:
-            x = _conv(y.shape[-1], 1, self.stride, "downsample_0")(x)
-            x = _norm("downsample_1")(x)
+            x = convolution(y.shape[-1], 1, self.stride, "downsample_0")(x)
+            x = batch_norm("downsample_1")(x)
         return nn.relu(x + y)
 
 
@@ -74,7 +83,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: Array, tap: Tap) -> Array:
-        x = nn.relu(_norm("bn1")(_conv(self.width, 7, 2, "conv1")(images)))
+        x = nn.relu(batch_norm("bn1")(convolution(self.width, 7, 2, "conv1")(images)))
         edge: Any = ((1, 1), (1, 1))  # flax's annotation forgets that this is allowed
         x = tap("stem", nn.max_pool(x, (3, 3), strides=(2, 2), padding=edge))
         for stage, depth in enumerate(self.depths):
@@ -93,38 +102,34 @@ class ResNet(nn.Module):
         return head(features.astype(x.dtype))
 
 
-def build(
-    *,
-    name: str,
-    image_size: tuple[int, int] = (224, 224),
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0),
-    std: tuple[float, ...] = (1.0, 1.0, 1.0),
-    interpolation: str = "bilinear",
-    crop_pct: float = 1.0,
-    **architecture: Any,
-) -> Model:
+def build(*, name: str, image_size: tuple[int, int] = (224, 224), **keywords: Any) -> Model:
     """A residual network.
 
     Args:
       name: what tables call it.
       image_size: height and width in pixels that it was made for; it takes others too.
-      mean, std: of each channel; the network normalises its own input.
-      interpolation, crop_pct: how photos are resized for it, see `types.Geometry`.
-      **architecture: the fields of `ResNet`; `num_classes` has no default.
+      **keywords: the fields of `ResNet`, of which `num_classes` has no default; and `mean` and
+        `std` of each channel (the network normalises its own input), `interpolation` and
+        `crop_pct`, see `types.Model`.
     """
-    module = ResNet(**architecture)
-    return Model(
-        name=name,
-        forward=Network(module, mean, std),
-        init=Initialiser(module, image_size),
+    given = input_keywords(keywords)
+    module = ResNet(**keywords)
+    return as_model(
+        module,
+        name,
+        image_size,
         num_classes=module.num_classes,
         cam_tap=f"layer{len(module.depths)}",
-        image_size=image_size,
-        mean=mean,
-        std=std,
-        interpolation=interpolation,
-        crop_pct=crop_pct,
+        **given,
     )
+
+
+def resized(
+    model: Model, variables: Variables, image_size: tuple[int, int], method: str
+) -> tuple[Model, Variables]:
+    """The network for images of another size: itself."""
+    init = Initialiser(module_of(model), image_size)
+    return dataclasses.replace(model, init=init, image_size=image_size), variables
 
 
 def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
@@ -133,29 +138,33 @@ def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
 
 
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
-    """The keywords of `build`, except `name`, that fit a checkpoint: all from the shapes."""
+    """The keywords of `build` that fit a checkpoint, but its name and input: from the shapes."""
     if config.global_pool not in (None, "avg"):
         raise ValueError(f"global_pool {config.global_pool!r}; a residual network has 'avg'")
-    matches = [re.match(r"layer(\d+)\.(\d+)\.", name) for name in tensors]
-    stages = [stage for stage, _ in {match.groups() for match in matches if match}]
     return {
         "num_classes": conversion.classes(config.num_classes, tensors.get("fc.weight")),
-        "depths": tuple(stages.count(stage) for stage in sorted(set(stages), key=int)),
+        "image_size": config.image_size or (224, 224),
+        "depths": depths(tensors),
         "width": tensors["conv1.weight"].shape[0],
         "bottleneck": "layer1.0.conv3.weight" in tensors,
-        "image_size": config.image_size or (224, 224),
-        "mean": config.mean,
-        "std": config.std,
-        "interpolation": config.interpolation,
-        "crop_pct": config.crop_pct,
     }
+
+
+def depths(names: Iterable[str]) -> tuple[int, ...]:
+    """The number of blocks in each stage: "layer2.0.conv1.weight" is of the second's first."""
+    blocks = {match.groups() for name in names if (match := re.match(r"layer(\d+)\.(\d+)\.", name))}
+    stages = [stage for stage, _ in blocks]
+    return tuple(stages.count(stage) for stage in sorted(set(stages), key=int))
 
 
 def convert(tensors: Mapping[str, np.ndarray], model: Model) -> Variables:
     """A checkpoint's tensors as variables; raises ValueError if they do not fit."""
-    # Batch norm's step counters are of no use to inference, and older files lack them.
-    tensors = {name: t for name, t in tensors.items() if not name.endswith("num_batches_tracked")}
-    return conversion.to_variables(tensors, conversion.torch_rules(model.init))
+    return conversion.to_variables(without_counters(tensors), conversion.torch_rules(model.init))
+
+
+def without_counters(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Without batch norm's step counters: of no use to inference, and older files lack them."""
+    return {name: t for name, t in tensors.items() if not name.endswith("num_batches_tracked")}
 
 
 def export(variables: Variables, model: Model) -> dict[str, np.ndarray]:
@@ -164,14 +173,5 @@ def export(variables: Variables, model: Model) -> dict[str, np.ndarray]:
 
 
 def config(model: Model) -> Config:
-    """The configuration from which, with the tensors, `infer` finds the network again."""
-    return Config(
-        architecture="resnet",
-        num_classes=model.num_classes,
-        global_pool="avg",
-        image_size=model.image_size,
-        mean=model.mean,
-        std=model.std,
-        interpolation=model.interpolation,
-        crop_pct=model.crop_pct,
-    )
+    """The part of a configuration from which, with the tensors, `infer` finds the network again."""
+    return Config(architecture="resnet", num_classes=model.num_classes, global_pool="avg")

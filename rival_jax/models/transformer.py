@@ -18,17 +18,20 @@ class PatchEmbed(nn.Module):
 
     width: int
     patch_size: int
+    bias: bool = True
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
         b, h, w, c = images.shape
         p = self.patch_size
         kernel = self.param("kernel", _TORCH_CONV, (p, p, c, self.width))
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
         # A strided convolution written as a product: as fast forward, and the gradient to the
         # pixels is a product too, where XLA on a CPU is slow at the transposed convolution.
         patches = images.reshape(b, h // p, p, w // p, p, c).transpose(0, 1, 3, 2, 4, 5)
-        return patches.reshape(b, -1, p * p * c) @ kernel.reshape(-1, self.width) + bias
+        tokens = patches.reshape(b, -1, p * p * c) @ kernel.reshape(-1, self.width)
+        if not self.bias:
+            return tokens
+        return tokens + self.param("bias", nn.initializers.zeros, (self.width,))
 
 
 class Attention(nn.Module):
@@ -41,6 +44,7 @@ class Attention(nn.Module):
     def __call__(self, x: Array, tap: Tap, label: str, keep: int | None = None) -> Array:
         b, n, width = x.shape
         qkv = nn.Dense(3 * width, use_bias=self.qkv_bias, kernel_init=SMALL, name="qkv")(x)
+        qkv = tap(f"{label}/qkv", qkv)
         q, k, v = qkv.reshape(b, n, 3, self.heads, -1).transpose(2, 0, 3, 1, 4)
         scores = (q[:, :, :keep] * q.shape[-1] ** -0.5) @ k.swapaxes(-2, -1)
         attention = jax.nn.softmax(at_least_float32(scores)).astype(v.dtype)
@@ -54,6 +58,14 @@ def exact_gelu(x: Array) -> Array:
     return 0.5 * x * (1 + jax.lax.erf(x * np.asarray(0.5**0.5, x.dtype)))
 
 
+def quick_gelu(x: Array) -> Array:
+    """x sigmoid(1.702 x), the approximation that CLIP was trained with."""
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+GELUS = {"exact": exact_gelu, "tanh": nn.gelu, "quick": quick_gelu}
+
+
 class Mlp(nn.Module):
     """Two dense layers with a GELU between them."""
 
@@ -63,7 +75,7 @@ class Mlp(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         hidden = nn.Dense(self.hidden, kernel_init=SMALL, name="fc1")(x)
-        hidden = nn.gelu(hidden) if self.gelu == "tanh" else exact_gelu(hidden)
+        hidden = GELUS[self.gelu](hidden)
         return nn.Dense(x.shape[-1], kernel_init=SMALL, name="fc2")(hidden)
 
 

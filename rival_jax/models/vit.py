@@ -11,13 +11,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax.models import conversion
-from rival_jax.models.network import Initialiser, Network, at_least_float32
-from rival_jax.models.transformer import SMALL, Block, PatchEmbed
+from rival_jax.models.network import INPUT, as_model, at_least_float32, input_keywords, module_of
+from rival_jax.models.positions import resample
+from rival_jax.models.transformer import GELUS, SMALL, Block, PatchEmbed
 from rival_jax.models.vit_config import config, infer
 from rival_jax.taps import Recorder
 from rival_jax.types import Array, Model, Variables
 
-__all__ = ["ToGrid", "ViT", "build", "config", "convert", "export", "infer", "recognises"]
+__all__ = [
+    "ToGrid",
+    "ViT",
+    "as_vit",
+    "build",
+    "config",
+    "convert",
+    "export",
+    "infer",
+    "recognises",
+    "resized",
+]
 
 _RENAMED = {
     "patch_embed": "patch_embed.proj",
@@ -30,15 +42,17 @@ _RENAMED = {
 class ViT(nn.Module):
     """A vision transformer; the fields are its architecture.
 
-    Taps: "block{i}/norm1" [b, n, width], "block{i}/attention" [b, heads, n, n] after the softmax,
-    "norm" [b, n, width], the tokens after the final norm (`pool="avg"`: after the last block,
-    since there the norm comes after the average), and "features" [b, f], the input of the head.
+    Taps: "embedding" [b, n, width], the first block's input, "block{i}/norm1" [b, n, width],
+    "block{i}/qkv" [b, n, 3 width] (queries, keys, values), "block{i}/attention" [b, heads, n, n]
+    after the softmax, "norm" [b, n, width], the tokens after the final norm (`pool="avg"`: after
+    the last block, since there the norm comes after the average), and "features" [b, f], the input
+    of the head.
     A distilled network has two heads, on the class and the distillation token: its features are
     both tokens side by side (f = 2 width) and its logits the mean of the two heads'.
     """
 
-    num_classes: int  # 0: no head, the logits are the features
     image_size: tuple[int, int]  # height, width: multiples of the patch size
+    num_classes: int  # 0: no head, the logits are the features
     patch_size: int = 16
     width: int = 192
     depth: int = 12
@@ -50,9 +64,12 @@ class ViT(nn.Module):
     no_embed_class: bool = False  # positions are added to the patch tokens only
     qkv_bias: bool = True
     layer_scale: bool = False
-    gelu: str = "exact"  # | "tanh"
+    gelu: str = "exact"  # | "tanh" | "quick"
     layer_norm_eps: float = 1e-6
     representation_size: int = 0  # width of a dense tanh layer before the head, 0: none
+    patch_bias: bool = True
+    pre_norm: bool = False  # a norm before the first block
+    projection: int = 0  # width of a matrix that makes the features of the class token, 0: none
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -69,7 +86,7 @@ class ViT(nn.Module):
         if images.shape[1:3] != self.image_size:
             h, w = self.image_size
             raise ValueError(f"images: got {images.shape}, expected [b, {h}, {w}, 3]")
-        x = self._embed(images)
+        x = tap("embedding", self._embed(images))
         blocks = [
             Block(
                 self.heads,
@@ -94,14 +111,15 @@ class ViT(nn.Module):
             return tap("norm", whole)[:, self.prefix_tokens :].mean(axis=1, keepdims=True)
         norm = nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm")
         tokens, read = tap("norm", norm(whole)), 1 + self.distilled
-        if "norm" in tap.added or f"{label}/attention" in tap.added:
+        if tap.added.keys() & {"norm", f"{label}/attention", f"{label}/qkv"}:
             return tokens[:, :read]
         # The head reads one or two tokens: once more for these alone. Under jit the whole block
         # then goes, unless somebody looks at its taps: a sixteenth of the network's arithmetic.
         return norm(block(x, Recorder(tap.added), label, keep=read))
 
     def _embed(self, images: Array) -> Array:
-        patches = PatchEmbed(self.width, self.patch_size, name="patch_embed")(images)
+        embed = PatchEmbed(self.width, self.patch_size, self.patch_bias, name="patch_embed")
+        patches = embed(images)
         lengths = {"cls_token": 1, "dist_token": self.distilled, "reg_token": self.register_tokens}
         prefix = [self._tokens(name, n) for name, n in lengths.items() if n]
         rows, columns = self.grid
@@ -109,8 +127,12 @@ class ViT(nn.Module):
         positions = self._tokens("pos_embed", positions)
         prefix = jnp.tile(jnp.concatenate(prefix, axis=1), (len(patches), 1, 1))
         if self.no_embed_class:
-            return jnp.concatenate([prefix, patches + positions], axis=1)
-        return jnp.concatenate([prefix, patches], axis=1) + positions
+            x = jnp.concatenate([prefix, patches + positions], axis=1)
+        else:
+            x = jnp.concatenate([prefix, patches], axis=1) + positions
+        if not self.pre_norm:
+            return x
+        return nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm_pre")(x)
 
     def _tokens(self, name: str, length: int) -> Array:
         return self.param(name, SMALL, (1, int(length), self.width))
@@ -123,6 +145,8 @@ class ViT(nn.Module):
         if self.representation_size:
             layer = nn.Dense(self.representation_size, kernel_init=SMALL, name="pre_logits")
             features = jnp.tanh(layer(features))
+        if self.projection:
+            features = features @ self.param("proj", SMALL, (self.width, self.projection))
         features = tap("features", at_least_float32(features))
         if not self.num_classes:
             return features
@@ -150,44 +174,51 @@ class ToGrid:
         return tokens[:, self.prefix_tokens :].reshape(len(tokens), rows, columns, -1)
 
 
-def build(
-    *,
-    name: str,
-    image_size: tuple[int, int],
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0),
-    std: tuple[float, ...] = (1.0, 1.0, 1.0),
-    interpolation: str = "bilinear",
-    crop_pct: float = 1.0,
-    **architecture: Any,
-) -> Model:
+def build(*, name: str, image_size: tuple[int, int], **keywords: Any) -> Model:
     """A vision transformer.
 
     Args:
       name: what tables call it.
       image_size: height and width in pixels.
-      mean, std: of each channel; the network normalises its own input.
-      interpolation, crop_pct: how photos are resized for it, see `types.Geometry`.
-      **architecture: the fields of `ViT`; `num_classes` has no default.
+      **keywords: the fields of `ViT`, of which `num_classes` has no default; and `mean` and `std`
+        of each channel (the network normalises its own input), `interpolation` and `crop_pct`, see
+        `types.Model`.
 
     Raises:
       ValueError: the parts do not fit each other.
     """
-    module = ViT(image_size=image_size, **architecture)
+    given = input_keywords(keywords)
+    return as_vit(ViT(image_size=image_size, **keywords), name=name, **given)
+
+
+def as_vit(module: ViT, *, name: str, **facts: Any) -> Model:
+    """A module of this family as a `Model`. Raises ValueError if its parts do not fit."""
     _check(module)
-    return Model(
-        name=name,
-        forward=Network(module, mean, std),
-        init=Initialiser(module, image_size),
+    return as_model(
+        module,
+        name,
+        module.image_size,
         num_classes=module.num_classes,
         cam_tap=f"block{module.depth - 1}/norm1",
         attention_taps=tuple(f"block{i}/attention" for i in range(module.depth)),
         to_grid=ToGrid(module.prefix_tokens, module.grid),
-        image_size=image_size,
-        mean=mean,
-        std=std,
-        interpolation=interpolation,
-        crop_pct=crop_pct,
+        **facts,
     )
+
+
+def resized(
+    model: Model, variables: Variables, image_size: tuple[int, int], method: str
+) -> tuple[Model, Variables]:
+    """The network for images of another size; `method` as in `positions.resample`."""
+    old = module_of(model)
+    new = as_vit(
+        old.clone(image_size=image_size),
+        name=model.name,
+        **{key: getattr(model, key) for key in INPUT},
+    )
+    position = variables["params"]["pos_embed"][0]
+    position = resample(position, old.grid, module_of(new).grid, method)[None]
+    return new, {**variables, "params": {**variables["params"], "pos_embed": position}}
 
 
 def _check(module: ViT) -> None:
@@ -196,7 +227,7 @@ def _check(module: ViT) -> None:
         raise ValueError(f"image size {height}x{width} is no multiple of patch {module.patch_size}")
     if module.width % module.heads:
         raise ValueError(f"width {module.width} is no multiple of {module.heads} heads")
-    for field, known in (("pool", ("token", "avg")), ("gelu", ("exact", "tanh"))):
+    for field, known in (("pool", ("token", "avg")), ("gelu", tuple(GELUS))):
         if getattr(module, field) not in known:
             raise ValueError(f"{field}={getattr(module, field)!r}; expected one of {known}")
     if module.distilled and (module.pool == "avg" or module.representation_size):

@@ -28,11 +28,11 @@ _HEADS = {  # timm's size names: (width, heads)
     "gigantic": (1664, 16),
     "so400m": (1152, 16),
 }
-_ACTIVATIONS = {"gelu": "exact", "gelu_tanh": "tanh"}
+_ACTIVATIONS = {"gelu": "exact", "gelu_tanh": "tanh", "quick_gelu": "quick"}
 
 
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
-    """The keywords of `build`, except `name`, that fit a checkpoint.
+    """The keywords of `build` that fit a checkpoint, but its name and input.
 
     Everything comes from the tensors' shapes but the number of heads (from `model_args`, else
     timm's architecture name, else width / 64, which is logged), the kind of GELU, and an image
@@ -50,10 +50,10 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     image_size, no_embed_class = _positions(
         shapes["pos_embed"][1], patch_size, prefix_tokens, config.image_size
     )
+    clip = "norm_pre.weight" in shapes  # timm's CLIP towers, with another epsilon
     pool = "avg" if "fc_norm.weight" in shapes else "token"
-    activation = config.model_args.get("act_layer") or "gelu"
-    if activation not in _ACTIVATIONS:
-        raise ValueError(f"act_layer {activation!r} is not one of {', '.join(_ACTIVATIONS)}")
+    quick = "quickgelu" in (config.architecture or "")
+    activation = config.model_args.get("act_layer") or ("quick_gelu" if quick else "gelu")
     return {
         "num_classes": conversion.classes(config.num_classes, tensors.get("head.weight")),
         "image_size": image_size,
@@ -68,14 +68,19 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
         "no_embed_class": no_embed_class,
         "qkv_bias": "blocks.0.attn.qkv.bias" in shapes,
         "layer_scale": "blocks.0.ls1.gamma" in shapes,
-        "gelu": _ACTIVATIONS[activation],
-        "layer_norm_eps": config.model_args.get("norm_eps", 1e-6),
+        "gelu": gelu(activation),
+        "layer_norm_eps": config.model_args.get("norm_eps", 1e-5 if clip else 1e-6),
+        "patch_bias": "patch_embed.proj.bias" in shapes,
+        "pre_norm": clip,
         "representation_size": shapes.get("pre_logits.fc.weight", (0,))[0],
-        "mean": config.mean,
-        "std": config.std,
-        "interpolation": config.interpolation,
-        "crop_pct": config.crop_pct,
     }
+
+
+def gelu(layer: str) -> str:
+    """Our name of the GELU that timm calls `layer`."""
+    if layer not in _ACTIVATIONS:
+        raise ValueError(f"act_layer {layer!r} is not one of {', '.join(_ACTIVATIONS)}")
+    return _ACTIVATIONS[layer]
 
 
 def _positions(
@@ -118,7 +123,7 @@ def _heads(config: Config, width: int) -> int:
 
 
 def config(model: Model) -> Config:
-    """The configuration from which, with the tensors, `infer` finds the network again."""
+    """The part of a configuration from which, with the tensors, `infer` finds the network again."""
     module = module_of(model)
     return Config(
         architecture="vit",
@@ -129,9 +134,4 @@ def config(model: Model) -> Config:
             "act_layer": {gelu: layer for layer, gelu in _ACTIVATIONS.items()}[module.gelu],
             "norm_eps": module.layer_norm_eps,
         },
-        image_size=model.image_size,
-        mean=model.mean,
-        std=model.std,
-        interpolation=model.interpolation,
-        crop_pct=model.crop_pct,
     )

@@ -1,0 +1,104 @@
+"""CLIP's vision transformer, by OpenAI's parameter names: the image features, not the text's."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rival_jax.models import conversion, vit, vit_config
+from rival_jax.models.network import input_keywords
+from rival_jax.types import Model, Variables
+from rival_jax.weights import Config
+
+resized = vit.resized
+DEFAULTS = Config(
+    mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711), crop_pct=1.0
+)
+PREFIX = "visual."  # of the published names
+HEAD_WIDTH = 64  # of every published model
+_RENAMED = {
+    "patch_embed.weight": "conv1.weight",
+    "cls_token": "class_embedding",
+    "pos_embed": "positional_embedding",
+    "norm_pre": "ln_pre",
+    "norm": "ln_post",
+    "blocks": "transformer.resblocks",
+    "norm1": "ln_1",
+    "norm2": "ln_2",
+    "qkv.weight": "in_proj_weight",
+    "qkv.bias": "in_proj_bias",
+    "proj.weight": "out_proj.weight",
+    "proj.bias": "out_proj.bias",
+    "fc1": "c_fc",
+    "fc2": "c_proj",
+}
+_FLAT = ("class_embedding", "positional_embedding")
+
+
+class ClipViT(vit.ViT):
+    """`vit.ViT` with CLIP's arithmetic; its logits are the image features."""
+
+    num_classes: int = 0
+    gelu: str = "quick"
+    layer_norm_eps: float = 1e-5
+    patch_bias: bool = False
+    pre_norm: bool = True
+
+
+def build(*, name: str, image_size: tuple[int, int], **keywords: Any) -> Model:
+    """CLIP's vision transformer; see `vit.build`."""
+    given = input_keywords(keywords)
+    return vit.as_vit(ClipViT(image_size=image_size, **keywords), name=name, **given)
+
+
+def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
+    """Whether a checkpoint's tensors are those of CLIP's vision transformer."""
+    return {"class_embedding", "ln_pre.weight", "proj"} <= tensors.keys()
+
+
+def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
+    """The keywords of `build` that fit a checkpoint, but its name and input.
+
+    All from the shapes, but the heads, 64 wide unless `model_args.num_heads` says otherwise, and
+    the GELU: "quick_gelu" as OpenAI's unless `model_args.act_layer` is "gelu" (LAION's models).
+    """
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    width, patch = shapes["class_embedding"][0], shapes["conv1.weight"][-1]
+    side = math.isqrt(shapes["positional_embedding"][0] - 1)
+    blocks = {m[1] for name in shapes if (m := re.match(r"transformer\.resblocks\.(\d+)\.", name))}
+    return {
+        "image_size": config.image_size or (side * patch, side * patch),
+        "patch_size": patch,
+        "width": width,
+        "depth": len(blocks),
+        "heads": config.model_args.get("num_heads", max(1, width // HEAD_WIDTH)),
+        "mlp_ratio": shapes["transformer.resblocks.0.mlp.c_fc.weight"][0] / width,
+        "gelu": vit_config.gelu(config.model_args.get("act_layer", "quick_gelu")),
+        "layer_norm_eps": config.model_args.get("norm_eps", 1e-5),
+        "projection": shapes["proj"][1],
+    }
+
+
+def convert(tensors: Mapping[str, np.ndarray], model: Model) -> Variables:
+    """A checkpoint's tensors as variables; raises ValueError if they do not fit."""
+    return conversion.to_variables(tensors, _rules(model))
+
+
+def export(variables: Variables, model: Model) -> dict[str, np.ndarray]:
+    """The inverse of `convert`, under the published names: "visual.conv1.weight"."""
+    tensors = conversion.to_tensors(variables, _rules(model))
+    return {PREFIX + name: tensor for name, tensor in tensors.items()}
+
+
+def config(model: Model) -> Config:
+    """The part of a configuration from which, with the tensors, `infer` finds the network again."""
+    return dataclasses.replace(vit.config(model), architecture="clip_vit", global_pool=None)
+
+
+def _rules(model: Model) -> list[conversion.Rule]:
+    return conversion.torch_rules(model.init, _RENAMED, _FLAT)
