@@ -25,6 +25,7 @@ from rival_jax.weights import Config
 
 _HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 _TORCH_LINEAR = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+_PROJECTED = re.compile(r"layer(\d+)\.(\d+)\.downsample\.0\.weight$")
 
 
 def convolution(features: int, size: int, stride: int, name: str) -> nn.Conv:
@@ -52,6 +53,7 @@ class Block(nn.Module):
     features: int
     stride: int
     bottleneck: bool
+    project: bool  # the shortcut even where its shape is that of the output
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -63,7 +65,7 @@ class Block(nn.Module):
         for i, (features, size, stride) in enumerate(layers, 1):
             y = nn.relu(y) if i > 1 else y
             y = batch_norm(f"bn{i}")(convolution(features, size, stride, f"conv{i}")(y))
-        if self.stride > 1 or x.shape[-1] != y.shape[-1]:
+        if self.project or self.stride > 1 or x.shape[-1] != y.shape[-1]:
             x = convolution(y.shape[-1], 1, self.stride, "downsample_0")(x)
             x = batch_norm("downsample_1")(x)
         return nn.relu(x + y)
@@ -80,6 +82,7 @@ class ResNet(nn.Module):
     depths: tuple[int, ...] = (2, 2, 2, 2)
     width: int = 64
     bottleneck: bool = False
+    project_all: bool = False  # in every shortcut, as Scenic's ResNet-18 and ResNet-34 do
 
     @nn.compact
     def __call__(self, images: Array, tap: Tap) -> Array:
@@ -89,8 +92,8 @@ class ResNet(nn.Module):
         for stage, depth in enumerate(self.depths):
             for i in range(depth):
                 features, stride = self.width * 2**stage, 2 if stage and not i else 1
-                block = Block(features, stride, self.bottleneck, name=f"layer{stage + 1}_{i}")
-                x = block(x)
+                name = f"layer{stage + 1}_{i}"
+                x = Block(features, stride, self.bottleneck, self.project_all, name=name)(x)
             x = tap(f"layer{stage + 1}", x)
         # Fused into the mean, the last block comes out wrong, even NaN, in bfloat16 on CPUs
         # (jaxlib 0.12.0); fused or not, it costs the same.
@@ -141,12 +144,17 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     """The keywords of `build` that fit a checkpoint, but its name and input: from the shapes."""
     if config.global_pool not in (None, "avg"):
         raise ValueError(f"global_pool {config.global_pool!r}; a residual network has 'avg'")
+    bottleneck = "layer1.0.conv3.weight" in tensors
+    projected = {match.groups() for name in tensors if (match := _PROJECTED.match(name))}
     return {
         "num_classes": conversion.classes(config.num_classes, tensors.get("fc.weight")),
         "image_size": config.image_size or (224, 224),
         "depths": depths(tensors),
         "width": tensors["conv1.weight"].shape[0],
-        "bottleneck": "layer1.0.conv3.weight" in tensors,
+        "bottleneck": bottleneck,
+        "project_all": any(
+            block != "0" or (stage == "1" and not bottleneck) for stage, block in projected
+        ),
     }
 
 
