@@ -1,0 +1,183 @@
+"""Published networks by name: `assets/catalogue.csv`, a line for each, and other hub repositories.
+
+Names, addresses, hashes and input sizes were read in the publishers' code: timm, torchvision,
+openai/CLIP, open_clip, facebookresearch/deit and /dino, big_vision, robust-models-transfer,
+lightning-bolts. No file was fetched for it. `notes` says what could not be verified that way.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import difflib
+import fractions
+import functools
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config
+
+FAMILIES = ("vit", "resnet", "clip_vit", "clip_resnet")
+STUDIES = ("rival10", "robustvit", "tokencut", "other")
+HUB = "hf:"  # before the repository in `Entry.source`
+SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".ckpt", ".bin")  # of files of weights
+_TABLE = pathlib.Path(__file__).parent.parent / "assets" / "catalogue.csv"
+_OWN = ("augreg", "big_vision", "deit", "dino", "pl_bolts", "torchvision", "vitjx")  # no hub names
+_PREFIXES = ("hf-hub:", "hf_hub:", HUB, "https://huggingface.co/", "open_clip/")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A published network: what it is called, where its file is and what its input must be."""
+
+    name: str
+    source: str  # "hf:timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k", or the file's address
+    file: str  # its name there and on disk
+    aliases: tuple[str, ...] = ()
+    family: str = ""  # one of FAMILIES; "": not in the table, the tensors decide
+    sha256: str = ""  # of the file: all 64 hex digits or the first ones; "" where unknown
+    licence: str = ""
+    config: Config | None = None  # None: not in the table, see the folder's config.json
+    study: tuple[str, ...] = ()  # of STUDIES
+    notes: str = ""
+
+    @property
+    def repository(self) -> str:
+        """The hub repository, "" for a file that lies elsewhere."""
+        return self.source.removeprefix(HUB) if self.source.startswith(HUB) else ""
+
+    @property
+    def folder(self) -> str:
+        """Where it lies below the cache's folder of models, and on a mirror."""
+        return _stem(self.name)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files without which it cannot be loaded."""
+        return (self.file,) if self.config else (self.file, CONFIG)
+
+    def address(self, file: str) -> str:
+        """Where people would download one of its files; HF_ENDPOINT counts."""
+        if not self.repository:
+            return self.source
+        hub = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+        return f"{hub}/{self.repository}/resolve/main/{file}"
+
+
+@functools.cache
+def entries() -> tuple[Entry, ...]:
+    """All lines of the table, in its order.
+
+    Raises:
+      ValueError: a line that cannot be read, with its number.
+    """
+    with _TABLE.open(newline="", encoding="utf-8") as file:
+        return tuple(_entry(line, row) for line, row in enumerate(csv.DictReader(file), 2))
+
+
+def find(name: str) -> Entry | None:
+    """The network that a name means, None if there is none; upper and lower case are the same.
+
+    Args:
+      name: a name or alias of the table; with or without "timm/" ("vit_base_patch16_224.dino"),
+        with or without the ending of the file ("augreg/Ti_16-....npz"), or the file's address
+        (also gs://). Any other "organisation/repository" is a repository of the hub that holds
+        `config.json` and `model.safetensors`.
+
+    >>> find("resnet50").name, find("timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k").licence
+    ('torchvision/resnet50.IMAGENET1K_V1', 'apache-2.0')
+    >>> find("mylab/our_vit").source, find("resnet51")
+    ('hf:mylab/our_vit', None)
+    """
+    bare = name.removeprefix("gs://")
+    if bare != name:
+        name = f"https://storage.googleapis.com/{bare}"
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    found = _index().get(_key(name))
+    if found or not _REPOSITORY.fullmatch(name) or name.split("/")[0] in _OWN:
+        return found
+    return Entry(name=name, source=HUB + name, file=TENSORS)
+
+
+def nearest(name: str, count: int = 3) -> list[str]:
+    """Names and aliases that somebody who typed `name` may have meant, the likeliest first.
+
+    >>> nearest("timm/vit_tiny_patch16_224")[0]
+    'timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k'
+    """
+    key, known = (
+        _key(name),
+        {_key(alias): alias for e in entries() for alias in (e.name, *e.aliases)},
+    )
+    longer = sorted((k for k in known if k.startswith(key)), key=lambda k: k.count("."))
+    found: dict[str, str] = {}  # one name for each network
+    for near in (*longer, *difflib.get_close_matches(key, known, n=count + 2, cutoff=0.5)):
+        found.setdefault(_index()[near].name, known[near])
+    return list(found.values())[:count]
+
+
+@functools.cache
+def _index() -> Mapping[str, Entry]:
+    return {_key(name): entry for entry in entries() for name in names(entry)}
+
+
+def names(entry: Entry) -> Iterator[str]:
+    """All that `find` knows a line of the table by."""
+    yield from (entry.name, *entry.aliases)
+    if not entry.repository:
+        yield entry.source
+
+
+def _key(name: str) -> str:
+    """What is equal for two spellings of a name."""
+    return _stem(name).casefold().removeprefix("timm/")
+
+
+def _stem(name: str) -> str:
+    """Without the ending of a file of weights; the other dots of a name stay."""
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _entry(line: int, row: Mapping[str, str]) -> Entry:
+    try:
+        height, width = row["input_size"].split("x")
+        return Entry(
+            name=row["name"],
+            source=row["source"],
+            file=row["file"],
+            aliases=tuple(row["aliases"].split()),
+            family=row["family"],
+            sha256=row["sha256"],
+            licence=row["licence"],
+            config=Config(
+                architecture=row["architecture"],
+                num_classes=int(row["num_classes"]),
+                model_args=dict(_setting(part) for part in row["model_args"].split()),
+                image_size=(int(height), int(width)),
+                mean=tuple(map(float, row["mean"].split())),
+                std=tuple(map(float, row["std"].split())),
+                interpolation=row["interpolation"],
+                crop_pct=float(fractions.Fraction(row["crop_pct"])),  # "224/232" is exact
+            ),
+            study=tuple(row["study"].split()),
+            notes=row["notes"],
+        )
+    except (AttributeError, KeyError, ValueError) as error:
+        raise ValueError(f"{_TABLE}, line {line}: {error!r}") from error
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """ "act_layer=gelu" or "num_heads=16": what is not JSON is a string."""
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
