@@ -1,0 +1,221 @@
+"""Files of published networks: found where they lie already, else fetched.
+
+Environment: RIVAL_JAX_OFFLINE=1 or HF_HUB_OFFLINE=1 forbids the network. RIVAL_JAX_MIRROR, an
+address or a folder, is where files come from instead of their publishers; it is laid out as the
+folder `models` of the cache is, so a filled cache can be copied or served as it is.
+RIVAL_JAX_CACHE is that cache; HF_ENDPOINT is another hub.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+from rich.console import Console
+
+from rival_jax.runtime.results import cache_folder
+from rival_jax.weights import transfer
+from rival_jax.weights.catalogue import Entry, find, nearest
+
+_YES = ("1", "true", "yes", "on")
+
+
+def fetch(
+    entry: Entry | str,
+    *,
+    offline: bool | None = None,
+    mirror: str | None = None,
+    console: Console | None = None,
+    cache: str = "",
+) -> Path:
+    """The folder that holds `entry.file`, and `config.json` for those not in the table.
+
+    Args:
+      entry: what `find` finds, or a name for it.
+      offline: take what is here or fail; None: as the environment says.
+      mirror: address or folder to take files from, "" for none; None: as the environment says.
+      console: for progress; None: the standard error stream.
+      cache: in place of the user's cache folder.
+
+    Raises:
+      ValueError: there is no such name (says the nearest), or a file's hash is not as published.
+      FileNotFoundError: it is not here and may not or cannot be had; says what to put where.
+      PermissionError, ConnectionError: the server refuses, or cannot be reached; says the same.
+    """
+    entry = named(entry)
+    if here := cached(entry, cache):
+        if here == target(entry, cache):
+            _check_placed(entry, here)
+        return here
+    folder = target(entry, cache)
+    if _offline() if offline is None else offline:
+        why = "the network is switched off (RIVAL_JAX_OFFLINE or HF_HUB_OFFLINE, or offline=True)"
+        raise FileNotFoundError(_lacking(entry, folder, why))
+    mirror = os.environ.get("RIVAL_JAX_MIRROR", "") if mirror is None else mirror
+    console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    with _alone(folder, console):
+        for file in entry.files:
+            if not (folder / file).is_file():  # another process may have been faster
+                _bring(entry, file, folder, mirror, console)
+    return folder
+
+
+def cached(entry: Entry | str, cache: str = "") -> Path | None:
+    """The folder where all of a network's files are already; None if one is missing.
+
+    Looks in the cache, then in that of huggingface_hub.
+    """
+    entry = named(entry)
+    folder = target(entry, cache)
+    if all((folder / file).is_file() for file in entry.files):
+        return folder
+    if entry.repository:
+        from huggingface_hub import try_to_load_from_cache  # not needed by bundled networks
+
+        found = [try_to_load_from_cache(entry.repository, file) for file in entry.files]
+        folders = {Path(path).parent for path in found if isinstance(path, str)}
+        if len(folders) == 1 and all(isinstance(path, str) for path in found):
+            return folders.pop()
+    return None
+
+
+def target(entry: Entry, cache: str = "") -> Path:
+    """The folder where a network's files are put."""
+    return cache_folder(cache) / "models" / entry.folder
+
+
+def named(entry: Entry | str) -> Entry:
+    """What `find` finds; raises ValueError with the nearest names if that is nothing."""
+    if isinstance(entry, Entry):
+        return entry
+    if found := find(entry):
+        return found
+    raise ValueError(
+        f"no published model {entry!r}{_did_you_mean(entry)}; "
+        "python -m rival_jax.main --config=configs/models.py lists them"
+    )
+
+
+def _bring(entry: Entry, file: str, folder: Path, mirror: str, console: Console) -> None:
+    """One file, from the mirror, the hub or its publisher."""
+    sha256 = entry.sha256 if file == entry.file else ""
+    try:
+        if mirror:
+            address = _on_mirror(mirror, entry, file)
+            sha256 = sha256 or transfer.hash_beside(address)
+            transfer.receive(address, folder / file, sha256=sha256, console=console)
+        elif entry.repository:
+            _from_hub(entry.repository, file, folder, sha256)
+        else:
+            transfer.receive(entry.source, folder / file, sha256=sha256, console=console)
+    except (FileNotFoundError, PermissionError, ConnectionError) as error:
+        raise type(error)(_lacking(entry, folder, str(error))) from error
+
+
+def _on_mirror(mirror: str, entry: Entry, file: str) -> str:
+    path = f"{entry.folder}/{file}"
+    if mirror.startswith(("http://", "https://")):
+        return f"{mirror.rstrip('/')}/{urllib.parse.quote(path)}"
+    return str(Path(mirror).expanduser() / path)
+
+
+def _from_hub(repository: str, file: str, folder: Path, sha256: str) -> None:
+    """By the hub's client: it resumes, tries again, shows progress and knows the user's token."""
+    import huggingface_hub as hub
+    from huggingface_hub import errors
+
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    try:
+        hub.hf_hub_download(repository, file, local_dir=folder, endpoint=endpoint)
+        facts = hub.get_hf_file_metadata(hub.hf_hub_url(repository, file, endpoint=endpoint))
+    except errors.GatedRepoError:
+        raise PermissionError(
+            f"{repository} is for those who accepted its terms: do that on its page of the hub, "
+            "then run `hf auth login`"
+        ) from None
+    except errors.LocalEntryNotFoundError as error:
+        raise ConnectionError(f"the hub cannot be reached ({error.__cause__ or error})") from None
+    except errors.RepositoryNotFoundError:
+        raise FileNotFoundError(
+            f"the hub has no repository {repository}, or shows it only after `hf auth login`"
+        ) from None
+    except errors.EntryNotFoundError:
+        raise FileNotFoundError(f"the hub's repository {repository} has no {file}") from None
+    except (
+        Exception
+    ) as error:  # of the client's HTTP library, which is not the same in all versions
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise ConnectionError(
+            f"the hub's client failed ({type(error).__name__}: {error})"
+        ) from None
+    said = facts.etag if facts.etag and len(facts.etag) == 64 else ""  # else the hash of a Git blob
+    _keep_checked(folder / file, sha256 or said)
+
+
+def _keep_checked(path: Path, sha256: str) -> None:
+    try:
+        transfer.record(path, transfer.check(path, sha256, str(path)))
+    except ValueError as error:
+        path.unlink()
+        raise ValueError(f"{error}. Nothing was kept; try again") from None
+
+
+def _check_placed(entry: Entry, folder: Path) -> None:
+    """A file that somebody put there by hand is checked the first time."""
+    path = folder / entry.file
+    if entry.sha256:
+        try:
+            transfer.record(path, transfer.check(path, entry.sha256, str(path)))
+        except ValueError as error:
+            raise ValueError(f"{error}. Delete it, to have it fetched again") from None
+
+
+def _offline() -> bool:
+    said = (os.environ.get(name, "") for name in ("RIVAL_JAX_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(value.lower() in _YES for value in said)
+
+
+def _lacking(entry: Entry, folder: Path, why: str) -> str:
+    """What is missing, and how to get it without this program."""
+    places = []
+    for file in entry.files:
+        known = file == entry.file and entry.sha256
+        rest = "" if len(entry.sha256) == 64 else "..."
+        hashed = f" (sha256 {entry.sha256}{rest})" if known else ""
+        places.append(f"{entry.address(file)}{hashed} as {folder / file}")
+    return (
+        f"model {entry.name!r} is not here: {why}. To place it by hand, save "
+        f"{' and '.join(places)}; or name a mirror in RIVAL_JAX_MIRROR"
+        + ("" if entry.config else _did_you_mean(entry.name))
+    )
+
+
+def _did_you_mean(name: str) -> str:
+    near = nearest(name)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, console: Console) -> Iterator[None]:
+    """One process at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock: filelock.BaseFileLock = filelock.FileLock(folder / ".lock")
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except NotImplementedError:  # a file system that has no locks
+            lock = filelock.SoftFileLock(folder / ".lock.held")
+            lock.acquire(timeout=0)
+    except filelock.Timeout:
+        said = f"{folder}: waiting for another process that is fetching it ({lock.lock_file})"
+        console.print(said, markup=False)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
