@@ -82,7 +82,7 @@ class ResNet(nn.Module):
     depths: tuple[int, ...] = (2, 2, 2, 2)
     width: int = 64
     bottleneck: bool = False
-    project_all: bool = False  # in every shortcut, as Scenic's ResNet-18 and ResNet-34 do
+    project_all: bool = False  # a projection in every shortcut: Scenic's ResNet-18 and -34
 
     @nn.compact
     def __call__(self, images: Array, tap: Tap) -> Array:
@@ -181,5 +181,14 @@ def export(variables: Variables, model: Model) -> dict[str, np.ndarray]:
 
 
 def config(model: Model) -> Config:
-    """The part of a configuration from which, with the tensors, `infer` finds the network again."""
-    return Config(architecture="resnet", num_classes=model.num_classes, global_pool="avg")
+    """What timm needs to build the network, and `infer` beside the tensors; without the input.
+
+    The architecture is "resnet", which timm does not know, where timm has nothing of the kind.
+    """
+    module = module_of(model)
+    name, args = "resnet50" if module.bottleneck else "resnet18", {"layers": list(module.depths)}
+    if module.width != 64 or module.project_all or len(module.depths) != 4:  # fixed in timm
+        name, args = "resnet", {}
+    return Config(
+        architecture=name, num_classes=model.num_classes, global_pool="avg", model_args=args
+    )

@@ -1,0 +1,1 @@
+"""Networks of other projects as models of this one, and back."""

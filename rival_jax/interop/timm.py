@@ -1,0 +1,131 @@
+"""To timm: folders that it loads, and its live modules with our weights, to compare with."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from rival_jax import models
+from rival_jax.models.network import INPUT, module_of
+from rival_jax.models.vit import ViT, as_vit
+from rival_jax.types import Model, Variables
+
+CARD = "README.md"
+
+
+def save(
+    folder: Path,
+    model: Model,
+    variables: Variables,
+    *,
+    dtype: str | None = None,
+    card: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes `model.safetensors`, `config.json` and a model card.
+
+    `timm.create_model("local-dir:<folder>")` and `rival_jax.models.load("<folder>")` read it.
+
+    Args:
+      folder: made if it is not there.
+      model: of one of our families; CLIP's transformer becomes timm's, its projection the head.
+      variables: its weights.
+      dtype: the precision to store, such as "float16"; None keeps that of `variables`.
+      card: for the model card, heading -> text or table {name: value}; "licence" -> its short name.
+
+    Raises:
+      ValueError: timm has no such network.
+    """
+    model, variables = as_timm(model, variables)
+    models.save(folder, model, variables, dtype)
+    (folder / CARD).write_text(_card(model, card or {}), encoding="utf-8")
+
+
+def as_timm(model: Model, variables: Variables) -> tuple[Model, Variables]:
+    """The same function as a network that timm has.
+
+    Raises:
+      ValueError: there is none.
+    """
+    module = module_of(model)
+    if isinstance(module, ViT) and module.projection:
+        model, variables = _with_head(model, variables)
+    if architecture(model) is None:
+        raise ValueError(
+            f"timm cannot build {model.name} ({type(module).__name__}); "
+            "rival_jax.models.save writes it for ourselves"
+        )
+    return model, variables
+
+
+def architecture(model: Model) -> str | None:
+    """timm's name of the architecture, None where it has none."""
+    module = module_of(model)
+    family = sys.modules[type(module).__module__]
+    name = family.config(model).architecture
+    return None if name == family.__name__.rpartition(".")[2] else name
+
+
+def module(model: Model, variables: Variables) -> Any:
+    """timm's module with these weights, in evaluation mode. Needs torch and timm.
+
+    It takes images [b, 3, h, w] that are normalised already. Raises ValueError as `as_timm` does.
+    """
+    import timm
+    import torch
+
+    model, variables = as_timm(model, variables)
+    family = sys.modules[type(module_of(model)).__module__]
+    config = family.config(model)
+    built = timm.create_model(
+        config.architecture, num_classes=model.num_classes, **config.model_args
+    )
+    tensors = family.export(variables, model)
+    floats = {name: torch.tensor(np.asarray(t, np.float32)) for name, t in tensors.items()}
+    missing, extra = built.load_state_dict(floats, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or extra:
+        raise ValueError(f"timm's {config.architecture} lacks {extra} and wants {missing}")
+    return built.eval()
+
+
+def _with_head(model: Model, variables: Variables) -> tuple[Model, Variables]:
+    module = module_of(model)
+    fields = {f.name: getattr(module, f.name) for f in dataclasses.fields(module) if f.init}
+    fields = {name: value for name, value in fields.items() if name not in ("name", "parent")}
+    plain = ViT(**{**fields, "projection": 0, "num_classes": module.projection})
+    params = dict(variables["params"])
+    kernel = params.pop("proj")
+    params["head"] = {"kernel": kernel, "bias": jnp.zeros(kernel.shape[1], kernel.dtype)}
+    treatment = {key: getattr(model, key) for key in INPUT}
+    return as_vit(plain, name=model.name, **treatment), {**variables, "params": params}
+
+
+def _card(model: Model, card: Mapping[str, Any]) -> str:
+    lines = ["---", "library_name: timm", "tags: [image-classification, timm, rival_jax]"]
+    if "licence" in card:
+        lines.append(f"license: {card['licence']}")
+    lines += ["---", f"# {model.name}", "", models.describe(model), "", "## Use", "", "```python"]
+    lines += [
+        "import timm",
+        'model = timm.create_model("local-dir:path/to/this/folder", pretrained=True)',
+        "",
+        "import rival_jax.models",
+        'model, variables = rival_jax.models.load("path/to/this/folder")',
+        "```",
+    ]
+    for heading, content in card.items():
+        if heading == "licence":
+            continue
+        lines += ["", f"## {heading}", ""]
+        if isinstance(content, Mapping):
+            rows = [f"| {name} | {value} |" for name, value in content.items()]
+            lines += ["| | |", "| --- | --- |", *rows]
+        else:
+            lines.append(str(content))
+    return "\n".join(lines) + "\n"
