@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 
 def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -21,8 +22,9 @@ def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}; give the path of a .safetensors file")
     try:
-        return load_file(path)
-    except SafetensorError as error:
+        with safe_open(path, framework="np") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # SafetensorError, or what a type NumPy lacks leads to
         raise ValueError(
             f"{path} ({path.stat().st_size} bytes) is cut short or not a safetensors file "
             f"({error}); download or save it again"
@@ -32,8 +34,17 @@ def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 def write_tensors(
     path: pathlib.Path, tensors: Mapping[str, np.ndarray], dtype: str | None = None
 ) -> None:
-    """Writes `tensors`; `dtype` (such as "float16") casts the floating point ones first."""
-    save_file({name: _stored(tensor, dtype) for name, tensor in tensors.items()}, path)
+    """Writes `tensors`; `dtype` (such as "float16") casts the floating point ones first.
+
+    Whoever reads `path` meanwhile sees the former file or the new one, whole.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file({name: _stored(tensor, dtype) for name, tensor in tensors.items()}, partial)
+        partial.chmod(0o644)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _stored(tensor: np.ndarray, dtype: str | None) -> np.ndarray:
