@@ -95,8 +95,8 @@ def named(entry: Entry | str) -> Entry:
     if found := find(entry):
         return found
     raise ValueError(
-        f"no published model {entry!r}{_did_you_mean(entry)}; "
-        "python -m rival_jax.main --config=configs/models.py lists them"
+        f"no published model {entry!r}{_did_you_mean(entry)}. There are those listed by "
+        "python -m rival_jax.main --config=configs/models.py, and the hub's (organisation/name)"
     )
 
 
@@ -191,13 +191,13 @@ def _lacking(entry: Entry, folder: Path, why: str) -> str:
     return (
         f"model {entry.name!r} is not here: {why}. To place it by hand, save "
         f"{' and '.join(places)}; or name a mirror in RIVAL_JAX_MIRROR"
-        + ("" if entry.config else _did_you_mean(entry.name))
+        + ("" if entry.config else f". It is not in the catalogue{_did_you_mean(entry.name)}")
     )
 
 
 def _did_you_mean(name: str) -> str:
     near = nearest(name)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
 
 
 @contextlib.contextmanager
