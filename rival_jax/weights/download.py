@@ -119,7 +119,7 @@ def _bring(entry: Entry, file: str, folder: Path, mirror: str, console: Console)
 def _on_mirror(mirror: str, entry: Entry, file: str) -> str:
     path = f"{entry.folder}/{file}"
     if mirror.startswith(("http://", "https://")):
-        return f"{mirror.rstrip('/')}/{urllib.parse.quote(path)}"
+        return urllib.parse.quote(f"{mirror.rstrip('/')}/{path}", safe="%/:@")
     return str(Path(mirror).expanduser() / path)
 
 
@@ -137,24 +137,29 @@ def _from_hub(repository: str, file: str, folder: Path, sha256: str) -> None:
             f"{repository} is for those who accepted its terms: do that on its page of the hub, "
             "then run `hf auth login`"
         ) from None
-    except errors.LocalEntryNotFoundError as error:
-        raise ConnectionError(f"the hub cannot be reached ({error.__cause__ or error})") from None
     except errors.RepositoryNotFoundError:
         raise FileNotFoundError(
             f"the hub has no repository {repository}, or shows it only after `hf auth login`"
         ) from None
-    except errors.EntryNotFoundError:
-        raise FileNotFoundError(f"the hub's repository {repository} has no {file}") from None
-    except (
-        Exception
-    ) as error:  # of the client's HTTP library, which is not the same in all versions
+    except errors.RemoteEntryNotFoundError:
+        raise FileNotFoundError(f"the hub has no {file} in {repository}") from None
+    except Exception as error:  # also those of its HTTP library, which differs between versions
         if isinstance(error, OSError) and error.errno:
             raise
-        raise ConnectionError(
-            f"the hub's client failed ({type(error).__name__}: {error})"
-        ) from None
+        raise _by_answer(error.__cause__ or error, repository, file) from None
     said = facts.etag if facts.etag and len(facts.etag) == 64 else ""  # else the hash of a Git blob
     _keep_checked(folder / file, sha256 or said)
+
+
+def _by_answer(error: BaseException, repository: str, file: str) -> OSError:
+    """For hubs that do not say in the client's words what is wrong."""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (404, 410):
+        return FileNotFoundError(f"the hub has no {file} in {repository} ({said})")
+    if status in (401, 403):
+        return PermissionError(f"the hub does not show {file} in {repository} ({said})")
+    return ConnectionError(f"the hub cannot be reached ({said})")
 
 
 def _keep_checked(path: Path, sha256: str) -> None:
@@ -182,7 +187,7 @@ def _offline() -> bool:
 
 def _lacking(entry: Entry, folder: Path, why: str) -> str:
     """What is missing, and how to get it without this program."""
-    places = []
+    places, last = [], entry.name.rpartition("/")[2]
     for file in entry.files:
         known = file == entry.file and entry.sha256
         rest = "" if len(entry.sha256) == 64 else "..."
@@ -191,7 +196,7 @@ def _lacking(entry: Entry, folder: Path, why: str) -> str:
     return (
         f"model {entry.name!r} is not here: {why}. To place it by hand, save "
         f"{' and '.join(places)}; or name a mirror in RIVAL_JAX_MIRROR"
-        + ("" if entry.config else f". It is not in the catalogue{_did_you_mean(entry.name)}")
+        + ("" if entry.config else f". It is not in the catalogue{_did_you_mean(last)}")
     )
 
 

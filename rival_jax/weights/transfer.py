@@ -208,6 +208,8 @@ def _said(error: OSError | http.client.HTTPException, address: str) -> str:
                 return said
             kind = {401: PermissionError, 403: PermissionError}.get(error.code, FileNotFoundError)
             raise kind(f"{address}: {said}") from None
+    if isinstance(error, http.client.InvalidURL):
+        raise ValueError(f"{address}: {error}") from error
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(reason, ssl.SSLCertVerificationError):
         raise ConnectionError(f"{address}: {reason}") from error
