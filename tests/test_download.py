@@ -44,6 +44,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         asked = self.headers["Range"] or ""
         server.seen.append((self.command, path, asked))
         mood = server.moods.pop(0) if server.moods and body else {}
+        if "to" in mood:
+            path = mood["to"]
+            return self.refuse({"status": 302, "Location": f"{server.url}/{path}"})
         if "status" in mood or path not in server.files:
             return self.refuse(mood)
         data, tag = server.files[path]
@@ -59,7 +62,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return None
 
     def headers_of(self, data, start, status, tag):
-        self.send_header("Content-Length", str(len(data) - start))
+        if self.server.sized:
+            self.send_header("Content-Length", str(len(data) - start))
+        else:
+            self.close_connection = True
         if status == 206:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         if tag:
@@ -82,7 +88,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def refuse(self, mood):
         self.send_response(mood.get("status", 404))
-        for name in ("Retry-After", "Content-Range"):
+        for name in ("Retry-After", "Content-Range", "Location"):
             if name in mood:
                 self.send_header(name, mood[name])
         self.send_header("Content-Length", "0")
@@ -98,7 +104,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.moods, self.seen, self.more = {}, [], [], {}
-        self.ranges, self.sent = True, 0
+        self.ranges, self.sized, self.sent = True, True, 0
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request, client_address):
@@ -181,6 +187,20 @@ def test_the_next_call_goes_on_too(server, sha256, tmp_path):
     folder = fetch(entry_of(server, sha256), console=quiet())
     assert (folder / "net.pth").read_bytes() == DATA
     assert server.sent == len(DATA)
+
+
+def test_a_download_goes_on_behind_a_redirection(server):
+    server.files["cdn/x"] = server.files.pop("models/net.pth")
+    server.moods = [{"to": "cdn/x"}, {"cut": 100_000}, {"to": "cdn/x"}]
+    folder = fetch(entry_of(server, ""), console=quiet())
+    assert (folder / "net.pth").read_bytes() == DATA
+    assert asked(server) == ["", "", "bytes=100000-", "bytes=100000-"]
+
+
+def test_a_server_that_does_not_say_how_long_the_file_is(server):
+    server.sized = False
+    folder = fetch(entry_of(server), console=quiet())
+    assert (folder / "net.pth").read_bytes() == DATA
 
 
 def test_a_server_without_ranges_starts_anew(server):
@@ -329,6 +349,13 @@ def test_a_cache_is_a_mirror_for_others(server, tmp_path):
         fetch(entry, mirror=mirror, console=quiet(), cache=str(tmp_path / "three"))
 
 
+def test_a_page_about_a_missing_hash_is_no_hash(server, tmp_path):
+    server.files["m/lab/net.v1/net.pth"] = (DATA, '"one"')
+    server.files["m/lab/net.v1/net.pth.sha256"] = (b"<html> not here " * 10, "")
+    folder = fetch(entry_of(server, ""), mirror=f"{server.url}/m", console=quiet())
+    assert (folder / "net.pth").read_bytes() == DATA
+
+
 def test_a_mirror_that_lacks_a_file_says_so(server, tmp_path):
     for mirror in (str(tmp_path / "mirror"), f"{server.url}/mirror"):
         with pytest.raises(FileNotFoundError) as error:
@@ -361,7 +388,7 @@ def test_progress_on_a_terminal(server):
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     fetch(entry_of(server), console=console)
     text = console.file.getvalue()
-    assert "net.pth (300,000 bytes)" in text
+    assert "net.pth of 300,000 bytes" in text
     assert re.search(r"100 %.*kB/s", text)
 
 

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import http.client
 import os
+import re
 import shutil
 import ssl
 import time
@@ -83,17 +84,18 @@ def check(path: Path, sha256: str, what: str) -> str:
 
 def hash_beside(address: str) -> str:
     """The sha256 in `<address>.sha256`, where a mirror has that; else ""."""
-    missing = contextlib.suppress(OSError, http.client.HTTPException, IndexError)
+    missing = contextlib.suppress(OSError, http.client.HTTPException)
     with missing, _opened(f"{address}.sha256", 0, "") as source:
-        return source.stream.read(64).decode().split()[0] if source else ""
+        said = source.stream.read(64) if source else b""  # or a page about a missing page
+        return said.decode() if re.fullmatch(rb"[0-9a-f]{64}", said) else ""
     return ""
 
 
 def _recorded(path: Path) -> str:
-    record = path.with_name(f"{path.name}.sha256")
+    beside = path.with_name(f"{path.name}.sha256")
     with contextlib.suppress(OSError, IndexError):
-        if record.stat().st_mtime_ns >= path.stat().st_mtime_ns:
-            return record.read_text().split()[0]
+        if beside.stat().st_mtime_ns >= path.stat().st_mtime_ns:
+            return beside.read_text().split()[0]
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -150,10 +152,9 @@ def _append(address: str, partial: Path, known: bool, console: Console) -> None:
 
 def _copy(source: _Source, file: Any, left: int | None, name: str, console: Console) -> int:
     """Bytes that came."""
-    got = 0
+    got, size = 0, "" if source.total is None else f" of {source.total:,} bytes"
     with Meter((left or 0) // _KB, "kB", console) as meter:
-        there = f", from {source.start:,} on" if source.start else ""
-        meter.say(f"{name} ({left or 0:,} bytes{there})")
+        meter.say(f"{name}: from {source.start:,}{size}" if source.start else f"{name}{size}")
         while chunk := source.stream.read1(_CHUNK):
             file.write(chunk)
             more = (got + len(chunk)) // _KB - got // _KB
