@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,34 @@ def write_stream(
         parts += [struct.pack("<q", numbers.size), numbers.tobytes()]
     path.write_bytes(b"".join(parts))
     return path
+
+
+def write_members(path: Path, members: list[tuple[str, int, bytes, int]], flags: int = 0) -> Path:
+    """A zip file of (name, method, bytes as they lie there, the size they are said to have)."""
+    body = directory = b""
+    for name, method, data, size in members:
+        sizes = struct.pack("<III", 0, len(data), size)
+        common = struct.pack("<HHHHH", 20, flags, method, 0, 33) + sizes
+        start = struct.pack("<I", len(body))
+        lengths = struct.pack("<HH", len(name), 0)
+        directory += b"PK\x01\x02\x14\x00" + common + lengths + bytes(10) + start + name.encode()
+        body += b"PK\x03\x04" + common + lengths + name.encode() + data
+    count = struct.pack("<HH", len(members), len(members))
+    end = (
+        b"PK\x05\x06" + bytes(4) + count + struct.pack("<II", len(directory), len(body)) + bytes(2)
+    )
+    path.write_bytes(body + directory + end)
+    return path
+
+
+def bomb(megabytes: int) -> bytes:
+    """Deflated zeros, a thousandth of what they become."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return block * megabytes + b"\x03\x00"
+
+
+def npy(header: str, data: bytes = b"") -> bytes:
+    """A member of an `.npz`, with any header."""
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data

@@ -28,7 +28,7 @@ PARAMETERS = ("params", "target")
 STATISTICS = ("model_state", "batch_stats")
 
 MAX_DEPTH = 100
-MAX_ENTRIES = 500_000
+MAX_ENTRIES = 300_000
 MAX_NAME = 500
 
 
