@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import mmap
 import pickle
 import stat
 import types
@@ -168,6 +169,23 @@ def test_reference_files_as_torch_reads_them(golden, name):
 def test_types_and_shapes(writer, tmp_path):
     path = writer(tmp_path / "x.bin", *stored(TENSORS))
     assert_equal(read_tensors(path), TENSORS)
+
+
+@pytest.mark.parametrize("name", ["x.pt", "x.ckpt", "x.npz"])
+def test_tensors_are_pieces_of_the_mapped_file(name, tmp_path):
+    tensors = {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    if name == "x.npz":
+        np.savez(tmp_path / name, **tensors)
+    else:
+        (write.write_zip if name == "x.pt" else write.write_stream)(
+            tmp_path / name, *stored(tensors)
+        )
+    value = read_tensors(tmp_path / name)["w"]
+    assert not value.flags.writeable
+    base = value
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    assert isinstance(base, mmap.mmap)
 
 
 @pytest.mark.parametrize("writer", [write.write_zip, write.write_stream])
@@ -424,7 +442,7 @@ def test_arrays_that_flax_cut_in_pieces(tmp_path, monkeypatch):
     compare(read_tensors(path), FLAT)
 
 
-@pytest.mark.parametrize("layout", ["standard", "managed", "one file each", "scenic"])
+@pytest.mark.parametrize("layout", ["standard", "managed", "one file each", "zarr3", "scenic"])
 def test_orbax_folders(layout, tmp_path):
     import orbax.checkpoint as ocp
     from flax import config
@@ -443,6 +461,9 @@ def test_orbax_folders(layout, tmp_path):
                 manager.wait_until_finished()
         elif layout == "one file each":
             ocp.PyTreeCheckpointer(use_ocdbt=False).save(path, {**state, "name": "vit"})
+        elif layout == "zarr3":
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_zarr3=True)) as writer:
+                writer.save(path, {**state, "name": "vit"})
         else:
             config.update("flax_use_orbax_checkpointing", True)
             checkpoints.save_checkpoint(tmp_path, {**state, "name": "vit"}, 3)
