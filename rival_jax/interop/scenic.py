@@ -37,6 +37,8 @@ def load(path: str | pathlib.Path, config: Any, **keywords: Any) -> tuple[Model,
     path = pathlib.Path(path)
     keywords = {"name": path.resolve().parent.name, **keywords}
     tree = models.weights.read_tree(path)
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"{path} holds a {type(tree).__name__}, expected a train state")
     try:
         return from_scenic(tree, config, **keywords)
     except ValueError as error:

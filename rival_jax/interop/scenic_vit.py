@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 
+from rival_jax import models
 from rival_jax.models import vit
 from rival_jax.models.transformer import Block, PatchEmbed
 from rival_jax.taps import Recorder
-from rival_jax.types import Array, Model, Variables
+from rival_jax.types import Array, Model
 
-resized = vit.resized
+convert, export, resized = vit.convert, vit.export, vit.resized
 POOLS = {"gap": jnp.mean, "gmp": jnp.max, "gsp": jnp.sum}
 
 
@@ -38,8 +38,8 @@ class PooledViT(vit.ViT):
         return POOLS[self.classifier](tokens, axis=1, keepdims=True)
 
 
-def export(variables: Variables, model: Model) -> dict[str, np.ndarray]:
-    """Raises ValueError: `models.save` cannot write what `models.load` would not read."""
+def config(model: Model) -> models.weights.Config:
+    """Raises ValueError: `models.save` is not to write what `models.load` would not read."""
     raise ValueError(
         f"{model.name!r} has no class token, so it has no form as a model folder; "
         "keep it as Scenic's parameters, interop.scenic.to_scenic(model, variables)"
