@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import models
 from rival_jax.models.network import INPUT, module_of
 from rival_jax.models.vit import ViT, as_vit
-from rival_jax.types import Model, Variables
+from rival_jax.types import Array, Model, Variables
 
 CARD = "README.md"
 
@@ -92,6 +93,33 @@ def module(model: Model, variables: Variables) -> Any:
     if missing or extra:
         raise ValueError(f"timm's {config.architecture} lacks {extra} and wants {missing}")
     return built.eval()
+
+
+def difference(model: Model, variables: Variables, images: Array) -> dict[str, float]:
+    """The largest differences between our outputs for images [b, h, w, 3] in [0, 1] and timm's.
+
+    Returns:
+      "logits" over their largest magnitude, and "attention" of all blocks where there is any; at
+      the highest precision. Raises ValueError as `as_timm` does.
+    """
+    import torch
+
+    theirs, caught = module(model, variables), []
+    for block in getattr(theirs, "blocks", ()):
+        block.attn.fused_attn = False  # which would not show its probabilities
+        block.attn.attn_drop.register_forward_pre_hook(lambda _, args: caught.append(args[0]))
+    normalised = (np.asarray(images) - np.asarray(model.mean)) / np.asarray(model.std)
+    with torch.no_grad():
+        wanted = theirs(torch.tensor(normalised.transpose(0, 3, 1, 2), dtype=torch.float32))
+    with jax.default_matmul_precision("highest"):
+        logits, taps = jax.jit(model.forward)(variables, images, {})
+    wanted = wanted.numpy()
+    found = {"logits": float(np.abs(logits - wanted).max() / np.abs(wanted).max())}
+    if caught:
+        pairs = zip(model.attention_taps, caught, strict=True)
+        gaps = [float(np.abs(taps[tap] - attention.numpy()).max()) for tap, attention in pairs]
+        found["attention"] = max(gaps)
+    return found
 
 
 def _with_head(model: Model, variables: Variables) -> tuple[Model, Variables]:

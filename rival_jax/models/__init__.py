@@ -1,30 +1,36 @@
 """Networks by name: bundled ones, and checkpoints on disk.
 
 A family is a module of this folder with `recognises(tensors)`, `infer(tensors, config)`,
-`build(...)`, `convert(tensors, model)`, `export(variables, model)` and `config(model)`.
+`build(...)`, `convert(tensors, model)`, `export(variables, model)`, `config(model)` and
+`resized(model, variables, image_size, method)`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
+import logging
 import math
 import pathlib
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import weights
+from rival_jax.models import renaming
 from rival_jax.models.network import INPUT, Network, module_of
+from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Model, Variables
 
 PRECISIONS = ("float32", "bfloat16")
+_log = logging.getLogger(__name__)
 _ASSETS = pathlib.Path(__file__).parent.parent / "assets"
 
 
@@ -35,34 +41,50 @@ def bundled() -> list[str]:
     )
 
 
-def load(name: str, *, dtype: str = "float32") -> tuple[Model, Variables]:
+def load(
+    name: str,
+    *,
+    dtype: str = "float32",
+    image_size: tuple[int, int] | None = None,
+    positions: str = "antialias",
+) -> tuple[Model, Variables]:
     """A network and its weights.
 
     Args:
-      name: a bundled model, a folder with `config.json` and `model.safetensors`, or a
-        `.safetensors` file with `config.json` beside it.
+      name: a bundled model; a published one ("timm/vit_base_patch16_224.augreg_in21k_ft_in1k",
+        "torchvision/resnet50.IMAGENET1K_V1", see configs/models.py), downloaded the first time;
+        or a local folder or file, see `weights.locate`. "my_lab.swin:path" reads it by the family
+        in the module `my_lab.swin`; otherwise the tensors' names tell the family.
       dtype: "float32" or "bfloat16", of the weights and so of the computation. Batch norm
         statistics stay float32; features and logits come out in float32 either way.
+      image_size: height and width, where not those that the network was made for; position
+        embeddings are resampled by `positions`, see `positions.resample`.
 
     Returns:
       (model, variables); the model is called `name`, and a path by its last part.
 
     Raises:
       ValueError: there is no such model (lists the nearest), or the weights fit no network.
-      FileNotFoundError: the folder lacks one of the two files.
+      OSError: a file is missing, or could not be fetched.
     """
     if dtype not in PRECISIONS:
         raise ValueError(f"dtype {dtype!r} is not one of {', '.join(PRECISIONS)}")
-    file, short_name = _locate(name)
-    config = weights.read_config(file.parent / weights.CONFIG)
-    tensors = weights.read_tensors(file)
+    prefix = re.match(r"([A-Za-z_]\w*(?:\.\w+)+):(.+)", name)
+    found = _locate(prefix[2] if prefix else name)
+    tensors = weights.read_tensors(found.file)
     try:
-        family = _family(tensors)
+        tensors, said = renaming.canonical(tensors)
+        family = plugin("models", prefix[1]) if prefix else _family(tensors)
+        config = found.config or _assumed(found.file, family, tensors, said)
+        model_args = {**said.get("model_args", {}), **config.model_args}
+        config = dataclasses.replace(config, model_args=model_args)
         treatment = {key: getattr(config, key) for key in INPUT}
-        model = family.build(name=short_name, **treatment, **family.infer(tensors, config))
+        model = family.build(name=found.name, **treatment, **family.infer(tensors, config))
         variables = family.convert(tensors, model)
+        if image_size and image_size != model.image_size:
+            model, variables = family.resized(model, variables, image_size, positions)
     except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise ValueError(f"{found.file}: {error}") from error
     return model, {
         kind: jax.tree.map(_cast(dtype if kind == "params" else "float32"), tree)
         for kind, tree in variables.items()
@@ -109,23 +131,27 @@ def without_normalisation(model: Model) -> Model:
     return dataclasses.replace(model, forward=forward, mean=mean, std=std)
 
 
-def _locate(name: str) -> tuple[pathlib.Path, str]:
-    """The file of weights and the model's short name."""
-    if name in bundled():
-        return _ASSETS / name / weights.TENSORS, name
-    path = pathlib.Path(name)
-    if path.is_dir():
-        return path / weights.TENSORS, path.resolve().name
-    if path.suffix == ".safetensors":
-        in_folder = path.name == weights.TENSORS
-        return path, path.resolve().parent.name if in_folder else path.stem
-    near = difflib.get_close_matches(name, bundled(), n=3, cutoff=0.4)
-    raise ValueError(
-        f"no model {name!r}"
-        + (f"; did you mean {' or '.join(near)}?" if near else ";")
-        + f" bundled are: {', '.join(bundled())}. A local folder needs {weights.CONFIG} and "
-        f"{weights.TENSORS}"
-    )
+def _locate(name: str) -> weights.Located:
+    if name not in bundled():
+        return weights.locate(name, bundled())
+    folder = _ASSETS / name
+    config = weights.read_config(folder / weights.CONFIG)
+    return weights.Located(folder / weights.TENSORS, name, config)
+
+
+def _assumed(
+    file: pathlib.Path,
+    family: ModuleType,
+    tensors: Mapping[str, np.ndarray],
+    said: Mapping[str, Any],
+) -> weights.Config:
+    """The configuration of a file that comes alone: the family's, and what the file itself says."""
+    headless = not any(name.startswith(("head.", "fc.")) for name in tensors)
+    config = getattr(family, "DEFAULTS", weights.Config(num_classes=0 if headless else None))
+    config = dataclasses.replace(config, **said)
+    taken = ", ".join(f"{key} {getattr(config, key)}" for key in INPUT if key not in said)
+    _log.warning("no %s beside %s; taking %s", weights.CONFIG, file, taken)
+    return config
 
 
 def _cast(dtype: str) -> Callable[[Array], Array]:

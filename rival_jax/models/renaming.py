@@ -32,12 +32,16 @@ def canonical(tensors: Mapping[str, np.ndarray]) -> tuple[Tensors, dict[str, Any
     and the Flax names of AugReg and big_vision.
 
     Returns:
-      (tensors, {"mean": ..., "std": ...} where the checkpoint holds its own normaliser).
+      (tensors, fields of `weights.Config`): "mean" and "std" where the checkpoint holds its own
+      normaliser, "model_args" where its shapes tell the number of heads.
 
     Raises:
       ValueError: copies of one tensor in the file differ.
     """
     found, said = dict(tensors), {}
+    heads = {t.shape[-2] for name, t in found.items() if name.endswith("/query/bias")}
+    if len(heads) == 1:
+        said["model_args"] = {"num_heads": heads.pop()}
     if "module.normalizer.new_mean" in found:
         for key, name in (("mean", "new_mean"), ("std", "new_std")):
             said[key] = tuple(found[f"module.normalizer.{name}"].ravel().tolist())
@@ -182,7 +186,8 @@ _DIALECTS: tuple[tuple[Callable[[Tensors], bool], Callable[[Tensors], Tensors]],
     ),
     (_all_start("module."), _only("module.")),
     (_some_start("backbone."), _only("backbone.", "head.")),  # DINO's, and its projection
-    (_some_start("encoder."), _only("encoder.", "projection.")),  # SimCLR
+    # SimCLR; its encoder's `fc` is torchvision's of the start, never trained or used.
+    (_some_start("encoder."), _only("encoder.", "projection.", "encoder.fc.")),
     (_some_start("feat_net."), _finetuned),
     (_some_start("visual."), _image_tower),
     (lambda tensors: any("Transformer/" in name for name in tensors), _flax),

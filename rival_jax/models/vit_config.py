@@ -28,6 +28,7 @@ _HEADS = {  # timm's size names: (width, heads)
     "gigantic": (1664, 16),
     "so400m": (1152, 16),
 }
+EPS, CLIP_EPS = 1e-6, 1e-5  # of the norms: timm's, and of its CLIP towers
 _ACTIVATIONS = {"gelu": "exact", "gelu_tanh": "tanh", "quick_gelu": "quick"}
 
 
@@ -50,7 +51,8 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     image_size, no_embed_class = _positions(
         shapes["pos_embed"][1], patch_size, prefix_tokens, config.image_size
     )
-    clip = "norm_pre.weight" in shapes  # timm's CLIP towers, with another epsilon
+    pre_norm = "norm_pre.weight" in shapes
+    clip = pre_norm or "_clip_" in (config.architecture or "")
     pool = "avg" if "fc_norm.weight" in shapes else "token"
     quick = "quickgelu" in (config.architecture or "")
     activation = config.model_args.get("act_layer") or ("quick_gelu" if quick else "gelu")
@@ -69,9 +71,9 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
         "qkv_bias": "blocks.0.attn.qkv.bias" in shapes,
         "layer_scale": "blocks.0.ls1.gamma" in shapes,
         "gelu": gelu(activation),
-        "layer_norm_eps": config.model_args.get("norm_eps", 1e-5 if clip else 1e-6),
+        "layer_norm_eps": config.model_args.get("norm_eps", CLIP_EPS if clip else EPS),
         "patch_bias": "patch_embed.proj.bias" in shapes,
-        "pre_norm": clip,
+        "pre_norm": pre_norm,
         "representation_size": shapes.get("pre_logits.fc.weight", (0,))[0],
     }
 
@@ -123,15 +125,44 @@ def _heads(config: Config, width: int) -> int:
 
 
 def config(model: Model) -> Config:
-    """The part of a configuration from which, with the tensors, `infer` finds the network again."""
+    """What timm needs to build the network, and `infer` beside the tensors; without the input.
+
+    The architecture is timm's of the same kind, with every size given. It is "vit", which timm
+    does not know, where timm has nothing of the kind.
+    """
     module = module_of(model)
+    clip_like = module.layer_norm_eps == CLIP_EPS
+    args = {
+        "img_size": list(module.image_size),
+        "patch_size": module.patch_size,
+        "embed_dim": module.width,
+        "depth": module.depth,
+        "num_heads": module.heads,
+        "mlp_ratio": module.mlp_ratio,
+        "qkv_bias": module.qkv_bias,
+        "global_pool": module.pool,
+        "act_layer": {gelu: layer for layer, gelu in _ACTIVATIONS.items()}[module.gelu],
+    }
+    if module.register_tokens:
+        args["reg_tokens"] = module.register_tokens
+    if module.no_embed_class:
+        args["no_embed_class"] = True
+    if module.layer_scale:
+        args["init_values"] = 1e-5
+    if clip_like:
+        args["pre_norm"] = module.pre_norm
+    elif module.layer_norm_eps != EPS:
+        args["norm_eps"] = module.layer_norm_eps
+    name = "vit_base_patch16_clip_224" if clip_like else "vit_base_patch16_224"
+    if module.distilled:
+        name = "deit_base_distilled_patch16_224"
+    unknown = module.representation_size or "norm_eps" in args
+    if unknown or module.patch_bias == module.pre_norm or (module.distilled and clip_like):
+        name = "vit"
+        args["norm_eps"] = module.layer_norm_eps
     return Config(
-        architecture="vit",
+        architecture=name,
         num_classes=model.num_classes,
         global_pool=module.pool,
-        model_args={
-            "num_heads": module.heads,
-            "act_layer": {gelu: layer for layer, gelu in _ACTIVATIONS.items()}[module.gelu],
-            "norm_eps": module.layer_norm_eps,
-        },
+        model_args=args,
     )

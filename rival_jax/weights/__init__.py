@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config, read_config, write_folder
-from rival_jax.weights.safetensors import read_tensors, write_tensors
+from rival_jax.weights.names import Located, locate
+from rival_jax.weights.reader import read_tensors, read_tree
+from rival_jax.weights.safetensors import write_tensors
 
 __all__ = [
     "CONFIG",
     "TENSORS",
     "Config",
+    "Located",
+    "locate",
     "read_config",
     "read_tensors",
+    "read_tree",
     "write_folder",
     "write_tensors",
 ]

@@ -1,0 +1,180 @@
+"""What a network is, what it is fed and what it sees; the same from timm, where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from rival_jax import data, models
+from rival_jax.data import transforms
+from rival_jax.experiments._subject import one_of
+from rival_jax.interop import timm
+from rival_jax.runtime import parallel
+from rival_jax.runtime.results import Run
+from rival_jax.types import Array, Geometry, Model, Variables
+
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+DRAWN = 4  # scenes, where no photos are named
+COMPARE = ("auto", "timm", "none")
+
+
+def dry_run(config: Any, console: Console) -> None:
+    """Checks what a run would check and prints the networks, without a forward pass."""
+    photos(config)
+    for name in config.models:
+        console.print(models.describe(_load(config, name)[0]))
+    console.print("nothing was run")
+
+
+def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
+    """Looks at each network in turn; returns what was found.
+
+    Raises:
+      ValueError: a network's outputs differ from timm's by more than `config.tolerance`, after all
+        was printed and saved.
+    """
+    one_of("compare", config.compare, COMPARE)
+    paths, found = photos(config), []
+    for name in config.models:
+        model, variables = _load(config, name)
+        images, shown = _images(model, paths)
+        facts = look(model, variables, images, console)
+        facts["top"] = _top(config, model, variables, images, shown, console)
+        facts["difference"] = _compared(config, model, variables, images, console)
+        found.append(facts)
+    run.save_json("summary.json", {"models": found})
+    wrong = [
+        f"{facts['name']} {what} {value:.1e}"
+        for facts in found
+        for what, value in (facts["difference"] or {}).items()
+        if not value <= config.tolerance
+    ]
+    if wrong:
+        raise ValueError(
+            f"differs from timm by more than {config.tolerance:g}: {'; '.join(wrong)}; the weights "
+            "are read, but the network is another: check config.json's model_args"
+        )
+    return {"models": found}
+
+
+def look(model: Model, variables: Variables, images: Array, console: Console) -> dict[str, Any]:
+    """Prints and returns parameters, operations, input and taps."""
+    console.print(f"\n{models.describe(model)}")
+    forward = jax.jit(lambda v, x: model.forward(v, x, {})[0])
+    cost = parallel.measure(forward, variables, images)
+    size = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    console.print(
+        f"{cost.flops / 1e9:.2f} GFLOP and {1e3 * cost.seconds:.1f} ms per image here; "
+        f"class maps read {model.cam_tap!r}, probes {model.feature_tap!r}"
+    )
+    shapes = jax.eval_shape(lambda v, x: model.forward(v, x, {})[1], variables, images)
+    table = Table("tap", "shape per image", "precision")
+    for tap, value in shapes.items():
+        table.add_row(tap, " x ".join(map(str, value.shape[1:])), str(value.dtype))
+    console.print(table)
+    return {
+        "name": model.name,
+        "parameters": size,
+        "flops": cost.flops,
+        "input": {"size": model.image_size, "mean": model.mean, "std": model.std},
+        "taps": {tap: value.shape[1:] for tap, value in shapes.items()},
+    }
+
+
+def photos(config: Any) -> list[Path]:
+    """The photos of `config.images`, those of a folder by name.
+
+    Raises:
+      FileNotFoundError: there is no such file, or a folder holds no photo.
+    """
+    found = []
+    for name in map(Path, config.images):
+        inside = [p for p in sorted(name.rglob("*")) if p.suffix.lower() in PHOTOS]
+        if not name.is_file() and not inside:
+            raise FileNotFoundError(f"config.images: no photo at {name}")
+        found += [name] if name.is_file() else inside
+    return found
+
+
+def _load(config: Any, name: str) -> tuple[Model, Variables]:
+    size = (config.image_size, config.image_size) if config.image_size else None
+    return models.load(name, dtype=config.dtype, image_size=size)
+
+
+def _images(model: Model, paths: list[Path]) -> tuple[Array, list[str]]:
+    """[b, h, w, 3] as the network wants them, and what to call them."""
+    if not paths:
+        geometry = Geometry(model.image_size)
+        drawn = data.Examples(data.load("scenes", "", "test", per_class=1), geometry)
+        return jnp.asarray(drawn.images[:DRAWN] / np.float32(255)), list(drawn.names[:DRAWN])
+    geometry = Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
+    pixels = [transforms.resize_photo(transforms.open_photo(p, p.name), geometry) for p in paths]
+    return jnp.asarray(np.stack(pixels) / np.float32(255)), [path.name for path in paths]
+
+
+def _top(
+    config: Any,
+    model: Model,
+    variables: Variables,
+    images: Array,
+    shown: list[str],
+    console: Console,
+) -> list[dict[str, float]]:
+    """Prints and returns the likeliest classes of each image; none of a network without a head."""
+    if not model.num_classes:
+        console.print("no head: its outputs are features")
+        return []
+    labels = _labels(config, model.num_classes)
+    logits = jax.jit(model.forward)(variables, images, {})[0]
+    table, found = Table("image", f"top {config.top}"), []
+    for name, row in zip(shown, np.asarray(jax.nn.softmax(logits)), strict=True):
+        best = np.argsort(-row, kind="stable")[: config.top]
+        found.append({labels[i]: round(float(row[i]), 4) for i in best})
+        table.add_row(name, "  ".join(f"{labels[i]} {100 * row[i]:.1f} %" for i in best))
+    console.print(table)
+    return found
+
+
+def _labels(config: Any, classes: int) -> list[str]:
+    if config.labels:
+        labels = Path(config.labels).read_text(encoding="utf-8").splitlines()
+        if len(labels) != classes:
+            raise ValueError(
+                f"config.labels: {config.labels} has {len(labels)} lines, the network {classes} "
+                "classes; give one name a line"
+            )
+        return labels
+    if classes == 1000:
+        return (resources.files("rival_jax") / "assets" / "imagenet_wnids.txt").read_text().split()
+    return [str(i) for i in range(classes)]
+
+
+def _compared(
+    config: Any, model: Model, variables: Variables, images: Array, console: Console
+) -> dict[str, float] | None:
+    """Prints and returns the largest differences from timm; None where it cannot be asked."""
+    here = importlib.util.find_spec("timm") and importlib.util.find_spec("torch")
+    if config.compare == "none" or (config.compare == "auto" and not here):
+        console.print("not compared" + ("" if here else ": timm and torch are not installed"))
+        return None
+    if not here:
+        raise ValueError("config.compare='timm' needs torch and timm: pip install torch timm")
+    try:
+        difference = timm.difference(model, variables, images)
+    except ValueError as error:
+        if config.compare == "timm":
+            raise
+        console.print(f"not compared: {error}")
+        return None
+    for what, value in difference.items():
+        verdict = "agree" if value <= config.tolerance else "DIFFER"
+        console.print(f"{what} and timm's {verdict}: largest difference {value:.1e}")
+    return difference

@@ -1,0 +1,86 @@
+"""From what a user calls a network to its file of weights and what is known of its input."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import pathlib
+from collections.abc import Sequence
+
+from rival_jax.weights import catalogue, download
+from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config, read_config
+
+
+@dataclasses.dataclass(frozen=True)
+class Located:
+    """A network's file (or Orbax folder) of weights."""
+
+    file: pathlib.Path
+    name: str  # what tables call it
+    config: Config | None  # None: nothing is known but the tensors
+
+
+def locate(name: str, others: Sequence[str] = ()) -> Located:
+    """The file that a name means; published ones are downloaded if they are not there yet.
+
+    Args:
+      name: a folder that holds `config.json` and `model.safetensors`, or an Orbax checkpoint; a
+        file of weights, with or without `config.json` beside it; or a published network, see
+        `catalogue.find`. A file is known by its name where it is as its publisher named it.
+      others: names that the caller knows, for the error.
+
+    Raises:
+      ValueError: no network is called so; lists the nearest.
+      FileNotFoundError: there is no such file or folder, or a folder lacks a file.
+      OSError: what is published could not be fetched.
+    """
+    path = pathlib.Path(name).expanduser()
+    if path.is_dir():
+        return _folder(path)
+    if path.is_file():
+        beside = path.parent / CONFIG
+        config = read_config(beside) if beside.is_file() else _published(path.name)
+        short = path.resolve().parent.name if path.name == TENSORS else path.stem
+        return Located(path, short, config)
+    local = path.is_absolute() or name.startswith(".") or path.suffix == ".safetensors"
+    if local or (len(path.parts) > 1 and path.parent.is_dir()):
+        raise FileNotFoundError(f"no weights at {path}; name a file or folder that is there")
+    entry = catalogue.find(name)
+    near = [*difflib.get_close_matches(name, others, cutoff=0.7), *catalogue.nearest(name)]
+    if entry is None or (entry.config is None and near and not name.startswith(catalogue.HUB)):
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
+        if entry:
+            hint += f" For the hub's repository of that name write {catalogue.HUB}{name}."
+        raise ValueError(
+            f"no model {name!r}{hint} Bundled are: {', '.join(others)}. The published ones: "
+            "python -m rival_jax.main --config=configs/models.py. A local folder needs "
+            f"{CONFIG} and {TENSORS}"
+        )
+    folder = download.fetch(entry)
+    # The table's is complete and checked; some publishers' files say what their weights are not.
+    config = entry.config or read_config(folder / CONFIG)
+    return Located(folder / entry.file, entry.name.rpartition("/")[2], config)
+
+
+def _folder(path: pathlib.Path) -> Located:
+    tensors, config, name = path / TENSORS, path / CONFIG, path.resolve().name
+    if tensors.is_file():
+        return Located(tensors, name, read_config(config))
+    known = read_config(config) if config.is_file() else None
+    files = [p for p in sorted(path.iterdir()) if p.suffix in catalogue.SUFFIXES]
+    if len(files) == 1:
+        return Located(files[0], name, known or _published(files[0].name))
+    if files:
+        raise ValueError(
+            f"{path} holds {len(files)} files of weights ({', '.join(p.name for p in files[:5])}); "
+            "name one of them"
+        )
+    if (any(path.glob("*")) and not config.is_file()) or (path / "_METADATA").exists():
+        return Located(path, name, known)  # Orbax's, or an error of its reader
+    raise FileNotFoundError(f"no {TENSORS} in {path}; put the network's weights there")
+
+
+def _published(file: str) -> Config | None:
+    """The configuration of the one published network whose file is named so."""
+    found = [e for e in catalogue.entries() if e.file == file and file != TENSORS]
+    return found[0].config if len(found) == 1 else None
