@@ -176,6 +176,10 @@ def wrong_pickles() -> dict[str, tuple[Any, str]]:
 # ---- other formats
 
 
+def as_msgpack(value: Any) -> bytes:
+    return msgpack.packb(value) or b""
+
+
 def wrong_files(folder: Path) -> dict[str, tuple[Path, str]]:
     cases: dict[str, tuple[Path, str]] = {}
 
@@ -259,7 +263,7 @@ def wrong_files(folder: Path) -> dict[str, tuple[Path, str]]:
     add("safetensors depth", safe(b'{"a":' * 50_000), again)
 
     def ext(*said: Any, code: int = 1) -> bytes:
-        return b"\x81\xa1w" + msgpack.packb(msgpack.ExtType(code, msgpack.packb(said)))
+        return b"\x81\xa1w" + as_msgpack(msgpack.ExtType(code, as_msgpack(said)))
 
     def piece(**node: Any) -> bytes:
         return serialization.msgpack_serialize({"__msgpack_chunked_array__": True, **node})
@@ -285,7 +289,7 @@ def wrong_files(folder: Path) -> dict[str, tuple[Path, str]]:
         ("no pieces", piece(shape={"0": 12}, chunks={}), "concatenate"),
         ("odd pieces", piece(shape={"0": 12}, chunks=[3]), "indices|subscript|list"),
         ("negative pieces", piece(shape={"0": -1}, chunks={"0": NUMBERS}), r"shape \[-1\]"),
-        ("key", b"\x81" + msgpack.packb(msgpack.ExtType(1, b"")) + b"\xc0", ""),
+        ("key", b"\x81" + as_msgpack(msgpack.ExtType(1, b"")) + b"\xc0", ""),
     ):
         add(f"msgpack {name}", content, message)
     return cases
@@ -339,7 +343,7 @@ def wrong_folders(folder: Path) -> dict[str, tuple[Path, str]]:
     for part in "ab":
         shutil.copytree(cases["fine"][0], folder / "two" / part)
     shutil.copytree(cases["fine"][0], folder / "aggregate")
-    (folder / "aggregate/checkpoint").write_bytes(msgpack.packb({"w": "PLACEHOLDER://../../x"}))
+    (folder / "aggregate/checkpoint").write_bytes(as_msgpack({"w": "PLACEHOLDER://../../x"}))
     cases["aggregate"] = folder / "aggregate", "leads out"
     return cases
 
@@ -392,7 +396,7 @@ def damaged(good: dict[str, Path], folder: Path) -> list[Path]:
                 del data[len(data) * i // CUTS :]
             else:
                 for place in rng.integers(len(data), size=rng.integers(1, 4)):
-                    data[place] = rng.choice([0, 1, 127, 128, 255, rng.integers(256)])
+                    data[place] = (0, 1, 127, 128, 255, int(rng.integers(256)))[rng.integers(6)]
             target.write_bytes(data)
             made.append(copy)
     return made

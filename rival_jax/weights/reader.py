@@ -87,10 +87,11 @@ def _read(path: Path) -> tuple[str, Any]:
         for _ in _leaves(tree, "/"):  # raises where nobody would find the way out
             pass
     except Exception as error:  # a damaged file raises whatever a library runs into
+        size = "a folder" if path.is_dir() else f"{path.stat().st_size} bytes"
         raise ValueError(
-            f"{path} ({path.stat().st_size} bytes) is cut short or damaged, or of a format that is "
-            f"not read: {str(error) or type(error).__name__}; download it again, or save it again "
-            "as .safetensors"
+            f"{path} ({size}) is cut short or damaged, or of a format that is not read: "
+            f"{str(error) or type(error).__name__}; download it again, or save it again as "
+            ".safetensors"
         ) from error
     return kind, tree
 
