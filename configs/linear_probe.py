@@ -22,6 +22,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.models = ("scenes/vit_00", "scenes/vit_95", "scenes/resnet_00", "scenes/resnet_95")
     c.head = "probe"
     c.normalise = "model"  # "model": with its own mean and std | "none": bare pixels, as released
+    c.image_size = 0  # side in pixels; 0: the one that each network was made for
     c.dtype = "float32"  # "float32" | "bfloat16"
     c.batch_size = ml_collections.config_dict.placeholder(object)
     c.batch_size = "auto"  # or images per step; "auto" fills the memory budget

@@ -235,7 +235,8 @@ class Subject:
         }
 
     def _load(self, name: str) -> tuple[Model, Variables]:
-        model, variables = models.load(name, dtype=self.config.dtype)
+        size = (self.config.image_size, self.config.image_size) if self.config.image_size else None
+        model, variables = models.load(name, dtype=self.config.dtype, image_size=size)
         if self.config.normalise == "none":
             model = models.without_normalisation(model)
         return model, variables

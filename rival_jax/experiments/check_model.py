@@ -169,7 +169,7 @@ def _compared(
         raise ValueError("config.compare='timm' needs torch and timm: pip install torch timm")
     try:
         difference = timm.difference(model, variables, images)
-    except ValueError as error:
+    except (ValueError, ImportError, RuntimeError) as error:  # not there in timm, or not runnable
         if config.compare == "timm":
             raise
         console.print(f"not compared: {error}")
