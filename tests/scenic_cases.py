@@ -40,6 +40,9 @@ CASES = {  # what Scenic calls it, its fields, the image size
 }
 
 
+_BASELINES = tuple(f"projects.baselines.{name}" for name in ("vit", "resnet", "clip.layers"))
+
+
 def google_scenic():
     """The classes of Scenic itself, or a skip that says what is missing."""
     path = os.environ.get("RIVAL_JAX_SCENIC")
@@ -53,11 +56,17 @@ def google_scenic():
         pytest.skip(f"set RIVAL_JAX_SCENIC to a checkout of google-research/scenic ({error})")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        vit, resnet, clip = (
-            importlib.import_module(f"scenic.projects.baselines.{name}")
-            for name in ("vit", "resnet", "clip.layers")
+        vit, resnet, clip, training = (
+            importlib.import_module(f"scenic.{name}")
+            for name in (*_BASELINES, "train_lib.train_utils")
         )
-    return types.SimpleNamespace(ViT=vit.ViT, ResNet=resnet.ResNet, CLIP=clip.CLIP)
+    return types.SimpleNamespace(
+        ViT=vit.ViT,
+        ResNet=resnet.ResNet,
+        CLIP=clip.CLIP,
+        TrainState=training.TrainState,
+        save_checkpoint=training.save_checkpoint,
+    )
 
 
 def made(source, case: str):

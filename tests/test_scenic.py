@@ -6,6 +6,7 @@ it is named by RIVAL_JAX_SCENIC, on its own modules too.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
 
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import optax
 import pytest
 from flax.training import checkpoints
 
@@ -38,6 +40,10 @@ from tests.scenic_twins import SMALL_VIT
 @pytest.fixture(params=["twins", "scenic"])
 def source(request):
     return twins if request.param == "twins" else google_scenic()
+
+
+def blank(model):
+    return twins.drawn(jax.eval_shape(model.init, jax.random.key(0)))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -76,6 +82,13 @@ def train_state(variables, kind: str) -> dict:
     return state
 
 
+@contextlib.contextmanager
+def _quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 @pytest.mark.parametrize("form", ["msgpack", "orbax"])
 @pytest.mark.parametrize("kind", ["optax", "optim", "pre_linen"])
 @pytest.mark.parametrize("case", ["token", "resnet_8"])
@@ -83,9 +96,7 @@ def test_a_checkpoint_is_read(tmp_path, case, kind, form):
     _, variables, config, _ = made(twins, case)
     state = train_state(variables, kind)
     path = tmp_path / "run" / "checkpoint_3"
-    flax.config.update("flax_use_orbax_checkpointing", form == "orbax")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with flax.config.temp_flip_flag("use_orbax_checkpointing", form == "orbax"), _quiet():
         checkpoints.save_checkpoint(str(path.parent), state, 3)
     assert path.is_dir() == (form == "orbax")
     size = CASES[case][2]
@@ -94,6 +105,36 @@ def test_a_checkpoint_is_read(tmp_path, case, kind, form):
     expected, variables = converted(case)
     assert model.forward == expected.forward
     jax.tree.map(np.testing.assert_array_equal, ours, variables)
+
+
+@pytest.mark.parametrize("form", ["msgpack", "orbax"])
+@pytest.mark.parametrize("case", ["token", "resnet_18", "resnet_50", "clip_vit", "clip_resnet"])
+def test_a_checkpoint_by_scenic_itself_is_read(tmp_path, case, form):
+    source = google_scenic()
+    _, variables, config, call = made(source, case)
+    optimizer = optax.sgd(0.1, momentum=0.9)
+    state = source.TrainState(
+        tx=optimizer,
+        params=variables["params"],
+        opt_state=optimizer.init(variables["params"]),
+        model_state={key: value for key, value in variables.items() if key != "params"},
+        global_step=3,
+        rng=jax.random.PRNGKey(0),
+        metadata={"lap": 1},
+    )
+    with flax.config.temp_flip_flag("use_orbax_checkpointing", form == "orbax"), _quiet():
+        source.save_checkpoint(str(tmp_path), state)
+    size = CASES[case][2]
+    model, ours = scenic.load(tmp_path / "checkpoint_3", config, image_size=size, **SEEN)
+    images = images_for(size)
+    expected = jax.jit(call)(variables, seen(images))
+    assert_logits(jax.jit(model.forward)(ours, images, {})[0], expected)
+    # And the other way: our parameters, drawn anew, in Scenic's module.
+    ours = blank(model)
+    expected = jax.jit(model.forward)(ours, images, {})[0]
+    tree = scenic.to_scenic(model, ours)
+    tree = {kind: {**variables[kind], **tree[kind]} for kind in variables}  # and CLIP's text
+    assert_logits(jax.jit(call)(tree, seen(images)), expected)
 
 
 def test_frozen_and_bare_parameters_are_read():
@@ -288,10 +329,6 @@ class TestInput:
     def test_a_config_of_another_kind(self):
         with pytest.raises(ValueError, match="config is a str"):
             scenic.from_scenic({"params": {}}, "vit.py", name="t")
-
-
-def blank(model):
-    return twins.drawn(jax.eval_shape(model.init, jax.random.key(0)))
 
 
 TINY = {"name": "t", "num_classes": 3, "image_size": (8, 8), "patch_size": 4, "width": 8}

@@ -80,6 +80,16 @@ class Derived(nn.MultiHeadDotProductAttention):
         return super().__call__(inputs_q)
 
 
+class Remade(nn.Module):
+    """Most of it where no value can be taken out, but not the last convolution."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.remat(twins.Encoder1DBlock)(8, 2, name="block")(x.reshape(len(x), -1, 4))
+        x = nn.remat(nn.Conv)(4, (1,), name="flat")(x).reshape(len(x), 6, 6, 3)
+        return nn.Conv(5, (3, 3), name="last")(x).mean(axis=(1, 2))
+
+
 class Sharing(nn.Module):
     """One attention used twice, a class derived from it, and one over other tokens."""
 
@@ -99,6 +109,7 @@ WATCHED = {
     "no_positions": (twins.ViT(**SMALL_VIT, positional_embedding="none"), (8, 8)),
     "grids": (Grids(), (8, 8)),
     "sharing": (Sharing(), (6, 6)),
+    "remade": (Remade(), (6, 6)),
 }
 
 
@@ -169,6 +180,8 @@ def test_taps_of_other_modules():
     assert values["cross/attention"].shape == (2, 2, 1, 9)
     assert model.to_grid(values[model.cam_tap]).shape == (2, 3, 3, 8)
     np.testing.assert_array_equal(values["features"].shape, (2, 5))  # no output_projection
+    model, _, _ = wrapped("remade")
+    assert (model.cam_tap, model.attention_taps) == ("last", ())
     model, variables, _ = wrapped("grids")
     _, values = jax.jit(model.forward)(variables, images_for((8, 8)), {})
     assert (model.cam_tap, model.attention_taps) == ("first", ())
@@ -259,7 +272,7 @@ class TestWrap:
                 return x, x
 
         wrap = scenic_live.wrap_scenic_model
-        with pytest.raises(ValueError, match="Flat has no attention and no grid to look at"):
+        with pytest.raises(ValueError, match="Flat has no attention and no grid outside of"):
             wrap(Flat(), twins.variables_of(Flat(), (4, 4)), image_size=(4, 4))
         with pytest.raises(ValueError, match=r"Pair returns tuple, expected logits \[b, classes\]"):
             wrap(Pair(), {"params": {}}, image_size=(4, 4))

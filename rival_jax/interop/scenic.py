@@ -56,6 +56,9 @@ def from_scenic(
 ) -> tuple[Model, Variables]:
     """Scenic's parameters as a model of ours; the logits are the same.
 
+    Computed is in the precision of the weights, whatever the config's `model_dtype_str`. How to
+    resize photos is the config's data set's or, where it does not say, as in timm's files.
+
     Args:
       tree: a train state, a module's variables, or bare parameters, as nested dicts of arrays.
       config: the experiment's ConfigDict, or a mapping of that form; it may be empty. Sizes are

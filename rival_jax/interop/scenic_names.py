@@ -72,13 +72,11 @@ def resnet(depths: Sequence[int], bottleneck: bool) -> Table:
     for number, (stage, i) in enumerate(blocks):
         block, theirs = f"ResidualBlock_{number}", f"layer{stage}.{i}"
         for k in range(first, 4):
-            rows += [(f"{block}/{kind}{k}", f"{theirs}.{kind}{k - first + 1}") for kind in _LAYERS]
-        rows += [(f"{block}/proj_conv", f"{theirs}.downsample.0")]
-        rows += [(f"{block}/proj_bn", f"{theirs}.downsample.1")]
+            rows.append((f"{block}/conv{k}", f"{theirs}.conv{k - first + 1}"))
+            rows.append((f"{block}/bn{k}", f"{theirs}.bn{k - first + 1}"))
+        rows.append((f"{block}/proj_conv", f"{theirs}.downsample.0"))
+        rows.append((f"{block}/proj_bn", f"{theirs}.downsample.1"))
     return rows
-
-
-_LAYERS = ("conv", "bn")
 
 
 def to_tensors(leaves: Mapping[str, np.ndarray], table: Table) -> dict[str, np.ndarray]:
@@ -96,12 +94,11 @@ def to_tensors(leaves: Mapping[str, np.ndarray], table: Table) -> dict[str, np.n
             tensors[f"{translated}.{_LEAVES[last]}"] = _tensor(module, last, leaf)
         else:
             tensors[path] = leaf
-    first = [name for name in tensors if name.split(".")[-2:-1] == ["query"]]
-    for name in first:
-        base, kind = name.rsplit(".query.")
+    for name in [name for name in tensors if ".query." in name]:
+        base, kind = name.split(".query.")
         parts = [f"{base}.{part}.{kind}" for part in PARTS]
         if all(part in tensors for part in parts):
-            joined = _openai(f"{base}.{kind}")
+            joined = f"{base}.{kind}".replace(".in_proj.", ".in_proj_")
             tensors[joined] = np.concatenate([tensors.pop(part) for part in parts])
     return tensors
 
@@ -138,7 +135,7 @@ def _split(tensors: Mapping[str, np.ndarray], table: Table) -> dict[str, np.ndar
     rows = [(base, base) for base in joined]
     separate = {}
     for name, tensor in tensors.items():
-        stem, _, kind = re.sub(r"\.in_proj_(weight|bias)$", r".in_proj.\1", name).rpartition(".")
+        stem, _, kind = name.replace(".in_proj_", ".in_proj.").rpartition(".")
         if _renamed(stem, rows) is None:
             separate[name] = tensor
         else:
@@ -152,10 +149,6 @@ def _renamed(name: str, table: Table) -> str | None:
         if match := re.fullmatch(re.escape(source).replace(r"\{\}", r"(\d+)"), name):
             return target.format(*match.groups())
     return None
-
-
-def _openai(name: str) -> str:
-    return re.sub(r"\.in_proj\.(weight|bias)$", r".in_proj_\1", name)
 
 
 def _tensor(module: str, last: str, leaf: np.ndarray) -> np.ndarray:

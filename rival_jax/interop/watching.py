@@ -12,6 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.core import tracers
 from flax.linen.dtypes import promote_dtype
 
 from rival_jax.models.network import at_least_float32
@@ -79,8 +80,8 @@ def watched(
     attention; what the module's direct parts return as [b, h, w, c], by their names; and
     "features", the input of the layer "output_projection", or the logits if there is none.
 
-    Not seen are attention by other code than Flax's and what runs inside `nn.scan`, `nn.remat`
-    or another lifted transformation.
+    Not seen are attention by other code than Flax's, and what runs inside `nn.scan`, `nn.remat`
+    or another lifted transformation, which no value leaves but by a module's result.
 
     Raises:
       ValueError: it returns no logits [b, classes], or has neither attention nor a grid to show.
@@ -98,7 +99,8 @@ def watched(
     attention = tuple(tap for tap in names if re.fullmatch(r"block\d+/attention", tap))
     grids = [tap for tap in names if taps[tap].ndim == 4 and "/" not in tap and tap != "image"]
     if not attention and not grids:
-        raise ValueError(f"{type(module).__name__} has no attention and no grid to look at")
+        kind = type(module).__name__
+        raise ValueError(f"{kind} has no attention and no grid outside of nn.scan and nn.remat")
     cam_tap, to_grid = grids[-1] if grids else "", identity
     if attention:
         cam_tap = attention[-1].replace("attention", "norm1")
@@ -141,10 +143,11 @@ class _Watch:
     def __init__(self, tap: Recorder):
         self.tap = tap
         self.blocks = 0
+        self.trace = tracers.current_trace()
 
     def __call__(self, call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
         module = context.module
-        if context.method_name != "__call__":
+        if context.method_name != "__call__" or tracers.current_trace() != self.trace:
             return call(*args, **kwargs)
         if isinstance(module, nn.MultiHeadDotProductAttention):
             return self._attention(call, args, kwargs, module)
