@@ -306,6 +306,7 @@ def test_what_every_protocol_says(tmp_path):
         "whole": np.int64(7),
         "array": np.arange(6, dtype=np.int32).reshape(2, 3).T,
         "objects": np.array([None, {}], object),
+        "big": np.arange(2, dtype=">i4"),
         "namespace": argparse.Namespace(model="deit"),
         "class": argparse.ArgumentParser,
     }
@@ -326,8 +327,14 @@ def test_what_every_protocol_says(tmp_path):
         assert repr(got["namespace"]) == "<argparse.Namespace, not built>"
         assert got["namespace"].content == {"model": "deit"}
         assert isinstance(got["objects"], Foreign)
+        assert isinstance(got["big"], Foreign)
         if protocol > 1:  # below, sets are calls of copyreg
             assert (got["set"], got["frozen"]) in (([3], [4]), ([3], got["frozen"]))
+
+
+def test_marks_are_taken_off_as_protocol_0_does(tmp_path):
+    path = write.write_zip(tmp_path / "x.pt", Raw(b"K\x01(0K\x02\x86."), {})
+    assert read_tree(path) == [1, 2]
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -336,7 +343,8 @@ def test_what_torch_writes(zipped, tmp_path):
     base = torch.arange(24.0).reshape(4, 6)
     parameter = torch.nn.Parameter(base[:2])
     marked = torch.nn.Parameter(base[2:])
-    marked.tag = "attributes make it another function's result"
+    tagged = base[0]
+    marked.tag = tagged.tag = "attributes make them other functions' results"
     kinds = ("float16", "bfloat16", "float64", "int8", "int16", "int32", "uint8", "bool")
     newer = ("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2") if zipped else ()
     typed = {k: torch.arange(4).to(getattr(torch, k)) for k in (*kinds, *newer)}
@@ -345,6 +353,7 @@ def test_what_torch_writes(zipped, tmp_path):
             **typed,
             "parameter": parameter,
             "marked": marked,
+            "tagged": tagged,
             "transposed": base.T,
             "strided": base[1:, ::2],
             "expanded": torch.ones(1, 3).expand(5, 3),
@@ -502,10 +511,10 @@ def test_orbax_folders_of_its_first_year(tmp_path):
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_npz(save, tmp_path):
-    save(tmp_path / "x.npz", **{**FLAT, "opt/mu/x": np.ones(2), "name": np.array("vit")})
+    save(tmp_path / "x.npz", **{**FLAT, "opt/params/x": np.ones(2), "params/name": np.array("a")})
     compare(read_tensors(tmp_path / "x.npz"), FLAT)
     tree = read_tree(tmp_path / "x.npz")
-    assert tree["name"] == "vit"
+    assert tree["params"]["name"] == "a"
     assert tree["params"]["scale"].dtype == ml_dtypes.bfloat16
     columns = np.asfortranarray(np.arange(6.0).reshape(2, 3))
     save(tmp_path / "x.npz", a=columns, b=np.array(3), c=np.zeros((0, 2)), d=np.arange(4))
