@@ -65,8 +65,9 @@ WRAPPED = [(name, "bare") for name in CASES]
 WRAPPED += [("vit", kind) for kind in ("data_parallel", "finetuned_vit", "augreg", "augreg_opt")]
 WRAPPED += [("vit", "big_vision"), ("vit", "big_vision_stacked"), ("pre_logits", "augreg_opt")]
 WRAPPED += [("no_embed_class", "big_vision"), ("vit_trunk", "dino_teacher")]
+WRAPPED += [("vit_trunk", "dino_student"), ("resnet_trunk", "simclr")]
 WRAPPED += [("resnet", kind) for kind in ("data_parallel", "madry", "finetuned_resnet")]
-WRAPPED += [("bottleneck", "madry"), ("bottleneck", "finetuned_resnet"), ("resnet_trunk", "simclr")]
+WRAPPED += [("bottleneck", "madry"), ("bottleneck", "finetuned_resnet")]
 WRAPPED += [("clip_vit", "clip_archive"), ("clip_resnet", "clip_archive")]
 CASES["no_embed_class"] = _vit("no_embed_class")  # as big_vision's, which adds the class token late
 

@@ -44,8 +44,9 @@ def madry(tensors: Tensors) -> Wrapped:
 
 
 def simclr(tensors: Tensors) -> Wrapped:
-    """pl_bolts: a trunk, and the layers between it and the loss."""
+    """pl_bolts: a trunk with torchvision's untrained head, and the layers up to the loss."""
     draw = Draw()
+    draw.linear("encoder.fc", 32, 10)
     draw.linear("projection.model.0", 8, 8)
     draw.batch_norm("projection.model.1", 8)
     draw.weight("projection.model.3.weight", 4, 8)
@@ -61,6 +62,11 @@ def dino_teacher(tensors: Tensors) -> Wrapped:
     draw.weight("head.last_layer.weight_v", 9, 8)
     found: Wrapped = {f"backbone.{name}": (tensor, name) for name, tensor in tensors.items()}
     return found | {name: (tensor, None) for name, tensor in draw.tensors.items()}
+
+
+def dino_student(tensors: Tensors) -> Wrapped:
+    """The same, trained on several devices."""
+    return {f"module.{name}": value for name, value in dino_teacher(tensors).items()}
 
 
 def finetuned_resnet(tensors: Tensors) -> Wrapped:
@@ -174,7 +180,7 @@ def _flax(tensors: Tensors, parts: tuple[str, ...], positions: str, heads: int) 
 WRAPPINGS: Mapping[str, Callable[[Tensors], Wrapped]] = {
     function.__name__: function
     for function in (
-        bare, data_parallel, madry, simclr, dino_teacher, finetuned_resnet, finetuned_vit,
-        clip_archive, augreg, augreg_opt, big_vision, big_vision_stacked,
+        bare, data_parallel, madry, simclr, dino_teacher, dino_student, finetuned_resnet,
+        finetuned_vit, clip_archive, augreg, augreg_opt, big_vision, big_vision_stacked,
     )
 }  # fmt: skip

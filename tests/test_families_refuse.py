@@ -21,6 +21,7 @@ CHANGES = {
     "dropped": lambda name, tensor: {},
     "renamed": lambda name, tensor: {f"{name}_x": tensor},
     "deeper": lambda name, tensor: {name: tensor[..., None]},
+    "flattened": lambda name, tensor: {name: tensor.reshape(-1)},
     "doubled": lambda name, tensor: {name: np.stack([tensor, tensor]).reshape(_doubled(tensor))},
 }
 # The same network comes out.
@@ -28,15 +29,15 @@ HARMLESS = {
     "batch norm's step counter": r"\S+ \S+ (dropped|deeper|doubled) \S+num_batches_tracked",
     "held twice": r"\S+ finetuned_vit dropped (?!cls_token|pos_embed)\S+",
     "flattened anyway": r"\S+ (augreg|big_vision)\S* deeper \S+attn.qkv.\w+|"
-    r"\S+ madry deeper module.normalizer.\S+",
+    r"\S+ madry (deeper|flattened) module.normalizer.\S+",
 }
 # Of these the architecture is read, so that the error names the tensors that do not fit it.
 TELLING = {
     "which parts there are": r"\S+ \S+ (dropped|renamed) (blocks.0.(attn.qkv.bias|ls1.gamma)|"
     r"(norm_pre|fc_norm|pre_logits.fc|layer1.0.conv3).weight|(dist|reg)_token)",
-    "sizes": r"\S+ \S+ (deeper patch_embed.proj.weight|doubled (conv1.weight|class_embedding|"
-    r"\S+.0.mlp.(fc1|c_fc).weight|pre_logits.fc.weight|attnpool.c_proj.weight))|"
-    r"clip_resnet \S+ doubled conv3.weight",
+    "sizes": r"\S+ \S+ ((deeper|flattened) patch_embed.proj.weight|"
+    r"doubled (conv1.weight|class_embedding|\S+.0.mlp.(fc1|c_fc).weight|pre_logits.fc.weight|attnpool.c_proj.weight))|"
+    r"clip_resnet \S+ (doubled|flattened) conv3.weight",
     "the number of blocks": r"\S+ big_vision_stacked doubled blocks.0.\S+",
 }
 # What the package does not do yet.
@@ -55,8 +56,13 @@ DEFECTS = {
     r"(resnet|bottleneck|project_all)\S* \S+ (dropped|renamed) conv1.weight",
     "taken for torchvision's": r"clip_resnet \S+ (dropped|renamed) "
     r"(conv3.weight|attnpool.positional_embedding)",
-    "another part's error": r"\S+ \S+ deeper (pos_embed|attnpool.positional_embedding)",
-    "NumPy's error": r"\S+ (augreg|big_vision)\S* (deeper \S+.weight|doubled \S+attn.qkv.weight)",
+    "IndexError": r"\S+ \S+ flattened (pos_embed|reg_token|proj)|"
+    r"\S+ (augreg|big_vision)\S* flattened \S+attn.qkv.bias",
+    "scalars instead of arrays": r"\S+ big_vision_stacked flattened blocks.0.\S+",
+    "another part's error": r"\S+ \S+ (deeper|flattened) (pos_embed|attnpool.positional_embedding)|"
+    r"clip_vit \S+ flattened conv1.weight",
+    "NumPy's error": r"\S+ (augreg|big_vision)\S* "
+    r"((deeper|flattened) \S+.weight|doubled \S+attn.qkv.weight)",
 }
 
 
@@ -87,9 +93,10 @@ def _names(message: str, names: Iterable[str]) -> bool:
 
 def trials(name: str, wrapping: str) -> Iterator[tuple[str, str, str, str | None]]:
     """Key, name in the file, change, and what an error calls it."""
-    for tensor, (_, known) in _wrapped(name, wrapping).items():
+    for tensor, (values, known) in _wrapped(name, wrapping).items():
         for change in CHANGES:
-            yield f"{name} {wrapping} {change} {known or tensor}", tensor, change, known
+            if change != "flattened" or values.ndim > 1:
+                yield f"{name} {wrapping} {change} {known or tensor}", tensor, change, known
 
 
 def problem(key: str, tensor: str, change: str, known: str | None) -> str | None:
