@@ -36,8 +36,8 @@ TELLING = {
     "which parts there are": r"\S+ \S+ (dropped|renamed) (blocks.0.(attn.qkv.bias|ls1.gamma)|"
     r"(norm_pre|fc_norm|pre_logits.fc|layer1.0.conv3).weight|(dist|reg)_token)",
     "sizes": r"\S+ \S+ ((deeper|flattened) patch_embed.proj.weight|"
-    r"doubled (conv1.weight|class_embedding|\S+.0.mlp.(fc1|c_fc).weight|pre_logits.fc.weight|attnpool.c_proj.weight))|"
-    r"clip_resnet \S+ (doubled|flattened) conv3.weight",
+    r"doubled (conv1.weight|class_embedding|\S+.0.mlp.(fc1|c_fc).weight|"
+    r"pre_logits.fc.weight|attnpool.c_proj.weight))|clip_resnet \S+ (doubled|flattened) conv3.weight",
     "the number of blocks": r"\S+ big_vision_stacked doubled blocks.0.\S+",
 }
 # What the package does not do yet.
@@ -175,3 +175,11 @@ def test_a_network_without_any_of_its_head(name, head):
             load(tensors, dataclasses.replace(case.config, num_classes=None))
     with pytest.raises(ValueError, match=rf"missing from the file: {head}.bias, {head}.weight"):
         load(trunk, case.config)
+
+
+@pytest.mark.parametrize("name", ["blocks.1.norm2.bias", "feat_net.0.proj.weight", "head.bias"])
+def test_two_copies_that_differ_are_refused(name):
+    wrapped = _wrapped("vit", "finetuned_vit")
+    tensors, known = of_file(wrapped), wrapped[name][1]
+    with pytest.raises(ValueError, match=rf"holds {known} twice, with different values"):
+        load({**tensors, name: tensors[name] + 1}, CASES["vit"].config)
