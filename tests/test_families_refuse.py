@@ -37,7 +37,8 @@ TELLING = {
     r"(norm_pre|fc_norm|pre_logits.fc|layer1.0.conv3).weight|(dist|reg)_token)",
     "sizes": r"\S+ \S+ ((deeper|flattened) patch_embed.proj.weight|"
     r"doubled (conv1.weight|class_embedding|\S+.0.mlp.(fc1|c_fc).weight|"
-    r"pre_logits.fc.weight|attnpool.c_proj.weight))|clip_resnet \S+ (doubled|flattened) conv3.weight",
+    r"pre_logits.fc.weight|attnpool.c_proj.weight))|"
+    r"clip_resnet \S+ (doubled|flattened) conv3.weight",
     "the number of blocks": r"\S+ big_vision_stacked doubled blocks.0.\S+",
 }
 # What the package does not do yet.
