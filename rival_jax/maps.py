@@ -84,13 +84,53 @@ def upsample(maps: Float[Array, "*b h w"], size: tuple[int, int]) -> Float[Array
 
 
 def minmax_normalise(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
-    """Each map scaled to [0, 1] by its minimum and maximum; a flat map becomes 0."""
-    low = maps.min((-2, -1), keepdims=True)
-    span = maps.max((-2, -1), keepdims=True) - low
-    return (maps - low) / jnp.where(span > 0, span, 1)
+    """Each map scaled to [0, 1] by its minimum and maximum; a flat map becomes 0.
+
+    Flat is a map that varies by no more than what rounding leaves of a constant after a resize.
+    """
+    low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
+    rounding = 8 * jnp.finfo(maps.dtype).eps * jnp.maximum(jnp.abs(low), jnp.abs(high))
+    return jnp.where(high - low > rounding, maps - low, 0) / jnp.where(high > low, high - low, 1)
 
 
 def max_normalise(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
     """Each map divided by its maximum; a map without a positive value is left as it is."""
     peak = maps.max((-2, -1), keepdims=True)
     return maps / jnp.where(peak > 0, peak, 1)
+
+
+def upsample_corners(maps: Float[Array, "*b h w"], size: tuple[int, int]) -> Float[Array, "*b H W"]:
+    """Bilinear resize to `size` in which the corners stay corners (`align_corners` in PyTorch).
+
+    >>> upsample_corners(jnp.array([[0.0, 1.0], [0.0, 1.0]]), (2, 3))[0]
+    Array([0. , 0.5, 1. ], dtype=float32)
+    """
+    axes = (maps.ndim - 2, maps.ndim - 1)
+    old = maps.shape[-2:]
+    scale = jnp.array([max(n - 1, 1) / max(o - 1, 1) for n, o in zip(size, old, strict=True)])
+    shape = (*maps.shape[:-2], *size)
+    return jax.image.scale_and_translate(
+        maps, shape, axes, scale, 0.5 - 0.5 * scale, "bilinear", antialias=False
+    )
+
+
+def cam_scaled(maps: Float[Array, "*b h w"], size: tuple[int, int]) -> Float[Array, "*b H W"]:
+    """Class maps as pytorch-grad-cam scales them: to [0, 1] before and after the resize.
+
+    Negative values are cut off first; a flat map becomes 0.
+    """
+    return _cam_unit(upsample(_cam_unit(jax.nn.relu(maps)), size))
+
+
+def cam_scaled_2021(maps: Float[Array, "*b h w"], size: tuple[int, int]) -> Float[Array, "*b H W"]:
+    """Class maps as that package's release of 2021 did, which the study used: a flat map is NaN."""
+    maps = jax.nn.relu(maps)
+    flat = (maps == maps[..., :1, :1]).all((-2, -1), keepdims=True)
+    maps = upsample(maps, size)
+    maps = maps - maps.min((-2, -1), keepdims=True)
+    return jnp.where(flat, jnp.nan, maps / maps.max((-2, -1), keepdims=True))
+
+
+def _cam_unit(maps: Array) -> Array:
+    maps = maps - maps.min((-2, -1), keepdims=True)
+    return maps / (1e-7 + maps.max((-2, -1), keepdims=True))

@@ -62,27 +62,36 @@ def true_class(
 
 
 def iou(
-    saliency: Float[Array, "*b h w"], mask: Num[Array, "*b h w"], *, threshold: float = 0.5
+    saliency: Float[Array, "*b h w"],
+    mask: Num[Array, "*b h w"],
+    *,
+    threshold: float = 0.5,
+    ties_inside: bool = False,
 ) -> Float[Array, "*b"]:
     """Intersection over union of the map, max-normalised and > threshold, with the mask > 0.
 
     Args:
       saliency: [*, h, w], >= 0; NaN counts as 0.
       mask: [*, h, w].
+      ties_inside: pixels exactly at the threshold count too, as in the study's released code.
 
     Returns:
       [*] in [0, 1]; 1 where both are empty.
     """
-    inside, mask = _binary(saliency, mask, threshold)
+    inside, mask = _binary(saliency, mask, threshold, ties_inside)
     both, either = (inside & mask).sum((-2, -1)), (inside | mask).sum((-2, -1))
     return jnp.where(either > 0, both / jnp.maximum(either, 1), 1.0)
 
 
 def dice(
-    saliency: Float[Array, "*b h w"], mask: Num[Array, "*b h w"], *, threshold: float = 0.5
+    saliency: Float[Array, "*b h w"],
+    mask: Num[Array, "*b h w"],
+    *,
+    threshold: float = 0.5,
+    ties_inside: bool = False,
 ) -> Float[Array, "*b"]:
     """Dice coefficient, `2 |A & B| / (|A| + |B|)`; arguments and edge cases as `iou`."""
-    inside, mask = _binary(saliency, mask, threshold)
+    inside, mask = _binary(saliency, mask, threshold, ties_inside)
     both, total = (inside & mask).sum((-2, -1)), inside.sum((-2, -1)) + mask.sum((-2, -1))
     return jnp.where(total > 0, 2 * both / jnp.maximum(total, 1), 1.0)
 
@@ -92,11 +101,7 @@ def saliency_density_gap(
 ) -> Float[Array, "*b"]:
     """Mean saliency inside the mask (> 0) minus the mean outside; NaN for an empty or full mask.
 
-    Args:
-      saliency, mask: [*, h, w].
-
-    Returns:
-      [*]; the study sorts by it to find spurious features (section 5.4).
+    Saliency and mask are [*, h, w]; the study sorts by it to find spurious features (5.4).
     """
     saliency, mask = _saliency_and_mask(saliency, mask)
     inside = (saliency * mask).sum((-2, -1)) / mask.sum((-2, -1))
@@ -204,10 +209,11 @@ def _saliency_and_mask(saliency: Array, mask: Array) -> tuple[Array, Array]:
     return jnp.nan_to_num(saliency, nan=0.0), mask > 0
 
 
-def _binary(saliency: Array, mask: Array, threshold: float) -> tuple[Array, Array]:
+def _binary(saliency: Array, mask: Array, threshold: float, ties: bool) -> tuple[Array, Array]:
     saliency, mask = _saliency_and_mask(saliency, mask)
     peak = saliency.max((-2, -1), keepdims=True)
-    return saliency / jnp.where(peak > 0, peak, 1) > threshold, mask
+    share = saliency / jnp.where(peak > 0, peak, 1)
+    return (share >= threshold if ties else share > threshold), mask
 
 
 def _check_same(name: str, value: Array, other_name: str, other: Array) -> None:

@@ -78,12 +78,17 @@ def test_alignment_golden(shared):
         ("saliency_precision", metrics.saliency_precision),
     ):
         np.testing.assert_allclose(function(saliency, mask), data[name], atol=REFERENCE)
-    # The reference keeps pixels exactly at the threshold; those cases are left out here.
     tied = (data["binarized_saliency"] == 0.5).any((1, 2))
+    assert tied.any()
     for name, function in (("iou", metrics.iou), ("dice", metrics.dice)):
-        np.testing.assert_allclose(
-            np.asarray(function(saliency, mask))[~tied], data[name][~tied], atol=REFERENCE
-        )
+        got = function(saliency, mask, ties_inside=True)
+        np.testing.assert_allclose(got, data[name], atol=REFERENCE)
+        assert (np.asarray(function(saliency, mask))[tied] != data[name][tied]).all()
+    # Where the mass lies in fewer pixels than energies the reference stops with an IndexError.
+    read = data["coverage_raises_index_error"] == 0
+    got = np.asarray(metrics.mask_coverage(saliency, mask))
+    np.testing.assert_allclose(got[read], data["mask_coverage"][read], atol=REFERENCE)
+    assert np.isfinite(got[~read]).all()
     ranked = jnp.nan_to_num(saliency).reshape(len(saliency), -1)
     flat = (mask > 0).astype(jnp.float32).reshape(len(mask), -1)
     got = metrics.average_precision(ranked, flat)

@@ -1,0 +1,54 @@
+"""Where a network looks: one file a method, all on `taps.tap_grads`, batched and under jit.
+
+A method is a module here with `maps(model, variables, images, score, **options) -> [b, h, w]`, on
+whatever grid it computes. Any score can be explained: the predicted class, a label, a feature
+(`taps.predicted_score`, `class_score`, `unit_score`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rival_jax import maps
+from rival_jax.runtime.plugins import no_such, plugin
+from rival_jax.types import Array, Model, Score, Variables
+
+SCALINGS = {
+    "none": lambda raw, size: maps.upsample(raw, size),
+    "minmax": lambda raw, size: maps.minmax_normalise(maps.upsample(raw, size)),
+    "cam": maps.cam_scaled,
+    "cam_2021": maps.cam_scaled_2021,
+}
+
+
+def explain(
+    method: str,
+    model: Model,
+    variables: Variables,
+    images: Array,
+    score: Score,
+    *,
+    scaling: str = "minmax",
+    **options: Any,
+) -> Array:
+    """Saliency maps at the images' size.
+
+    Args:
+      method: a module of this folder, or a dotted name.
+      model, variables: the network.
+      images: [b, h, w, 3] in [0, 1].
+      score: what to explain, `(logits, taps) -> [b]`.
+      scaling: "minmax": each map to [0, 1]; "cam" and "cam_2021": as the study's package did, see
+        `maps.cam_scaled`; "none": only resized.
+      **options: of the method.
+
+    Returns:
+      [b, h, w].
+
+    Raises:
+      ValueError: an unknown method or scaling, or a method that the network does not allow.
+    """
+    if scaling not in SCALINGS:
+        raise ValueError("saliency scaling: " + no_such(scaling, SCALINGS))
+    raw = plugin("saliency", method).maps(model, variables, images, score, **options)
+    return SCALINGS[scaling](raw, images.shape[1:3])
