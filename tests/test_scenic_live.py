@@ -106,7 +106,10 @@ class Sharing(nn.Module):
 
 WATCHED = {
     "map": (twins.ViT(**{**SMALL_VIT, "classifier": "map"}), (8, 12)),
-    "no_positions": (twins.ViT(**SMALL_VIT, positional_embedding="none"), (8, 8)),
+    "no_positions": (
+        twins.ViT(**SMALL_VIT, positional_embedding="none", classifier="token"),
+        (8, 8),
+    ),
     "grids": (Grids(), (8, 8)),
     "sharing": (Sharing(), (6, 6)),
     "remade": (Remade(), (6, 6)),
@@ -180,6 +183,9 @@ def test_taps_of_other_modules():
     assert values["cross/attention"].shape == (2, 2, 1, 9)
     assert model.to_grid(values[model.cam_tap]).shape == (2, 3, 3, 8)
     np.testing.assert_array_equal(values["features"].shape, (2, 5))  # no output_projection
+    model, _, _ = wrapped("no_positions")
+    tokens = jnp.arange(10.0).reshape(1, 5, 2)  # the class token comes first
+    np.testing.assert_array_equal(model.to_grid(tokens), tokens[:, 1:].reshape(1, 2, 2, 2))
     model, _, _ = wrapped("remade")
     assert (model.cam_tap, model.attention_taps) == ("last", ())
     model, variables, _ = wrapped("grids")

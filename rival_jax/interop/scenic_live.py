@@ -15,7 +15,7 @@ from rival_jax.interop import scenic, watching
 from rival_jax.interop.scenic_vit import POOLS
 from rival_jax.types import Model, Variables
 
-INSTALL = "git clone https://github.com/google-research/scenic && pip install --no-deps -e scenic"
+INSTALL = "git clone https://github.com/google-research/scenic && pip install --no-deps -e ./scenic"
 _BASELINES = "scenic.projects.baselines."
 
 
