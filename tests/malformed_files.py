@@ -131,6 +131,10 @@ def wrong_pickles() -> dict[str, tuple[Any, str]]:
         ),
         "depth": (Raw(b"\x80\x02" + b"]" * 10_000 + b"a" * 9_999 + b"."), "100 levels"),
         "depth of tuples": (Raw(b"\x80\x02N" + b"\x85" * 10_000 + b"."), "100 levels"),
+        "depth of nameless dictionaries": (
+            Raw(b"\x80\x02" + b"}X\0\0\0\0" * 1000 + b"N" + b"s" * 1000 + b"."),
+            "100 levels",
+        ),
         "list in itself": (Raw(b"\x80\x02]q\x00h\x00a."), "100 levels"),
         "laughs": (Raw(b"\x80\x02" + laughs + b"."), "more than 300000 entries"),
         "long name": (Raw(encode({"a" * 400: {"b" * 400: None}}) + b"."), "500 letters a name"),
@@ -271,6 +275,7 @@ def wrong_files(folder: Path) -> dict[str, tuple[Path, str]]:
     for name, content, message in (
         ("list", b"\x81\xa1w\xdd\xff\xff\xff\xff", "exceeds max_array_len"),
         ("lists", b"\x81\xa1w" + b"\xdd\x00\x00\x10\x00" * 3000, "incomplete|deep|nested|Stack"),
+        ("greed", b"\x81\xa1w" + b"\xdd\x00\x10\x00\x00" * 400 + bytes(2**20), "max_array_len"),
         ("map", b"\x81\xa1w\xdf\xff\xff\xff\xff", "map_len|incomplete"),
         ("text", b"\x81\xa1w\xdb\xff\xff\xff\xff", "str_len|incomplete"),
         ("bytes", b"\x81\xa1w\xc6\xff\xff\xff\xff", "bin_len|incomplete"),
