@@ -238,14 +238,14 @@ def test_names(tmp_path, monkeypatch):
         models.save(tmp_path / name, VARIANTS["vit"], random_variables(VARIANTS["vit"]))
     assert models.bundled() == ["scenes/vit_00", "scenes/vit_95"]
     assert models.load("scenes/vit_95")[0].name == "scenes/vit_95"
-    message = r"mean scenes/vit_(00|95) .*bundled are: scenes/vit_00, scenes/vit_95.*config.json"
+    message = r"mean scenes/vit_(00|95) .*Bundled are: scenes/vit_00, scenes/vit_95\..*config.json"
     with pytest.raises(ValueError, match=message):
         models.load("scene/vit_90")
     (tmp_path / "scenes/vit_00/config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"no config\.json in .*vit_00"):
         models.load(str(tmp_path / "scenes/vit_00"))
     (tmp_path / "scenes/vit_95/model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no weights at .*vit_95"):
+    with pytest.raises(FileNotFoundError, match=r"no model\.safetensors in .*vit_95"):
         models.load(str(tmp_path / "scenes/vit_95"))
 
 
