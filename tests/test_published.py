@@ -113,6 +113,14 @@ def test_names_that_mean_nothing(tmp_path, monkeypatch):
         models.load("no_such.family:scenes/vit_00")
 
 
+def test_a_scenic_checkpoint_is_not_taken_for_augreg(tmp_path):
+    """It looks alike, but has another GELU."""
+    tree = {"Transformer/encoder_norm/scale": np.ones(4), "output_projection/bias": np.ones(3)}
+    np.savez(tmp_path / "checkpoint.npz", **tree)
+    with pytest.raises(ValueError, match=r"read it with rival_jax\.interop\.scenic\.load"):
+        models.load(str(tmp_path / "checkpoint.npz"))
+
+
 def test_another_image_size_by_name():
     model, variables = models.load("scenes/vit_00", image_size=(96, 64))
     assert model.image_size == (96, 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,9 +78,9 @@ def module(model: Model, variables: Variables) -> Any:
 
     It takes images [b, 3, h, w] that are normalised already. Raises ValueError as `as_timm` does.
     """
-    import timm
     import torch
 
+    timm: Any = importlib.import_module("timm")  # not this file
     model, variables = as_timm(model, variables)
     family = sys.modules[type(module_of(model)).__module__]
     config = family.config(model)

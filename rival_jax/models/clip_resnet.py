@@ -59,7 +59,7 @@ class AttentionPool(nn.Module):
 
     heads: int
     features: int
-    grid: tuple[int, int]
+    grid: tuple[int, ...]  # rows and columns
 
     @nn.compact
     def __call__(self, x: Array, tap: Tap) -> Array:

@@ -15,7 +15,7 @@ _DINO_OFFSET = 0.1  # which DINO's code adds to the new size, and so to every sa
 
 
 def resample(
-    positions: Array, old: tuple[int, int], new: tuple[int, int], method: str = "antialias"
+    positions: Array, old: tuple[int, ...], new: tuple[int, ...], method: str = "antialias"
 ) -> Array:
     """Bicubic resampling of the embeddings of a grid; those of tokens before it stay.
 

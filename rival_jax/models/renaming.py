@@ -97,7 +97,16 @@ def _finetuned(tensors: Tensors) -> Tensors:
 
 
 def _flax(tensors: Tensors) -> Tensors:
-    """AugReg's and big_vision's names; both numberings of the parts of a block."""
+    """AugReg's and big_vision's names; both numberings of the parts of a block.
+
+    Raises:
+      ValueError: they are Scenic's, which look alike but compute otherwise.
+    """
+    if any("output_projection/" in name for name in tensors):
+        raise ValueError(
+            "a checkpoint of Scenic, whose networks need its config; read it with "
+            "rival_jax.interop.scenic.load(path, config)"
+        )
     tensors = _unstacked({re.sub(r"^(opt/target|params)/", "", n): t for n, t in tensors.items()})
     renamed: Tensors = {}
     parts: dict[str, dict[str, np.ndarray]] = {}  # queries, keys and values of one layer
@@ -129,7 +138,6 @@ _FLAX_MODULES = {
     "Transformer/encoder_norm": "norm",
     "pre_logits": "pre_logits.fc",
     "head": "head",
-    "output_projection": "head",
 }
 # The parts of a block, numbered together in AugReg's files and each kind by itself later.
 _FLAX_PARTS = {

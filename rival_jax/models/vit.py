@@ -210,15 +210,13 @@ def resized(
     model: Model, variables: Variables, image_size: tuple[int, int], method: str
 ) -> tuple[Model, Variables]:
     """The network for images of another size; `method` as in `positions.resample`."""
-    old = module_of(model)
-    new = as_vit(
-        old.clone(image_size=image_size),
-        name=model.name,
-        **{key: getattr(model, key) for key in INPUT},
-    )
+    old: Any = module_of(model)
+    module = old.clone(image_size=image_size)
+    treatment = {key: getattr(model, key) for key in INPUT}
     position = variables["params"]["pos_embed"][0]
-    position = resample(position, old.grid, module_of(new).grid, method)[None]
-    return new, {**variables, "params": {**variables["params"], "pos_embed": position}}
+    position = resample(position, old.grid, module.grid, method)[None]
+    params = {**variables["params"], "pos_embed": position}
+    return as_vit(module, name=model.name, **treatment), {**variables, "params": params}
 
 
 def _check(module: ViT) -> None:

@@ -22,7 +22,7 @@ def maps(model: Model, variables: Variables, images: Array, score: Score) -> Arr
     mean = jnp.asarray(model.mean)
 
     def seen_through(channel: Array) -> Array:
-        mask = upsample_corners(channel, images.shape[1:3])
+        mask = upsample_corners(channel, (images.shape[1], images.shape[2]))
         low, high = (f(mask, axis=(1, 2), keepdims=True) for f in (jnp.min, jnp.max))
         mask = ((mask - low) / (high - low + _FLAT))[..., None]
         return score(*model.forward(variables, mean + (images - mean) * mask, {}))
