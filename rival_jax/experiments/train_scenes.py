@@ -151,8 +151,8 @@ def initial(model: Model, seed: int) -> Variables:
     return jax.tree_util.tree_map_with_path(rescale, dict(model.init(jax.random.key(seed))))
 
 
-def _rounded(values: np.ndarray) -> float:
-    return round(float(values.mean()), 4)
+def _rounded(values: Any) -> float:
+    return round(float(np.mean(values)), 4)
 
 
 def augment(images: Array, key: Array, *, brightness: float, noise: float) -> Array:

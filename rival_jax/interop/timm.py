@@ -78,9 +78,7 @@ def module(model: Model, variables: Variables) -> Any:
 
     It takes images [b, 3, h, w] that are normalised already. Raises ValueError as `as_timm` does.
     """
-    import torch
-
-    timm: Any = importlib.import_module("timm")  # not this file
+    torch, timm = map(importlib.import_module, ("torch", "timm"))
     model, variables = as_timm(model, variables)
     family = sys.modules[type(module_of(model)).__module__]
     config = family.config(model)
@@ -103,8 +101,7 @@ def difference(model: Model, variables: Variables, images: Array) -> dict[str, f
       "logits" over their largest magnitude, and "attention" of all blocks where there is any; at
       the highest precision. Raises ValueError as `as_timm` does.
     """
-    import torch
-
+    torch: Any = importlib.import_module("torch")
     theirs, caught = module(model, variables), []
     for block in getattr(theirs, "blocks", ()):
         block.attn.fused_attn = False  # which would not show its probabilities
