@@ -233,8 +233,8 @@ def test_a_network_that_gives_nan_is_named_and_nothing_is_saved(study, tmp_path,
     config = tiny_rfs(study, tmp_path)
     load = models.load
 
-    def broken(name, dtype):
-        model, variables = load(name, dtype=dtype)
+    def broken(name, **options):
+        model, variables = load(name, **options)
         return model, jax.tree.map(lambda leaf: leaf * jnp.nan, variables)
 
     monkeypatch.setattr(models, "load", broken)
