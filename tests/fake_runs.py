@@ -74,7 +74,7 @@ def write_run(
     }  # fmt: skip
     for name, value in files.items():
         (path / f"{name}.json").write_text(json.dumps(value))
-    argv = ["rival_jax/main.py", "--config=configs/rfs.py", f"--workdir={path.name}"]
+    argv = ["--config=configs/rfs.py", f"--workdir={path.name}"]
     (path / "log.jsonl").write_text(json.dumps({"time": 0, "event": "start", "argv": argv}) + "\n")
     return path
 

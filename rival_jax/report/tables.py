@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich import box
@@ -149,12 +149,14 @@ def levels_text(norm: str, levels: Sequence[float]) -> str:
 
 def markdown(summary: Summary) -> str:
     """All tables as GitHub Markdown."""
-    parts = []
-    for table in all_tables(summary):
-        lines = ["| " + " | ".join(row) + " |" for row in (table.header, *table.rows)]
-        lines.insert(1, "|" + " --- |" * len(table.header))
-        parts.append(f"### {table.title}\n\n" + "\n".join(lines) + "\n")
-    return "\n".join(parts) + "\n" + footnote(summary) + "\n"
+    return "\n".join(map(as_markdown, all_tables(summary))) + "\n" + footnote(summary) + "\n"
+
+
+def as_markdown(table: Table) -> str:
+    """A table under its title as GitHub Markdown."""
+    lines = ["| " + " | ".join(row) + " |" for row in (table.header, *table.rows)]
+    lines.insert(1, "|" + " --- |" * len(table.header))
+    return f"### {table.title}\n\n" + "\n".join(lines) + "\n"
 
 
 def all_tables(summary: Summary) -> Iterator[Table]:
@@ -221,11 +223,17 @@ def _flat(entry: dict[str, Any]) -> Iterator[tuple[str, Any, str, dict[str, floa
 
 
 def show(summary: Summary, console: Console) -> None:
-    """Prints the main columns of the tables; wide and without frames where it is no terminal."""
+    """Prints the main columns of the tables, and what the brackets are."""
+    show_tables(all_tables(summary), console)
+    console.print(footnote(summary), soft_wrap=True)
+
+
+def show_tables(tables: Iterable[Table], console: Console) -> None:
+    """Prints tables, at most `PRINTED` lines of each; wide and frameless where it is no terminal."""
     frame = box.SIMPLE_HEAD
     if not console.is_terminal:
         console, frame = Console(file=console.file, width=WIDE, highlight=False), None
-    for table in all_tables(summary):
+    for table in tables:
         shown = RichTable(
             title=table.title,
             title_justify="left",
@@ -240,4 +248,3 @@ def show(summary: Summary, console: Console) -> None:
         console.print(shown, soft_wrap=False)
         if len(table.rows) > PRINTED:
             console.print(f"({len(table.rows) - PRINTED} more in tables.md)")
-    console.print(footnote(summary), soft_wrap=True)

@@ -189,8 +189,13 @@ def _order_matters(summary: Summary) -> tuple[str, str, float]:
 
 
 def protocol(sweep: Sweep) -> list[tuple[str, list[str]]]:
-    """Every config value of the runs, flat: (key, value in each run)."""
-    configs = [_flat(run["config"]) for run in sweep.runs]
+    """Every config value of the runs of a sweep: (key, value in each run)."""
+    return config_table([run["config"] for run in sweep.runs])
+
+
+def config_table(nested: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Every value of some configs, flat: (key, value in each)."""
+    configs = [_flat(config) for config in nested]
     keys = dict.fromkeys(key for config in configs for key in config)
     return [(key, [_shown(config.get(key)) for config in configs]) for key in keys]
 

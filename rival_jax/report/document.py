@@ -1,0 +1,110 @@
+"""The report of any experiment: sections of text, tables and pictures, in files and on one page.
+
+`rfs` has a page of its own (`page.py`); both share `base.html.jinja`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from rich.console import Console
+
+from rival_jax.report import html, tables, words
+from rival_jax.report.figures import Drawn
+from rival_jax.report.rows import read_argv, read_json
+from rival_jax.report.style import save
+from rival_jax.report.tables import Table
+from rival_jax.runtime.results import Run, atomic
+
+
+class Picture(NamedTuple):
+    """A figure: `figures/<name>.png`, `.svg`, and the `.csv` of its numbers."""
+
+    name: str
+    draw: Callable[[], Drawn]
+    caption: str
+    alt: str  # for readers who do not see it: what it shows, not what it looks like
+    photos: bool = False  # made of photos: on the page as JPEG, else as SVG
+
+
+class Section(NamedTuple):
+    """A part of the page between two headings."""
+
+    title: str
+    text: Sequence[str] = ()
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+
+
+class Document(NamedTuple):
+    """All that an experiment has to say; data, models, config and environment come by themselves."""
+
+    title: str
+    subtitle: str
+    headline: Sequence[str]  # the result in sentences, first thing on the page
+    sections: Sequence[Section]
+    method: Sequence[str]  # how it was measured, in sentences
+    caveats: Sequence[tuple[str, str]]  # what it does not establish, and why
+    source: str  # "The measurement is due to ..."
+
+
+def write_document(run: Run, console: Console, document: Document) -> None:
+    """Writes figures/, tables.md and report.html, and prints the tables.
+
+    Args:
+      run: holds data.json (`Subject.facts`) and models.json (`Loaded.facts` of each model).
+      console: gets the tables and the report's path.
+      document: what to show; a section without anything in it is left out.
+    """
+    sections = [s for s in document.sections if s.text or s.pictures or s.tables]
+    everything = [table for section in sections for table in section.tables]
+    tables.show_tables(everything, console)
+    with atomic(run.path / "tables.md") as partial:
+        partial.write_text("\n".join(map(tables.as_markdown, everything)), encoding="utf-8")
+    data = read_json(run.path / "data.json")
+    counts = dict(zip(data["classes"], data["counts"], strict=True))
+    parts = [{"id": f"part{i}", **_part(run, section)} for i, section in enumerate(sections, 1)]
+    named = ("data", "models", "protocol", "limits", "reproduce")
+    facts = {
+        "path": str(run.path),
+        "argv": read_argv(run.path),
+        "environment": read_json(run.path / "environment.json"),
+    }
+    text = html.render(
+        "document.html.jinja",
+        title=document.title,
+        subtitle=document.subtitle,
+        sections=[*((p["id"], p["title"]) for p in parts), *((n, n.title()) for n in named)],
+        headline=document.headline,
+        parts=parts,
+        data=html.data_facts(data, {name: count for name, count in counts.items() if count}),
+        models=html.models_table(read_json(run.path / "models.json"), {}),
+        method=document.method,
+        protocol=words.config_table([run.config]),
+        run_names=[str(run.path)],
+        caveats=document.caveats,
+        runs=[html.run_facts(facts)],
+        source=document.source,
+    )
+    with atomic(run.path / "report.html") as partial:
+        partial.write_text(text, encoding="utf-8")
+    console.print(f"report: {run.path / 'report.html'}")
+
+
+def _part(run: Run, section: Section) -> dict:
+    figures = [
+        html.inlined(
+            save(picture.draw, run.path / "figures" / picture.name),
+            picture.caption,
+            picture.alt,
+            photos=picture.photos,
+        )
+        for picture in section.pictures
+    ]
+    return {
+        "title": section.title,
+        "text": section.text,
+        "figures": figures,
+        "tables": section.tables,
+    }
