@@ -38,7 +38,7 @@ class Section(NamedTuple):
 
 
 class Document(NamedTuple):
-    """All that an experiment has to say; data, models, config and environment come by themselves."""
+    """All that an experiment has to say; data, models and config come by themselves."""
 
     title: str
     subtitle: str

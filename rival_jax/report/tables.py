@@ -229,7 +229,7 @@ def show(summary: Summary, console: Console) -> None:
 
 
 def show_tables(tables: Iterable[Table], console: Console) -> None:
-    """Prints tables, at most `PRINTED` lines of each; wide and frameless where it is no terminal."""
+    """Prints at most `PRINTED` lines of each; wide and without frames where it is no terminal."""
     frame = box.SIMPLE_HEAD
     if not console.is_terminal:
         console, frame = Console(file=console.file, width=WIDE, highlight=False), None
