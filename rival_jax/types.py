@@ -35,6 +35,7 @@ class Batch(TypedDict, total=False):
     label: np.ndarray | Array  # int32 [b]
     index: np.ndarray | Array  # int32 [b], position in the data set; -1 is padding
     noise_id: np.ndarray | Array  # uint32 [b], stable hash of the example's name: keys its noise
+    attribute_masks: np.ndarray | Array  # float32 [b, a, h, w] in [0, 1], all 0 where absent
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,17 +9,18 @@ from __future__ import annotations
 import inspect
 import pkgutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rival_jax.data.checks import check_mask
 from rival_jax.data.examples import Examples
-from rival_jax.data.source import Source
+from rival_jax.data.source import AttributeSource, Source
 from rival_jax.runtime.plugins import no_such, plugin
 
-__all__ = ["Examples", "Source", "check_mask", "load"]
+__all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load"]
 
 # Modules of this folder that are no data sets.
-PARTS = {"checks", "examples", "mask_formats", "pickles", "source", "transforms"}
+PARTS = {"checks", "examples", "mask_formats", "pickles", "pixels", "source", "transforms"}
 
 
 def load(name: str, root: str | Path, split: str, **options: Any) -> Source:
@@ -41,8 +42,20 @@ def load(name: str, root: str | Path, split: str, **options: Any) -> Source:
     module = plugin("data", name)
     if not hasattr(module, "load"):
         raise ValueError(f"data: module {name} has no function load(root, split)")
-    known = list(inspect.signature(module.load).parameters)[2:]
+    known = _options(module)
+    if options.get("attributes") and "attributes" not in known:
+        raise ValueError(f"data {name} has no attribute masks; {_with_attributes(sets)} have")
     for option in options:
         if option not in known:
             raise ValueError(f"data {name}: option: " + no_such(option, known))
     return module.load(Path(root).expanduser(), split, **options)
+
+
+def _options(module: ModuleType) -> list[str]:
+    return list(inspect.signature(module.load).parameters)[2:]
+
+
+def _with_attributes(sets: list[str]) -> str:
+    """The data sets of this folder that can be asked for attribute masks."""
+    found = [name for name in sets if "attributes" in _options(plugin("data", name))]
+    return " and ".join([", ".join(found[:-1]), found[-1]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 from collections import Counter
@@ -14,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax.data import checks
-from rival_jax.data.source import Item, Source, name_hash, noise_id
-from rival_jax.data.transforms import augment, check_geometry, resize_mask, resize_photo
+from rival_jax.data.pixels import Digests, Pixels, read_pixels, stacked
+from rival_jax.data.source import AttributeSource, Item, Source, name_hash, noise_id
+from rival_jax.data.transforms import augment, check_geometry
 from rival_jax.types import Batch, Geometry
 
 ON_BAD = ("error", "skip")
 MEMORY_LIMIT = 4 * 2**30  # bytes
-Pixels = tuple[np.ndarray, np.ndarray]  # uint8 image [h, w, 3] and mask [h, w], or all of them
 
 
 class Examples:
@@ -39,6 +38,10 @@ class Examples:
       classes, class_wnids: of the source.
       skipped: list of (name, reason), the bad examples.
       fingerprint: hex digits of a hash of the classes, names, labels and pixels.
+      attributes: names of the attributes [a], empty unless their masks are read.
+      attribute_labels: int64 [n, a], 1 where an example has the attribute.
+      attribute_fingerprint: hex digits of a hash of the attributes' names, labels and masks, which
+        belongs beside `fingerprint` in what the rows of an attribute experiment depend on.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Examples:
         geometry: Geometry,
         *,
         on_bad: str = "error",
+        attributes: bool = False,
         threads: int | None = None,
         memory_limit: int = MEMORY_LIMIT,
         on_item: Callable[[int, int], None] = lambda done, total: None,
@@ -57,24 +61,29 @@ class Examples:
           source: see `Source`.
           geometry: see `Geometry`; masks are always resized with the bilinear filter.
           on_bad: "error" reports all bad examples in one ValueError; "skip" leaves them out.
+          attributes: whether batches have `attribute_masks`, for which `source` must be loaded with
+            attributes=True. No pixels are held then: each pass decodes everything again.
           threads: that decode, default one per processor, at most 16. Changes no result.
           memory_limit: bytes. A larger data set is not held but decoded again for every pass: the
             batches are the same, `images` and `masks` are not there.
           on_item: called with (examples read, examples there are).
 
         Raises:
-          ValueError: naming the bad examples, or the classes that skipping them left empty.
+          ValueError: naming the bad examples, or the classes that skipping them left empty; if
+            attributes are asked of a source without.
         """
         check_geometry(geometry)
         if on_bad not in ON_BAD:
             raise ValueError(f"on_bad {on_bad!r}, expected one of {', '.join(ON_BAD)}")
         self._check_names(source)
+        self.attributes = _attributes(source) if attributes else ()
         self._source, self._geometry = source, geometry
         self._threads = threads or min(16, os.cpu_count() or 1)
         self.classes, self.class_wnids = source.classes, source.class_wnids
         self.skipped: list[tuple[str, str]] = []
-        held = len(source) * 4 * geometry.size[0] * geometry.size[1] <= memory_limit
-        self._pixels, positions, self.fingerprint = self._read_all(held, on_item)
+        size = len(source) * 4 * geometry.size[0] * geometry.size[1]
+        held = size <= memory_limit and not attributes
+        self._pixels, positions = self._read_all(held, on_item)
         if self.skipped and on_bad == "error":
             faults = [reason for _, reason in self.skipped]
             cure = f"drop {'it' if len(faults) == 1 else 'them'} or pass {checks.CURE}"
@@ -90,7 +99,7 @@ class Examples:
 
     @property
     def images(self) -> np.ndarray:
-        """uint8 [n, h, w, 3]. Raises ValueError where they exceed `memory_limit`."""
+        """uint8 [n, h, w, 3]. Raises ValueError where they are not held."""
         return self._held()[0]
 
     @property
@@ -99,10 +108,15 @@ class Examples:
         return self._held()[1]
 
     def example(self, row: int) -> Item:
-        """`image` uint8 [h, w, 3], `mask` uint8 [h, w], `label` and `name` of one example."""
-        image, mask = self._read_again(row) if self._pixels is None else self._row(row)
-        label, name = int(self.labels[row]), self.names[row]
-        return {"image": image, "mask": mask, "label": label, "name": name}
+        """`image` uint8 [h, w, 3], `mask` uint8 [h, w], `label` and `name` of one example.
+
+        With attributes also `attribute_masks`, uint8 [a, h, w].
+        """
+        pixels = self._read_again(row) if self._pixels is None else self._row(row)
+        item = {"image": pixels.image, "mask": pixels.mask}
+        if self.attributes:
+            item["attribute_masks"] = pixels.attribute_masks
+        return item | {"label": int(self.labels[row]), "name": self.names[row]}
 
     def batches(self, batch_size: int, dtype: Any = jnp.float32) -> Iterator[Batch]:
         """All examples in order; the last batch is filled up with its row 0 at `index` -1.
@@ -110,6 +124,9 @@ class Examples:
         Args:
           batch_size: at least 1.
           dtype: of images and masks, a float type. Values are uint8 / 255, in [0, 1].
+
+        With attributes, batches have `attribute_masks` [b, a, h, w] too: all 0 where absent, soft
+        at the rim, so `> 0.5` where a binary mask is meant.
         """
         rows = range(len(self))
         again = self._pixels is None
@@ -123,60 +140,51 @@ class Examples:
 
         An example's crop is a function of (seed, epoch, name) alone, the order of (seed, epoch).
         Decodes every photo again. A crop may cut off all of a small object at the rim. The last
-        batch is filled up like that of `batches`.
+        batch is filled up like that of `batches`. There are no attribute masks in these batches.
         """
 
         def read(row: int) -> Pixels:
             item = self._source[int(self.positions[row])]
             words = np.frombuffer(name_hash(self.names[row], 16), "<u4")
             rng = np.random.default_rng([seed, epoch, *words.tolist()])
-            return augment(item["image"], item["mask"], self._geometry, rng)
+            return Pixels(*augment(item["image"], item["mask"], self._geometry, rng))
 
         rows = np.random.default_rng([seed, epoch]).permutation(len(self)).tolist()
         return self._batches(rows, self._threaded(rows, read), batch_size, dtype)
 
     def _read_all(
         self, held: bool, on_item: Callable[[int, int], None]
-    ) -> tuple[Pixels | None, list[int], str]:
-        """Returns the pixels if they are held, the good positions and the fingerprint."""
+    ) -> tuple[tuple[np.ndarray, np.ndarray] | None, list[int]]:
+        """Returns the pixels if they are held, and the good positions."""
         source, (height, width) = self._source, self._geometry.size
         total = len(source)
         images = np.empty((total if held else 0, height, width, 3), np.uint8)
         masks = np.empty((total if held else 0, height, width), np.uint8)
         positions: list[int] = []
-        digest = hashlib.blake2b(repr((source.classes, height, width)).encode(), digest_size=16)
+        labels: list[np.ndarray] = []
+        digests = Digests(source.classes, self.attributes, self._geometry)
         for position, pixels in enumerate(self._threaded(range(total), self._read)):
             on_item(position + 1, total)
             if isinstance(pixels, str):
                 self.skipped.append((source.names[position], pixels))
                 continue
             if held:
-                images[len(positions)], masks[len(positions)] = pixels
+                images[len(positions)], masks[len(positions)] = pixels.image, pixels.mask
             positions.append(position)
-            digest.update(f"{source.names[position]}\0{source.labels[position]}\0".encode())
-            digest.update(pixels[0].tobytes())
-            digest.update(pixels[1].tobytes())
+            digests.update(source.names[position], source.labels[position], pixels)
+            if self.attributes:
+                labels.append(pixels.attribute_labels)
+        self.fingerprint, self.attribute_fingerprint = digests.hex()
+        self.attribute_labels = np.array(labels, np.int64).reshape(-1, len(self.attributes))
         kept = (images[: len(positions)], masks[: len(positions)]) if held else None
-        return kept, positions, digest.hexdigest()
+        return kept, positions
 
     def _read(self, position: int) -> Pixels | str:
         """The pixels of one example of the source, or what is wrong with it."""
-        name, label = self._source.names[position], int(self._source.labels[position])
-        if not 0 <= label < len(self.classes):
-            return f"label {label} of {name} is none of the {len(self.classes)} classes"
         try:
-            item = self._source[position]
+            return read_pixels(self._source, position, self._geometry, bool(self.attributes))
         except (ValueError, OSError) as error:
             return str(error)
-        photo, mask, mask_name = item["image"], item["mask"], item.get("mask_name", name)
-        fault = checks.stored_mask_fault(mask, mask_name, photo)
-        if fault:
-            return fault
-        resized = resize_mask(mask, self._geometry, photo.size)
-        return checks.mask_fault(resized, mask_name) or (
-            resize_photo(photo, self._geometry),
-            resized,
-        )
 
     def _read_again(self, row: int) -> Pixels:
         pixels = self._read(int(self.positions[row]))
@@ -186,9 +194,11 @@ class Examples:
 
     def _row(self, row: int) -> Pixels:
         images, masks = self._held()
-        return images[row], masks[row]
+        return Pixels(images[row], masks[row])
 
-    def _held(self) -> Pixels:
+    def _held(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._pixels is None and self.attributes:
+            raise ValueError("with attributes no pixels are held: use batches() or example(row)")
         if self._pixels is None:
             raise ValueError("the pixels exceed memory_limit: use batches() or raise the limit")
         return self._pixels
@@ -219,23 +229,20 @@ class Examples:
     def _batch(
         self, rows: Sequence[int], pixels: Iterator[Pixels], batch_size: int, dtype: Any
     ) -> Batch:
-        exact = np.promote_types(dtype, np.float32)
-        images = np.empty((batch_size, *self._geometry.size, 3), exact)
-        masks = np.empty((batch_size, *self._geometry.size), exact)
-        real = len(rows)
-        for place, (image, mask) in enumerate(itertools.islice(pixels, real)):
-            np.divide(image, 255, out=images[place], dtype=exact)
-            np.divide(mask, 255, out=masks[place], dtype=exact)
-        images[real:], masks[real:] = images[0], masks[0]
+        real = list(itertools.islice(pixels, len(rows)))
         taken = np.full(batch_size, rows[0], np.int32)
-        taken[:real] = rows
-        return Batch(
-            image=images.astype(dtype, copy=False),
-            mask=masks.astype(dtype, copy=False),
+        taken[: len(rows)] = rows
+        batch = Batch(
+            image=stacked([one.image for one in real], batch_size, dtype),
+            mask=stacked([one.mask for one in real], batch_size, dtype),
             label=self.labels[taken],
-            index=np.where(np.arange(batch_size) < real, taken, -1).astype(np.int32),
+            index=np.where(np.arange(batch_size) < len(rows), taken, -1).astype(np.int32),
             noise_id=self.noise_ids[taken],
         )
+        shown = [one.attribute_masks for one in real if one.attribute_masks is not None]
+        if shown:
+            batch["attribute_masks"] = stacked(shown, batch_size, dtype)
+        return batch
 
     @staticmethod
     def _check_names(source: Source) -> None:
@@ -253,3 +260,12 @@ class Examples:
                 f"no good image is left of class {', '.join(empty)}; "
                 f"{len(self.skipped)} bad ones were skipped, the first: {self.skipped[0][1]}"
             )
+
+
+def _attributes(source: Source) -> tuple[str, ...]:
+    """The names of a source's attributes; raises ValueError if it has none."""
+    if not isinstance(source, AttributeSource) or not source.attributes:
+        raise ValueError(
+            f"{type(source).__name__} has no attribute masks: load it with attributes=True"
+        )
+    return tuple(source.attributes)

@@ -19,7 +19,7 @@ from PIL import Image
 from rival_jax.data.checks import report
 from rival_jax.data.mask_formats import brightest
 from rival_jax.data.pickles import RefusedPickle, read_attribute_dict
-from rival_jax.data.transforms import BILINEAR, Size, fit, open_photo, open_picture
+from rival_jax.data.transforms import Size, open_photo, open_picture, resize_masks
 from rival_jax.runtime.plugins import no_such
 from rival_jax.types import Geometry
 
@@ -100,15 +100,15 @@ def _class(name: str) -> int | None:
 
 
 class Rival10:
-    """A `Source`: sorted by file name, labelled by the synset before the first underscore."""
+    """An `AttributeSource` by file name, labelled by the synset before the first underscore."""
 
     classes = tuple(SYNSETS)
     class_wnids = tuple(SYNSETS.values())
 
     def __init__(self, folder: Path, names: list[str], attributes: bool, rule: str) -> None:
-        self.names = names
+        self.names, self.attributes = names, ATTRIBUTES if attributes else ()
         self.labels = np.array([_class(name) for name in names], np.int32)
-        self._folder, self._with_attributes, self._rule = folder, attributes, rule
+        self._folder, self._rule = folder, rule
 
     def __len__(self) -> int:
         return len(self.names)
@@ -119,7 +119,7 @@ class Rival10:
         photo = open_photo(self._folder / name, name)
         mask = open_picture(self._folder.parent / mask_name, mask_name, "mask").convert("L")
         item = {"image": photo, "mask": mask, "mask_name": mask_name}
-        if self._with_attributes:
+        if self.attributes:
             item |= self._attributes(self._folder / name.removesuffix(".JPEG"), photo.size)
         return item
 
@@ -131,9 +131,9 @@ class Rival10:
         """
         size, masks = item["image"].size, item["attribute_masks"]
         if self._rule == "clean":
-            return np.stack([fit(mask, geometry, size, BILINEAR) for mask in masks])
+            return resize_masks(masks, geometry, size)
         bits = [mask.point([0] * 255 + [1]) for mask in masks]
-        return 255 * np.stack([fit(bit, geometry, size, Image.Resampling.BICUBIC) for bit in bits])
+        return 255 * resize_masks(bits, geometry, size, Image.Resampling.BICUBIC)
 
     def _attributes(self, stem: Path, photo_size: Size) -> dict[str, Any]:
         labels = _attribute_labels(stem.with_name(stem.name + "_attr_labels.npy"))

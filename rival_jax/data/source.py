@@ -7,6 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from rival_jax.types import Geometry
+
 Item = dict[str, Any]
 
 
@@ -33,6 +35,25 @@ class Source(Protocol):
         Raises:
           ValueError or OSError: naming the file that is missing, damaged or of the wrong kind.
         """
+        ...
+
+
+@runtime_checkable
+class AttributeSource(Source, Protocol):
+    """A source that can also say which attributes an object has, and where.
+
+    It offers them when its `load` was given `attributes=True`. Its items then have `attr_labels`
+    (int [a], 1 where present), `changed_attrs` (int [a], 1 where a variant of the photo had the
+    attribute pasted in or cut out), `merged_mask` (PIL, "L": all attributes in one) and
+    `attribute_masks` (PIL, "L", all 0 where absent), in the order of `attributes`. Masks beyond
+    those of `attributes` may follow: RIVAL10's and the scenes' last is the whole object.
+    """
+
+    attributes: tuple[str, ...]
+    """Names of the attributes; empty unless loaded with `attributes=True`."""
+
+    def attribute_pixels(self, item: Item, geometry: Geometry) -> np.ndarray:
+        """uint8 [at least a, h, w], an item's `attribute_masks` on the pixels of its photo."""
         ...
 
 

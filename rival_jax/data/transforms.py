@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,20 @@ def resize_mask(mask: Image.Image, geometry: Geometry, photo_size: Size) -> np.n
     stored at another size than the photo, `photo_size` (width, height).
     """
     return fit(mask, geometry, photo_size, BILINEAR)
+
+
+def resize_masks(
+    masks: Sequence[Image.Image],
+    geometry: Geometry,
+    photo_size: Size,
+    resample: Image.Resampling = BILINEAR,
+) -> np.ndarray:
+    """uint8 [len(masks), h, w], each as `resize_mask` gives it; empty ones cost nothing."""
+    resized = np.zeros((len(masks), *geometry.size), np.uint8)
+    for place, mask in enumerate(masks):
+        if mask.getbbox():
+            resized[place] = fit(mask, geometry, photo_size, resample)
+    return resized
 
 
 def fit(

@@ -56,11 +56,7 @@ class Subject:
         splits = {config.data.split} | (
             {config.data.train_split} if config.head == "probe" else set()
         )
-        options = config.data.get(config.data.name.replace(".", "_"), {})
-        self.sources = {
-            split: data.load(config.data.name, config.data.root, split, **options)
-            for split in splits
-        }
+        self.sources = {split: self._source(split) for split in splits}
         both = set.intersection(*(set(source.names) for source in self.sources.values()))
         if len(splits) == 2 and both:
             raise ValueError(
@@ -75,27 +71,43 @@ class Subject:
             )
         if len({model.name for model in loaded}) < len(loaded):
             raise ValueError(f"two of config.models have one name: {[m.name for m in loaded]}")
-        self._examples: dict[tuple[Geometry, str], data.Examples] = {}
+        self.models: tuple[Model, ...] = tuple(loaded)  # as they are, without heads or weights
+        self._examples: dict[tuple[Geometry, str, bool], data.Examples] = {}
         for geometry in dict.fromkeys(map(self._geometry, loaded)):
             self.examples(geometry)
 
-    def examples(self, geometry: Geometry, split: str | None = None) -> data.Examples:
-        """A split at a geometry, decoded and checked once."""
+    def examples(
+        self, geometry: Geometry, split: str | None = None, *, attributes: bool = False
+    ) -> data.Examples:
+        """A split at a geometry, decoded and checked once; with attribute masks if asked for.
+
+        Raises:
+          ValueError: naming the bad examples; or the data sets that have attribute masks, if this
+            one has none.
+        """
         split = split or str(self.config.data.split)
-        if (geometry, split) not in self._examples:
-            source = self.sources[split]
+        key = geometry, split, attributes
+        if key not in self._examples:
+            source = self._source(split, attributes=True) if attributes else self.sources[split]
             with Meter(len(source), "images", self.console) as meter:
-                meter.say(f"reading {self.config.data.name} {split}")
+                what = "attributes of " if attributes else ""
+                meter.say(f"reading {what}{self.config.data.name} {split}")
                 examples = data.Examples(
                     source,
                     geometry,
                     on_bad=self.config.data.on_bad,
+                    attributes=attributes,
                     on_item=lambda done, total: meter.advance(1),
                 )
             for name, reason in examples.skipped:
                 self.console.print(f"skipped {name}: {reason}")
-            self._examples[geometry, split] = examples
-        return self._examples[geometry, split]
+            self._examples[key] = examples
+        return self._examples[key]
+
+    def _source(self, split: str, **options: bool) -> data.Source:
+        config = self.config.data
+        options = {**config.get(config.name.replace(".", "_"), {}), **options}
+        return data.load(config.name, config.root, split, **options)
 
     def bare(self, name: str) -> tuple[Model, Variables, Callable[[], parallel.Cost]]:
         """A network as it is, and what measures its forward pass, once, on one small batch."""
@@ -111,8 +123,8 @@ class Subject:
 
         return model, variables, cost
 
-    def load(self, name: str) -> Loaded:
-        """A network with its head."""
+    def load(self, name: str, **probe: Any) -> Loaded:
+        """A network with its head; `probe`: options that stand in for those of config.probe."""
         model, variables, cost = self.bare(name)
         geometry = self._geometry(model)
         test = self.examples(geometry)
@@ -123,7 +135,7 @@ class Subject:
             train=lambda: self.examples(geometry, self.config.data.train_split),
             test=lambda: test,
             batch_size=lambda: self.batch(cost(), geometry, 1, 1)[0],
-            options=dict(self.config.get("probe", {})),
+            options={**self.config.get("probe", {}), **probe},
             cache=cache_folder(self.config.cache),
             mesh=self.mesh,
             report=self.console.print,

@@ -18,6 +18,8 @@ from rival_jax.data.rival10 import ATTRIBUTES
 from rival_jax.data.scenes import animals, grounds, quadrupeds, vehicles
 from rival_jax.data.scenes.painter import cut_out
 from rival_jax.data.scenes.shapes import Dice, Part
+from rival_jax.data.transforms import resize_masks
+from rival_jax.types import Geometry
 
 Draw = Callable[[Dice], tuple[list[Part], str]]
 
@@ -56,7 +58,8 @@ class Scenes:
             f"{split}/{CLASSES[label]}_{index // len(CLASSES):04d}"
             for index, label in enumerate(self.labels)
         ]
-        self._size, self._correlation, self._attributes = size, correlation, attributes
+        self.attributes = ATTRIBUTES if attributes else ()
+        self._size, self._correlation = size, correlation
         self._key = seed, zlib.crc32(split.encode())
 
     def __len__(self) -> int:
@@ -78,18 +81,26 @@ class Scenes:
         ground = getattr(grounds, self._ground(behind, index))(behind, self._size)
         front = self._dice(index, 1)
         draw, _ = DRAWINGS[CLASSES[self.labels[index]]]
-        names = ATTRIBUTES if self._attributes else ()
-        cut = cut_out(*draw(front), names, front, self._size)
+        cut = cut_out(*draw(front), self.attributes, front, self._size)
         pixels = np.where(cut.mask[..., None], cut.pixels, ground) * front.uniform(0.9, 1.1)
         example: dict[str, Any] = {
             "image": Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)),
             "mask": _stencil(cut.mask),
         }
-        if self._attributes:
+        if self.attributes:
             shown = np.moveaxis(cut.attributes, -1, 0)
             example["attr_labels"] = shown.any((1, 2)).astype(np.int64)
+            example["changed_attrs"] = np.zeros(len(shown), np.int64)
+            example["merged_mask"] = _stencil(shown.any(0))
             example["attribute_masks"] = [_stencil(mask) for mask in (*shown, cut.mask)]
         return example
+
+    def attribute_pixels(self, item: dict[str, Any], geometry: Geometry) -> np.ndarray:
+        """An item's `attribute_masks` on the pixels of its resized scene: uint8 [19, h, w].
+
+        255 is inside; rims are soft where the size differs.
+        """
+        return resize_masks(item["attribute_masks"], geometry, item["image"].size)
 
 
 def _stencil(mask: np.ndarray) -> Image.Image:
@@ -112,8 +123,9 @@ def load(
     the ten at random (the class's own among them): at 0 it carries no information about the class.
 
     Each example is a dict of `image` (RGB) and `mask` ("L", 255 on the object, 0 elsewhere). With
-    `attributes` also, as for RIVAL10, `attr_labels` (int64 [18], 1 unless the mask is empty) and
-    `attribute_masks` (19 "L": RIVAL10's attributes in its order, then the whole object).
+    `attributes` also, as for RIVAL10, `attr_labels` (int64 [18], 1 unless the mask is empty),
+    `changed_attrs` (all 0), `attribute_masks` (19 "L": RIVAL10's attributes in its order, then the
+    whole object) and `merged_mask` ("L", all attributes in one).
 
     Raises ValueError for a split other than train, val or test, and values out of range.
     """
