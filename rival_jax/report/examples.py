@@ -90,7 +90,7 @@ def worst(material: Material, norm: str, pictures: Pictures) -> Drawn:
         index, _ = numbers.worst(seen.fg, seen.bg, sweep.labels, 5)
         lines += [(model, level, *seen.example(i)) for i in index[index >= 0].tolist()]
     header = ("model", "level", "example", "class", "p_clean", "p_fg", "p_bg", "irfs")
-    return Drawn(_sheet(cells), header, lines)
+    return Drawn(sheet(cells), header, lines)
 
 
 def contact(material: Material, norm: str, pictures: Pictures) -> Drawn:
@@ -105,7 +105,7 @@ def contact(material: Material, norm: str, pictures: Pictures) -> Drawn:
         for row, picture in enumerate(pictures(name)):
             cells.append((row, column, picture, titles[row] or texts[row], ""))
         lines.append((sweep.classes[column], name, level))
-    return Drawn(_sheet(cells), ("class", "example", "level"), lines)
+    return Drawn(sheet(cells), ("class", "example", "level"), lines)
 
 
 class _Seen(NamedTuple):
@@ -130,7 +130,7 @@ class _Seen(NamedTuple):
         return Example(self.sweep.names[i], label, *values)
 
 
-def _sheet(cells: Sequence[tuple[int, int, np.ndarray, str, str]]) -> Figure:
+def sheet(cells: Sequence[tuple[int, int, np.ndarray, str, str]]) -> Figure:
     """Pictures in a grid; (row, column, picture, bold text above, text above)."""
     rows, columns = 1 + max(cell[0] for cell in cells), 1 + max(cell[1] for cell in cells)
     lines = sum(any(cell[i] for cell in cells) for i in (3, 4))
