@@ -171,11 +171,13 @@ class Examples:
             if held:
                 images[len(positions)], masks[len(positions)] = pixels.image, pixels.mask
             positions.append(position)
-            digests.update(source.names[position], source.labels[position], pixels)
+            digests.update(source.names[position], int(source.labels[position]), pixels)
             if self.attributes:
                 labels.append(pixels.attribute_labels)
         self.fingerprint, self.attribute_fingerprint = digests.hex()
-        self.attribute_labels = np.array(labels, np.int64).reshape(-1, len(self.attributes))
+        self.attribute_labels = np.array(labels, np.int64).reshape(
+            len(positions), len(self.attributes)
+        )
         kept = (images[: len(positions)], masks[: len(positions)]) if held else None
         return kept, positions
 
