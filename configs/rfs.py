@@ -30,7 +30,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.cache = ""  # features and heads; default ~/.cache/rival_jax
 
     c.data = ml_collections.ConfigDict()
-    c.data.name = "scenes"  # "scenes" | "rival10" | "masked_folder"
+    c.data.name = "scenes"  # "scenes" | "rival10" | "masked_folder" | "tfds"
     c.data.root = ""
     c.data.split = "test"
     c.data.train_split = "train"  # read by head="probe" alone
@@ -41,6 +41,10 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.data.rival10 = ml_collections.ConfigDict({"variant": "ordinary"})
     c.data.masked_folder = ml_collections.ConfigDict(
         {"mask_format": "auto", "class_map": "", "manifest": ""}
+    )
+    c.data.tfds = ml_collections.ConfigDict(
+        {"name": "rival10", "image": "image", "label": "label", "mask": "object_mask"}
+        | {"mask_format": "grey", "mask_values": (), "file_name": "file_name"}
     )
 
     c.noise = ml_collections.ConfigDict()

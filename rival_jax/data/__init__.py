@@ -20,10 +20,13 @@ from rival_jax.runtime.plugins import no_such, plugin
 __all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load"]
 
 # Modules of this folder that are no data sets.
-PARTS = {"checks", "examples", "mask_formats", "pickles", "pixels", "source", "transforms"}
+PARTS = {
+    *("checks", "examples", "mask_formats", "pickles", "pixels", "rival10_tfds", "source"),
+    "transforms",
+}
 
 
-def load(name: str, root: str | Path, split: str, **options: Any) -> Source:
+def load(name: str, root: str | Path, split: str, /, **options: Any) -> Source:
     """The examples of one split of a data set; nothing is decoded yet.
 
     Args:

@@ -4,6 +4,7 @@
   above 1. Also palette pictures of two values, and colour ones whose three channels are equal.
 - "binary": what is brighter than half of white.
 - "nonzero": every colour but black, every palette entry but 0.
+- "grey": grey values from 0 to 255 as they are stored.
 - "imagenet_s": ImageNet-S's class ids, R + 256 G. Id 0 (other) and id 1000 (ignore) are background.
 
 All raise ValueError, naming the mask, its mode and the value of mask_format that reads it.
@@ -64,6 +65,12 @@ def _binary(picture: Image.Image, name: str) -> Image.Image:
     return _object(np.asarray(picture.convert("RGB").convert("L")) > 127)
 
 
+def _grey(picture: Image.Image, name: str) -> Image.Image:
+    if picture.mode not in (*GREY, *COLOUR):
+        raise ValueError(f"mask {name} has mode {picture.mode}: pass mask_format='nonzero'")
+    return picture.convert("L")
+
+
 def _nonzero(picture: Image.Image, name: str) -> Image.Image:
     channels = [
         c for c, band in zip(picture.split(), picture.getbands(), strict=True) if band != "A"
@@ -95,6 +102,7 @@ def _object(mask: np.ndarray) -> Image.Image:
 READERS: dict[str, Callable[[Image.Image, str], Image.Image]] = {
     "auto": _auto,
     "binary": _binary,
+    "grey": _grey,
     "nonzero": _nonzero,
     "imagenet_s": _imagenet_s,
 }

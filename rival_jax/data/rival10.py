@@ -95,6 +95,15 @@ def _split_folder(root: Path, split: str, variant: str) -> Path:
     )
 
 
+def splits(root: Path, variant: str) -> list[str]:
+    """Of train and test those that are there."""
+    return [
+        split
+        for split in ("train", "test")
+        if any((base / split / variant).is_dir() for base in (root, root / "RIVAL10"))
+    ]
+
+
 def _class(name: str) -> int | None:
     return CLASS_OF_SYNSET.get(name.split("_")[0])
 
@@ -113,11 +122,16 @@ class Rival10:
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
+    def files(self, position: int) -> tuple[Path, Path]:
+        """The photo's file and its object mask's."""
         name = self.names[position]
+        return self._folder / name, self._folder.parent / "entire_object_masks" / name
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        name, (photo_file, mask_file) = self.names[position], self.files(position)
         mask_name = f"entire_object_masks/{name}"
-        photo = open_photo(self._folder / name, name)
-        mask = open_picture(self._folder.parent / mask_name, mask_name, "mask").convert("L")
+        photo = open_photo(photo_file, name)
+        mask = open_picture(mask_file, mask_name, "mask").convert("L")
         item = {"image": photo, "mask": mask, "mask_name": mask_name}
         if self.attributes:
             item |= self._attributes(self._folder / name.removesuffix(".JPEG"), photo.size)
@@ -126,14 +140,10 @@ class Rival10:
     def attribute_pixels(self, item: dict[str, Any], geometry: Geometry) -> np.ndarray:
         """An item's `attribute_masks` on the pixels of its resized photo: uint8 [19, h, w].
 
-        255 is inside. Under the rule "released" the masks are 0 or 255 (the bicubic filter on bits
-        0 and 1), under "clean" their rims are soft.
+        255 is inside. Under the rule "released" the masks are 0 or 255, under "clean" their rims
+        are soft.
         """
-        size, masks = item["image"].size, item["attribute_masks"]
-        if self._rule == "clean":
-            return resize_masks(masks, geometry, size)
-        bits = [mask.point([0] * 255 + [1]) for mask in masks]
-        return 255 * resize_masks(bits, geometry, size, Image.Resampling.BICUBIC)
+        return resized(item["attribute_masks"], geometry, item["image"].size, self._rule)
 
     def _attributes(self, stem: Path, photo_size: Size) -> dict[str, Any]:
         labels = _attribute_labels(stem.with_name(stem.name + "_attr_labels.npy"))
@@ -160,6 +170,16 @@ class Rival10:
                 picture = open_picture(io.BytesIO(stored[attribute]), name, "mask")
                 masks[i] = READERS[self._rule](picture, name)
         return masks
+
+
+def resized(
+    masks: list[Image.Image], geometry: Geometry, photo_size: Size, rule: str
+) -> np.ndarray:
+    """uint8 [len(masks), h, w] of attribute masks; the rule "released" resizes bits, bicubic."""
+    if rule == "clean":
+        return resize_masks(masks, geometry, photo_size)
+    bits = [mask.point([0] * 255 + [1]) for mask in masks]
+    return 255 * resize_masks(bits, geometry, photo_size, Image.Resampling.BICUBIC)
 
 
 def _attribute_labels(path: Path) -> np.ndarray:

@@ -58,7 +58,7 @@ def open_picture(file: Path | io.BytesIO, name: str, what: str = "photo") -> Ima
     return picture
 
 
-def open_photo(path: Path, name: str) -> Image.Image:
+def open_photo(file: Path | io.BytesIO, name: str) -> Image.Image:
     """A photo as RGB. Grey photos get three equal channels; RGBA ones lose their alpha channel.
 
     The rotation that a camera may have noted in the file's header is not applied.
@@ -67,7 +67,7 @@ def open_photo(path: Path, name: str) -> Image.Image:
       ValueError: as `open_picture`, and for every other mode (CMYK, palette), whose colours
         depend on who converts them.
     """
-    photo = open_picture(path, name)
+    photo = open_picture(file, name)
     if photo.mode not in PHOTO_MODES:
         raise ValueError(
             f"photo {name} has mode {photo.mode}, expected one of {', '.join(PHOTO_MODES)}: "
