@@ -25,7 +25,9 @@ class Case(NamedTuple):
 
 
 def _vit(parts: str = "", classes: int = 3, gelu: str = "gelu", eps: float = 1e-6) -> Case:
-    args = {"num_heads": 3, "act_layer": gelu, "norm_eps": eps}
+    args: dict[str, Any] = {"num_heads": 3, "act_layer": gelu, "norm_eps": eps}
+    if "registers" in parts:
+        args["reg_tokens"] = 3
     config = weights.Config(model_args=args, num_classes=classes, image_size=(8, 12))
     reference = functools.partial(numpy_networks.vit, heads=3, gelu=gelu, eps=eps)
     tensors = network_weights.vit(parts, classes=classes)

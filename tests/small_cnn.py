@@ -46,7 +46,7 @@ def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     depth = sum(bool(re.match(r"conv\.\d+\.weight$", name)) for name in tensors)
     return {
-        "num_classes": conversion.classes(config.num_classes, tensors.get("fc.weight")),
+        "num_classes": conversion.classes(config.num_classes, tensors, "fc.weight"),
         "image_size": config.image_size or (32, 32),
         "widths": tuple(len(tensors[f"conv.{i}.weight"]) for i in range(depth)),
     }

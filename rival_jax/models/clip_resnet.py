@@ -150,7 +150,7 @@ def resized(
 
 def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether a checkpoint's tensors are those of CLIP's residual network."""
-    return {"attnpool.positional_embedding", "conv3.weight"} <= tensors.keys()
+    return any(name.startswith("attnpool.") for name in tensors)
 
 
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
@@ -159,14 +159,14 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     All from the shapes, but the heads of the pooling, 64 wide unless `model_args.num_heads` says
     otherwise.
     """
-    positions, pooled = tensors["attnpool.positional_embedding"].shape
+    positions, pooled = conversion.shape_of(tensors, "attnpool.positional_embedding", 2)
     side = math.isqrt(positions - 1) * STRIDE
     return {
         "image_size": config.image_size or (side, side),
         "depths": depths(tensors),
-        "width": tensors["conv3.weight"].shape[0],
+        "width": conversion.shape_of(tensors, "conv3.weight", 4)[0],
         "heads": config.model_args.get("num_heads", max(1, pooled // clip_vit.HEAD_WIDTH)),
-        "features": tensors["attnpool.c_proj.weight"].shape[0],
+        "features": conversion.shape_of(tensors, "attnpool.c_proj.weight", 2)[0],
     }
 
 

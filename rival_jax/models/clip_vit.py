@@ -46,7 +46,6 @@ class ClipViT(vit.ViT):
     num_classes: int = 0
     gelu: str = "quick"
     layer_norm_eps: float = 1e-5
-    patch_bias: bool = False
     pre_norm: bool = True
 
 
@@ -58,7 +57,7 @@ def build(*, name: str, image_size: tuple[int, int], **keywords: Any) -> Model:
 
 def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether a checkpoint's tensors are those of CLIP's vision transformer."""
-    return {"class_embedding", "ln_pre.weight", "proj"} <= tensors.keys()
+    return any(name.startswith("transformer.resblocks.0.") for name in tensors)
 
 
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
@@ -67,20 +66,22 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     All from the shapes, but the heads, 64 wide unless `model_args.num_heads` says otherwise, and
     the GELU: "quick_gelu" as OpenAI's unless `model_args.act_layer` is "gelu" (LAION's models).
     """
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    width, patch = shapes["class_embedding"][0], shapes["conv1.weight"][-1]
-    side = math.isqrt(shapes["positional_embedding"][0] - 1)
-    blocks = {m[1] for name in shapes if (m := re.match(r"transformer\.resblocks\.(\d+)\.", name))}
+    (width,) = conversion.shape_of(tensors, "class_embedding", 1)
+    patch = conversion.shape_of(tensors, "conv1.weight", 4)[-1]
+    positions, _ = conversion.shape_of(tensors, "positional_embedding", 2)
+    hidden, _ = conversion.shape_of(tensors, "transformer.resblocks.0.mlp.c_fc.weight", 2)
+    side = math.isqrt(positions - 1)
+    blocks = {m[1] for name in tensors if (m := re.match(r"transformer\.resblocks\.(\d+)\.", name))}
     return {
         "image_size": config.image_size or (side * patch, side * patch),
         "patch_size": patch,
         "width": width,
         "depth": len(blocks),
         "heads": config.model_args.get("num_heads", max(1, width // HEAD_WIDTH)),
-        "mlp_ratio": shapes["transformer.resblocks.0.mlp.c_fc.weight"][0] / width,
+        "mlp_ratio": hidden / width,
         "gelu": vit_config.gelu(config.model_args.get("act_layer", "quick_gelu")),
         "layer_norm_eps": config.model_args.get("norm_eps", 1e-5),
-        "projection": shapes["proj"][1],
+        "projection": conversion.shape_of(tensors, "proj", 2)[1],
     }
 
 

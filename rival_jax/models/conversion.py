@@ -112,16 +112,30 @@ def to_tensors(variables: Variables, rules: Sequence[Rule]) -> dict[str, np.ndar
     return tensors
 
 
-def classes(said: int | None, head: np.ndarray | None) -> int:
-    """The number of classes: as the configuration says, else the rows of the head's weight.
+def shape_of(tensors: Mapping[str, np.ndarray], name: str, rank: int) -> tuple[int, ...]:
+    """The shape of a tensor from which an architecture is read.
+
+    Raises:
+      ValueError: it is missing, or has another number of axes.
+    """
+    if name not in tensors:
+        raise ValueError(f"missing from the file: {name}, which tells the architecture")
+    shape = tensors[name].shape
+    if len(shape) != rank:
+        raise ValueError(f"{name}: got shape {shape}, expected {rank} axes")
+    return shape
+
+
+def classes(said: int | None, tensors: Mapping[str, np.ndarray], head: str) -> int:
+    """The number of classes: as the configuration says, else the rows of the weight `head`.
 
     Raises:
       ValueError: there is neither.
     """
     if said is not None:
         return said
-    if head is not None:
-        return len(head)
+    if head in tensors:
+        return shape_of(tensors, head, 2)[0]
     raise ValueError("no head and no num_classes; a trunk alone has num_classes: 0")
 
 

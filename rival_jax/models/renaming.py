@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from rival_jax.models import flax_names
+
 Tensors = dict[str, np.ndarray]
 # CLIP's text tower and what its archives say of themselves.
 _TEXT = re.compile(
@@ -22,6 +24,8 @@ _TEXT = re.compile(
 _RESNET_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3"}
 _RESNET_CHILDREN |= {"7": "layer4"}
 _VIT_CHILDREN = {"0": "patch_embed", "2": "blocks", "3": "norm"}
+_NORMALISER = "module.normalizer."  # MadryLab's
+_QUERY_BIAS = re.compile(r"/query/bias$")
 
 
 def canonical(tensors: Mapping[str, np.ndarray]) -> tuple[Tensors, dict[str, Any]]:
@@ -36,19 +40,27 @@ def canonical(tensors: Mapping[str, np.ndarray]) -> tuple[Tensors, dict[str, Any
       normaliser, "model_args" where its shapes tell the number of heads.
 
     Raises:
-      ValueError: copies of one tensor in the file differ.
+      ValueError: copies of one tensor in the file differ, or a tensor is missing or misshapen that
+        others are made of.
     """
     found, said = dict(tensors), {}
-    heads = {t.shape[-2] for name, t in found.items() if name.endswith("/query/bias")}
+    heads = {t.shape[-2] for name, t in found.items() if _QUERY_BIAS.search(name) and t.ndim > 1}
     if len(heads) == 1:
         said["model_args"] = {"num_heads": heads.pop()}
-    if "module.normalizer.new_mean" in found:
-        for key, name in (("mean", "new_mean"), ("std", "new_std")):
-            said[key] = tuple(found[f"module.normalizer.{name}"].ravel().tolist())
+    if any(name.startswith(_NORMALISER) for name in found):
+        said |= {key: _channels(found, f"{_NORMALISER}new_{key}") for key in ("mean", "std")}
     for holds, change in _DIALECTS:
         if holds(found):
             found = change(found)
     return found, said
+
+
+def _channels(tensors: Tensors, name: str) -> tuple[float, ...]:
+    if name not in tensors:
+        raise ValueError(f"missing from the file: {name}, half of its normaliser")
+    if tensors[name].size != 3:
+        raise ValueError(f"{name}: got shape {tensors[name].shape}, expected 3 values")
+    return tuple(tensors[name].ravel().tolist())
 
 
 def _all_start(prefix: str) -> Callable[[Tensors], bool]:
@@ -96,96 +108,6 @@ def _finetuned(tensors: Tensors) -> Tensors:
     return renamed
 
 
-def _flax(tensors: Tensors) -> Tensors:
-    """AugReg's and big_vision's names; both numberings of the parts of a block.
-
-    Raises:
-      ValueError: they are Scenic's, which look alike but compute otherwise.
-    """
-    if any("output_projection/" in name for name in tensors):
-        raise ValueError(
-            "a checkpoint of Scenic, whose networks need its config; read it with "
-            "rival_jax.interop.scenic.load(path, config)"
-        )
-    tensors = _unstacked({re.sub(r"^(opt/target|params)/", "", n): t for n, t in tensors.items()})
-    renamed: Tensors = {}
-    parts: dict[str, dict[str, np.ndarray]] = {}  # queries, keys and values of one layer
-    for name, tensor in tensors.items():
-        match = re.match(r"(.*)/MultiHeadDotProductAttention_\d+/(\w+)/(kernel|bias)$", name)
-        if match and match[2] in ("query", "key", "value"):
-            parts.setdefault(f"{_block(match[1])}attn.qkv.{_LEAVES[match[3]]}", {})[match[2]] = (
-                _rows(tensor, heads_last=match[3] == "kernel")
-            )
-        elif match:
-            out = tensor.reshape(-1, tensor.shape[-1]).T if match[3] == "kernel" else tensor
-            renamed[f"{_block(match[1])}attn.proj.{_LEAVES[match[3]]}"] = out
-        else:
-            renamed |= _flax_leaf(name, tensor)
-    for name, three in parts.items():
-        if len(three) == 3:
-            renamed[name] = np.concatenate([three[part] for part in ("query", "key", "value")])
-    return renamed
-
-
-_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
-_FLAX_NAMES = {
-    "cls": "cls_token",
-    "pos_embedding": "pos_embed",
-    "Transformer/posembed_input/pos_embedding": "pos_embed",
-}
-_FLAX_MODULES = {
-    "embedding": "patch_embed.proj",
-    "Transformer/encoder_norm": "norm",
-    "pre_logits": "pre_logits.fc",
-    "head": "head",
-}
-# The parts of a block, numbered together in AugReg's files and each kind by itself later.
-_FLAX_PARTS = {
-    "LayerNorm_0": "norm1",
-    "LayerNorm_1": "norm2",
-    "LayerNorm_2": "norm2",
-    "Dense_0": "mlp.fc1",
-    "Dense_1": "mlp.fc2",
-}
-
-
-def _flax_leaf(name: str, tensor: np.ndarray) -> Tensors:
-    if name in _FLAX_NAMES:
-        return {_FLAX_NAMES[name]: tensor}
-    path, _, leaf = name.rpartition("/")
-    block = re.match(r"(Transformer/encoderblock_\d+)/(?:MlpBlock_\d+/)?(\w+)$", path)
-    module = _FLAX_MODULES.get(path)
-    if block and block[2] in _FLAX_PARTS:
-        module = _block(block[1]) + _FLAX_PARTS[block[2]]
-    if module is None or leaf not in _LEAVES:
-        return {name: tensor}  # of no place: the conversion will say so
-    if leaf == "kernel":
-        tensor = tensor.transpose((3, 2, 0, 1) if tensor.ndim == 4 else (1, 0))
-    return {f"{module}.{_LEAVES[leaf]}": tensor}
-
-
-def _block(path: str) -> str:
-    return f"blocks.{path.rpartition('_')[2]}."
-
-
-def _rows(tensor: np.ndarray, *, heads_last: bool) -> np.ndarray:
-    """[width, heads, d] -> [heads d, width]; biases [heads, d] -> [heads d]."""
-    return tensor.reshape(len(tensor), -1).T if heads_last else tensor.reshape(-1)
-
-
-def _unstacked(tensors: Tensors) -> Tensors:
-    """Blocks that big_vision scans over are one tensor with a leading axis of blocks."""
-    single: Tensors = {}
-    for name, tensor in tensors.items():
-        before, stacked, after = name.partition("Transformer/encoderblock/")
-        if not stacked:
-            single[name] = tensor
-            continue
-        for i, part in enumerate(tensor):
-            single[f"{before}Transformer/encoderblock_{i}/{after}"] = part
-    return single
-
-
 # In this order: a file may be wrapped more than once.
 _DIALECTS: tuple[tuple[Callable[[Tensors], bool], Callable[[Tensors], Tensors]], ...] = (
     (
@@ -198,5 +120,5 @@ _DIALECTS: tuple[tuple[Callable[[Tensors], bool], Callable[[Tensors], Tensors]],
     (_some_start("encoder."), _only("encoder.", "projection.", "encoder.fc.")),
     (_some_start("feat_net."), _finetuned),
     (_some_start("visual."), _image_tower),
-    (lambda tensors: any("Transformer/" in name for name in tensors), _flax),
+    (lambda tensors: any("Transformer/" in name for name in tensors), flax_names.renamed),
 )

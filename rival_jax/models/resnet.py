@@ -137,7 +137,8 @@ def resized(
 
 def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether a checkpoint's tensors are those of a residual network with torchvision's names."""
-    return {"conv1.weight", "bn1.weight", "layer1.0.conv1.weight"} <= tensors.keys()
+    pooled_by_attention = any(name.startswith("attnpool.") for name in tensors)
+    return not pooled_by_attention and any(name.startswith("layer1.0.conv") for name in tensors)
 
 
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
@@ -147,10 +148,10 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     bottleneck = "layer1.0.conv3.weight" in tensors
     projected = {match.groups() for name in tensors if (match := _PROJECTED.match(name))}
     return {
-        "num_classes": conversion.classes(config.num_classes, tensors.get("fc.weight")),
+        "num_classes": conversion.classes(config.num_classes, tensors, "fc.weight"),
         "image_size": config.image_size or (224, 224),
         "depths": depths(tensors),
-        "width": tensors["conv1.weight"].shape[0],
+        "width": conversion.shape_of(tensors, "conv1.weight", 4)[0],
         "bottleneck": bottleneck,
         "project_all": any(
             block != "0" or (stage == "1" and not bottleneck) for stage, block in projected

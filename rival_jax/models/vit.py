@@ -67,8 +67,7 @@ class ViT(nn.Module):
     gelu: str = "exact"  # | "tanh" | "quick"
     layer_norm_eps: float = 1e-6
     representation_size: int = 0  # width of a dense tanh layer before the head, 0: none
-    patch_bias: bool = True
-    pre_norm: bool = False  # a norm before the first block
+    pre_norm: bool = False  # a norm before the first block, and so no bias in the embedding
     projection: int = 0  # width of a matrix that makes the features of the class token, 0: none
 
     @property
@@ -118,7 +117,7 @@ class ViT(nn.Module):
         return norm(block(x, Recorder(tap.added), label, keep=read))
 
     def _embed(self, images: Array) -> Array:
-        embed = PatchEmbed(self.width, self.patch_size, self.patch_bias, name="patch_embed")
+        embed = PatchEmbed(self.width, self.patch_size, not self.pre_norm, name="patch_embed")
         patches = embed(images)
         lengths = {"cls_token": 1, "dist_token": self.distilled, "reg_token": self.register_tokens}
         prefix = [self._tokens(name, n) for name, n in lengths.items() if n]
@@ -234,7 +233,7 @@ def _check(module: ViT) -> None:
 
 def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether a checkpoint's tensors are those of a vision transformer with timm's names."""
-    return {"patch_embed.proj.weight", "pos_embed", "blocks.0.norm1.weight"} <= tensors.keys()
+    return any(name.startswith("blocks.0.attn.") for name in tensors)
 
 
 def convert(tensors: Mapping[str, np.ndarray], model: Model) -> Variables:

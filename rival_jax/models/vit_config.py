@@ -40,42 +40,52 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     that is not square.
 
     Raises:
-      ValueError: the number of positions does not fit the image size, or an unknown setting.
+      ValueError: a tensor that tells the architecture is missing or misshapen, the number of
+        positions does not fit the image size, or an unknown setting.
     """
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    width, patch_size = shapes["pos_embed"][-1], shapes["patch_embed.proj.weight"][-1]
-    blocks = {match[1] for name in shapes if (match := re.match(r"blocks\.(\d+)\.", name))}
-    distilled = "dist_token" in shapes
-    register_tokens = shapes["reg_token"][1] if "reg_token" in shapes else 0
+    _, positions, width = conversion.shape_of(tensors, "pos_embed", 3)
+    patch_size = conversion.shape_of(tensors, "patch_embed.proj.weight", 4)[-1]
+    hidden, _ = conversion.shape_of(tensors, "blocks.0.mlp.fc1.weight", 2)
+    blocks = {match[1] for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))}
+    distilled = "dist_token" in tensors
+    register_tokens = _registers(config)
+    if "reg_token" in tensors:
+        register_tokens = conversion.shape_of(tensors, "reg_token", 3)[1]
     prefix_tokens = 1 + distilled + register_tokens
-    image_size, no_embed_class = _positions(
-        shapes["pos_embed"][1], patch_size, prefix_tokens, config.image_size
-    )
-    pre_norm = "norm_pre.weight" in shapes
+    image_size, no_embed_class = _positions(positions, patch_size, prefix_tokens, config.image_size)
+    representation_size = 0
+    if "pre_logits.fc.weight" in tensors:
+        representation_size = conversion.shape_of(tensors, "pre_logits.fc.weight", 2)[0]
+    pre_norm = "norm_pre.weight" in tensors
     clip = pre_norm or "_clip_" in (config.architecture or "")
-    pool = "avg" if "fc_norm.weight" in shapes else "token"
+    pool = "avg" if "fc_norm.weight" in tensors else "token"
     quick = "quickgelu" in (config.architecture or "")
     activation = config.model_args.get("act_layer") or ("quick_gelu" if quick else "gelu")
     return {
-        "num_classes": conversion.classes(config.num_classes, tensors.get("head.weight")),
+        "num_classes": conversion.classes(config.num_classes, tensors, "head.weight"),
         "image_size": image_size,
         "patch_size": patch_size,
         "width": width,
         "depth": len(blocks),
         "heads": _heads(config, width),
-        "mlp_ratio": shapes["blocks.0.mlp.fc1.weight"][0] / width,
+        "mlp_ratio": hidden / width,
         "pool": config.global_pool or pool,
         "distilled": distilled,
         "register_tokens": register_tokens,
         "no_embed_class": no_embed_class,
-        "qkv_bias": "blocks.0.attn.qkv.bias" in shapes,
-        "layer_scale": "blocks.0.ls1.gamma" in shapes,
+        "qkv_bias": "blocks.0.attn.qkv.bias" in tensors,
+        "layer_scale": "blocks.0.ls1.gamma" in tensors,
         "gelu": gelu(activation),
         "layer_norm_eps": config.model_args.get("norm_eps", CLIP_EPS if clip else EPS),
-        "patch_bias": "patch_embed.proj.bias" in shapes,
         "pre_norm": pre_norm,
-        "representation_size": shapes.get("pre_logits.fc.weight", (0,))[0],
+        "representation_size": representation_size,
     }
+
+
+def _registers(config: Config) -> int:
+    """The register tokens that a configuration promises: a file may have lost them."""
+    named = re.search(r"_reg(\d+)_", config.architecture or "")
+    return config.model_args.get("reg_tokens", int(named[1]) if named else 0)
 
 
 def gelu(layer: str) -> str:
@@ -157,7 +167,7 @@ def config(model: Model) -> Config:
     if module.distilled:
         name = "deit_base_distilled_patch16_224"
     unknown = module.representation_size or "norm_eps" in args
-    if unknown or module.patch_bias == module.pre_norm or (module.distilled and clip_like):
+    if unknown or (module.distilled and clip_like):
         name = "vit"
         args["norm_eps"] = module.layer_norm_eps
     return Config(
