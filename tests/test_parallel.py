@@ -44,6 +44,24 @@ def test_rows_come_back_once_and_in_order(count, size, devices, seed):
     assert sum(counted) == count
 
 
+def test_equal_bound_functions_are_compiled_once():
+    images, traced = np.ones((4, 1, 1, 3), np.float32), []
+
+    def fn(factor, variables, batch):
+        traced.append(factor)
+        return scaled_sum(variables, batch, factor)
+
+    for factor in (2.0, 2.0, 5.0, 2.0):
+        rows = parallel.map_examples(
+            parallel.Bound(fn, (factor,)),
+            {"w": jnp.float32(1)},
+            batches(images, 4, range(4)),
+            parallel.data_mesh(),
+        )
+        np.testing.assert_allclose(rows["value"], 3 * factor)
+    assert traced == [2.0, 5.0]
+
+
 def test_extra_arguments_are_traced_not_compiled_in():
     images = np.ones((4, 1, 1, 3), np.float32)
     mesh = parallel.data_mesh()

@@ -68,11 +68,12 @@ def test_golden_end_to_end_from_the_stored_noise(shared, tmp_path, monkeypatch, 
         "label": labels,
         "noise_id": np.arange(len(labels), dtype=np.uint32),
     }
-    clean = _subject.clean_trial(model, variables, batch)
+    clean = _subject.clean_trial(model.forward, variables, batch)
     levels = stored["linf_sigma" if norm == "linf" else "l2_eps"]
     for i, level in enumerate(levels):
         current["sigma"] = i
-        got = rfs.noise_trials(model, sweep, variables, batch, jax.random.key(0), level.item())
+        args = (variables, batch, jax.random.key(0), level.item())
+        got = rfs.noise_trials(model.forward, sweep, *args)
         for region, suffix in enumerate(("fg", "bg")):
             probability = np.asarray(got["probability"])[..., region].mean(1)
             expected = want[f"{norm}_ptrue_noisy_{suffix}"][i]

@@ -19,7 +19,7 @@ from rival_jax.runtime import parallel
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Category, Columns, cache_folder, tree_digest
-from rival_jax.types import Array, Batch, Geometry, Model, Variables
+from rival_jax.types import Array, Batch, Forward, Geometry, Model, Variables
 
 TYPICAL_BATCH = 8  # images a forward pass is measured on
 MAX_FORWARDS = 2048  # per device and step: more fills no accelerator better
@@ -259,9 +259,9 @@ class Subject:
         return Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
 
 
-def clean_trial(model: Model, variables: Variables, batch: Batch) -> dict[str, Array]:
+def clean_trial(forward: Forward, variables: Variables, batch: Batch) -> dict[str, Array]:
     """The images as they are: probability [b] of the true class, and correct."""
-    logits, _ = model.forward(variables, jnp.asarray(batch["image"]), {})
+    logits, _ = forward(variables, jnp.asarray(batch["image"]), {})
     probability, correct = metrics.true_class(logits, jnp.asarray(batch["label"]))
     return {"probability": probability, "correct": correct}
 

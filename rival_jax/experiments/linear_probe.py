@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from rival_jax import statistics
 from rival_jax.experiments._subject import Subject, clean_trial
+from rival_jax.runtime.parallel import Bound
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Run, atomic, read_rows
 
@@ -44,7 +45,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         batch_size, _ = subject.batch(loaded.cost(), loaded.geometry, 1, 1)
         with Meter(len(examples), "images", console) as meter:
             meter.say(loaded.model.name)
-            clean = functools.partial(clean_trial, loaded.model)
+            clean = Bound(clean_trial, (loaded.model.forward,))
             unit = f"{loaded.model.name}/probe"
             depends_on = {"model": loaded.digest, "data": examples.fingerprint}
             compute = functools.partial(

@@ -19,9 +19,10 @@ from rich.console import Console
 from rival_jax import metrics, noise, report
 from rival_jax.experiments._pictures import noised_pictures
 from rival_jax.experiments._subject import Loaded, Subject, clean_trial, one_of
+from rival_jax.runtime.parallel import Bound
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Columns, Run
-from rival_jax.types import Array, Batch, Model, Variables
+from rival_jax.types import Array, Batch, Forward, Variables
 
 ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
 
@@ -38,7 +39,12 @@ class Sweep:
 
 
 def noise_trials(
-    model: Model, sweep: Sweep, variables: Variables, batch: Batch, key: Array, level: Array | float
+    forward: Forward,
+    sweep: Sweep,
+    variables: Variables,
+    batch: Batch,
+    key: Array,
+    level: Array | float,
 ) -> dict[str, Array]:
     """Every image under every trial of noise in every region, at one level.
 
@@ -57,7 +63,7 @@ def noise_trials(
         draw = lambda trial: noise.gaussian(key, ids, trial, image.shape[1:])  # noqa: E731
         units = jax.vmap(draw, out_axes=1)(trials)  # [b, t, h, w, 3]
         noisy = jnp.stack([corrupted(units, region) for region in sweep.regions], axis=2)
-        logits, _ = model.forward(variables, noisy.reshape(-1, *image.shape[1:]), {})
+        logits, _ = forward(variables, noisy.reshape(-1, *image.shape[1:]), {})
         scores = metrics.true_class(logits, jnp.repeat(label, len(logits) // len(label)))
         return scores[0].reshape(noisy.shape[:3]), scores[1].reshape(noisy.shape[:3])
 
@@ -98,11 +104,11 @@ def units(
     rows = functools.partial(subject.rows, loaded, plans[name]["images"])
     base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": config.dtype}
     base |= {"data": examples.fingerprint}
-    clean = functools.partial(clean_trial, loaded.model)
+    clean = Bound(clean_trial, (loaded.model.forward,))
     yield Unit("clean", base, functools.partial(rows, clean, ("none", 0.0, ("clean",))))
     for norm, levels in noise_levels(config):
         sweep = Sweep(norm, regions, trials, at_once, config.data.mask == "binary")
-        trial = functools.partial(noise_trials, loaded.model, sweep)
+        trial = Bound(noise_trials, (loaded.model.forward, sweep))
         for level in levels:
             settings = {"norm": norm, "level": level, "trials": trials, "regions": regions}
             settings |= {"seed": config.seed, "mask": config.data.mask}

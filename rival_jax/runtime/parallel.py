@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,18 @@ from rival_jax.types import Batch, Variables
 
 Rows = dict[str, np.ndarray]
 PerExample = Callable[..., Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """`function(*given, ...)`: equal to another where both are, so that it is compiled once."""
+
+    function: Callable[..., Any]
+    given: tuple[Any, ...]  # hashable
+
+    def __call__(self, *args: Any) -> Any:
+        """The function of what was given and `args`."""
+        return self.function(*self.given, *args)
 
 
 def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
@@ -35,7 +48,7 @@ def map_examples(
 
     Args:
       fn: pure, returns `{name: [b, ...]}`; compiled once per function, mesh and shapes, so pass
-        the same function object again and put what varies (a noise level) in `args`.
+        an equal function again (see `Bound`) and put what varies (a noise level) in `args`.
       variables: replicated over the mesh.
       batches: leading axis of any size; padded to a multiple of the mesh here. Examples with
         `index` -1 are padding and dropped.
