@@ -81,8 +81,19 @@ def test_another_config_is_refused_unless_asked(tmp_path):
 
 
 def test_the_batch_size_may_change(tmp_path):
-    Run(tmp_path, CONFIG)
+    Run(tmp_path, CONFIG).rows("u", {}, columns)
     Run(tmp_path, {**CONFIG, "batch_size": 7})
+
+
+def test_options_of_a_data_set_that_is_not_used_may_change(tmp_path):
+    def config(used, unused, name="scenes"):
+        return {"data": {"name": name, "scenes": {"size": used}, "rival10": {"variant": unused}}}
+
+    Run(tmp_path, config(64, "ordinary")).rows("u", {}, columns)
+    Run(tmp_path, config(64, "removed"))
+    for other in (config(32, "removed"), config(64, "removed", "rival10")):
+        with pytest.raises(ValueError, match="holds the results of another config"):
+            Run(tmp_path, other)
 
 
 def test_json_has_no_nan_and_damage_is_named(tmp_path):

@@ -218,13 +218,23 @@ def _refuse_other_config(path: Path, before: Any, now: Any) -> None:
     changed = [
         f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and key.split(".")[-1] not in FREE_KEYS
+        if old.get(key) != new.get(key)
+        and key.split(".")[-1] not in FREE_KEYS
+        and not _of_another_data_set(key, new)
     ]
     if changed:
         raise ValueError(
             f"{path} holds the results of another config ({'; '.join(changed[:5])}). Name another "
             "--workdir, or pass --extend to add to this one (finished units that fit are reused)"
         )
+
+
+def _of_another_data_set(key: str, flat: Mapping[str, Any]) -> bool:
+    """Whether `key` is an option of a data set that is not the one in use: "data.scenes.size"."""
+    section, _, rest = key.partition(".")
+    name, option, _ = rest.partition(".")
+    used = str(flat.get("data.name")).replace(".", "_")
+    return section == "data" and bool(option) and name != used
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
