@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from rival_jax import report
+from rival_jax.experiments._groups import groups
 from rival_jax.runtime.results import Run
 
 RUNS = Path("runs")  # where main puts work directories that are not named
@@ -48,21 +49,3 @@ def chosen(runs: Sequence[str]) -> list[str]:
             "python -m rival_jax.main --config=configs/rfs.py"
         )
     return [str(found[-1].parent)]
-
-
-def groups(lines: Sequence[str]) -> dict[str, list[str]]:
-    """Group -> models, from "name=model,model".
-
-    Raises:
-      ValueError: for a line of another form.
-
-    >>> groups(["ViTs=vit_tiny, vit_small"])
-    {'ViTs': ['vit_tiny', 'vit_small']}
-    """
-    found = {}
-    for line in lines:
-        name, equals, models = line.partition("=")
-        if not (name.strip() and equals and models.strip()):
-            raise ValueError(f"config.groups: got {line!r}, expected 'name=model,model'")
-        found[name.strip()] = [model.strip() for model in models.split(",")]
-    return found

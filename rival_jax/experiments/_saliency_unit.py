@@ -1,0 +1,147 @@
+"""What is measured of an image: where its map lies, and what it costs to grey what that marks."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rival_jax import maps, metrics, noise, saliency, taps
+from rival_jax.types import Array, Batch, Model, Variables
+
+ENERGIES = (0.25, 0.5, 0.75)
+METRICS = (
+    *("iou", "dice", "average_precision", "density_gap", "precision"),
+    *(f"coverage_{100 * energy:.0f}" for energy in ENERGIES),
+    "pointing_game",
+)
+REGIONS = ("none", "salient", "random", "least")  # of the background, greyed
+BLOTCHES = (8, 8)  # cells of the random field whose highest values are a random region
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How maps are made and read; the named values of `config.saliency`."""
+
+    method: str
+    target: str  # "predicted" | "label"
+    scaling: str
+    threshold: float  # of the map's maximum
+    ties_inside: bool
+    flat_is_nan: bool
+    tolerance: int
+    draws: int
+    binary_mask: bool
+
+
+class Seen(NamedTuple):
+    """A network's view of a batch."""
+
+    saliency: Array  # [b, h, w] in [0, 1]; NaN where a scaling leaves it so
+    mask: Array  # bool [b, h, w]
+    salient: Array  # bool [b, h, w], the background that the map marks
+    logits: Array  # [b, c]
+    target: Array  # int32 [b], the class explained
+
+
+def look(model: Model, plan: Plan, variables: Variables, batch: Batch) -> Seen:
+    """The maps of a batch, and the background above the threshold."""
+    image, mask = jnp.asarray(batch["image"]), jnp.asarray(batch["mask"])
+    mask = mask > (0.5 if plan.binary_mask else 0)
+    logits, _ = model.forward(variables, image, {})
+    predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
+    target = predicted if plan.target == "predicted" else jnp.asarray(batch["label"])
+    score = taps.class_score(target)
+    found = saliency.explain(plan.method, model, variables, image, score, scaling=plan.scaling)
+    share = maps.max_normalise(jnp.nan_to_num(found))
+    marked = share >= plan.threshold if plan.ties_inside else share > plan.threshold
+    return Seen(found, mask, marked & ~mask, logits, target)
+
+
+def measure(
+    model: Model, plan: Plan, variables: Variables, batch: Batch, key: Array
+) -> dict[str, Array]:
+    """Alignment of every map, and the probabilities before and after greying.
+
+    Returns:
+      [b] each: `METRICS`; `flat`; `area`, the object's share of the image; `greyed`, that of the
+      region; `predicted` and `target`; `true_<region>` and `target_<region>`, the probability of
+      the true and the explained class, NaN for images without a salient background.
+    """
+    image, label = jnp.asarray(batch["image"]), jnp.asarray(batch["label"])
+    seen = look(model, plan, variables, batch)
+
+    def probabilities(logits: Array) -> Array:  # [b, 2], of the true and of the explained class
+        both = jnp.stack([label, seen.target], axis=1)
+        return jnp.take_along_axis(jax.nn.softmax(logits.astype(jnp.float32)), both, axis=1)
+
+    def without(region: Array) -> Array:
+        greyed = noise.grey_out(image, region.astype(image.dtype))
+        return probabilities(model.forward(variables, greyed, {})[0])
+
+    after = lax.map(without, regions(seen, plan, jnp.asarray(batch["noise_id"]), key))
+    some = seen.salient.any((1, 2))[:, None]
+    after = jnp.where(some, after, jnp.nan)
+    after = (probabilities(seen.logits), after[0], after[1:-1].mean(0), after[-1])
+    return {
+        **alignment(seen.saliency, seen.mask, plan),
+        "area": seen.mask.mean((1, 2)),
+        "greyed": seen.salient.mean((1, 2)),
+        "predicted": jnp.argmax(seen.logits, axis=1).astype(jnp.int32),
+        "target": seen.target,
+        **{f"true_{name}": p[:, 0] for name, p in zip(REGIONS, after, strict=True)},
+        **{f"target_{name}": p[:, 1] for name, p in zip(REGIONS, after, strict=True)},
+    }
+
+
+def alignment(found: Array, mask: Array, plan: Plan) -> dict[str, Array]:
+    """Every metric of maps [b, h, w] on masks, [b] each, and which maps are flat.
+
+    A map without a highest place, all NaN among them, says nothing about where the network looks:
+    its metrics are NaN, or with `flat_is_nan=False` those of a map of zeros, as released.
+    """
+    flat = ~(found.max((1, 2)) > found.min((1, 2)))  # NaN is not above anything
+    found, mask = jnp.nan_to_num(found), mask.astype(jnp.float32)
+    ties = {"threshold": plan.threshold, "ties_inside": plan.ties_inside}
+    coverage = metrics.mask_coverage(found, mask, energies=ENERGIES)
+    pixels = (len(found), -1)
+    values = (
+        metrics.iou(found, mask, **ties),
+        metrics.dice(found, mask, **ties),
+        metrics.average_precision(found.reshape(pixels), mask.reshape(pixels)),
+        metrics.saliency_density_gap(found, mask),
+        metrics.saliency_precision(found, mask),
+        *jnp.moveaxis(coverage, -1, 0),
+        metrics.pointing_game(found, mask, tolerance=plan.tolerance),
+    )
+    drop = flat & plan.flat_is_nan
+    named = zip(METRICS, values, strict=True)
+    return {"flat": flat, **{name: jnp.where(drop, jnp.nan, value) for name, value in named}}
+
+
+def regions(seen: Seen, plan: Plan, ids: Array, key: Array) -> Array:
+    """Background to be greyed, bool [1 + draws + 1, b, h, w], of one area in every image.
+
+    The salient part, random blotches, and the least salient part. The blotches of (key, image,
+    draw) come from one field whatever the model and the method, so that differences are paired.
+    """
+    size = (seen.mask.shape[1], seen.mask.shape[2])
+    draw = lambda trial: noise.gaussian(key, ids, trial, BLOTCHES)  # noqa: E731
+    fields = maps.upsample(jax.vmap(draw)(jnp.arange(plan.draws)), size)
+    ramp = jnp.arange(size[0] * size[1]).reshape(size) / (size[0] * size[1])
+    fields = fields + 0.01 * ramp  # a resize clamps at the edges; this leaves no two pixels equal
+    count = seen.salient.sum((1, 2))
+    least = 1e-3 * fields[0] - jnp.nan_to_num(seen.saliency)  # most maps are 0 in many places
+    rest = [_highest(field, ~seen.mask, count) for field in (*fields, least)]
+    return jnp.stack([seen.salient, *rest])
+
+
+def _highest(score: Array, allowed: Array, count: Array) -> Array:
+    """The `count` [b] allowed pixels of the highest score, bool [b, h, w]."""
+    score = jnp.where(allowed, score, -jnp.inf)
+    ordered = jnp.sort(score.reshape(len(score), -1), axis=1, descending=True)
+    last = jnp.take_along_axis(ordered, jnp.maximum(count - 1, 0)[:, None], axis=1)
+    return allowed & (score >= last[:, :, None]) & (count > 0)[:, None, None]

@@ -1,0 +1,558 @@
+"""Alignment of maps with masks, the spurious-feature finder, and what greying costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from rich.console import Console
+
+import rival_jax
+from rival_jax import metrics, models
+from rival_jax.experiments import _saliency_unit, saliency
+from rival_jax.report import saliency as numbers
+from rival_jax.report.saliency_summary import summarise
+from rival_jax.runtime import parallel
+from rival_jax.runtime.results import Run, read_rows
+from tests.helpers import EXACT, REFERENCE, config_of, golden
+
+PLAN = _saliency_unit.Plan(
+    method="gradcam",
+    target="predicted",
+    scaling="minmax",
+    threshold=0.5,
+    ties_inside=False,
+    flat_is_nan=True,
+    tolerance=0,
+    draws=2,
+    binary_mask=True,
+)
+MAPS = arrays.arrays(np.float32, (5, 6), elements=st.floats(0, 1, width=16))
+MASKS = arrays.arrays(np.bool_, (5, 6))
+
+
+def quiet():
+    return Console(file=io.StringIO())
+
+
+# The pointing game
+
+
+@given(found=MAPS, mask=MASKS, tolerance=st.integers(0, 4))
+@settings(deadline=None, max_examples=60)
+def test_pointing_game_is_the_share_of_maxima_near_the_mask(found, mask, tolerance):
+    got = float(metrics.pointing_game(found, mask.astype(np.float32), tolerance=tolerance))
+    if found.max() == found.min():
+        assert np.isnan(got)
+        return
+    objects = np.argwhere(mask)
+    hits = [
+        len(objects) > 0 and min(((objects - at) ** 2).sum(1)) <= tolerance**2
+        for at in np.argwhere(found == found.max())
+    ]
+    np.testing.assert_allclose(got, np.mean(hits), atol=EXACT)
+
+
+def test_pointing_game_edge_cases():
+    mask = jnp.zeros((2, 3)).at[0, 0].set(1)
+    maps = jnp.array([[[2.0, 0, 0], [0, 1, 0]], [[1.0, 0, 0], [0, 0, 1]], [[1.0] * 3] * 2])
+    np.testing.assert_array_equal(
+        metrics.pointing_game(maps, jnp.broadcast_to(mask, maps.shape)), [1, 0.5, np.nan]
+    )
+    assert np.isnan(metrics.pointing_game(jnp.full((2, 3), jnp.nan), mask))
+    assert float(metrics.pointing_game(maps[0], 0 * mask)) == 0
+    assert float(metrics.pointing_game(maps[0].at[1, 2].set(jnp.nan), mask)) == 1
+    assert rival_jax.pointing_game is metrics.pointing_game
+    with pytest.raises(ValueError, match=r"mask: got \(3, 2\), expected saliency's \(2, 3\)"):
+        inspect.unwrap(metrics.pointing_game)(maps[0], mask.T)
+
+
+# What is measured of an image
+
+
+def test_metrics_of_a_map_are_the_public_ones():
+    rng = np.random.default_rng(0)
+    found = jnp.asarray(rng.uniform(size=(4, 8, 8)), jnp.float32)
+    mask = jnp.asarray(rng.uniform(size=(4, 8, 8)) > 0.6)
+    got = _saliency_unit.alignment(found, mask, PLAN)
+    target = mask.astype(jnp.float32)
+    assert tuple(got) == ("flat", *_saliency_unit.METRICS)
+    assert tuple(numbers.METRICS) == _saliency_unit.METRICS
+    for name, function in (
+        ("iou", metrics.iou),
+        ("dice", metrics.dice),
+        ("density_gap", metrics.saliency_density_gap),
+        ("precision", metrics.saliency_precision),
+        ("pointing_game", metrics.pointing_game),
+    ):
+        np.testing.assert_allclose(got[name], function(found, target), atol=EXACT)
+    coverage = metrics.mask_coverage(found, target)
+    for k, name in enumerate(("coverage_25", "coverage_50", "coverage_75")):
+        np.testing.assert_allclose(got[name], coverage[:, k], atol=EXACT)
+
+
+@pytest.mark.parametrize("flat_is_nan", [True, False])
+def test_flat_maps_are_counted_and_not_scored_or_scored_as_released(flat_is_nan):
+    found = jnp.stack([jnp.zeros((4, 4)), jnp.full((4, 4), jnp.nan), jnp.eye(4)])
+    mask = jnp.broadcast_to(jnp.arange(16).reshape(4, 4) < 4, found.shape)
+    plan = dataclasses.replace(PLAN, flat_is_nan=flat_is_nan)
+    got = _saliency_unit.alignment(found, mask, plan)
+    np.testing.assert_array_equal(got["flat"], [True, True, False])
+    for name in _saliency_unit.METRICS:
+        assert np.isfinite(got[name][2]), name
+        if flat_is_nan:
+            assert np.isnan(got[name][:2]).all(), name
+    if not flat_is_nan:
+        released = {"iou": 0, "dice": 0, "density_gap": 0, "average_precision": 0.25}
+        for name, value in released.items():
+            np.testing.assert_allclose(got[name][:2], value, atol=EXACT, err_msg=name)
+        assert np.isnan(got["precision"][:2]).all()
+
+
+def seen(found, mask, plan=PLAN):
+    """What `look` returns for given maps."""
+    salient = (found > plan.threshold * found.max((1, 2), keepdims=True)) & ~mask
+    logits = jnp.zeros((len(found), 2))
+    return _saliency_unit.Seen(found, mask, salient, logits, jnp.zeros(len(found), jnp.int32))
+
+
+def test_greyed_regions_are_background_of_one_area():
+    rng = np.random.default_rng(1)
+    coarse = jnp.asarray(rng.uniform(size=(6, 4, 4)) ** 2, jnp.float32)
+    found = rival_jax.minmax_normalise(rival_jax.upsample(jax.nn.relu(coarse - 0.2), (32, 32)))
+    mask = jnp.asarray(rng.uniform(size=(6, 1, 32)) > 0.5) & jnp.ones((6, 32, 32), bool)
+    mask = mask.at[5].set(True)  # no background
+    view = seen(found, mask)
+    ids = jnp.arange(6, dtype=jnp.uint32)
+    regions = _saliency_unit.regions(view, PLAN, ids, jax.random.key(0))
+    assert regions.shape == (1 + PLAN.draws + 1, 6, 32, 32)
+    assert not (regions & mask).any()
+    area = np.asarray(view.salient.sum((1, 2)))
+    assert (area[:5] > 0).all()
+    assert area[5] == 0
+    np.testing.assert_array_equal(regions.sum((2, 3)), np.tile(area, (4, 1)))
+    np.testing.assert_array_equal(regions[0], view.salient)
+    assert (regions[1] != regions[2]).any()
+    # The least salient part has no pixel above any of the rest of the background, ties aside.
+    for k in range(5):
+        rest = np.asarray(found[k])[np.asarray(~mask[k] & ~regions[-1][k])]
+        assert np.asarray(found[k])[np.asarray(regions[-1][k])].max() <= rest.min() + 0.01
+    again = _saliency_unit.regions(
+        _saliency_unit.Seen(*(part[2:4] for part in view)), PLAN, ids[2:4], jax.random.key(0)
+    )
+    np.testing.assert_array_equal(again, regions[:, 2:4])
+
+
+def test_probabilities_are_of_the_explained_and_the_true_class_before_and_after():
+    """A network that sees only the mean of the left half: greying the right changes nothing."""
+
+    def forward(variables, images, added):
+        left = images[:, :, :8].mean((1, 2, 3))
+        return jnp.stack([4 * left, 1 - 0 * left], axis=1), {"image": images}
+
+    model = SimpleNamespace(forward=forward)
+    plan = dataclasses.replace(PLAN, method="invented")
+    image = np.ones((2, 16, 16, 3), np.float32)
+    mask = np.zeros((2, 16, 16), np.float32)
+    mask[:, :2] = 1
+    found = jnp.zeros((2, 16, 16)).at[0, 8:12, :4].set(1.0).at[1, 8:12, 12:].set(1.0)
+    batch = {"image": image, "mask": mask, "label": np.array([1, 0], np.int32)}
+    batch["noise_id"] = np.arange(2, dtype=np.uint32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_saliency_unit.saliency, "explain", lambda *a, **k: found)
+        got = _saliency_unit.measure(model, plan, {}, batch, jax.random.key(0))
+    high = 1 / (1 + np.exp(1 - 4))
+    less = 1 / (1 + np.exp(1 - 4 * (1 - 0.5 * 16 / 128)))
+    np.testing.assert_array_equal(got["predicted"], [0, 0])
+    np.testing.assert_allclose(got["target_none"], [high, high], atol=EXACT)
+    np.testing.assert_allclose(got["true_none"], [1 - high, high], atol=EXACT)
+    np.testing.assert_allclose(got["target_salient"], [less, high], atol=EXACT)
+    np.testing.assert_allclose(got["true_salient"], [1 - less, high], atol=EXACT)
+    np.testing.assert_allclose(got["greyed"], 16 / 256, atol=EXACT)
+    np.testing.assert_allclose(got["area"], 32 / 256, atol=EXACT)
+
+
+# Averaging
+
+
+def test_aggregation_golden(shared):
+    data = golden(shared, "06b_saliency_aggregation.npz")
+    orders = json.loads((shared / "golden/rival10/06_saliency_orders.json").read_text())
+    models_ = orders["row_order"][:-1]
+    groups = {
+        name: [models_.index(member) for member in orders["groups"][name]]
+        for name in orders["group_order"]
+    }
+    data["mask_coverages_25"] = data["mask_coverages"][..., 0]
+    for name in ("ious", "aps", "delta_densities", "fracs_inside", "mask_coverages_25"):
+        table = numbers.class_table(data[name], data["pred_class"], 10)
+        cells = numbers.heat_map(table)
+        np.testing.assert_allclose(cells, data[f"heatmap_{name}"], atol=REFERENCE, err_msg=name)
+        bars = numbers.group_means(cells[:-1, -1], groups)
+        np.testing.assert_allclose(bars, data[f"bar_groups_{name}"], atol=REFERENCE)
+        np.testing.assert_allclose(cells[-1, :-1], data[f"bar_classes_{name}"], atol=REFERENCE)
+    assert np.isnan(data["fracs_inside"]).any()
+
+
+def invented(subjects=3, images=24, classes=3, seed=0):
+    """Values of made-up subjects; the last class of the last subject has none."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile(np.arange(classes), images // classes).astype(np.int32)
+    values = {name: rng.normal(size=(subjects, images)) for name in numbers.MEASURES}
+    values["accuracy"] = (values["accuracy"] > 0).astype(float)
+    values["iou"][:, :4] = np.nan
+    values["precision"][-1, labels == classes - 1] = np.nan
+    return numbers.Alignment(
+        models=tuple(f"m{s}" for s in range(subjects)),
+        methods=("gradcam",) * subjects,
+        names=tuple(f"{i}.png" for i in range(images)),
+        classes=tuple(f"c{k}" for k in range(classes)),
+        labels=labels,
+        predicted=rng.integers(0, classes, (subjects, images)).astype(np.int32),
+        flat=np.zeros((subjects, images), bool),
+        area=np.full(images, 0.25),
+        values=values,
+        before={of: rng.uniform(size=(subjects, images)) for of in ("target", "true")},
+    )
+
+
+def test_summary_estimates_are_the_averages_of_what_is_defined():
+    found = invented()
+    got = summarise(found, {"both": ["m0", "m2"]}, resamples=60)
+    for metric in ("iou", "precision", "target_excess"):
+        tables = {}
+        for mean, by, filed in (
+            ("mean", "by_class", found.by("true")),
+            ("mean_predicted", "by_predicted", found.by("predicted")),
+        ):
+            tables[mean] = cells = numbers.class_table(found.values[metric], filed, 3)
+            for s, name in enumerate(found.subjects):
+                entry = got["subjects"][name]
+                value = entry[mean][metric]
+                np.testing.assert_allclose(value["estimate"], np.nanmean(cells[s]), rtol=1e-5)
+                assert value["low"] <= value["estimate"] <= value["high"]
+                for c, label in enumerate(found.classes):
+                    value = entry[by][label][metric]["estimate"]
+                    np.testing.assert_allclose(value, cells[s, c], rtol=1e-4)
+        means = np.nanmean(tables["mean"], axis=1)
+        group = got["groups"]["both"]["mean"][metric]["estimate"]
+        np.testing.assert_allclose(group, (means[0] + means[2]) / 2, rtol=1e-5)
+        pair = next(p for p in got["differences"] if (p["subject"], p["minus"]) == ("m2", "m0"))
+        np.testing.assert_allclose(pair[metric]["estimate"], means[2] - means[0], rtol=1e-4)
+        column = np.nanmean(tables["mean"], axis=0)
+        for c, label in enumerate(found.classes):
+            value = got["class_means"][label][metric]["estimate"]
+            np.testing.assert_allclose(value, column[c], rtol=1e-4)
+    last = got["subjects"]["m2"]
+    assert last["excluded"] == {"iou": 4, "precision": 8}
+    assert np.isnan(last["by_class"]["c2"]["precision"]["estimate"])
+    assert len(got["differences"]) == 3
+
+
+def test_intervals_narrow_with_images_and_differences_are_paired():
+    few, many = invented(images=24), invented(images=384)
+    for found in (few, many):
+        found.values["dice"][1] = found.values["dice"][0] + 0.01
+    widths = []
+    for found in (few, many):
+        got = summarise(found, resamples=200)
+        value = got["subjects"]["m0"]["mean"]["dice"]
+        widths.append(value["high"] - value["low"])
+        pair = next(p for p in got["differences"] if (p["subject"], p["minus"]) == ("m1", "m0"))
+        assert pair["dice"]["high"] - pair["dice"]["low"] < 1e-5
+    assert 2.5 < widths[0] / widths[1] < 6.5  # 4 in the limit
+
+
+def test_a_subject_without_any_value_has_none_and_spoils_no_other():
+    found = invented()
+    found.values["target_excess"][1] = np.nan
+    got = summarise(found, resamples=40)
+    assert np.isnan(got["subjects"]["m1"]["mean"]["target_excess"]["estimate"])
+    assert np.isfinite(got["subjects"]["m0"]["mean"]["target_excess"]["low"])
+    assert np.isfinite(got["class_means"]["c0"]["target_excess"]["high"])
+    found.values["density_gap"][2] = np.nan
+    assert summarise(found, resamples=40)["subjects"]["m2"]["hits"]["images"] == 0
+
+
+@given(seed=st.integers(0, 1000), count=st.integers(1, 4))
+@settings(deadline=None, max_examples=30)
+def test_the_finder_takes_the_lowest_gaps_of_each_class(seed, count):
+    rng = np.random.default_rng(seed)
+    classes, gap = rng.integers(0, 4, 25), rng.normal(size=25).round(1)
+    gap[rng.integers(0, 25, 5)] = np.nan
+    got = numbers.lowest(gap, classes, count)
+    assert len(set(got.tolist())) == len(got)
+    for c in range(4):
+        values = gap[classes == c]
+        want = np.sort(values[np.isfinite(values)])[:count]
+        np.testing.assert_array_equal(gap[got[classes[got] == c]], want)
+
+
+# The experiment
+
+
+def tiny(study, cache):
+    config = config_of("saliency")
+    config.models = (str(study / "tiny"),)
+    config.saliency.methods = ("gradcam", "relevance")
+    config.data.name = "masked_folder"
+    config.data.root = str(study / "data")
+    config.statistics.resamples = 40
+    config.saliency.hits = 2
+    config.cache = str(cache)
+    return config
+
+
+def run_in(folder, config, **options):
+    run = Run(folder, config.to_dict(), **options)
+    return run, saliency.run(config, run, quiet())
+
+
+@pytest.fixture(scope="module")
+def finished(study, tmp_path_factory):
+    """A finished run of the tiny study with its report, and the config."""
+    folder = tmp_path_factory.mktemp("saliency")
+    config = tiny(study, folder)
+    run, summary = run_in(folder / "run", config)
+    return SimpleNamespace(run=run, summary=summary, config=config)
+
+
+@pytest.fixture
+def no_report(monkeypatch):
+    monkeypatch.setattr(saliency, "write", lambda *args, **kwargs: {})
+
+
+def row_bytes(folder):
+    return {p.name: p.read_bytes() for p in sorted((folder / "rows").rglob("*.parquet"))}
+
+
+def test_rows_are_tidy_and_complete(finished):
+    rows = read_rows(finished.run.path / "rows")
+    assert rows.num_rows == 2 * 15
+    assert set(rows["method"].to_pylist()) == {"gradcam", "relevance"}
+    columns = set(rows.column_names)
+    assert {"example", "label", "predicted", "target", "flat", *numbers.METRICS} <= columns
+    assert {f"{of}_{r}" for of in ("true", "target") for r in _saliency_unit.REGIONS} <= columns
+    inside = rows["precision"].to_numpy()
+    assert ((inside >= 0) & (inside <= 1)).all()
+    assert rows["target"].to_pylist() == rows["predicted"].to_pylist()
+    some = rows["greyed"].to_numpy() > 0
+    assert some.any()
+    np.testing.assert_array_equal(np.isfinite(rows["true_random"].to_numpy()), some)
+
+
+def test_report_has_every_part_and_its_numbers_beside_it(finished):
+    folder = finished.run.path
+    page = (folder / "report.html").read_text()
+    for words in ("Alignment by class", "lie on the background", "greying the salient", "Limits"):
+        assert words in page
+    names = {"fig9", "drops", *(f"heat_{metric}" for metric in numbers.METRICS)}
+    names |= {f"fig7_tiny_{method}" for method in ("gradcam", "relevance")}
+    for name in names:
+        for ending in ("png", "svg", "csv"):
+            assert (folder / "figures" / f"{name}.{ending}").stat().st_size > 0, name
+    lines = (folder / "figures" / "fig7_tiny_gradcam.csv").read_text().splitlines()
+    assert len(lines) == 1 + 3 * 2  # classes x hits
+    stored = json.loads((folder / "summary.json").read_text())
+    assert stored["subjects"].keys() == finished.summary["subjects"].keys()
+    assert "tiny gradcam minus" in page or "tiny relevance minus tiny gradcam" in page
+
+
+def test_hits_in_the_summary_are_the_rows_with_the_lowest_gap(finished):
+    rows = read_rows(finished.run.path / "rows").to_pylist()
+    for subject in ("gradcam", "relevance"):
+        mine = [row for row in rows if row["method"] == subject]
+        want = []
+        for label in sorted({row["label"] for row in mine}):
+            of = sorted((row for row in mine if row["label"] == label), key=_gap)
+            want += [row["example"] for row in of[:2]]
+        hits = finished.summary["subjects"][f"tiny {subject}"]["hits"]
+        assert hits["examples"] == want
+        chosen = [row for row in mine if row["example"] in want]
+        share = np.mean([row["density_gap"] < 0 for row in chosen])
+        np.testing.assert_allclose(hits["on_background"]["estimate"], share, atol=EXACT)
+
+
+def _gap(row):
+    return row["density_gap"]
+
+
+@pytest.mark.parametrize(("batch_size", "devices"), [(4, 1), (7, 4)])
+def test_rows_do_not_depend_on_batches_or_devices(
+    finished, tmp_path, monkeypatch, no_report, batch_size, devices
+):
+    mesh = parallel.data_mesh(jax.devices()[:devices])
+    monkeypatch.setattr(parallel, "data_mesh", lambda: mesh)
+    config = finished.config.copy_and_resolve_references()
+    config.batch_size = batch_size
+    run, _ = run_in(tmp_path / "other", config)
+    got, want = (read_rows(r.path / "rows") for r in (run, finished.run))
+    for name in ("example", "predicted", "label", "method", "flat"):
+        assert got[name].to_pylist() == want[name].to_pylist(), name
+    for name in ("density_gap", "average_precision", "greyed", "true_none", "target_random"):
+        np.testing.assert_allclose(got[name], want[name], atol=5e-3, err_msg=name)
+
+
+def test_a_second_run_computes_nothing_and_a_new_method_only_itself(
+    finished, tmp_path, monkeypatch
+):
+    calls = []
+    map_examples = parallel.map_examples
+    monkeypatch.setattr(
+        parallel, "map_examples", lambda *a, **k: calls.append(1) or map_examples(*a, **k)
+    )
+    before = row_bytes(finished.run.path)
+    _, summary = run_in(finished.run.path, finished.config)
+    assert not calls
+    assert summary == json.loads((finished.run.path / "summary.json").read_text())
+    assert row_bytes(finished.run.path) == before
+
+
+def test_killed_and_restarted_gives_the_same_bytes(finished, tmp_path):
+    script = tmp_path / "again.py"
+    script.write_text(
+        "import json, sys\n"
+        "from ml_collections import ConfigDict\n"
+        "from rich.console import Console\n"
+        "from rival_jax.experiments import saliency\n"
+        "from rival_jax.runtime.results import Run\n"
+        "saliency.write = lambda *a, **k: {}\n"
+        "config = ConfigDict(json.load(open(sys.argv[1])), convert_dict=True)\n"
+        "saliency.run(config, Run(sys.argv[2], config.to_dict()), Console(quiet=True))\n"
+    )
+    saved = finished.run.path / "config.json"
+
+    def start(folder):
+        command = [sys.executable, str(script), str(saved), str(tmp_path / folder)]
+        return subprocess.Popen(command, cwd=saliency.__file__.rsplit("/rival_jax/", 1)[0])
+
+    begun = time.monotonic()
+    assert start("undisturbed").wait() == 0
+    whole = time.monotonic() - begun
+    for share in (0.6, 0.8):
+        process = start("killed")
+        time.sleep(share * whole)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start("killed").wait() == 0
+    assert row_bytes(tmp_path / "killed") == row_bytes(tmp_path / "undisturbed")
+
+
+def test_a_network_that_gives_nan_is_named_and_nothing_is_saved(
+    finished, tmp_path, monkeypatch, no_report
+):
+    load = models.load
+
+    def broken(name, **options):
+        model, variables = load(name, **options)
+        return model, jax.tree.map(lambda leaf: leaf * jnp.nan, variables)
+
+    monkeypatch.setattr(models, "load", broken)
+    with pytest.raises(ValueError, match=r"tiny gives NaN for 15 of 15 images"):
+        run_in(tmp_path / "run", finished.config)
+    assert not list((tmp_path / "run").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("saliency.methods", ("gradcams",), "did you mean 'gradcam'"),
+        ("saliency.methods", (), "name at least one"),
+        ("saliency.methods", ("gradcam", "gradcam"), "each once"),
+        ("saliency.target", "true", "config.saliency.target: no 'true'"),
+        ("saliency.scaling", "cam2021", "did you mean 'cam_2021'"),
+        ("saliency.threshold", 1.0, "threshold=1.0: above 0 and below 1"),
+        ("saliency.ties", "in", "config.saliency.ties"),
+        ("saliency.flat", "skip", "config.saliency.flat"),
+        ("saliency.classes", "label", "config.saliency.classes"),
+        ("saliency.hits", 0, "hits=0: a number from 1 up"),
+        ("saliency.draws", 0, "draws=0"),
+        ("saliency.tolerance", -1, "tolerance=-1"),
+        ("batch_size", 0, "config.batch_size=0"),
+        ("groups", ("all=tiny,small",), "group 'all' names small; the models are tiny"),
+        ("groups", ("tiny",), "expected 'name=model,model'"),
+    ],
+)
+def test_bad_values_stop_before_any_work(study, tmp_path, key, value, message):
+    config = tiny(study, tmp_path)
+    with config.unlocked():
+        config.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=message):
+        run_in(tmp_path / "run", config)
+    assert not list((tmp_path / "run").rglob("*.parquet"))
+
+
+def test_a_method_that_a_network_does_not_allow_stops_before_any_work(tmp_path):
+    config = scenes(tmp_path, 0.0, 1)
+    config.models = ("scenes/vit_00", "scenes/resnet_00")
+    config.saliency.methods = ("relevance",)
+    with pytest.raises(ValueError, match="resnet_00 has no attention to explain it by; use grad"):
+        run_in(tmp_path / "run", config)
+    assert not list((tmp_path / "run").rglob("*.parquet"))
+
+
+def test_a_dry_run_prints_the_cost_and_computes_nothing(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "map_examples", lambda *a, **k: pytest.fail("it computed"))
+    config, out = tiny(study, tmp_path), io.StringIO()
+    saliency.dry_run(config, Console(file=out))
+    assert "tiny, relevance: 15 images" in out.getvalue()
+    assert "nothing was run" in out.getvalue()
+
+
+def test_presets_hold_the_protocols():
+    demo, clean, paper, released = (
+        config_of("saliency", preset) for preset in ("", "clean", "paper", "released")
+    )
+    assert (clean.normalise, paper.normalise, released.normalise) == ("model", "none", "none")
+    assert [c.data.mask for c in (demo, clean, paper, released)] == ["binary"] * 3 + ["soft"]
+    assert [c.saliency.scaling for c in (clean, paper, released)] == ["minmax", "cam", "cam_2021"]
+    assert (released.saliency.ties, released.saliency.flat) == ("inside", "zero")
+    assert (clean.saliency.ties, clean.saliency.flat) == ("outside", "nan")
+    assert (paper.saliency.classes, released.saliency.classes) == ("true", "predicted")
+    assert all(c.saliency.target == "predicted" for c in (demo, clean, paper, released))
+    assert all(c.saliency.methods == ("gradcam",) for c in (clean, paper, released))
+    assert all(c.saliency.threshold == 0.5 for c in (clean, paper, released))
+
+
+def test_the_released_way_runs_and_files_under_the_predicted_class(finished, tmp_path):
+    config = finished.config.copy_and_resolve_references()
+    released = config_of("saliency", "released")
+    with config.unlocked():
+        for key in ("scaling", "ties", "flat", "classes"):
+            config.saliency[key] = released.saliency[key]
+        config.data.mask = released.data.mask
+        config.saliency.methods = ("gradcam",)
+    run, summary = run_in(tmp_path / "run", config)
+    rows = read_rows(run.path / "rows").to_pylist()
+    by = {}
+    for row in rows:
+        by.setdefault(row["predicted"], []).append(row["iou"])
+    want = np.mean([np.nanmean(values) for values in by.values()])
+    got = summary["subjects"]["tiny"]["mean_predicted"]["iou"]["estimate"]
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+# Ground truth
+
+
+def scenes(cache, correlation, per_class):
+    config = config_of("saliency")
+    config.data.scenes.background_correlation = correlation
+    config.data.scenes.per_class = per_class
+    config.statistics.resamples = 100
+    config.cache = str(cache)
+    return config
