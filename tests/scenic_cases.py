@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from rival_jax.interop import scenic, scenic_live
+from rival_jax.interop import scenic
 from tests import scenic_twins as twins
 from tests.scenic_twins import SMALL_CLIP, SMALL_VIT
 
@@ -49,7 +49,7 @@ def google_scenic():
     if path and path not in sys.path:
         sys.path.insert(0, path)
     try:
-        scenic_live.check_installed()
+        scenic.check_installed()
     except ImportError as error:
         if path:
             raise

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from rival_jax import taps
-from rival_jax.interop import scenic_live, watching
+from rival_jax.interop import scenic, watching
 from rival_jax.models.network import Network
 from tests import scenic_twins as twins
 from tests.helpers import EXACT, PARITY
@@ -120,7 +120,7 @@ def wrapped(name: str, **others):
     module, size = WATCHED[name]
     call = {"train": False} if isinstance(module, twins.ViT) else {}
     variables = twins.variables_of(module, size, **call)
-    model, same = scenic_live.wrap_scenic_model(
+    model, same = scenic.wrap_scenic_model(
         module, variables, name=name, image_size=size, **SEEN, **others
     )
     assert same is variables
@@ -224,7 +224,7 @@ class TestWrap:
             kind = {"V": "vit", "R": "resnet", "C": "clip.layers"}[type(module).__name__[0]]
             name = f"scenic.projects.baselines.{kind}"
             monkeypatch.setattr(type(module), "__module__", name)
-        model, ours = scenic_live.wrap_scenic_model(
+        model, ours = scenic.wrap_scenic_model(
             types.SimpleNamespace(flax_model=module), variables, image_size=CASES[case][2], **SEEN
         )
         assert isinstance(model.forward, Network)
@@ -246,7 +246,7 @@ class TestWrap:
         patches = ml_collections.ConfigDict(SMALL_VIT["patches"])
         module = source.ViT(**{**SMALL_VIT, "patches": patches, **fields})
         variables = twins.variables_of(module, (8, 12), train=False)
-        model, _ = scenic_live.wrap_scenic_model(module, variables, image_size=(8, 12))
+        model, _ = scenic.wrap_scenic_model(module, variables, image_size=(8, 12))
         assert isinstance(model.forward, watching.Watched)
         assert isinstance(hash(model), int)
         images = images_for((8, 12))
@@ -262,7 +262,7 @@ class TestWrap:
         )
         module = twins.VisionTransformer(4, 12, 2, 3, 6)
         variables = twins.variables_of(module, (12, 12))
-        model, ours = scenic_live.wrap_scenic_model(module, variables, **SEEN)
+        model, ours = scenic.wrap_scenic_model(module, variables, **SEEN)
         images = images_for((12, 12))
         logits, _ = jax.jit(model.forward)(ours, images, {})
         assert_logits(logits, jax.jit(module.apply)(variables, seen(images))[0])
@@ -277,7 +277,7 @@ class TestWrap:
             def __call__(self, x):
                 return x, x
 
-        wrap = scenic_live.wrap_scenic_model
+        wrap = scenic.wrap_scenic_model
         with pytest.raises(ValueError, match="Flat has no attention and no grid outside of"):
             wrap(Flat(), twins.variables_of(Flat(), (4, 4)), image_size=(4, 4))
         with pytest.raises(ValueError, match=r"Pair returns tuple, expected logits \[b, classes\]"):
@@ -298,19 +298,19 @@ class TestInstalled:
 
     def test_googles(self, tmp_path, monkeypatch):
         self.given(tmp_path, monkeypatch, "model_lib", "projects")
-        scenic_live.check_installed()
+        scenic.check_installed()
 
     def test_berkeleys(self, tmp_path, monkeypatch):
         self.given(tmp_path, monkeypatch, "syntax", "core")
         with pytest.raises(ImportError, match=r"scenario language.*google-research/scenic.*pip"):
-            scenic_live.check_installed()
+            scenic.check_installed()
         with pytest.raises(ImportError, match=f"{tmp_path}.*scenario language"):
-            scenic_live.wrap_scenic_model("vit", {}, image_size=(4, 4))
+            scenic.wrap_scenic_model("vit", {}, image_size=(4, 4))
 
     def test_none(self, tmp_path, monkeypatch):
         self.given(tmp_path, monkeypatch)
         with pytest.raises(ImportError, match=r"there is no package scenic here.*--no-deps -e"):
-            scenic_live.check_installed()
+            scenic.check_installed()
 
     def test_it_is_in_no_requirement(self, root):
         assert "scenic" not in (root / "setup.cfg").read_text()

@@ -11,7 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from rival_jax.interop import scenic, watching
+from rival_jax.interop import scenic_trees, watching
 from rival_jax.interop.scenic_vit import POOLS
 from rival_jax.types import Model, Variables
 
@@ -66,7 +66,7 @@ def wrap_scenic_model(
 ) -> tuple[Model, Variables]:
     """A module as it is in memory, and its variables, with taps.
 
-    Scenic's ViT, ResNet and CLIP become our networks, by `scenic.from_scenic`, and the logits
+    Scenic's ViT, ResNet and CLIP become our networks, by `scenic_trees.from_scenic`, and the logits
     of CLIP are its image features before they are normalised. Any other module runs itself and
     is watched, see `watching.watched`.
 
@@ -79,7 +79,7 @@ def wrap_scenic_model(
 
     Raises:
       ImportError: it is no Flax module, and Google's Scenic is not installed.
-      ValueError: it is no Flax module, or see `scenic.from_scenic` and `watching.watched`.
+      ValueError: it is no Flax module, or see `scenic_trees.from_scenic` and `watching.watched`.
     """
     module = getattr(module, "flax_model", module)
     if not isinstance(module, nn.Module):
@@ -91,7 +91,7 @@ def wrap_scenic_model(
     if kind in _CONVERTED and _CONVERTED[kind](config):
         tower = kind.startswith("clip") and kind != "clip.layers.CLIP"
         tree = {key: {"visual": value} for key, value in variables.items()} if tower else variables
-        return scenic.from_scenic(tree, config, name=name, **given)
+        return scenic_trees.from_scenic(tree, config, name=name, **given)
     if image_size is None:
         raise ValueError(f"a {kind} does not say for which images it is; give image_size=")
     model = watching.watched(module, variables, name=name, **given)

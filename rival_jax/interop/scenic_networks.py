@@ -22,7 +22,7 @@ from rival_jax.types import Model
 Leaves = Mapping[str, np.ndarray]
 """A tree's leaves by path, "Transformer/encoder_norm/scale"; batch norm's statistics too."""
 
-INSTEAD = "interop.scenic_live.wrap_scenic_model analyses such a module where Scenic is installed"
+INSTEAD = "interop.scenic.wrap_scenic_model analyses such a module where Scenic is installed"
 _TEXT = re.compile(r"text/|logit_scale$")
 _ATTENTION = "Transformer/encoderblock_0/MultiHeadDotProductAttention_0"
 _SIZES = ("parent", "name", "image_size", "patch_size", "width", "depth", "heads")
