@@ -65,7 +65,7 @@ def draw_folder(root, names, split="test"):
         save(disc(), base / "entire_object_masks" / name)
         save(disc(), stem.with_name(stem.name + "_merged_mask.JPEG"))
         labels = np.zeros((2, 18), np.int64)
-        labels[0, 1] = 1
+        labels[0, 1] = labels[1, 8] = 1  # has wings, lost its tail
         np.save(stem.with_name(stem.name + "_attr_labels.npy"), labels)
         file = save(disc(), root / "wings.png").read_bytes()
         text = base64.b64encode(file)
@@ -107,9 +107,11 @@ def test_folder_and_prepared_set_are_the_same_examples(layout, rule, split):
                 np.testing.assert_array_equal(one[key], other[key])
 
 
-def test_real_photos_and_masks_at_full_size(real):
-    folder = data.load("rival10", real[0], "test", attributes=True)
-    record = data.load("tfds", real[1], "test", attributes=True)
+@pytest.mark.parametrize("which", ["real", "cats"])
+def test_photos_and_masks_at_full_size(which, request):
+    root, prepared = request.getfixturevalue(which)
+    folder = data.load("rival10", root, "test", attributes=True)
+    record = data.load("tfds", prepared, "test", attributes=True)
     assert record.names == folder.names
     assert isinstance(record, data.AttributeSource)
     for position in range(0, len(folder), 4):

@@ -113,7 +113,7 @@ class Examples:
         With attributes also `attribute_masks`, uint8 [a, h, w].
         """
         pixels = self._read_again(row) if self._pixels is None else self._row(row)
-        item = {"image": pixels.image, "mask": pixels.mask}
+        item: Item = {"image": pixels.image, "mask": pixels.mask}
         if self.attributes:
             item["attribute_masks"] = pixels.attribute_masks
         return item | {"label": int(self.labels[row]), "name": self.names[row]}

@@ -99,8 +99,9 @@ class Rival10(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         self.skipped: list[str] = []
         root = Path(dl_manager.manual_dir)
-        variant = self.builder_config.name.removesuffix(RELEASED)
-        rule = "released" if self.builder_config.name.endswith(RELEASED) else "clean"
+        config = self.info.config_name or ""
+        variant = config.removesuffix(RELEASED)
+        rule = "released" if config.endswith(RELEASED) else "clean"
         return {
             split: self._generate_examples(root, split, variant, rule)
             for split in rival10.splits(root, variant)

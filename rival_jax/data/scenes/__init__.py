@@ -91,7 +91,7 @@ class Scenes:
             shown = np.moveaxis(cut.attributes, -1, 0)
             example["attr_labels"] = shown.any((1, 2)).astype(np.int64)
             example["changed_attrs"] = np.zeros(len(shown), np.int64)
-            example["merged_mask"] = _stencil(shown.any(0))
+            example["merged_mask"] = _stencil(np.any(shown, axis=0))
             example["attribute_masks"] = [_stencil(mask) for mask in (*shown, cut.mask)]
         return example
 

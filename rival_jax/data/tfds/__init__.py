@@ -85,8 +85,8 @@ class Tfds:
         self.classes = tuple(features[keys["label"]].names)
         self.class_wnids = _wnids(builder.info.name, self.classes)
         self.attributes = rival10.ATTRIBUTES if attributes else ()
-        config = builder.builder_config.name if builder.builder_config else ""
-        self._rule = "released" if config.endswith("_released") else "clean"
+        released = (builder.info.config_name or "").endswith("_released")
+        self._rule = "released" if released else "clean"
         wanted = [keys["image"], keys["mask"]]
         wanted += ["attributes", "attribute_fault"] if attributes else []
         self._parse = _parser(features, wanted)

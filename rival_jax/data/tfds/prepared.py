@@ -41,9 +41,10 @@ def prepared(name: str, root: Path) -> Any:
         builder = read_only_builder.builder_from_files(name, data_dir=folder)
     except tfds.core.DatasetNotFoundError as error:
         raise ValueError(_not_prepared(name, folder, Path(tfds.__file__).parent)) from error
-    if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+    stored = builder.info.file_format
+    if stored != tfds.core.FileFormat.ARRAY_RECORD:
         raise ValueError(
-            f"data tfds: {name} in {folder} is prepared as {builder.info.file_format.value}, which "
+            f"data tfds: {name} in {folder} is prepared as {stored and stored.value}, which "
             "has no random access; prepare it in another folder with\n  " + _command(name, "DIR")
         )
     return builder
