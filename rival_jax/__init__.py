@@ -5,6 +5,17 @@ The pure functions. Everything else is found in its module, and the command line
 """
 
 from rival_jax._version import VERSION as __version__
+from rival_jax.alignment import (
+    average_precision,
+    dice,
+    intersection_and_union,
+    iou,
+    mask_coverage,
+    pixel_accuracy,
+    pointing_game,
+    saliency_density_gap,
+    saliency_precision,
+)
 from rival_jax.maps import (
     attention_rollout,
     gradcam,
@@ -13,20 +24,7 @@ from rival_jax.maps import (
     relevance,
     upsample,
 )
-from rival_jax.metrics import (
-    average_precision,
-    dice,
-    intersection_and_union,
-    iou,
-    irfs,
-    mask_coverage,
-    pixel_accuracy,
-    pointing_game,
-    rfs,
-    saliency_density_gap,
-    saliency_precision,
-    true_class,
-)
+from rival_jax.metrics import irfs, rfs, true_class
 from rival_jax.noise import corrupt, gaussian, grey_out
 from rival_jax.statistics import Interval, bootstrap, bootstrap_difference, class_means
 from rival_jax.taps import class_score, predicted_score, tap_grads, unit_score

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rival_jax import metrics
+from rival_jax import alignment, metrics
 from tests.helpers import EXACT, REFERENCE, golden
 
 UNIT = st.floats(0, 1, width=32)
@@ -74,56 +74,56 @@ def test_alignment_golden(shared):
     assert cases
     saliency, mask = jnp.asarray(data["saliency"]), jnp.asarray(data["mask"])
     for name, function in (
-        ("delta_density", metrics.saliency_density_gap),
-        ("saliency_precision", metrics.saliency_precision),
+        ("delta_density", alignment.saliency_density_gap),
+        ("saliency_precision", alignment.saliency_precision),
     ):
         np.testing.assert_allclose(function(saliency, mask), data[name], atol=REFERENCE)
     tied = (data["binarized_saliency"] == 0.5).any((1, 2))
     assert tied.any()
-    for name, function in (("iou", metrics.iou), ("dice", metrics.dice)):
+    for name, function in (("iou", alignment.iou), ("dice", alignment.dice)):
         got = function(saliency, mask, ties_inside=True)
         np.testing.assert_allclose(got, data[name], atol=REFERENCE)
         assert (np.asarray(function(saliency, mask))[tied] != data[name][tied]).all()
     # Where the mass lies in fewer pixels than energies the reference stops with an IndexError.
     read = data["coverage_raises_index_error"] == 0
-    got = np.asarray(metrics.mask_coverage(saliency, mask))
+    got = np.asarray(alignment.mask_coverage(saliency, mask))
     np.testing.assert_allclose(got[read], data["mask_coverage"][read], atol=REFERENCE)
     assert np.isfinite(got[~read]).all()
     ranked = jnp.nan_to_num(saliency).reshape(len(saliency), -1)
     flat = (mask > 0).astype(jnp.float32).reshape(len(mask), -1)
-    got = metrics.average_precision(ranked, flat)
+    got = alignment.average_precision(ranked, flat)
     np.testing.assert_allclose(got, data["average_precision"], atol=REFERENCE)
 
 
 def test_alignment_by_hand():
     saliency = jnp.array([[4.0, 3.0], [1.0, 0.0]])
     mask = jnp.array([[1.0, 0.0], [1.0, 0.0]])
-    np.testing.assert_allclose(metrics.iou(saliency, mask), 1 / 3, atol=EXACT)
-    np.testing.assert_allclose(metrics.dice(saliency, mask), 1 / 2, atol=EXACT)
-    np.testing.assert_allclose(metrics.saliency_density_gap(saliency, mask), 1.0, atol=EXACT)
-    np.testing.assert_allclose(metrics.saliency_precision(saliency, mask), 5 / 8, atol=EXACT)
-    np.testing.assert_allclose(metrics.mask_coverage(saliency, mask), [0.5, 0.5, 0.5], atol=EXACT)
+    np.testing.assert_allclose(alignment.iou(saliency, mask), 1 / 3, atol=EXACT)
+    np.testing.assert_allclose(alignment.dice(saliency, mask), 1 / 2, atol=EXACT)
+    np.testing.assert_allclose(alignment.saliency_density_gap(saliency, mask), 1.0, atol=EXACT)
+    np.testing.assert_allclose(alignment.saliency_precision(saliency, mask), 5 / 8, atol=EXACT)
+    np.testing.assert_allclose(alignment.mask_coverage(saliency, mask), [0.5, 0.5, 0.5], atol=EXACT)
     np.testing.assert_allclose(
-        metrics.average_precision(saliency.ravel(), mask.ravel()), (1 + 2 / 3) / 2, atol=EXACT
+        alignment.average_precision(saliency.ravel(), mask.ravel()), (1 + 2 / 3) / 2, atol=EXACT
     )
 
 
 def test_alignment_edge_cases_are_defined():
     zero, one = jnp.zeros((3, 3)), jnp.ones((3, 3))
-    assert float(metrics.iou(zero, zero)) == 1
-    assert float(metrics.dice(zero, zero)) == 1
-    assert float(metrics.iou(one, zero)) == 0
-    assert np.isnan(metrics.saliency_density_gap(one, one))
-    assert np.isnan(metrics.saliency_precision(zero, one))
-    assert float(metrics.average_precision(jnp.ones(4), jnp.zeros(4))) == 0
+    assert float(alignment.iou(zero, zero)) == 1
+    assert float(alignment.dice(zero, zero)) == 1
+    assert float(alignment.iou(one, zero)) == 0
+    assert np.isnan(alignment.saliency_density_gap(one, one))
+    assert np.isnan(alignment.saliency_precision(zero, one))
+    assert float(alignment.average_precision(jnp.ones(4), jnp.zeros(4))) == 0
     nan = jnp.full((3, 3), jnp.nan)
-    assert float(metrics.iou(nan, one)) == 0
+    assert float(alignment.iou(nan, one)) == 0
 
 
 def test_segmentation_counts():
     prediction = jnp.array([[1.0, 0.0], [1.0, 0.0]])
     target = jnp.array([[1.0, 1.0], [0.0, 0.0]])
-    assert float(metrics.pixel_accuracy(prediction, target)) == 0.5
-    intersection, union = metrics.intersection_and_union(prediction, target)
+    assert float(alignment.pixel_accuracy(prediction, target)) == 0.5
+    intersection, union = alignment.intersection_and_union(prediction, target)
     np.testing.assert_array_equal(intersection, [1, 1])
     np.testing.assert_array_equal(union, [3, 3])

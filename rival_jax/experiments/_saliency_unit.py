@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rival_jax import maps, metrics, noise, saliency, taps
-from rival_jax.types import Array, Batch, Model, Variables
+from rival_jax import alignment, maps, noise, saliency, taps
+from rival_jax.types import Array, Batch, Model, Score, Variables
 
 ENERGIES = (0.25, 0.5, 0.75)
 METRICS = (
@@ -26,7 +26,7 @@ BLOTCHES = (8, 8)  # cells of the random field whose highest values are a random
 class Plan:
     """How maps are made and read; the named values of `config.saliency`."""
 
-    method: str
+    method: str  # "gradcam", or with the tap that class maps read, "gradcam@layer3"
     target: str  # "predicted" | "label"
     scaling: str
     threshold: float  # of the map's maximum
@@ -55,10 +55,19 @@ def look(model: Model, plan: Plan, variables: Variables, batch: Batch) -> Seen:
     predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
     target = predicted if plan.target == "predicted" else jnp.asarray(batch["label"])
     score = taps.class_score(target)
-    found = saliency.explain(plan.method, model, variables, image, score, scaling=plan.scaling)
+    found = explain(model, plan.method, variables, image, score, plan.scaling)
     share = maps.max_normalise(jnp.nan_to_num(found))
     marked = share >= plan.threshold if plan.ties_inside else share > plan.threshold
     return Seen(found, mask, marked & ~mask, logits, target)
+
+
+def explain(
+    model: Model, method: str, variables: Variables, images: Array, score: Score, scaling: str
+) -> Array:
+    """Maps of a method that may name a tap after an @. Raises ValueError as the method does."""
+    name, _, tap = method.partition("@")
+    model = dataclasses.replace(model, cam_tap=tap or model.cam_tap)
+    return saliency.explain(name, model, variables, images, score, scaling=scaling)
 
 
 def measure(
@@ -87,7 +96,7 @@ def measure(
     after = jnp.where(some, after, jnp.nan)
     after = (probabilities(seen.logits), after[0], after[1:-1].mean(0), after[-1])
     return {
-        **alignment(seen.saliency, seen.mask, plan),
+        **on_mask(seen.saliency, seen.mask, plan),
         "area": seen.mask.mean((1, 2)),
         "greyed": seen.salient.mean((1, 2)),
         "predicted": jnp.argmax(seen.logits, axis=1).astype(jnp.int32),
@@ -97,7 +106,7 @@ def measure(
     }
 
 
-def alignment(found: Array, mask: Array, plan: Plan) -> dict[str, Array]:
+def on_mask(found: Array, mask: Array, plan: Plan) -> dict[str, Array]:
     """Every metric of maps [b, h, w] on masks, [b] each, and which maps are flat.
 
     A map without a highest place, all NaN among them, says nothing about where the network looks:
@@ -106,16 +115,16 @@ def alignment(found: Array, mask: Array, plan: Plan) -> dict[str, Array]:
     flat = ~(found.max((1, 2)) > found.min((1, 2)))  # NaN is not above anything
     found, mask = jnp.nan_to_num(found), mask.astype(jnp.float32)
     ties = {"threshold": plan.threshold, "ties_inside": plan.ties_inside}
-    coverage = metrics.mask_coverage(found, mask, energies=ENERGIES)
+    coverage = alignment.mask_coverage(found, mask, energies=ENERGIES)
     pixels = (len(found), -1)
     values = (
-        metrics.iou(found, mask, **ties),
-        metrics.dice(found, mask, **ties),
-        metrics.average_precision(found.reshape(pixels), mask.reshape(pixels)),
-        metrics.saliency_density_gap(found, mask),
-        metrics.saliency_precision(found, mask),
+        alignment.iou(found, mask, **ties),
+        alignment.dice(found, mask, **ties),
+        alignment.average_precision(found.reshape(pixels), mask.reshape(pixels)),
+        alignment.saliency_density_gap(found, mask),
+        alignment.saliency_precision(found, mask),
         *jnp.moveaxis(coverage, -1, 0),
-        metrics.pointing_game(found, mask, tolerance=plan.tolerance),
+        alignment.pointing_game(found, mask, tolerance=plan.tolerance),
     )
     drop = flat & plan.flat_is_nan
     named = zip(METRICS, values, strict=True)

@@ -1,0 +1,190 @@
+"""How well a map sits on a mask: saliency on objects and attributes, segmentations on truths."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num
+
+from rival_jax.metrics import check_same
+
+
+def iou(
+    saliency: Float[Array, "*b h w"],
+    mask: Num[Array, "*b h w"],
+    *,
+    threshold: float = 0.5,
+    ties_inside: bool = False,
+) -> Float[Array, "*b"]:
+    """Intersection over union of the map, max-normalised and > threshold, with the mask > 0.
+
+    Args:
+      saliency: [*, h, w], >= 0; NaN counts as 0.
+      mask: [*, h, w].
+      ties_inside: pixels exactly at the threshold count too, as in the study's released code.
+
+    Returns:
+      [*] in [0, 1]; 1 where both are empty.
+    """
+    inside, mask = _binary(saliency, mask, threshold, ties_inside)
+    both, either = (inside & mask).sum((-2, -1)), (inside | mask).sum((-2, -1))
+    return jnp.where(either > 0, both / jnp.maximum(either, 1), 1.0)
+
+
+def dice(
+    saliency: Float[Array, "*b h w"],
+    mask: Num[Array, "*b h w"],
+    *,
+    threshold: float = 0.5,
+    ties_inside: bool = False,
+) -> Float[Array, "*b"]:
+    """Dice coefficient, `2 |A & B| / (|A| + |B|)`; arguments and edge cases as `iou`."""
+    inside, mask = _binary(saliency, mask, threshold, ties_inside)
+    both, total = (inside & mask).sum((-2, -1)), inside.sum((-2, -1)) + mask.sum((-2, -1))
+    return jnp.where(total > 0, 2 * both / jnp.maximum(total, 1), 1.0)
+
+
+def saliency_density_gap(
+    saliency: Float[Array, "*b h w"], mask: Num[Array, "*b h w"]
+) -> Float[Array, "*b"]:
+    """Mean saliency inside the mask (> 0) minus the mean outside; NaN for an empty or full mask.
+
+    Saliency and mask are [*, h, w]; the study sorts by it to find spurious features (5.4).
+    """
+    saliency, mask = _saliency_and_mask(saliency, mask)
+    inside = (saliency * mask).sum((-2, -1)) / mask.sum((-2, -1))
+    return inside - (saliency * ~mask).sum((-2, -1)) / (~mask).sum((-2, -1))
+
+
+def saliency_precision(
+    saliency: Float[Array, "*b h w"], mask: Num[Array, "*b h w"]
+) -> Float[Array, "*b"]:
+    """Share of the map's mass that lies inside the mask (> 0), [*]; NaN for an all-zero map."""
+    saliency, mask = _saliency_and_mask(saliency, mask)
+    return (saliency * mask).sum((-2, -1)) / saliency.sum((-2, -1))
+
+
+def mask_coverage(
+    saliency: Float[Array, "*b h w"],
+    mask: Num[Array, "*b h w"],
+    *,
+    energies: tuple[float, ...] = (0.25, 0.5, 0.75),
+) -> Float[Array, "*b e"]:
+    """Share of the mask covered by the pixels left after the weakest `energy` of the mass is cut.
+
+    Pixels are sorted ascending; the threshold is the first value at which the running sum exceeds
+    `energy` of the total; pixels at or above it count. 0 for an all-zero map, NaN for an empty
+    mask.
+
+    Args:
+      saliency, mask: [*, h, w].
+
+    Returns:
+      [*, len(energies)]; the first is the study's "saliency recall".
+    """
+    saliency, mask = _saliency_and_mask(saliency, mask)
+    flat = jnp.sort(saliency.reshape(*saliency.shape[:-2], -1), axis=-1)
+    mass = jnp.cumsum(flat, axis=-1)
+
+    def covered(energy: float) -> Array:
+        beyond = mass > energy * mass[..., -1:]
+        first = jnp.take_along_axis(flat, jnp.argmax(beyond, axis=-1)[..., None], axis=-1)
+        kept = (saliency >= first[..., None]) & beyond.any(-1)[..., None, None]
+        return (kept & mask).sum((-2, -1)) / mask.sum((-2, -1))
+
+    return jnp.stack([covered(energy) for energy in energies], axis=-1)
+
+
+def pointing_game(
+    saliency: Float[Array, "*b h w"], mask: Num[Array, "*b h w"], *, tolerance: int = 0
+) -> Float[Array, "*b"]:
+    """Whether the map points at the object: 1 if its maximum lies in the mask (> 0), else 0.
+
+    Of several equal maxima it is the share in the mask; NaN pixels count as 0. A flat map points
+    nowhere: NaN. Saliency and mask are [*, h, w]; an empty mask is never hit.
+
+    Args:
+      tolerance: pixels that the maximum may lie off the mask. The source allows 15, of photos some
+        500 wide; 0 suits exact masks.
+
+    Source: Zhang et al., ECCV 2016, section 4.1.
+    """
+    saliency, mask = _saliency_and_mask(saliency, mask)
+    if tolerance > 0:
+        step = jnp.arange(-tolerance, tolerance + 1)
+        disc = (step[:, None] ** 2 + step**2 <= tolerance**2).astype(jnp.float32)[None, None]
+        flat = mask.reshape(-1, 1, *mask.shape[-2:]).astype(jnp.float32)
+        near = jax.lax.conv_general_dilated(flat, disc, (1, 1), "SAME")
+        mask = (near > 0.5).reshape(mask.shape)
+    peak = saliency.max((-2, -1), keepdims=True)
+    at = saliency == peak
+    return jnp.where(at.all((-2, -1)), jnp.nan, (at & mask).sum((-2, -1)) / at.sum((-2, -1)))
+
+
+def average_precision(
+    score: Float[Array, "*b n"], target: Num[Array, "*b n"]
+) -> Float[Array, "*b"]:
+    """Area under the precision-recall curve of pixels ranked by score, ties taken together.
+
+    `sum_k (recall_k - recall_{k-1}) precision_k` over distinct scores, descending.
+
+    Args:
+      score: [*, n] or [*, h, w] like target; target: > 0 is positive.
+
+    Returns:
+      [*] over the last axis (maps: flatten them first); 0 where there is no positive.
+    """
+    check_same("target", target, "score", score)
+    order = jnp.argsort(-score, axis=-1)
+    score = jnp.take_along_axis(score, order, axis=-1)
+    positive = jnp.take_along_axis((target > 0).astype(jnp.float32), order, axis=-1)
+    hits = jnp.cumsum(positive, axis=-1)
+    precision = hits / jnp.arange(1, score.shape[-1] + 1)
+    last_of_tie = jnp.concatenate(
+        [score[..., 1:] != score[..., :-1], jnp.ones_like(score[..., :1], bool)], axis=-1
+    )
+    reached = jnp.where(last_of_tie, hits, 0)
+    before = jax.lax.cummax(reached, axis=reached.ndim - 1)
+    before = jnp.concatenate([jnp.zeros_like(before[..., :1]), before[..., :-1]], axis=-1)
+    gained = jnp.where(last_of_tie, hits - before, 0)
+    return (gained * precision).sum(-1) / jnp.maximum(hits[..., -1], 1)
+
+
+def pixel_accuracy(
+    prediction: Num[Array, "*b h w"], target: Num[Array, "*b h w"]
+) -> Float[Array, "*b"]:
+    """Share of pixels where prediction and target agree (> 0), [*, h, w] -> [*]."""
+    check_same("target", target, "prediction", prediction)
+    return ((prediction > 0) == (target > 0)).mean((-2, -1))
+
+
+def intersection_and_union(
+    prediction: Num[Array, "*b h w"], target: Num[Array, "*b h w"]
+) -> tuple[Int[Array, "*b 2"], Int[Array, "*b 2"]]:
+    """Pixel counts of intersection and union for background and foreground.
+
+    Args:
+      prediction, target: [*, h, w], > 0 is foreground.
+
+    Returns:
+      (intersection [*, 2], union [*, 2]), last axis (background, foreground). Sum over a data set
+      and divide for its mean IoU (RobustViT, table 3).
+    """
+    check_same("target", target, "prediction", prediction)
+    prediction, target = prediction > 0, target > 0
+    pairs = ((~prediction, ~target), (prediction, target))
+    intersection = jnp.stack([(p & t).sum((-2, -1)) for p, t in pairs], axis=-1)
+    return intersection, jnp.stack([(p | t).sum((-2, -1)) for p, t in pairs], axis=-1)
+
+
+def _saliency_and_mask(saliency: Array, mask: Array) -> tuple[Array, Array]:
+    saliency, mask = jnp.asarray(saliency), jnp.asarray(mask)
+    check_same("mask", mask, "saliency", saliency)
+    return jnp.nan_to_num(saliency, nan=0.0), mask > 0
+
+
+def _binary(saliency: Array, mask: Array, threshold: float, ties: bool) -> tuple[Array, Array]:
+    saliency, mask = _saliency_and_mask(saliency, mask)
+    peak = saliency.max((-2, -1), keepdims=True)
+    share = saliency / jnp.where(peak > 0, peak, 1)
+    return (share >= threshold if ties else share > threshold), mask
