@@ -47,6 +47,20 @@ def test_flags_and_values_mentioned_alone_exist(readme):
         assert f"--{name}" in readme or name == "extend"
 
 
+def test_experiments_in_the_table_have_configs(readme):
+    names = re.findall(r"^\| `(\w+)\.py` \|", readme, re.MULTILINE)
+    assert len(names) >= 4
+    assert [config_of(name).experiment for name in names] == names
+
+
+def test_the_command_that_prepares_rival10_has_these_flags(readme):
+    pytest.importorskip("tensorflow_datasets", reason="preparing needs the extra tfds")
+    module, flags = re.findall(r"python -m (rival_jax\.data\.\w+) ([^`\n]*)", readme)[0]
+    shown = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
+    for flag in shlex.split(flags):
+        assert flag.partition("=")[0] in shown.stdout
+
+
 def test_python_examples_run(readme):
     for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL):
         subprocess.run([sys.executable, "-c", block], check=True)
