@@ -1,3 +1,5 @@
+import json
+import shutil
 import types
 
 import jax
@@ -7,11 +9,13 @@ import pytest
 from scipy import optimize
 
 from rival_jax import data, heads, models, probe
-from rival_jax.heads import imagenet, own
+from rival_jax.heads import _training_mode, imagenet, own
 from rival_jax.heads import probe as probe_head
+from rival_jax.heads._features import Seen, of_split
+from rival_jax.models import resnet
 from rival_jax.runtime.parallel import data_mesh
 from rival_jax.types import Geometry
-from tests.helpers import golden
+from tests.helpers import PARITY, golden, nhwc
 
 OPTIONS = {"recipe": "converged", "epochs": 2, "select": "last", "seed": 0, "synsets": ""}
 
@@ -126,7 +130,105 @@ def test_released_selection_names_the_test_split(study, context):
     assert "TEST split" in facts["selected"]
 
 
-@pytest.mark.parametrize(("key", "value"), [("recipe", "converge"), ("select", "best")])
+def test_a_head_for_grey_backgrounds_sees_grey_backgrounds(study, context):
+    model, variables = models.load(str(study / "tiny"))
+    images, masks = (
+        jnp.asarray(part / 255, jnp.float32)
+        for part in (context.examples.images, context.examples.masks)
+    )
+    grey = np.asarray(images * masks[..., None] + 0.5 * (1 - masks[..., None]))
+    seen = Seen("foreground", "soft")
+    values, labels = of_split(model, variables, context.examples, context.made, seen)
+    _, taps = model.forward(variables, jnp.asarray(grey), {})
+    np.testing.assert_allclose(values, taps["features"], atol=1e-5)
+    np.testing.assert_array_equal(labels, context.examples.labels)
+    asked = replaced(context, options={**OPTIONS, "region": "foreground"})
+    _, fitted, facts = probe_head.attach(model, variables, asked)
+    assert facts["fitted on"] == "photos with a grey background"
+    _, other, _ = probe_head.attach(model, variables, context.made)
+    assert np.abs(fitted["head"].kernel - other["head"].kernel).max() > 1e-3
+
+
+def load_drift(shared, folder, moment):
+    file = shared / "golden" / "rival10" / f"07d_bn_drift_{moment}.safetensors"
+    (folder / moment).mkdir()
+    shutil.copy(file, folder / moment / "model.safetensors")
+    config = {"architecture": "resnet", "pretrained_cfg": {"input_size": [3, 40, 40]}}
+    config["pretrained_cfg"] |= {"mean": [0, 0, 0], "std": [1, 1, 1]}
+    (folder / moment / "config.json").write_text(json.dumps(config))
+    return models.load(str(folder / moment))
+
+
+def test_batch_norms_drift_as_released_golden(shared, tmp_path):
+    stored = golden(shared, "07d_bn_drift.npz")
+    images = jnp.asarray(nhwc(stored["images"]))  # [batch, image, h, w, 3]
+    model, variables = load_drift(shared, tmp_path, "before")
+    _, after = load_drift(shared, tmp_path, "after")
+    head = probe.Head(variables["params"]["fc"]["kernel"], variables["params"]["fc"]["bias"])
+    optimiser = probe.study_optimiser()
+    state, losses, correct = optimiser.init(head), [], 0
+    for batch, labels in zip(images, stored["labels"], strict=True):
+        features, variables = _training_mode.features(model, variables, batch)
+        correct += int((head(features).argmax(1) == labels).sum())
+        head, state, loss = probe.study_step(head, state, features, jnp.asarray(labels), optimiser)
+        losses.append(float(loss))
+    count = stored["labels"].size
+    assert sum(losses) / count == pytest.approx(stored["reported_train_loss"].item(), abs=1e-5)
+    assert correct / count == pytest.approx(stored["reported_train_acc"].item(), abs=1e-6)
+    jax.tree.map(
+        lambda got, want: np.testing.assert_allclose(got, want, atol=1e-5),
+        variables["batch_stats"],
+        after["batch_stats"],
+    )
+    np.testing.assert_allclose(head.kernel, after["params"]["fc"]["kernel"], atol=1e-6)
+    _, taps = model.forward(variables, images[0], {})
+    want = stored["eval_logits_first_batch_after"]
+    np.testing.assert_allclose(head(taps["features"]), want, atol=PARITY)
+
+
+def test_drift_is_a_named_value_and_is_saved_with_the_head(study, context):
+    model = resnet.build(name="small", image_size=(16, 16), num_classes=3, depths=(1, 1), width=8)
+    variables = model.init(jax.random.key(0))
+    asked = replaced(
+        context, options={**OPTIONS, "recipe": "study", "batch_norm": "drifting", "epochs": 1}
+    )
+    _, drifted, facts = probe_head.attach(model, variables, asked)
+    assert "batch norm" in facts
+    before, after = (v["batch_stats"]["bn1"]["mean"] for v in (variables, drifted["network"]))
+    # One batch of 15: a tenth of the way from 0 to its mean.
+    rows = next(context.examples.augmented_batches(15, epoch=0, seed=0))
+    kernel = variables["params"]["conv1"]["kernel"]
+    shown = jax.lax.conv_general_dilated(
+        jnp.asarray(rows["image"]), kernel, (2, 2), [(3, 3)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )  # fmt: skip
+    np.testing.assert_allclose(after, before + 0.1 * (shown.mean((0, 1, 2)) - before), atol=1e-5)
+    _, again, _ = probe_head.attach(model, variables, asked)
+    read = again["network"]["batch_stats"]
+    jax.tree.map(np.testing.assert_array_equal, read, drifted["network"]["batch_stats"])
+    _, frozen, facts = probe_head.attach(
+        model, variables, replaced(context, options={**OPTIONS, "recipe": "study", "epochs": 1})
+    )
+    assert frozen["network"] is variables
+    assert "batch norm" not in facts
+
+
+def test_drift_needs_batches(study, context):
+    model, variables = models.load(str(study / "tiny"))
+    asked = replaced(context, options={**OPTIONS, "batch_norm": "drifting"})
+    with pytest.raises(ValueError, match=r"needs --config\.probe\.recipe=study"):
+        probe_head.attach(model, variables, asked)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("recipe", "converge"),
+        ("select", "best"),
+        ("region", "background"),
+        ("batch_norm", "drift"),
+    ],
+)
 def test_unknown_probe_options(study, context, key, value):
     model, variables = models.load(str(study / "tiny"))
     with pytest.raises(ValueError, match=f"probe.{key}: no '{value}'"):

@@ -1,0 +1,86 @@
+"""What is lost without the background, and without the object: six ways of taking a region away.
+
+  python -m rival_jax.main --config=configs/background.py                  the demo, bundled data
+  python -m rival_jax.main --config=configs/background.py:clean \
+      --config.models="('path/to/model',)" --config.data.root=path/to/RIVAL10
+
+Presets: none (demo), clean, paper, released.
+"""
+
+import ml_collections
+
+PRESETS = ("", "clean", "paper", "released")
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+    if preset not in PRESETS:
+        raise ValueError(f"no preset {preset!r}; there are: {', '.join(filter(None, PRESETS))}")
+    c = ml_collections.ConfigDict()
+    c.experiment = "background"
+    c.preset = preset or "demo"
+    # Bundled names, folders with config.json and model.safetensors, or .safetensors files.
+    c.models = ("scenes/vit_00", "scenes/vit_95", "scenes/resnet_00", "scenes/resnet_95")
+    c.groups = ()  # "name=model,model": averaged in figure 8; models in no group stand alone
+    c.head = "probe"  # "own" | "probe" (fitted on data.train_split) | "imagenet" (no training)
+    c.normalise = "model"  # "model": with its own mean and std | "none": bare pixels, as released
+    c.image_size = 0  # side in pixels; 0: the one that each network was made for
+    c.dtype = "float32"  # "float32" | "bfloat16"
+    c.seed = 0
+    c.batch_size = ml_collections.config_dict.placeholder(object)
+    c.batch_size = "auto"  # or images per step; "auto" fills the memory budget
+    c.cache = ""  # features and heads; default ~/.cache/rival_jax
+
+    c.data = ml_collections.ConfigDict()
+    c.data.name = "scenes"  # "scenes" | "rival10" | "masked_folder" | "tfds"
+    c.data.root = ""
+    c.data.split = "test"
+    c.data.train_split = "train"  # read by head="probe" alone
+    c.data.on_bad = "error"  # "error" | "skip": what to do about unusable examples
+    c.data.mask = "soft"  # "soft": as resized | "binary": above 1/2
+    c.data.resize = "squash"  # "squash": whole photo | "crop": the model's own short side and crop
+    c.data.scenes = ml_collections.ConfigDict({"per_class": 10, "background_correlation": 0.95})
+    c.data.rival10 = ml_collections.ConfigDict({"variant": "ordinary"})
+    c.data.masked_folder = ml_collections.ConfigDict(
+        {"mask_format": "auto", "class_map": "", "manifest": ""}
+    )
+    c.data.tfds = ml_collections.ConfigDict(
+        {"name": "rival10", "image": "image", "label": "label", "mask": "object_mask"}
+        | {"mask_format": "grey", "mask_values": (), "file_name": "file_name"}
+    )
+
+    c.ablation = ml_collections.ConfigDict()
+    c.ablation.treatments = ("grey", "blur", "shuffle", "mean", "black", "swap")
+    c.ablation.regions = ("background", "foreground")
+    c.ablation.grey = 0.5
+    c.ablation.blur = 1 / 14  # sigma, as a share of the image's height
+    c.ablation.patches = 8  # that are shuffled, along the image's height
+
+    c.probe = ml_collections.ConfigDict()
+    c.probe.regions = ("all", "foreground")  # what heads see while fitted; "foreground": rest grey
+    c.probe.recipe = "converged"  # "converged" (L-BFGS) | "study" (Adam 1e-5, random crops)
+    c.probe.batch_norm = "frozen"  # study: or "drifting": statistics move meanwhile, as released
+    c.probe.epochs = 10  # study
+    c.probe.select = "last"  # study: "last" | "test" (best epoch on the test split, as released)
+    c.probe.seed = 0
+    c.probe.synsets = ""  # head="imagenet": JSON {class: [wnid, ...]} instead of the data set's
+
+    c.statistics = ml_collections.ConfigDict()
+    c.statistics.resamples = 2000
+    c.statistics.confidence = 0.95
+    c.statistics.method = "bca"  # "bca" | "percentile"
+
+    if preset:  # a study on one's own data: name it and the models
+        c.data.name = "rival10"
+    if preset == "clean":
+        c.data.mask = "binary"
+    if preset in ("paper", "released"):
+        c.normalise = "none"
+        c.probe.recipe = "study"
+        c.ablation.treatments = ("grey",)
+        c.ablation.regions = ("background",)
+    if preset == "paper":
+        c.data.mask = "binary"
+    if preset == "released":
+        c.probe.select = "test"
+        c.probe.batch_norm = "drifting"
+    return c

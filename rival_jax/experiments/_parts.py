@@ -1,0 +1,180 @@
+"""(image, attribute) pairs: which there are, what is done to them, and their batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from rival_jax import ablation, noise
+from rival_jax.data import Examples
+from rival_jax.experiments._changed import partners
+from rival_jax.types import Array
+
+CHANGES = ("clean", "grey", "control", "swap")
+SHOWN = 8  # attributes on the sheet of all changes
+LENDERS = 4  # images of each class and attribute that lend their parts
+
+
+class Pairs(NamedTuple):
+    """Every attribute of every image that has it, in the order of the images."""
+
+    image: np.ndarray  # [n], positions of examples
+    attribute: np.ndarray  # [n], positions among the attributes asked for
+    lender: np.ndarray  # [n], an example of another class with the attribute; -1: there is none
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How parts are taken away."""
+
+    grey: float
+    black_background: bool
+    binary_mask: bool
+
+
+def find(examples: Examples, attributes: Sequence[str], seed: int) -> Pairs:
+    """The pairs of an evaluated split."""
+    columns = [examples.attributes.index(name) for name in attributes]
+    present = examples.attribute_labels[:, columns] > 0
+    image, attribute = np.nonzero(present)
+    lender = np.full(len(image), -1)
+    for place, name in enumerate(attributes):
+        members = np.flatnonzero(present[:, place])
+        lender[attribute == place] = partners(examples, members, f"{seed} {name}", LENDERS)
+    return Pairs(image, attribute, lender)
+
+
+def changed(
+    plan: Plan, batch: Mapping[str, Any], key: Array, change: Array | int, draw: Array | int
+) -> Array:
+    """The images [p, h, w, 3] with the part of each pair changed.
+
+    Args:
+      batch: see `batches`.
+      key: of the random regions.
+      change: position in `CHANGES`. "control": a random region of the object as large as the part
+        is grey; "swap": the part shows the same part of the lender, moved and stretched onto it.
+      draw: number of the random region.
+    """
+    names = ("image", "mask", "part", "other", "other_part")
+    image, mask, part, other, other_part = (jnp.asarray(batch[name]) for name in names)
+    if plan.binary_mask:
+        mask, part, other_part = ((m > 0.5).astype(image.dtype) for m in (mask, part, other_part))
+    if plan.black_background:
+        image = noise.grey_out(image, 1 - mask, 0.0)
+
+    def control() -> Array:
+        ids = (jnp.asarray(batch["noise_id"]), jnp.asarray(batch["attribute"]))
+        keys = jax.vmap(_folded, (None, 0, 0, None))(key, *ids, draw)
+        region = ablation.random_region(mask, part.sum((1, 2)), jax.vmap(jax.random.uniform)(keys))
+        return noise.grey_out(image, region, plan.grey)
+
+    def swap() -> Array:
+        moved = ablation.fit_onto(ablation.fill(other, other_part), other_part, part)
+        return ablation.composite(image, part, moved)
+
+    branches = (lambda: image, lambda: noise.grey_out(image, part, plan.grey), control, swap)
+    return lax.switch(jnp.asarray(change), branches)
+
+
+def _folded(key: Array, *words: Array | int) -> Array:
+    for word in words:
+        key = jax.random.fold_in(key, word)
+    return key
+
+
+def batches(
+    examples: Examples, attributes: Sequence[str], pairs: Pairs, size: int, *, swap: bool
+) -> Iterator[dict[str, np.ndarray]]:
+    """The pairs in batches of `size`, from one pass over the examples.
+
+    Keys: image, mask, label, noise_id, part and attribute of the pair; other, other_part and
+    other_label of its lender, which is itself where it has none or without `swap`; index, the
+    position of the pair, -1 for padding.
+    """
+    columns = np.array([examples.attributes.index(name) for name in attributes])
+    waiting: dict[str, np.ndarray] = {}
+    for batch in examples.batches(size):
+        taken = batch["index"][batch["index"] >= 0]
+        start, stop = np.searchsorted(pairs.image, [taken[0], taken[-1] + 1])
+        here = np.arange(start, stop)
+        row, attribute = pairs.image[here] - taken[0], pairs.attribute[here]
+        lender = np.where(pairs.lender[here] < 0, pairs.image[here], pairs.lender[here])
+        found = {name: batch[name][row] for name in ("image", "mask", "label", "noise_id")}
+        found |= {"index": here.astype(np.int32), "attribute": attribute.astype(np.int32)}
+        found["part"] = batch["attribute_masks"][row, columns[attribute]]
+        found["other_label"] = examples.labels[lender]
+        found |= {"other": found["image"], "other_part": found["part"]}
+        if swap and len(here):
+            lent = [
+                _part(examples, int(i), int(columns[a]))
+                for i, a in zip(lender, attribute, strict=True)
+            ]
+            for place, name in enumerate(("other", "other_part")):
+                found[name] = np.stack([one[place] for one in lent]).astype(np.float32) / 255
+        waiting = _joined(waiting, found)
+        while len(waiting["index"]) >= size:
+            yield {name: value[:size] for name, value in waiting.items()}
+            waiting = {name: value[size:] for name, value in waiting.items()}
+    short = size - len(waiting.get("index", ()))
+    if waiting and short < size:
+        padding = {name: np.repeat(value[:1], short, axis=0) for name, value in waiting.items()}
+        padding["index"] = np.full(short, -1, np.int32)
+        yield _joined(waiting, padding)
+
+
+def _joined(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {n: np.concatenate([first[n], v]) if first else v for n, v in second.items()}
+
+
+@functools.lru_cache(maxsize=1024)  # 200 MB at 224 pixels: every lender there can be, nearly
+def _part(examples: Examples, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
+    """One example's image and one of its attribute masks, uint8."""
+    item: dict[str, Any] = examples.example(row)
+    return item["image"], item["attribute_masks"][column].copy()
+
+
+def sheet(
+    plan: Plan, examples: Examples, attributes: Sequence[str], pairs: Pairs, seed: int
+) -> list[tuple[str, str, dict[str, np.ndarray]]]:
+    """One image for each attribute under every change, for people to look at.
+
+    Returns:
+      (attribute, example, {change: uint8 [h, w, 3]}), at most `SHOWN`.
+    """
+    able = np.flatnonzero(pairs.lender >= 0)
+    _, first = np.unique(pairs.attribute[able], return_index=True)
+    chosen = able[first][:SHOWN]
+    if not len(chosen):
+        return []
+    columns = [examples.attributes.index(attributes[a]) for a in pairs.attribute[chosen]]
+    items = [examples.example(int(row)) for row in pairs.image[chosen]]
+    batch: dict[str, np.ndarray] = {
+        name: np.stack([item[name] for item in items]) / np.float32(255)
+        for name in ("image", "mask")
+    }
+    shown = [item["attribute_masks"][c] for item, c in zip(items, columns, strict=True)]
+    batch["part"] = np.stack(shown) / np.float32(255)
+    lent = [_part(examples, int(i), c) for i, c in zip(pairs.lender[chosen], columns, strict=True)]
+    for place, name in enumerate(("other", "other_part")):
+        batch[name] = np.stack([one[place] for one in lent]) / np.float32(255)
+    batch |= {"noise_id": examples.noise_ids[pairs.image[chosen]]}
+    batch |= {"attribute": pairs.attribute[chosen].astype(np.int32)}
+    show = jax.jit(functools.partial(changed, plan))
+    key = jax.random.key(seed)
+    made = [np.asarray(255 * show(batch, key, k, 0) + 0.5) for k in range(len(CHANGES))]
+    return [
+        (
+            attributes[pairs.attribute[pair]],
+            examples.names[pairs.image[pair]],
+            {what: made[k][row].astype(np.uint8) for k, what in enumerate(CHANGES)},
+        )
+        for row, pair in enumerate(chosen)
+    ]

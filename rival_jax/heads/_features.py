@@ -1,0 +1,75 @@
+"""What a frozen network makes of a split's photos, or of what grey leaves of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from rival_jax import noise, probe
+from rival_jax.heads import Context
+from rival_jax.runtime.parallel import Bound, map_examples
+from rival_jax.runtime.results import atomic, digest, tree_digest
+from rival_jax.types import Array, Batch, Forward, Model, Variables
+
+
+class Seen(NamedTuple):
+    """What of a photo the network sees while its head is fitted."""
+
+    region: str = "all"
+    mask: str = "soft"
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Seen:
+        return cls(options["region"], options["mask"])
+
+    def shown(self, images: Array, masks: Array) -> Array:
+        """The photos [b, h, w, 3], or what grey leaves of them."""
+        if self.region == "all":
+            return images
+        masks = (masks > 0.5).astype(images.dtype) if self.mask == "binary" else masks
+        return noise.grey_out(images, 1 - masks)
+
+
+class Fitted(NamedTuple):
+    """A head, how it was fitted in words, and the statistics that the fit moved, if any."""
+
+    head: probe.Head
+    facts: dict[str, str]
+    batch_stats: Variables | None = None
+
+
+def of_split(
+    model: Model, variables: Variables, examples: Any, context: Context, seen: Seen
+) -> tuple[np.ndarray, np.ndarray]:
+    """(features [n, f], labels [n]) of a split, cached on disk by content."""
+    content = [model.name, model.mean, model.std, tree_digest(variables), examples.fingerprint]
+    content += [*seen] if seen.region != "all" else []
+    path = context.cache / "features" / f"{safe(model.name)}-{digest(content)}.npy"
+    if not path.exists():
+        context.report(f"{model.name}: features of {len(examples)} images")
+        batches = examples.batches(context.batch_size())
+        rows = map_examples(per_batch(model, seen), variables, batches, context.mesh)
+        with atomic(path) as partial:
+            np.save(partial, rows["features"])
+    return np.load(path, allow_pickle=False), np.asarray(examples.labels)
+
+
+def per_batch(model: Model, seen: Seen) -> Bound:
+    """`parallel.map_examples`'s function: features [b, f] in float32, and labels."""
+    return Bound(_per_batch, (model.forward, model.feature_tap, seen))
+
+
+def _per_batch(
+    forward: Forward, tap: str, seen: Seen, variables: Variables, batch: Batch
+) -> dict[str, Array]:
+    shown = seen.shown(jnp.asarray(batch["image"]), jnp.asarray(batch["mask"]))
+    _, taps = forward(variables, shown, {})
+    return {"features": taps[tap].astype(jnp.float32), "label": jnp.asarray(batch["label"])}
+
+
+def safe(name: str) -> str:
+    """A model's name as part of a file's."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)

@@ -1,0 +1,352 @@
+import functools
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+
+from rival_jax import data
+from rival_jax.experiments import _changed, _treatments, background
+from rival_jax.experiments._subject import Subject
+from rival_jax.experiments._treatments import REGIONS, TREATMENTS, Strength, treated
+from rival_jax.report import background as numbers
+from rival_jax.report import background_page, cubes
+from rival_jax.runtime.results import Run, read_rows
+from tests.helpers import EXACT, REFERENCE, config_of, golden, nhwc
+
+KEY = jax.random.key(0)
+SOFT = Strength(grey=0.5, blur=0.1, patches=4, binary_mask=False)
+show = jax.jit(functools.partial(treated, SOFT))
+
+
+def quiet():
+    return Console(file=io.StringIO())
+
+
+def tiny(study, cache, **changes):
+    """A config of background that takes seconds: the fixture `study`."""
+    config = config_of("background")
+    config.models = (str(study / "tiny"),)
+    config.head = "own"
+    config.data.name = "masked_folder"
+    config.data.root = str(study / "data")
+    config.statistics.resamples = 50
+    config.cache = str(cache)
+    with config.unlocked():
+        config.update_from_flattened_dict(changes)
+    return config
+
+
+def run_in(folder, config):
+    run = Run(folder, config.to_dict())
+    run.log("start", argv=[])
+    return run, background.run(config, run, quiet())
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Summaries alone: drawing takes longer than measuring."""
+    monkeypatch.setattr(background_page, "write_document", lambda *a: None)
+    monkeypatch.setattr(background, "sheet", lambda *a: [])
+
+
+def row_bytes(folder):
+    return {p.name: p.read_bytes() for p in sorted((folder / "rows").rglob("*.parquet"))}
+
+
+@pytest.fixture(scope="module")
+def done(study, tmp_path_factory):
+    """A finished run of all treatments."""
+    folder = tmp_path_factory.mktemp("background")
+    return run_in(folder / "run", tiny(study, folder / "cache"))
+
+
+def a_batch():
+    rng = np.random.default_rng(0)
+    image, other = rng.random((2, 3, 16, 16, 3)).astype(np.float32)
+    mask, other_mask = np.zeros((2, 3, 16, 16), np.float32)
+    mask[:, 4:12, 4:12], mask[:, 3, 4:12] = 1, 0.4
+    other_mask[:, 6:, 6:] = 1
+    ids = np.arange(3, dtype=np.uint32)
+    return {
+        "image": image, "mask": mask, "other": other, "other_mask": other_mask, "noise_id": ids
+    }  # fmt: skip
+
+
+def test_golden_grey_background(shared):
+    stored = golden(shared, "07a_ablation.npz")
+    image, want = nhwc(stored["images"]), nhwc(stored["bg_grayed"])
+    treatment, region = 1 + TREATMENTS.index("grey"), REGIONS.index("background")
+    for channel, mask in enumerate(np.moveaxis(stored["masks"], 1, 0)):  # one mask differs in them
+        batch = {"image": image, "mask": mask, "other": image, "other_mask": mask}
+        batch["noise_id"] = np.zeros(len(image), np.uint32)
+        got = show(batch, KEY, treatment, region)
+        np.testing.assert_allclose(got[..., channel], want[..., channel], atol=EXACT)
+
+
+def test_golden_figure_8(shared):
+    stored = golden(shared, "07g_fig8.npz")
+    orders = json.loads((shared / "golden" / "rival10" / "07_orders.json").read_text())
+    models, groups = orders["fig8_model_order"], orders["fig8_groups"]
+    values = np.stack([stored["acc"], stored["acc_fg_only"]], axis=1)
+    weights = cubes.group_weights(models, groups)
+    np.testing.assert_allclose(weights @ values, stored["bars"], atol=REFERENCE)
+
+
+@pytest.mark.parametrize("treatment", range(1, 7))
+@pytest.mark.parametrize("region", [0, 1])
+def test_a_treatment_leaves_the_other_region(treatment, region):
+    batch = a_batch()
+    got = np.asarray(show(batch, KEY, treatment, region))
+    mask, image = batch["mask"], batch["image"]
+    kept = mask == (1 if region == 0 else 0)
+    np.testing.assert_allclose(got[kept], image[kept], atol=1e-6)
+    changed = mask == (0 if region == 0 else 1)
+    assert np.abs(got[changed] - image[changed]).mean() > 0.05
+    name = TREATMENTS[treatment - 1]
+    if name in ("grey", "black"):
+        np.testing.assert_array_equal(got[changed], {"grey": 0.5, "black": 0.0}[name])
+    if name == "swap":  # the lender's own region as it is, where it has it
+        lends = changed & ((batch["other_mask"] == 1) == (region == 1))
+        np.testing.assert_allclose(got[lends], batch["other"][lends], atol=1e-6)
+
+
+def test_no_treatment_is_the_photo_and_masks_can_be_binary():
+    batch = a_batch()
+    np.testing.assert_array_equal(show(batch, KEY, 0, 0), batch["image"])
+    hard = Strength(0.5, 0.1, 4, binary_mask=True)
+    grey = np.asarray(jax.jit(functools.partial(treated, hard))(batch, KEY, 1, 0))
+    assert (grey[:, 3] == 0.5).all()  # a rim of 0.4 is background
+    assert not (np.asarray(show(batch, KEY, 1, 0))[:, 3, 4:12] == 0.5).all()
+
+
+def test_shuffling_is_of_the_example_not_of_the_batch():
+    batch = a_batch()
+    shuffle = 1 + TREATMENTS.index("shuffle")
+    whole = show(batch, KEY, shuffle, 0)
+    turned = show({k: v[::-1] for k, v in batch.items()}, KEY, shuffle, 0)
+    np.testing.assert_array_equal(whole, turned[::-1])
+
+
+class FakeExamples(data.Examples):
+    def __init__(self, order):
+        names = [f"c{label}/{i}.png" for label in range(3) for i in range(4)]
+        self.names = [names[i] for i in order]
+        self.labels = np.repeat(np.arange(3), 4)[order]
+
+    def __len__(self):
+        return len(self.names)
+
+
+def test_partners_are_of_another_class_and_of_no_order():
+    examples = FakeExamples(np.arange(12))
+    everyone = np.arange(12)
+    found = _changed.partners(examples, everyone, "0 x")
+    assert (examples.labels[found] != examples.labels).all()
+    other = FakeExamples(np.random.default_rng(0).permutation(12))
+    again = _changed.partners(other, everyone, "0 x")
+    names = {other.names[i]: other.names[j] for i, j in enumerate(again)}
+    assert names == {examples.names[i]: examples.names[j] for i, j in enumerate(found)}
+    assert (_changed.partners(examples, everyone, "1 x") != found).any()
+    few = _changed.partners(examples, everyone, "0 x", most=1)
+    assert len(set(few.tolist())) <= 3
+    assert (_changed.partners(examples, np.arange(4), "0 x") == -1).all()
+
+
+def test_rows_and_summary(done, study):
+    run, summary = done
+    rows = read_rows(run.path / "rows")
+    assert rows.num_rows == 15 * (1 + 6 * 2)
+    assert set(rows["treatment"].to_pylist()) == {"none", *TREATMENTS}
+    entry = summary["models"]["tiny"]["own"]
+    mine = [r for r in rows.to_pylist() if (r["treatment"], r["region"]) == ("grey", "background")]
+    clean = [r for r in rows.to_pylist() if r["treatment"] == "none"]
+    by_class = lambda rows: np.mean(  # noqa: E731
+        [
+            np.mean([r["correct"] for r in rows if r["label"] == c])
+            for c in {r["label"] for r in rows}
+        ]
+    )
+    grey = entry["grey"]["background"]
+    assert grey["accuracy"]["estimate"] == pytest.approx(by_class(mine), abs=1e-6)
+    drop = by_class(clean) - by_class(mine)
+    assert grey["accuracy_drop"]["estimate"] == pytest.approx(drop, abs=1e-6)
+    assert grey["probability"]["low"] <= grey["probability"]["estimate"]
+    assert (run.path / "report.html").exists()
+    for name in ("fig8", "treatments", "photos"):
+        for ending in ("png", "svg", "csv"):
+            assert (run.path / "figures" / f"{name}.{ending}").stat().st_size > 0
+
+
+def test_the_rows_are_those_of_the_pictures_shown(done, study):
+    """Logits of the pictures, scored by hand, are the rows."""
+    run, _ = done
+    config = tiny(study, run.path.parent / "cache")
+    subject = Subject(config, quiet())
+    loaded = subject.load(str(study / "tiny"))
+    examples = subject.examples(loaded.geometry)
+    image, mask = (jnp.asarray(x / 255, jnp.float32) for x in (examples.images, examples.masks))
+    shown = image * (1 - mask[..., None])
+    logits, _ = loaded.model.forward(loaded.variables, shown, {})
+    want = np.asarray(jax.nn.softmax(logits))[np.arange(15), examples.labels]
+    rows = [
+        r
+        for r in read_rows(run.path / "rows").to_pylist()
+        if (r["treatment"], r["region"]) == ("black", "foreground")
+    ]
+    assert [r["example"] for r in rows] == examples.names
+    np.testing.assert_allclose([r["probability"] for r in rows], want, atol=REFERENCE)
+
+
+def test_rows_do_not_depend_on_the_batch_size(done, study, tmp_path, no_figures):
+    run, _ = done
+    config = tiny(study, tmp_path, batch_size=7)
+    config.ablation.treatments = ("shuffle", "swap")
+    other, _ = run_in(tmp_path / "run", config)
+    keys = ("treatment", "region", "example")
+    get = lambda folder: {  # noqa: E731
+        tuple(r[k] for k in keys): r["probability"] for r in read_rows(folder / "rows").to_pylist()
+    }
+    want, got = get(run.path), get(other.path)
+    assert len(got) == 15 * 5
+    for key, value in got.items():
+        assert value == pytest.approx(want[key], abs=REFERENCE), key
+
+
+def test_a_deleted_unit_comes_back_the_same(done, study, no_figures):
+    run, summary = done
+    before = row_bytes(run.path)
+    (gone,) = (run.path / "rows").rglob("own_swap_background*")
+    gone.unlink()
+    config = tiny(study, run.path.parent / "cache")
+    _, again = run_in(run.path, config)
+    assert row_bytes(run.path) == before
+    assert json.dumps(again, default=str) == json.dumps(summary, default=str)
+
+
+def test_killed_and_restarted_gives_the_same_bytes(done, study, tmp_path):
+    want = row_bytes(done[0].path)
+    script = tmp_path / "again.py"
+    script.write_text(
+        "import json, sys\n"
+        "from ml_collections import ConfigDict\n"
+        "from rich.console import Console\n"
+        "from rival_jax.experiments import background\n"
+        "from rival_jax.report import background_page\n"
+        "from rival_jax.runtime.results import Run\n"
+        "background_page.write = lambda *a, **k: {}\n"
+        "config = ConfigDict(json.load(open(sys.argv[1])), convert_dict=True)\n"
+        "background.run(config, Run(sys.argv[2], config.to_dict()), Console(quiet=True))\n"
+    )
+    command = [sys.executable, str(script), str(done[0].path / "config.json"), str(tmp_path / "k")]
+    env = {**os.environ, "PYTHONPATH": str(Path(background.__file__).parents[2])}
+    process = subprocess.Popen(command, env=env)
+    while not list((tmp_path / "k").rglob("own_*.parquet")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(row_bytes(tmp_path / "k")) < len(want)
+    subprocess.run(command, env=env, check=True)
+    got = row_bytes(tmp_path / "k")
+    assert {name: got[name] for name in want} == want
+
+
+def test_heads_fitted_on_grey_backgrounds_are_a_second_head(
+    study, tmp_path, monkeypatch, no_figures
+):
+    """Train and test are one folder here, which `Subject` refuses: so the split is forged."""
+    config = tiny(study, tmp_path, head="probe")
+    config.probe.recipe, config.probe.epochs = "study", 2
+    config.ablation.treatments = ("grey",)
+    config.ablation.regions = ("background",)
+    source = Subject._source
+
+    def renamed(self, split, **options):
+        found = source(self, split, **options)
+        if split == "train":
+            found.names = [f"train/{name}" for name in found.names]
+        return found
+
+    monkeypatch.setattr(Subject, "_source", renamed)
+    run, summary = run_in(tmp_path / "run", config)
+    heads = [card["head"] for card in run.read_json("models.json")]
+    assert heads[0].count("photos with a grey background") == 1
+    assert list(summary["models"]["tiny"]) == ["normal", "grey"]
+    entries = summary["models"]["tiny"]
+    some = {(e["treatment"], e["region"]): e["accuracy"] for e in summary["heads"]["tiny"]}
+    gain = some["grey", "background"]["estimate"]
+    both = [entries[h]["grey"]["background"]["accuracy"]["estimate"] for h in ("normal", "grey")]
+    assert gain == pytest.approx(both[1] - both[0], abs=1e-6)
+    probabilities = [entries[head]["clean"]["probability"]["estimate"] for head in entries]
+    assert probabilities[0] != probabilities[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("ablation.treatments", ("gray",), "config.ablation.treatments: no 'gray'; did you mean"),
+        ("ablation.treatments", ("grey", "grey"), "name each wanted one once"),
+        ("ablation.regions", ("object",), "config.ablation.regions: no 'object'"),
+        ("ablation.blur", 0.0, "blur 0.0 above 0"),
+        ("ablation.grey", 2.0, "grey 2.0 must be in"),
+        ("probe.regions", ("background",), "config.probe.regions: no 'background'"),
+        ("groups", ("A=tinny",), "group 'A' names tinny; the models are tiny"),
+        ("groups", ("tiny",), "expected 'name=model,model'"),
+    ],
+)
+def test_bad_values_stop_before_any_work(study, tmp_path, key, value, message):
+    with pytest.raises(ValueError, match=message):
+        run_in(tmp_path / "run", tiny(study, tmp_path, **{key: value}))
+    assert not list((tmp_path / "run").rglob("*.parquet"))
+
+
+def test_dry_run_prints_the_cost_and_runs_nothing(study, tmp_path):
+    console = quiet()
+    background.dry_run(tiny(study, tmp_path), console)
+    assert "15 images x 13 = 195 forwards" in console.file.getvalue()
+
+
+def forged(rng, models=2, heads=1, n=12):
+    labels = np.arange(n) % 3
+    settings = (("grey", "background"), ("grey", "foreground"))
+    clean, values = rng.random((models, heads, n, 2)), rng.random((models, heads, 2, n, 2))
+    names = tuple(f"m{i}" for i in range(models))
+    return numbers.Ablated(names, ("own",), settings, ("a", "b", "c"), labels, clean, values)
+
+
+def test_differences_and_regions_are_paired():
+    found = forged(np.random.default_rng(0))
+    shifted = found._replace(
+        clean=np.stack([found.clean[0]] * 2), values=np.stack([found.values[0]] * 2)
+    )
+    summary = numbers.summarise(shifted, resamples=100, method="percentile")
+    for entry in summary["differences"]:  # the same model twice: no difference, no width
+        assert entry["accuracy_drop"] == {"estimate": 0, "low": 0, "high": 0}
+    plain = numbers.summarise(found, {"G": ["m0", "m1"]}, resamples=100)
+    one = plain["models"]["m0"]["own"]["grey"]
+    gap = one["foreground"]["accuracy_drop"], one["background"]["accuracy_drop"]
+    want = gap[0]["estimate"] - gap[1]["estimate"]
+    got = one["foreground_minus_background"]["accuracy_drop"]["estimate"]
+    assert got == pytest.approx(want, abs=1e-6)
+    levels = [plain["models"][m]["own"]["grey"]["background"]["accuracy"]["estimate"]
+              for m in ("m0", "m1")]  # fmt: skip
+    group = plain["groups"]["G"]["heads"]["own"]["grey"]["background"]["accuracy"]["estimate"]
+    assert group == pytest.approx(np.mean(levels), abs=1e-6)
+
+
+def test_presets_hold_the_protocols():
+    clean, paper, released = (config_of("background", p) for p in ("clean", "paper", "released"))
+    assert (paper.data.mask, released.data.mask, clean.data.mask) == ("binary", "soft", "binary")
+    assert released.probe.batch_norm == "drifting"
+    assert (paper.probe.batch_norm, released.probe.select) == ("frozen", "test")
+    assert tuple(released.ablation.treatments) == ("grey",)
+    assert set(clean.ablation.treatments) == set(_treatments.TREATMENTS)
