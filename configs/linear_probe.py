@@ -34,7 +34,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.data.split = "test"
     c.data.train_split = "train"
     c.data.on_bad = "error"  # "error" | "skip": what to do about unusable examples
-    c.data.mask = "soft"  # heads do not look at masks
+    c.data.mask = "soft"  # heads look at masks under probe.region="foreground" alone
     c.data.resize = "squash"  # "squash": whole photo | "crop": the model's own short side and crop
     c.data.scenes = ml_collections.ConfigDict({"per_class": 20, "background_correlation": 0.0})
     c.data.rival10 = ml_collections.ConfigDict({"variant": "ordinary"})
@@ -48,6 +48,8 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
 
     c.probe = ml_collections.ConfigDict()
     c.probe.recipe = "converged"  # "converged" (L-BFGS) | "study" (Adam 1e-5, random crops)
+    c.probe.region = "all"  # "all" | "foreground": fitted on photos with a grey background
+    c.probe.batch_norm = "frozen"  # study: or "drifting": statistics move meanwhile, as released
     c.probe.epochs = 10  # study
     c.probe.select = "last"  # study: "last" | "test" (best epoch on the test split, as released)
     c.probe.seed = 0
@@ -64,4 +66,5 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
         c.probe.recipe = "study"
     if preset == "released":
         c.probe.select = "test"
+        c.probe.batch_norm = "drifting"
     return c

@@ -56,6 +56,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
 
     c.probe = ml_collections.ConfigDict()
     c.probe.recipe = "converged"  # "converged" (L-BFGS) | "study" (Adam 1e-5, random crops)
+    c.probe.batch_norm = "frozen"  # study: or "drifting": statistics move meanwhile, as released
     c.probe.epochs = 10  # study
     c.probe.select = "last"  # study: "last" | "test" (best epoch on the test split, as released)
     c.probe.seed = 0
@@ -82,4 +83,5 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
         c.noise.sigmas = tuple(s / 255 / 255 for s in range(30, 211, 30))  # divided twice
         c.noise.trials = 1
         c.probe.select = "test"
+        c.probe.batch_norm = "drifting"
     return c

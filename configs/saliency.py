@@ -49,7 +49,10 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     )
 
     c.saliency = ml_collections.ConfigDict()
-    c.saliency.methods = ("gradcam",)  # modules of rival_jax/saliency, or dotted names
+    # Modules of rival_jax/saliency, or dotted names; after an @ the tap that class maps read. At
+    # 64 pixels the ResNets' last layer is a grid of 2 x 2, which no map of it can outgrow.
+    c.saliency.methods = ("relevance", "hirescam@layer2")
+    c.saliency.unfit = "skip"  # methods that a network does not allow: "error" | "skip"
     c.saliency.target = "predicted"  # what is explained: "predicted" class | "label"
     c.saliency.scaling = "minmax"  # "minmax" | "cam", "cam_2021": as two releases of grad-cam
     c.saliency.threshold = 0.5  # of the map's maximum: where it is binarised
@@ -57,7 +60,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.saliency.flat = "nan"  # a flat map's metrics: "nan", left out | "zero": an empty map's
     c.saliency.tolerance = 0  # of the pointing game, in pixels
     c.saliency.classes = "true"  # what images are filed under: "true" | "predicted" class
-    c.saliency.hits = 3  # images of each class with the lowest density gap
+    c.saliency.hits = 2  # images of each class with the lowest density gap
     c.saliency.draws = 4  # random regions greyed in each image
 
     c.probe = ml_collections.ConfigDict()
@@ -76,6 +79,8 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     if preset:  # a study on one's own data: name it and the models
         c.data.name = "rival10"
         c.head = "probe"
+        c.saliency.methods = ("gradcam",)
+        c.saliency.unfit = "error"
         c.saliency.hits = 5
         c.saliency.draws = 10
     if preset in ("paper", "released"):

@@ -153,16 +153,17 @@ def random_region(
 ) -> Float[Array, "*b h w"]:
     """A compact region of a given area inside another one, around a random pixel of it.
 
-    The pixels nearest to that pixel; those at the largest distance weigh less than 1, so that the
-    area is exact. It is the control for a part of an object: the same size, in the same object.
+    The pixels nearest to that pixel, with the weights they have in `within`; those at the largest
+    distance weigh less, so that the area is exact. It is the control for a part of an object: the
+    same size, in the same object.
 
     Args:
-      within: [*, h, w] in [0, 1]; above 1/2 is inside.
-      area: [*], the sum of weights wanted; where there is less inside, all of it is taken.
+      within: [*, h, w] in [0, 1]; the random pixel is one above 1/2.
+      area: [*], the sum of weights wanted; where there is less inside, all of `within` is taken.
       draw: [*] in [0, 1), which pixel.
 
     Returns:
-      [*, h, w] in [0, 1], 0 outside of `within`.
+      [*, h, w], nowhere above `within`.
 
     >>> random_region(jnp.ones((1, 5)), jnp.float32(2), jnp.float32(0.5))
     Array([[0. , 0.5, 1. , 0.5, 0. ]], dtype=float32)
@@ -181,21 +182,20 @@ def _random_region(within: Array, area: Array, draw: Array) -> Array:
     line = inside[row]
     column = (jnp.cumsum(line) + ends[row] - line.sum() <= before).sum()
     y, x = jnp.arange(height)[:, None] - row, jnp.arange(width) - column
-    farthest = height**2 + width**2
-    distance = jnp.where(inside, y**2 + x**2, 2 * farthest)
-    wanted = jnp.minimum(area, count)
+    distance, farthest = y**2 + x**2, height**2 + width**2
+    wanted = jnp.minimum(area, within.sum())
 
     def halve(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds  # the radius squared is in (low, high]
         middle = (low + high) // 2
-        enough = (distance <= middle).sum() >= wanted
+        enough = (within * (distance <= middle)).sum() >= wanted
         return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
 
     steps = math.ceil(math.log2(farthest + 1)) + 1
     _, radius = lax.fori_loop(0, steps, halve, (jnp.array(-1), jnp.array(farthest)))
-    closer, rim = distance < radius, distance == radius
-    share = (wanted - closer.sum()) / jnp.maximum(rim.sum(), 1)
-    return (closer + share * rim).astype(within.dtype)
+    closer, rim = within * (distance < radius), within * (distance == radius)
+    share = (wanted - closer.sum()) / jnp.maximum(rim.sum(), _TINY)
+    return closer + jnp.clip(share, 0, 1) * rim
 
 
 def fit_onto(

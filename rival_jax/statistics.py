@@ -196,3 +196,24 @@ def _quantile(ordered: np.ndarray, share: np.ndarray) -> np.ndarray:
     left = np.take_along_axis(ordered, below[None], 0)[0]
     right = np.take_along_axis(ordered, above[None], 0)[0]
     return left + (position - below) * (right - left)
+
+
+def benjamini_hochberg(p_values: Float[np.ndarray, "*t"]) -> Float[np.ndarray, "*t"]:
+    """P-values adjusted for false discovery: what is at most q has a false discovery rate of q.
+
+    Args:
+      p_values: any shape; a NaN is a test not made, and stays NaN.
+
+    Source: Benjamini and Hochberg, J. R. Stat. Soc. B 1995.
+
+    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03, 0.5])).round(3).tolist()
+    [0.04, 0.053, 0.053, 0.5]
+    """
+    p = np.asarray(p_values, np.float64)
+    adjusted, made = np.full(p.shape, np.nan), ~np.isnan(p)
+    order = np.argsort(p[made])
+    steps = p[made][order] * made.sum() / np.arange(1, made.sum() + 1)
+    ranked = np.empty(len(order))
+    ranked[order] = np.minimum.accumulate(steps[::-1])[::-1]
+    adjusted[made] = np.minimum(ranked, 1)
+    return adjusted

@@ -115,3 +115,58 @@ def test_ours_runs_the_experiment(tmp_path):
     found = ours.run()
     assert [len(found[key]) for key in ("probability_fg", "accuracy_bg", "rfs")] == [2, 2, 2]
     assert np.shape(ours.logits(2)) == (1, 2, inputs.CLASSES)
+
+
+def test_saliency_help_needs_no_torch():
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(BENCHMARKS / "saliency.py"), "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "--peer-python" in shown
+
+
+def test_programs_that_differ_are_refused():
+    from saliency import largest_difference
+
+    assert largest_difference("maps", [np.zeros(2), np.full(2, 0.001)], 0.01) == 0.001
+    with pytest.raises(ValueError, match=r"maps differ by 0\.5 between programs, more than 0\.01"):
+        largest_difference("maps", [np.zeros(2), np.array([0, 0.5])], 0.01)
+
+
+def test_both_sides_attribute_neurons_alike():
+    pytest.importorskip("torch", reason="the peers need torch, an extra")
+    pytest.importorskip("cv2", reason="the peers need opencv")
+    from saliency_ours import Ours
+    from saliency_peers import Peers
+
+    found = []
+    for side in (Ours(), Peers()):
+        side.open_neurons(images=40, features=6, attributes=3, hold=True)
+        found.append(np.array(side.neurons("ours")["scores"]))
+    assert found[0].shape == (10, 6, 3)
+    np.testing.assert_allclose(*found, atol=2e-3)
+    assert found[0].max() > 0.05
+
+
+def test_both_metrics_of_the_peers_are_ours():
+    pytest.importorskip("torch", reason="the peers need torch, an extra")
+    pytest.importorskip("cv2", reason="the peers need opencv")
+    import jax.numpy as jnp
+    from saliency_peers import metrics_batched, metrics_one_by_one
+
+    from rival_jax import alignment
+
+    rng = np.random.default_rng(0)
+    cam, mask = rng.random((3, 12, 10), np.float32) ** 2, rng.random((3, 12, 10)) > 0.6
+    slow = [metrics_one_by_one(c, m) for c, m in zip(cam, mask, strict=True)]
+    fast = metrics_batched(cam, mask)
+    x, m = jnp.asarray(cam), jnp.asarray(mask)
+    ours = {
+        "iou": alignment.iou(x, m),
+        "dice": alignment.dice(x, m),
+        "density_gap": alignment.saliency_density_gap(x, m),
+        "precision": alignment.saliency_precision(x, m),
+        "coverage": alignment.mask_coverage(x, m)[:, 0],
+        "average_precision": alignment.average_precision(x.reshape(3, -1), m.reshape(3, -1)),
+    }
+    for name, value in ours.items():
+        np.testing.assert_allclose(fast[name], value, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose([one[name] for one in slow], value, atol=1e-5, err_msg=name)

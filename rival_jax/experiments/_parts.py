@@ -107,7 +107,9 @@ def batches(
         here = np.arange(start, stop)
         row, attribute = pairs.image[here] - taken[0], pairs.attribute[here]
         lender = np.where(pairs.lender[here] < 0, pairs.image[here], pairs.lender[here])
-        found = {name: batch[name][row] for name in ("image", "mask", "label", "noise_id")}
+        found: dict[str, Any] = {
+            name: batch[name][row] for name in ("image", "mask", "label", "noise_id")
+        }
         found |= {"index": here.astype(np.int32), "attribute": attribute.astype(np.int32)}
         found["part"] = batch["attribute_masks"][row, columns[attribute]]
         found["other_label"] = examples.labels[lender]
@@ -172,7 +174,7 @@ def sheet(
     made = [np.asarray(255 * show(batch, key, k, 0) + 0.5) for k in range(len(CHANGES))]
     return [
         (
-            attributes[pairs.attribute[pair]],
+            attributes[int(pairs.attribute[pair])],
             examples.names[pairs.image[pair]],
             {what: made[k][row].astype(np.uint8) for k, what in enumerate(CHANGES)},
         )

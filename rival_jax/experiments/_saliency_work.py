@@ -84,8 +84,9 @@ class Work:
         pictures = self.run.path / "hits" / f"{file}-{digest(wanted)}.npz"
         if not pictures.exists():
             found = gallery_rows(rows, c.saliency.classes, c.saliency.hits)
+            arrays: dict[str, Any] = self._pictures(loaded, settings, found)
             with atomic(pictures) as partial:
-                np.savez_compressed(partial, **self._pictures(loaded, settings, found))
+                np.savez_compressed(partial, **arrays)
         files = {"rows": rows, "hits": pictures}
         named = {k: path.relative_to(self.run.path).as_posix() for k, path in files.items()}
         return {"model": loaded.model.name, "method": method, **named}, computed
@@ -125,10 +126,15 @@ class Work:
         return named | {k: found[k] for k in ("flat", *METRICS, "area", "greyed", *regions)}
 
     def _batch_size(self, loaded: Loaded, settings: Plan, file: str) -> int:
+        """The first run's pick. A CPU has no memory to be filled, and compiles for as long."""
         if file not in self.plans:
-            picked = self.config.batch_size == "auto"
-            cost = self.costs.of(loaded, settings) if picked else parallel.Cost(0, 0, 0)
-            self.plans[file] = self.subject.batch(cost, loaded.geometry, 1, 1)[0]
+            size, devices = self.config.batch_size, self.subject.mesh.devices
+            if size == "auto" and devices.flat[0].platform == "cpu":
+                size = TYPICAL_BATCH * devices.size
+            elif size == "auto":
+                cost = self.costs.of(loaded, settings)
+                size = self.subject.batch(cost, loaded.geometry, 1, 1)[0]
+            self.plans[file] = int(size)
             self.run.save_json("plans.json", self.plans)
         return self.plans[file]
 

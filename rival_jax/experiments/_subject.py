@@ -135,7 +135,7 @@ class Subject:
             train=lambda: self.examples(geometry, self.config.data.train_split),
             test=lambda: test,
             batch_size=lambda: self.batch(cost(), geometry, 1, 1)[0],
-            options={**self.config.get("probe", {}), **probe},
+            options={"mask": self.config.data.mask, **self.config.get("probe", {}), **probe},
             cache=cache_folder(self.config.cache),
             mesh=self.mesh,
             report=self.console.print,

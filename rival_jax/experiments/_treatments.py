@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,11 @@ class Strength:
 
 
 def treated(
-    strength: Strength, batch: Batch, key: Array, treatment: Array | int, region: Array | int
+    strength: Strength,
+    batch: Mapping[str, Any],
+    key: Array,
+    treatment: Array | int,
+    region: Array | int,
 ) -> Array:
     """The images [b, h, w, 3] with a region treated.
 
@@ -102,9 +106,7 @@ def sheet(
     for treatment, region in settings:
         number = ("none", *TREATMENTS).index(treatment)
         place = REGIONS.index(region) if number else 0
-        pictures = np.asarray(
-            255 * show(cast(Batch, batch), jax.random.key(seed), number, place) + 0.5
-        )
+        pictures = np.asarray(255 * show(batch, jax.random.key(seed), number, place) + 0.5)
         for k, picture in enumerate(pictures.astype(np.uint8)):
             found[k][f"{region}: {treatment}" if number else "photo"] = picture
     classes = [examples.classes[examples.labels[row]] for row in rows]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -29,7 +29,7 @@ from rival_jax.report import attributes_page
 from rival_jax.runtime import parallel
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Category, Columns, Run
-from rival_jax.types import Array, Batch, Forward, Geometry, Variables
+from rival_jax.types import Array, Forward, Geometry, Variables
 
 ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
 STEPS = 3  # changes of a pair that one unit computes; equal, so that one program does all units
@@ -38,7 +38,12 @@ Steps = tuple[tuple[int, int], ...]
 
 
 def scored(
-    forward: Forward, plan: Plan, variables: Variables, batch: Batch, key: Array, steps: Array
+    forward: Forward,
+    plan: Plan,
+    variables: Variables,
+    batch: Mapping[str, Any],
+    key: Array,
+    steps: Array,
 ) -> dict[str, Array]:
     """What a network makes of pairs, each changed in every one of `steps` [s, 2].
 
@@ -143,7 +148,7 @@ def plan_of(config: Any) -> Plan:
 
 def names_of(config: Any, examples: Examples) -> tuple[str, ...]:
     """The attributes that are taken away: those of the config, or all that some image has."""
-    some = examples.attribute_labels.any(0)
+    some = np.any(examples.attribute_labels, axis=0).tolist()
     present = [name for name, has in zip(examples.attributes, some, strict=True) if has]
     return tuple(name for name in config.ablation.attributes or present if name in present)
 

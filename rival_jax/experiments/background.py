@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -33,13 +33,17 @@ from rival_jax.report import background_page, cubes
 from rival_jax.runtime import parallel
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Columns, Run
-from rival_jax.types import Array, Batch, Forward, Variables
+from rival_jax.types import Array, Forward, Variables
 
 ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
 
 
 def scored(
-    forward: Forward, strength: Strength, variables: Variables, batch: Batch, *args: Array
+    forward: Forward,
+    strength: Strength,
+    variables: Variables,
+    batch: Mapping[str, Any],
+    *args: Array,
 ) -> dict[str, Array]:
     """Probability of the true class [b] and correct; `args`: key, treatment and region.
 
@@ -126,8 +130,7 @@ def heads(config: Any) -> dict[str, dict[str, str]]:
     if config.head != "probe":
         return {config.head: {}}
     names = {"all": "normal", "foreground": "grey"}
-    masks = {"all": {}, "foreground": {"mask": config.data.mask}}
-    return {names[r]: {"region": r, **masks[r]} for r in config.probe.regions}
+    return {names[region]: {"region": region} for region in config.probe.regions}
 
 
 def check(config: Any, subject: Subject | None = None) -> None:

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from rival_jax import saliency, taps
+from rival_jax import taps
 from rival_jax.experiments._groups import groups
-from rival_jax.experiments._saliency_work import Costs, Work, plan
+from rival_jax.experiments._saliency_unit import explain
+from rival_jax.experiments._saliency_work import Costs, Work, nameless, plan
 from rival_jax.experiments._subject import Subject, one_of
 from rival_jax.report.saliency_page import write
 from rival_jax.runtime.plugins import plugin
@@ -30,6 +31,7 @@ VALUES = {
     "ties": ("outside", "inside"),
     "flat": ("nan", "zero"),
     "classes": ("true", "predicted"),
+    "unfit": ("error", "skip"),
 }
 
 
@@ -39,7 +41,7 @@ def check(config: Any) -> None:
     for key, known in VALUES.items():
         one_of(f"saliency.{key}", c[key], known)
     for method in c.methods:
-        plugin("saliency", method)
+        plugin("saliency", method.partition("@")[0])
     if not c.methods or len(set(c.methods)) < len(c.methods):
         raise ValueError(
             f"config.saliency.methods {tuple(c.methods)}: name at least one, each once"
@@ -54,8 +56,13 @@ def check(config: Any) -> None:
         raise ValueError(f"config.batch_size={config.batch_size}: 'auto' or a number from 1 up")
 
 
-def check_models(config: Any, subject: Subject) -> None:
-    """Raises ValueError if a network does not allow a method, or a group names no model here."""
+def allowed(config: Any, subject: Subject, console: Console) -> dict[str, tuple[str, ...]]:
+    """The methods of every model, by its name.
+
+    Raises:
+      ValueError: a network does not allow a method and is not to be skipped, or no network does;
+        a group names no model.
+    """
     names = [model.name for model in subject.models]
     for group, members in groups(config.groups).items():
         if unknown := sorted(set(members) - set(names)):
@@ -63,29 +70,44 @@ def check_models(config: Any, subject: Subject) -> None:
                 f"config.groups: group {group!r} names {', '.join(unknown)}; the models are "
                 f"{', '.join(names)}"
             )
-    for model in subject.models:
-        for method in config.saliency.methods:
-            _check_method(model, method)
+    fitting: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
+    for method in config.saliency.methods:
+        faults = {model.name: _fault(nameless(model), method) for model in subject.models}
+        bad = {name: fault for name, fault in faults.items() if fault}
+        if bad and (config.saliency.unfit == "error" or len(bad) == len(names)):
+            name, fault = next(iter(bad.items()))
+            raise ValueError(f"config.saliency.methods: {method} of {name}: {fault}")
+        for name in names:
+            fitting[name] += (method,) * (name not in bad)
+            if name in bad:
+                console.print(f"{name}: no {method}: {bad[name].partition(';')[0]}")
+    if without := [name for name, methods in fitting.items() if not methods]:
+        raise ValueError(f"config.saliency.methods: none is left for {', '.join(without)}")
+    return fitting
 
 
-def _check_method(model: Model, method: str) -> None:
-    """Traces a method on a network, without weights: attention is not to be had of a ResNet."""
+@functools.lru_cache(maxsize=64)
+def _fault(model: Model, method: str) -> str:
+    """Why a network does not allow a method, "" if it does: traced, without weights."""
     image = jax.ShapeDtypeStruct((1, *model.image_size, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0))
     score = taps.class_score(jnp.zeros(1, jnp.int32))
-    explain = functools.partial(saliency.explain, method, model, score=score)
-    jax.eval_shape(lambda v, x: explain(v, x), variables, image)
+    try:
+        jax.eval_shape(lambda v, x: explain(model, method, v, x, score, "none"), variables, image)
+    except ValueError as error:
+        return str(error).strip()
+    return ""
 
 
 def dry_run(config: Any, console: Console) -> None:
     """Checks what a run would check and prints what it would cost."""
     check(config)
     subject, seconds = Subject(config, console), 0.0
-    check_models(config, subject)
+    methods = allowed(config, subject, console)
     images, costs = len(subject.first_examples()), Costs(subject)
     for name in config.models:
         loaded = subject.load(name)
-        for method in config.saliency.methods:
+        for method in methods[loaded.model.name]:
             cost = costs.of(loaded, plan(config, method))
             mine = images * cost.seconds / subject.mesh.size
             seconds += mine
@@ -100,15 +122,15 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Computes the units that are missing, then tables, figures and report; returns the summary."""
     check(config)
     subject = Subject(config, console)
-    check_models(config, subject)
+    methods = allowed(config, subject, console)
     facts, units, computed = [], [], 0
-    images = len(subject.first_examples()) * len(config.models) * len(config.saliency.methods)
+    images = len(subject.first_examples()) * sum(map(len, methods.values()))
     with Meter(images, "images", console) as meter:
         work = Work(config, run, subject, meter)
         for name in config.models:
             loaded = subject.load(name)
             facts.append(loaded.facts)
-            for method in config.saliency.methods:
+            for method in methods[loaded.model.name]:
                 meter.say(f"{loaded.model.name} {method}")
                 files, new = work.unit(loaded, method)
                 units.append(files)

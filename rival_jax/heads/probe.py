@@ -27,7 +27,7 @@ OPTIONS = {  # of config.probe: what each may be, the default first
     "recipe": ("converged", "study"),
     "select": ("last", "test"),
     "region": ("all", "foreground"),  # "foreground": fitted on photos with a grey background
-    "mask": ("soft", "binary"),  # of which region "foreground" is
+    "mask": ("soft", "binary"),  # of which region "foreground" is: config.data.mask
     "batch_norm": ("frozen", "drifting"),  # "drifting": as released, see `_training_mode`
 }
 # Penalties tried by the converged recipe, on standardised features.
@@ -88,6 +88,8 @@ def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, known in OPTIONS.items():
         if options[name] not in known:
             raise ValueError(f"probe.{name}: " + no_such(options[name], known))
+    if options["region"] == "all":
+        options["mask"] = "soft"  # it makes no difference, nor another head
     if options["batch_norm"] == "drifting" and options["recipe"] == "converged":
         raise ValueError(
             "probe.batch_norm='drifting' needs --config.probe.recipe=study: L-BFGS sees all "

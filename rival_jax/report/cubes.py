@@ -42,14 +42,16 @@ def read_cube(
       ValueError: if two rows have one place: a unit is there twice.
     """
     text = [*dict.fromkeys([*axes, "label"])]
-    read = {"columns": [*text, *columns], "read_dictionary": text}
-    table = pa.concat_tables([pq.read_table(path, **read) for path in paths]).unify_dictionaries()
+    tables = [
+        pq.read_table(path, columns=[*text, *columns], read_dictionary=text) for path in paths
+    ]
+    table = pa.concat_tables(tables).unify_dictionaries()
     codes, words = {}, {}
     for axis in axes:
         codes[axis], words[axis] = _codes(table.column(axis))
     shape = tuple(len(words[axis]) for axis in axes)
     place = np.ravel_multi_index([codes[axis] for axis in axes], shape)
-    if len(np.unique(place)) < len(place):
+    if np.unique(place).size < np.size(place):
         raise ValueError(
             f"rows of {paths[0].parent} are there twice; delete the folder and run again"
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rival_jax.report import saliency
 from rival_jax.report.figures import Drawn
@@ -30,21 +31,29 @@ def alignment_bars(summary: Summary, metric: str) -> Drawn:
     sides = {"model": entries, "class": classes}
     if summary["groups"]:
         sides = {"group": entries, "class": classes}
-    tallest = max(len(side) for side in sides.values())
-    height = 0.8 + 0.25 * tallest
-    figure = Figure(figsize=(8.6, height))
-    lines = []
-    for left, (kind, side) in zip((1.6, 5.7), sides.items(), strict=True):
+    height = 0.8 + 0.25 * max(map(len, sides.values()))
+    margins = [_margin(side) for side in sides.values()]
+    width, left, lines = sum(margins) + 2 * 2.7 + 0.3, 0.0, []
+    figure = Figure(figsize=(width, height))
+    for margin, (kind, side) in zip(margins, sides.items(), strict=True):
         order = sorted(side, key=lambda name: -np.nan_to_num(side[name]["estimate"], nan=-9.0))
         room = 0.25 * len(side) / height
-        axes = figure.add_axes((left / 8.6, 1 - 0.3 / height - room, 2.7 / 8.6, room))
+        place = ((left + margin) / width, 1 - 0.3 / height - room, 2.6 / width, room)
+        axes = figure.add_axes(place)
+        left += margin + 2.7
         _bars(axes, {name: side[name] for name in order}, kind == "class")
         axes.set_xlabel(METRICS[metric])
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         lines += [(kind, name, *(side[name][end] for end in ENDS)) for name in order]
     ends = [x for line in lines for x in line[2:] if np.isfinite(x)]
     for axes in figure.axes:
         axes.set_xlim(min(0, *ends) - 0.02, max(0, *ends) + 0.02)
     return Drawn(figure, ("kind", "name", metric, "low", "high"), lines)
+
+
+def _margin(names: Iterable[str]) -> float:
+    """Inches that names need on the left of the axes."""
+    return 0.3 + 0.068 * max(map(len, names))
 
 
 def _of_group(summary: Summary, name: str, metric: str) -> dict[str, float]:
@@ -92,11 +101,10 @@ def heat_map(found: Alignment, metric: str, classes: str) -> Drawn:
     signed = metric == "density_gap"
     top = float(np.nanmax(np.abs(drawn))) if np.isfinite(drawn).any() else 1.0
     limits = (-top, top) if signed else (0, max(top, 1e-6))
-    width, height = 1.7 + 0.52 * len(names), 0.95 + 0.3 * len(rows)
+    left, wide, tall = _margin(rows), 0.52 * len(names), 0.3 * len(rows)
+    width, height = left + wide + 0.3, tall + 0.25 + 0.6 * _margin(names)
     figure = Figure(figsize=(width, height))
-    axes = figure.add_axes(
-        (1.6 / width, 0.1 / height, 0.52 * len(names) / width, 0.3 * len(rows) / height)
-    )
+    axes = figure.add_axes((left / width, 0.1 / height, wide / width, tall / height))
     colours = colormaps["RdBu" if signed else "Blues"]
     axes.imshow(drawn, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
     for row, column in np.ndindex(drawn.shape):
@@ -130,11 +138,13 @@ def drops(summary: Summary) -> Drawn:
     """How far greying parts of the background moves the explained class's probability."""
     subjects = summary["subjects"]
     height = 1.0 + 0.42 * len(subjects)
-    figure = Figure(figsize=(8.6, height))
+    margin = _margin(subjects)
+    width = margin + 2 * 3.4
+    figure = Figure(figsize=(width, height))
     sides = {"all images with a salient background": filed(summary)[0], "the hits": "hits"}
     lines = []
-    for left, (title, key) in zip((1.6, 5.3), sides.items(), strict=True):
-        axes = figure.add_axes((left / 8.6, 0.5 / height, 3.1 / 8.6, 1 - 0.8 / height))
+    for left, (title, key) in zip((margin, margin + 3.4), sides.items(), strict=True):
+        axes = figure.add_axes((left / width, 0.5 / height, 3.1 / width, 1 - 0.8 / height))
         for row, (name, entry) in enumerate(subjects.items()):
             for k, region in enumerate(saliency.REGIONS):
                 value, at = entry[key][f"target_drop_{region}"], row + 0.24 * (k - 1)

@@ -25,7 +25,7 @@ def gallery(found: Alignment, s: int, file: Path, classes: str) -> Drawn:
     """
     with np.load(file) as stored:
         pictures = dict(stored)
-    of = found.by(classes)[s]
+    of = found.by(classes)[s].tolist()
     rows = pictures["rows"].tolist()
     order = sorted({of[row] for row in rows}, key=lambda c: _lowest_gap(found, s, rows, of, c))
     cells, lines = [], []
@@ -40,7 +40,7 @@ def gallery(found: Alignment, s: int, file: Path, classes: str) -> Drawn:
     return Drawn(sheet(cells), header, lines)
 
 
-def _lowest_gap(found: Alignment, s: int, rows: list[int], of: np.ndarray, code: int) -> float:
+def _lowest_gap(found: Alignment, s: int, rows: list[int], of: list[int], code: int) -> float:
     return min(found.values["density_gap"][s, row] for row in rows if of[row] == code)
 
 
@@ -101,7 +101,7 @@ def _cells(place: tuple[int, int], shown: list[np.ndarray], words: Mapping[str, 
 
 
 def _moved(words: Mapping[str, Any]) -> str:
-    before, after = words["target_none"], words["target_salient"]
+    before, after, control = (words[f"target_{name}"] for name in ("none", "salient", "random"))
     if not np.isfinite(after):
         return f"p {before:.2f}, nothing to grey"
-    return f"p {before:.2f} to {after:.2f}, random {words['target_random']:.2f}"
+    return f"p {before:.2f} to {after:.2f} ({control:.2f})"

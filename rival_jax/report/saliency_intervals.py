@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -31,35 +32,31 @@ def joint_intervals(
     options: Mapping[str, Any],
 ) -> Joint:
     """All subjects in one bootstrap, so that they share the resamples; `values` are [s, n, k]."""
-    subjects, _, measures = values.shape
+    subjects = len(values)
     present = np.unique(labels)
-    columns, table = _ratio(np.moveaxis(values, 0, 1), labels, num_classes)  # [c, s, k]
+    columns, known = _columns(np.moveaxis(values, 0, 1), labels, num_classes)  # known: [c, s, k]
     contrast, average = np.zeros((len(pairs), subjects)), np.zeros((len(groups), subjects))
     for p, (a, b) in enumerate(pairs):
         contrast[p, a], contrast[p, b] = -1, 1
     for g, members in enumerate(groups):
         average[g, list(members)] = 1 / len(members)
+    combined = jnp.asarray(np.concatenate([np.eye(subjects), contrast, average]), jnp.float32)
 
+    @jax.jit
     def statistic(means: Array) -> Array:
-        of_class = _filled(means, table[present])
-        mean = _mean(of_class, table[present], 0)
-        parts = (mean, jnp.asarray(contrast, jnp.float32) @ mean)
-        parts += (jnp.asarray(average, jnp.float32) @ mean, _mean(of_class, table[present], 1))
-        return jnp.concatenate([part.ravel() for part in parts])
+        of_class, weight = _filled(means)
+        return jnp.concatenate([combined @ _mean(of_class, weight, 0), _mean(of_class, weight, 1)])
 
     interval = statistics.bootstrap(statistic, columns, labels, **options)
-    sizes = [subjects, len(pairs), len(groups), len(present)]
-    ends = np.cumsum(sizes)[:-1] * measures
+    ends = np.cumsum([subjects, len(pairs), len(groups)])
     parts = zip(*(np.split(array, ends) for array in interval), strict=True)
-    means, differences, of_groups, of_classes = (
-        Interval(*(array.reshape(-1, measures) for array in part)) for part in parts
-    )
-    unknown = ~np.isfinite(table[present]).any(0)  # [s, k]
+    means, differences, of_groups, of_classes = (Interval(*part) for part in parts)
+    unknown = ~known[present].any(0)  # [s, k]
     return Joint(
-        _without(means, unknown),
+        _without(means, np.asarray(unknown)),
         _without(differences, (np.abs(contrast) @ unknown) > 0),
         _without(of_groups, (average @ unknown) > 0),
-        _spread(_without(of_classes, ~np.isfinite(table[present]).any(1)), present, num_classes),
+        _spread(_without(of_classes, np.asarray(~known[present].any(1))), present, num_classes),
     )
 
 
@@ -67,52 +64,51 @@ def over_classes(
     values: np.ndarray, labels: np.ndarray, num_classes: int, options: Mapping[str, Any]
 ) -> tuple[Interval, Interval]:
     """(mean over classes [k], of each class [c, k]) of values [n, k] that may be NaN."""
-    shape = (num_classes, values.shape[1])
     if not len(values):
-        nothing = np.full(shape, np.nan)
+        nothing = np.full((num_classes, values.shape[1]), np.nan)
         return Interval(*(nothing[0],) * 3), Interval(*(nothing,) * 3)
     present = np.unique(labels)
-    columns, table = _ratio(values, labels, num_classes)
-
-    def statistic(means: Array) -> Array:
-        of_class = _filled(means, table[present])
-        return jnp.concatenate([_mean(of_class, table[present], 0)[None], of_class])
-
-    interval = statistics.bootstrap(statistic, columns, labels, **options)
-    of_mean, of_class = Interval(*(a[0] for a in interval)), Interval(*(a[1:] for a in interval))
+    columns, known = _columns(values, labels, num_classes)
+    interval = statistics.bootstrap(_mean_and_classes, columns, labels, **options)
+    mean, of_class = Interval(*(a[0] for a in interval)), Interval(*(a[1:] for a in interval))
     counts = np.stack([np.isfinite(values[labels == c]).sum(0) for c in present])
-    of_class = _without(of_class, counts == 0)
-    few = counts < 2
-    of_class = Interval(
-        of_class.estimate, *(np.where(few, np.nan, end) for end in (of_class.low, of_class.high))
-    )
-    mean = _without(of_mean, (counts == 0).all(0))
-    return mean, _spread(of_class, present, num_classes)
+    estimate, *limits = _without(of_class, counts == 0)
+    of_class = Interval(estimate, *(np.where(counts < 2, np.nan, limit) for limit in limits))
+    return _without(mean, np.asarray(~known.any(0))), _spread(of_class, present, num_classes)
 
 
-def _ratio(
+@jax.jit
+def _mean_and_classes(means: Array) -> Array:
+    of_class, weight = _filled(means)
+    return jnp.concatenate([_mean(of_class, weight, 0)[None], of_class])
+
+
+def _columns(
     values: np.ndarray, labels: np.ndarray, num_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values [n, *, k] as (value or 0, whether there is one) [n, *, 2, k]; their class means."""
+    """Values [n, *, k] as columns [n, *, 4, k], and which classes have any: bool [c, *, k].
+
+    The columns: the value or 0; whether there is one; its class's mean, and whether that has one.
+    The last two are the same in every resample: they come along so that the statistic needs
+    nothing else, and is compiled once for all that have one shape.
+    """
     some = np.isfinite(values)
-    columns = np.stack([np.where(some, values, 0), some], axis=-2)
-    means = statistics.class_means(columns, labels, num_classes)
-    with np.errstate(invalid="ignore"):
-        return columns, means[..., 0, :] / means[..., 1, :]
+    pair = np.stack([np.where(some, values, 0), some], axis=-2)
+    means = statistics.class_means(pair, labels, num_classes)
+    count = np.nan_to_num(means[..., 1, :])
+    whole = np.nan_to_num(means[..., 0, :]) / np.where(count > 0, count, 1)
+    constant = np.stack([whole, count > 0], axis=-2)[labels]
+    return np.concatenate([pair, constant], axis=-2), count > 0
 
 
-def _filled(means: Array, table: np.ndarray) -> Array:
-    """Means of what is defined, from the means of `_ratio`'s columns; else those of the whole."""
-    value, some = means[..., 0, :], means[..., 1, :]
-    whole = jnp.asarray(np.nan_to_num(table), jnp.float32)
-    return jnp.where(some > 0, value / jnp.where(some > 0, some, 1), whole)
+def _filled(means: Array) -> tuple[Array, Array]:
+    """(means of what is defined, else those of the whole; whether the whole has one), [c, *, k]."""
+    value, some, whole, known = (means[..., i, :] for i in range(4))
+    return jnp.where(some > 0, value / jnp.where(some > 0, some, 1), whole), known
 
 
-def _mean(of_class: Array, table: np.ndarray, axis: int) -> Array:
-    """The mean along an axis of the cells that the whole has a value for."""
-    known = np.isfinite(table)
-    weight = known / np.maximum(known.sum(axis, keepdims=True), 1)
-    return (of_class * jnp.asarray(weight, jnp.float32)).sum(axis)
+def _mean(of_class: Array, weight: Array, axis: int) -> Array:
+    return (of_class * weight).sum(axis) / jnp.maximum(weight.sum(axis), 1)
 
 
 def _without(interval: Interval, unknown: np.ndarray) -> Interval:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -144,12 +145,12 @@ def _galleries(run: Run, found: Alignment, summary: Summary) -> Iterator[Picture
         if summary["subjects"][name]["hits"]["images"]:
             file, classes = run.path / units[s]["hits"], summary["statistics"]["classes"]
             yield Picture(
-                f"fig7_{name.replace(' ', '_')}",
+                "fig7_" + re.sub(r"[^\w.-]+", "_", name),
                 functools.partial(gallery, found, s, file, classes),
                 f"{name}: the {IN_GALLERY} images of each class with the lowest density gap. "
                 "Photo, map, and what the map marks of the background greyed; the object is "
-                "outlined. p: of the explained class, before and after, and after greying as much "
-                "of the background at random.",
+                "outlined. p: of the explained class, before and after; in brackets after greying "
+                "as much of the background at random.",
                 f"Contact sheet of photos of {name} whose maps lie outside the outlined object",
                 photos=True,
             )

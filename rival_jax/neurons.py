@@ -1,0 +1,227 @@
+"""Which feature of a network stands for which attribute: top images, maps against masks, tests."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Num, Shaped
+
+ABSENT = ("empty", "left_out")
+
+
+class Top(NamedTuple):
+    """The k images of each class that activate each feature most, strongest first."""
+
+    value: Float[Array, "c f k"]  # -inf where a class has fewer than k images
+    index: Int[Array, "c f k"]  # int32, -1 there
+
+
+def no_top(num_classes: int, num_features: int, k: int) -> Top:
+    """What `merge_top` starts from."""
+    shape = (num_classes, num_features, k)
+    return Top(jnp.full(shape, -jnp.inf), jnp.full(shape, -1, jnp.int32))
+
+
+@jax.jit
+def merge_top(
+    top: Top, features: Float[Array, "b f"], labels: Int[Array, " b"], index: Int[Array, " b"]
+) -> Top:
+    """`top` after some more images: memory does not grow with the number of images seen.
+
+    Images may come in any order and in batches of any size; of equal activations the lower index
+    stands first.
+
+    Args:
+      top: so far, see `no_top`.
+      features: activations; a NaN is in nobody's top.
+      labels: classes in [0, c).
+      index: the images' ids, >= 0; a negative one marks padding.
+
+    >>> top = no_top(1, 1, 2)
+    >>> features = jnp.array([[1.0], [3.0], [2.0]])
+    >>> merge_top(top, features, jnp.zeros(3, int), jnp.arange(3)).index[0, 0].tolist()
+    [1, 2]
+    """
+    place = jnp.arange(top.value.shape[-1])
+
+    def insert(top: Top, image: tuple[Array, Array, Array]) -> tuple[Top, None]:
+        found, label, name = image
+        found, values, names = found[:, None], top.value[label], top.index[label]
+        ahead = (values > found) | ((values == found) & (names < name) & (names >= 0))
+        taken = jnp.isnan(found) | (name < 0)
+        rank = jnp.where(taken, len(place), ahead.sum(-1, keepdims=True))
+
+        def inserted(old: Array, new: Array) -> Array:
+            return jnp.where(
+                place < rank, old, jnp.where(place == rank, new, jnp.roll(old, 1, axis=-1))
+            )
+
+        row = Top(inserted(values, found), inserted(names, name.astype(jnp.int32)))
+        return Top(*(old.at[label].set(new) for old, new in zip(top, row, strict=True))), None
+
+    return jax.lax.scan(insert, top, (features, labels, index))[0]
+
+
+def is_pooled(grid: Num[Array, "b h w c"], features: Num[Array, "b f"]) -> bool:
+    """Whether the features are the spatial means of a layer's channels.
+
+    GradCAM of such a feature is its own channel, so no gradient is needed. A feature that is linear
+    in the pooled channels is not meant. Not for use under jit.
+    """
+    if grid.shape[::3] != features.shape:
+        return False
+    mean = np.asarray(grid, np.float32).mean((1, 2))
+    return np.allclose(mean, features, rtol=1e-2, atol=1e-2 * np.abs(mean).max())
+
+
+def salient(
+    maps: Float[Array, "*b h w"], size: tuple[int, int], *, threshold: float = 0.5
+) -> Bool[Array, "*b H W"]:
+    """The pixels of `size` where a map exceeds `threshold` of its range, as a feature's saliency.
+
+    That is `maps.cam_scaled(...) > threshold` of the map's peak: negative values cut off, resized
+    bilinearly, from 0 at the lowest to 1 at the highest pixel. A flat map and a NaN have none.
+
+    Args:
+      maps: raw maps on a network's grid.
+    """
+    maps = jax.nn.relu(jnp.nan_to_num(maps, nan=0.0))
+    low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
+    maps = (maps - low) / jnp.where(high > low, high - low, 1)
+    axes = list(zip(maps.shape[-2:], size, strict=True))
+    rows, columns = (_weights(old, new) for old, new in axes)
+    ends = (rows[_ends(*axes[0])], columns[_ends(*axes[1])])
+    # Bilinear: what lies between four grid points is highest and lowest at its outermost pixels,
+    # so the range needs those alone.
+    corners = _resized(maps, *ends)
+    low, high = corners.min((-2, -1), keepdims=True), corners.max((-2, -1), keepdims=True)
+    return _resized(maps, rows, columns) > low + threshold * (high - low)
+
+
+def attribute_iou(
+    inside: Bool[Array, "*b u p"], masks: Shaped[Array, "*b a p"], *, empty: float = 0.0
+) -> Float[Array, "*b u a"]:
+    """Intersection over union of every map with every mask of the same image.
+
+    All intersections are one product of matrices of zeros and ones.
+
+    Args:
+      inside: pixels of u maps (`salient`, flattened). masks: of a attributes, > 0 is inside.
+      empty: where both are empty. The study's metric gives 1 there, by which a feature that is flat
+        on images without the attribute beats any that marks it on the others.
+
+    Returns:
+      in [0, 1]; 0 where one of the two is empty.
+    """
+    inside, masks = (value.astype(jnp.float32) for value in (inside, masks > 0))
+    # Counts below 2^24: exact in float32, and zeros and ones are exact in any precision.
+    both = jnp.einsum("...up,...ap->...ua", inside, masks)
+    either = inside.sum(-1)[..., :, None] + masks.sum(-1)[..., None, :] - both
+    return jnp.where(either > 0, both / jnp.maximum(either, 1), empty)
+
+
+def score(
+    iou: Float[Array, "*b k a"],
+    present: Bool[Array, "*b k a"],
+    found: Bool[Array, "*b k"],
+    *,
+    absent: str = "empty",
+) -> Float[Array, "*b a"]:
+    """How well a feature marks each attribute: its mean IoU on its top images (study, section 6).
+
+    Args:
+      iou: of the feature's map with each attribute's mask, on each of its k top images.
+      present: whether the image has the attribute.
+      found: whether there is such an image (a class may have fewer than k).
+      absent: "empty": an image without the attribute counts, its mask being empty; "left_out": it
+        does not.
+
+    Returns:
+      in [0, 1]; NaN where no image counts.
+
+    Raises:
+      ValueError: for another value of `absent`.
+    """
+    if absent not in ABSENT:
+        raise ValueError(f"absent: got {absent!r}, expected one of {', '.join(ABSENT)}")
+    counts = jnp.broadcast_to(found[..., None], iou.shape)
+    counts = counts & present if absent == "left_out" else counts
+    return jnp.where(counts, iou, 0).sum(-2) / counts.sum(-2)  # 0 / 0 is NaN
+
+
+def best_feature(scores: Float[Array, "*b f a"]) -> Int[Array, "*b a"]:
+    """The feature with the highest score for each attribute; of equals the first.
+
+    -1 where no feature has a score above 0, as those of dead features: flat on all images.
+    """
+    clean = jnp.nan_to_num(scores, nan=0.0)
+    return jnp.where(clean.max(-2) > 0, jnp.argmax(clean, axis=-2), -1)
+
+
+def pairing_p_value(
+    cross: Float[np.ndarray, "n n"], *, permutations: int = 9999, seed: int = 0
+) -> float:
+    """Permutation test of whether a feature follows an attribute from image to image.
+
+    Null: which image's map goes with which image's mask does not matter, as for a feature that
+    marks the place where the attribute of this class usually is. The statistic is the mean IoU.
+
+    Args:
+      cross: IoU of image i's map with image j's mask; n images of one class.
+      permutations: random ones, besides the identity.
+
+    Returns:
+      (1 + permutations as good as the identity) / (1 + permutations), never below the truth on
+      average; 1 for fewer than two images.
+    """
+    cross = np.asarray(cross, np.float64)
+    rng, rows = np.random.default_rng(seed), np.arange(len(cross))
+    observed = cross[rows, rows].mean() if len(cross) else 0.0
+    orders = rng.permuted(np.tile(rows, (permutations, 1)), axis=1)
+    as_good = (cross[rows, orders].mean(1) >= observed - 1e-12).sum() if len(cross) else orders.size
+    return float((1 + as_good) / (1 + permutations)) if len(cross) > 1 else 1.0
+
+
+def shuffled_p_values(scores: Float[np.ndarray, "networks t"]) -> Float[np.ndarray, " t"]:
+    """Permutation test of whether a network has detectors that its shuffled weights do not give.
+
+    Null: weights are exchangeable within each tensor, as in any network initialised at random: the
+    network is one draw more of the shuffled ones, and any of the rows could have been the first.
+    Features of random convolutions do follow bright, dark or large parts from image to image, so
+    `pairing_p_value` alone reports many of them; here they do so in all rows. A task's excess is
+    its score minus the mean of all networks on it; the excesses of all tasks form one reference
+    distribution, so a few networks resolve small p-values.
+
+    Args:
+      scores: of the network in question, then of shuffled ones; t tasks, such as the held-out IoU
+        of the best feature of each class and attribute. Selection of that feature included.
+
+    Returns:
+      (1 + shuffled excesses as large) / (1 + shuffled excesses); all 1 where there are none.
+      Uniform over the tasks under the null. Where only some tasks are null and spreads differ, it
+      is the average over tasks that is controlled, as in SAM (Tusher et al., PNAS 2001).
+    """
+    excess = np.asarray(scores, np.float64)
+    excess = excess - excess.mean(0, keepdims=True)
+    reference = np.sort(excess[1:].ravel())
+    as_large = len(reference) - np.searchsorted(reference, excess[0] - 1e-12)
+    return (1 + as_large) / (1 + len(reference))
+
+
+def _resized(maps: Array, rows: Array, columns: Array) -> Array:
+    return jnp.einsum("Hh,...hw,Ww->...HW", rows, maps, columns, precision="highest")
+
+
+def _weights(old: int, new: int) -> Array:
+    """[new, old]: what each old value contributes to each new one in a bilinear resize."""
+    return jax.image.resize(jnp.eye(old), (new, old), "bilinear", antialias=False)
+
+
+def _ends(old: int, new: int) -> np.ndarray:
+    """The first and last new pixel between each two neighbours of the old grid."""
+    between = np.floor((np.arange(new) + 0.5) * old / new - 0.5)
+    _, first = np.unique(between, return_index=True)
+    return np.unique([*first, *(first[1:] - 1), new - 1])
