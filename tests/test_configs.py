@@ -64,10 +64,10 @@ def test_presets_hold_the_protocols():
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "report"])
-def test_the_demo_runs_and_runs_again(name, root, tmp_path):
+def test_the_demo_runs(name, root, tmp_path):
     command = [sys.executable, "-m", "rival_jax.main", f"--config=configs/{name}.py"]
     command += [f"--workdir={tmp_path}"]
-    for _ in range(2):
+    for _ in range(2 if name == "rfs" else 1):  # and again, which computes nothing
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "summary.json").exists()
