@@ -28,6 +28,7 @@ from rival_jax.metrics import irfs, rfs, true_class
 from rival_jax.noise import corrupt, gaussian, grey_out
 from rival_jax.statistics import Interval, bootstrap, bootstrap_difference, class_means
 from rival_jax.taps import class_score, predicted_score, tap_grads, unit_score
+from rival_jax.tokencut import normalised_cut
 
 __all__ = [
     "Interval",
@@ -49,6 +50,7 @@ __all__ = [
     "mask_coverage",
     "max_normalise",
     "minmax_normalise",
+    "normalised_cut",
     "pixel_accuracy",
     "pointing_game",
     "predicted_score",

@@ -1,0 +1,147 @@
+"""The bilateral solver: a coarse mask moved to the edges of its photo.
+
+Sparse linear algebra of SciPy on the host: the matrix has another shape and pattern for every
+photo, which a compiled program has not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import ndimage, sparse
+from scipy.sparse import linalg
+
+# Rows: luma and both chromas of JPEG, of RGB from 0 to 255.
+_YUV = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+_OFFSET = np.array([0, 128, 128])
+CHOICES = ("largest", "released")
+
+
+class Sigmas(NamedTuple):
+    """Side of a cell of the bilateral grid in each kind of direction."""
+
+    spatial: float = 16  # pixels
+    luma: float = 16  # of 255
+    chroma: float = 8
+
+
+class Grid:
+    """The occupied cells of a photo's bilateral grid, and how they neighbour each other."""
+
+    def __init__(self, image: np.ndarray, sigmas: Sigmas):
+        """Args: image: uint8 [h, w, 3], RGB."""
+        height, width = image.shape[:2]
+        yuv = image.reshape(-1, 3) @ _YUV.T + _OFFSET
+        rows, columns = np.divmod(np.arange(height * width), width)
+        spatial, luma, chroma = sigmas
+        sides = np.array([spatial, spatial, luma, chroma, chroma])
+        cells = (np.column_stack([columns, rows, yuv]) / sides).astype(np.int64)
+        shape = cells.max(0) + 3  # a margin, so that no neighbour wraps round
+        keys = np.ravel_multi_index(tuple(cells.T + 1), tuple(shape))
+        self.keys, self.vertex = np.unique(keys, return_inverse=True)
+        self.size = len(self.keys)
+        steps = np.append(np.cumprod(shape[:0:-1])[::-1], 1)
+        self.blur = sum(
+            map(self._neighbours, steps.tolist()), 10 * sparse.eye_array(self.size)
+        ).tocsr()
+
+    def _neighbours(self, step: int) -> sparse.csr_array:
+        """[vertices, vertices], 1 between cells next to each other in one direction."""
+        after = np.searchsorted(self.keys, self.keys + step).clip(max=self.size - 1)
+        found = np.flatnonzero(self.keys[after] == self.keys + step)
+        shape = (self.size, self.size)
+        one_way = sparse.csr_array((np.ones(len(found)), (found, after[found])), shape=shape)
+        return one_way + one_way.T
+
+    def splat(self, values: np.ndarray) -> np.ndarray:
+        """[vertices], sums over the pixels of every cell."""
+        return np.bincount(self.vertex, values, self.size)
+
+    def bistochastic(self, steps: int = 10) -> tuple[sparse.dia_array, sparse.dia_array]:
+        """Diagonals (Dm, Dn) so that Dn blur Dn has the row sums Dm, nearly the masses."""
+        mass, scale = self.splat(np.ones(len(self.vertex))), np.ones(self.size)
+        for _ in range(steps):
+            scale = np.sqrt(scale * mass / (self.blur @ scale))
+        mass = scale * (self.blur @ scale)
+        return sparse.diags_array(mass), sparse.diags_array(scale)
+
+
+def solve(
+    image: np.ndarray,
+    target: np.ndarray,
+    sigmas: Sigmas = Sigmas(),  # noqa: B008
+    *,
+    confidence: float = 0.999,
+    smoothness: float = 256.0,
+) -> np.ndarray:
+    """The target smoothed along the photo's edges, float64 [h, w].
+
+    Minimises smoothness * (differences between like pixels close by)^2 + confidence * (difference
+    from the target)^2 over the photo's bilateral grid: at most 25 steps of conjugate gradients,
+    preconditioned by the diagonal, to a relative residual of 1e-5.
+
+    Args:
+      image: uint8 [h, w, 3], RGB.
+      target: [h, w] in [0, 1], the coarse mask.
+      sigmas: of the grid.
+
+    Raises:
+      ValueError: if the two differ in size.
+
+    Source: Barron and Poole, The Fast Bilateral Solver, ECCV 2016.
+    """
+    if image.shape != (*target.shape, 3) or image.dtype != np.uint8:
+        raise ValueError(f"image: got {image.dtype} {image.shape}, expected uint8 [h, w, 3]")
+    grid = Grid(image, sigmas)
+    mass, scale = grid.bistochastic()
+    weight = np.full(target.size, confidence)
+    data, wanted = grid.splat(weight), grid.splat(weight * target.ravel())
+    smooth = smoothness * (mass - scale @ grid.blur @ scale)
+    matrix = (smooth + sparse.diags_array(data)).tocsr()
+    preconditioner = sparse.diags_array(1 / np.maximum(matrix.diagonal(), 1e-5))
+    found, _ = linalg.cg(
+        matrix, wanted, x0=wanted / data, rtol=1e-5, atol=0, maxiter=25, M=preconditioner
+    )
+    return found[grid.vertex].reshape(target.shape)
+
+
+class Refined(NamedTuple):
+    """What became of a coarse mask."""
+
+    mask: np.ndarray  # int32 [h, w]: 1 on the object, or -1 as released
+    iou: float  # of the coarse mask and what the solver gave
+
+
+def choose(soft: np.ndarray, coarse: np.ndarray, choice: str = "largest") -> Refined:
+    """One object of the solver's output: above 1/2, holes filled, one 4-connected part.
+
+    Args:
+      soft: of `solve`.
+      coarse: bool [h, w], the mask before.
+      choice: "largest": the largest part, and the coarse mask where nothing is left or both agree
+        by an IoU below 1/2 | "released": the second largest of background and parts, which for an
+        object of more than half the image is the background; all of the image where nothing is
+        left; and all values negated where that agrees with the coarse mask by less than 1/2.
+    """
+    if choice not in CHOICES:
+        raise ValueError(f"choice {choice!r}, expected one of {', '.join(CHOICES)}")
+    labelled: Any = ndimage.label(ndimage.binary_fill_holes(soft > 0.5))
+    parts, count = labelled
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    if choice == "largest":
+        mask = parts == 1 + sizes[1:].argmax() if count else np.zeros(coarse.shape, bool)
+    elif count:
+        mask = parts == np.argsort(-sizes, kind="stable")[1]
+    else:
+        mask = np.ones(coarse.shape, bool)
+    iou = overlap(mask, coarse)
+    if choice == "largest":
+        return Refined((mask if iou >= 0.5 else coarse).astype(np.int32), iou)
+    return Refined(mask.astype(np.int32) * (1 if iou >= 0.5 else -1), iou)
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """IoU of two masks; 0 where both are empty."""
+    union = (first | second).sum()
+    return float((first & second).sum() / union) if union else 0.0

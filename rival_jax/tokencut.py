@@ -1,0 +1,150 @@
+"""TokenCut: the object of an image without any label, by a normalised cut of its ViT tokens."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+GRAPHS = ("binary", "weighted")
+NO_EDGE = 1e-5  # weight between unlike tokens: keeps the graph connected
+
+
+class Cut(NamedTuple):
+    """Every image's tokens in two parts; the object is on the side of the seed."""
+
+    bipartition: Bool[Array, "b h w"]  # True on the side of the seed
+    component: Bool[Array, "b h w"]  # its 4-connected part that holds the seed: the object
+    seed: Int[Array, " b"]  # the token that stands out most, row-major
+    eigenvector: Float[Array, "b n"]  # the second one, of unit D-norm, positive at the seed
+    eigenvalues: Float[Array, "b 2"]  # the second and third smallest; equal ones: no cut stands out
+
+
+def normalised_cut(
+    features: Float[Array, "b n c"],
+    grid: tuple[int, int],
+    *,
+    tau: float = 0.2,
+    graph: str = "binary",
+) -> Cut:
+    """Bipartition of every image's tokens by the second eigenvector of (D - W) v = lambda D v.
+
+    W joins tokens whose cosine similarity is above `tau`, all others by 1e-5; D is the diagonal of
+    its row sums. The part above the mean of v on the side of the seed, the token of largest |v|,
+    is taken: the eigenvector's sign does not matter. Of tokens with equal |v| the first is the
+    seed. An image whose tokens are all alike has no cut: its eigenvalues are equal. NaN among the
+    features of an image makes its eigenvalues NaN.
+
+    The eigenproblem is solved in the precision of `features`. Eigenvectors of float32 are good to
+    about 1e-6 divided by the gap between the eigenvalues, which is next to nothing for an image of
+    several groups of tokens without an edge between them: give float64 (`jax.enable_x64`), as
+    the published code does, where devices have it.
+
+    Args:
+      features: of tokens, e.g. keys of a DINO ViT's last block, all heads side by side. Their
+        length does not matter; one of length 0 is unlike all.
+      grid: rows and columns of tokens, row-major.
+      tau: least cosine of an edge, in [0, 1).
+      graph: "binary": edges weigh 1 | "weighted": edges weigh their cosine.
+
+    Raises:
+      ValueError: for features that are no such grid or have fewer than 3 tokens, an unknown graph,
+        or `tau` out of range.
+
+    Source: Wang et al., TokenCut, CVPR 2022, sections 3.2 and 3.3.
+
+    >>> object_ = jnp.zeros((1, 4, 4), bool).at[:, 1:3, 1:3].set(True)
+    >>> features = jnp.where(object_[..., None], jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
+    >>> cut = normalised_cut(features.reshape(1, 16, 2), (4, 4))
+    >>> int(cut.seed[0]), bool((cut.component == object_).all())
+    (5, True)
+    """
+    rows, columns = grid
+    if features.ndim != 3 or features.shape[1] != rows * columns or rows * columns < 3:
+        raise ValueError(f"features: got {features.shape}, expected [b, {rows} x {columns}, c]")
+    if graph not in GRAPHS:
+        raise ValueError(f"graph {graph!r}, expected one of {', '.join(GRAPHS)}")
+    if not 0 <= tau < 1:
+        raise ValueError(f"tau {tau}, expected at least 0 and below 1")
+    values, vectors = _second_eigenvector(_weights(features, tau, graph))
+    seed = jnp.abs(vectors).argmax(1)
+    vectors = vectors * jnp.sign(jnp.take_along_axis(vectors, seed[:, None], axis=1))
+    bipartition = (vectors > vectors.mean(1, keepdims=True)).reshape(-1, rows, columns)
+    return Cut(bipartition, component(bipartition, seed), seed, vectors, values)
+
+
+def _weights(features: Array, tau: float, graph: str) -> Array:
+    """[b, n, n] weights of the edges."""
+    length = jnp.linalg.norm(features, axis=-1, keepdims=True)
+    unit = features / jnp.maximum(length, 1e-12)
+    cosine = jnp.einsum("bnc,bmc->bnm", unit, unit, precision="highest")
+    edge = jnp.ones_like(cosine) if graph == "binary" else cosine
+    return jnp.where(cosine <= tau, NO_EDGE, jnp.where(jnp.isnan(cosine), cosine, edge))
+
+
+def _second_eigenvector(weights: Array) -> tuple[Array, Array]:
+    """Second and third smallest eigenvalue [b, 2], and the eigenvector of the second [b, n]."""
+    degrees = weights.sum(2)
+    root = jnp.sqrt(degrees)
+    scaled = weights / root[:, :, None] / root[:, None, :]
+    # The first eigenvector is known, D^1/2 1 with eigenvalue 1 of the scaled weights. Moved to the
+    # other end of the spectrum it cannot mix with the second, whose eigenvalue may be next to 1.
+    trivial = root / jnp.sqrt(degrees.sum(1, keepdims=True))
+    scaled = scaled - 2 * trivial[:, :, None] * trivial[:, None, :]
+    values, vectors = jnp.linalg.eigh(scaled)
+    return 1 - values[:, -1:-3:-1], vectors[:, :, -1] / root
+
+
+def component(region: Bool[Array, "b h w"], seed: Int[Array, " b"]) -> Bool[Array, "b h w"]:
+    """The part of each region that hangs together with its seed: 4 neighbours, no corners.
+
+    Args:
+      region: True where it may reach.
+      seed: row-major position; one outside the region has an empty part.
+    """
+    size = region.shape[1] * region.shape[2]
+    start = jax.nn.one_hot(seed, size, dtype=bool).reshape(region.shape) & region
+
+    def grown(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        reached, _ = state
+        wide = jnp.pad(reached, ((0, 0), (1, 1), (1, 1)))
+        rows = wide[:, :-2, 1:-1] | wide[:, 2:, 1:-1]
+        columns = wide[:, 1:-1, :-2] | wide[:, 1:-1, 2:]
+        further = (reached | rows | columns) & region
+        return further, (further != reached).any()
+
+    return jax.lax.while_loop(lambda state: state[1], grown, (start, start.any()))[0]
+
+
+def upscale(mask: Bool[Array, "*b h w"], size: tuple[int, int]) -> Bool[Array, "*b H W"]:
+    """Token masks as pixels: the value at floor(i * tokens / pixels) in each direction.
+
+    >>> upscale(jnp.array([[True, False]]), (1, 5)).tolist()
+    [[True, True, True, False, False]]
+    """
+    height, width = size
+    for axis, pixels in ((-2, height), (-1, width)):
+        mask = jnp.take(mask, jnp.arange(pixels) * mask.shape[axis] // pixels, axis=axis)
+    return mask
+
+
+def token_size(size: tuple[int, int], patch: int, most: int = 0) -> tuple[int, int]:
+    """Rows and columns of patches nearest to an image's size; at least one, halves to even.
+
+    Args:
+      size: height and width in pixels.
+      patch: side of a patch in pixels.
+      most: tokens at most, 0 for any number; a larger image is scaled down as it is.
+
+    >>> token_size((170, 231), 16), token_size((40, 8), 16), token_size((3000, 4000), 16, 1600)
+    ((11, 14), (2, 1), (35, 45))
+    """
+    sides = [side / patch for side in size]
+    shrink = min(1.0, math.sqrt(most / math.prod(sides))) if most else 1.0
+    rows, columns = (max(1, round(shrink * side)) for side in sides)
+    while most and rows * columns > most:
+        rows, columns = (rows - 1, columns) if rows > columns else (rows, columns - 1)
+    return rows, columns
