@@ -34,6 +34,7 @@ PHOTO_MODES = ("RGB", "L", "RGBA")
 CROP_AREA = (0.8, 1.0)  # of the photo's area
 CROP_RATIO = (0.75, 1.25)  # width / height
 CROP_TRIES = 10
+SQUARE = 224 / 256  # side of RobustViT's crop, as a share of the squashed photo's
 
 
 def open_picture(file: Path | io.BytesIO, name: str, what: str = "photo") -> Image.Image:
@@ -193,3 +194,66 @@ def augment(
     resample = INTERPOLATIONS[geometry.interpolation]
     image = crop_and_resize(photo, box, flip, geometry, resample)
     return image, crop_and_resize(mask, box, flip, geometry, BILINEAR)
+
+
+def square_augment(
+    photo: Image.Image, mask: Image.Image, geometry: Geometry, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A random crop, 7/8 of each side of the squashed photo, and coin-flip mirroring (RobustViT).
+
+    224 pixels out of 256. Returns and arguments as `augment`.
+    """
+    width, height = square_size(geometry)
+    top = int(rng.integers(height - geometry.size[0] + 1))
+    left = int(rng.integers(width - geometry.size[1] + 1))
+    return square_crop(photo, mask, geometry, (top, left), bool(rng.random() < 0.5))
+
+
+def square_size(geometry: Geometry) -> Size:
+    """Width and height that a photo is squashed to before it is cropped to `geometry.size`."""
+    height, width = (round(side / SQUARE) for side in geometry.size)
+    return width, height
+
+
+def square_crop(
+    photo: Image.Image, mask: Image.Image, geometry: Geometry, corner: tuple[int, int], flip: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The photo squashed to `square_size` and cut at `corner` (top, left); its mask likewise.
+
+    As released, the photo is resized with a filter that averages where it shrinks, the mask with
+    one that does not.
+    """
+    size, (top, left) = square_size(geometry), corner
+    resized = np.asarray(photo.resize(size, INTERPOLATIONS[geometry.interpolation]))
+    marks = _plain_bilinear(np.asarray(mask), size)
+    rows, columns = slice(top, top + geometry.size[0]), slice(left, left + geometry.size[1])
+    image, marked = resized[rows, columns], marks[rows, columns]
+    if flip:
+        image, marked = image[:, ::-1], marked[:, ::-1]
+    return np.ascontiguousarray(image), np.ascontiguousarray(marked)
+
+
+def _plain_bilinear(mask: np.ndarray, size: Size) -> np.ndarray:
+    """uint8 resized to `size`: half-pixel centres, edges clamped, no antialiasing."""
+    resized = mask.astype(np.float64)
+    for axis, new in ((0, size[1]), (1, size[0])):
+        old = mask.shape[axis]
+        place = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+        below = np.minimum(place.astype(int), max(old - 2, 0))
+        share = np.expand_dims(place - below, 1 - axis)
+        above = np.minimum(below + 1, old - 1)
+        resized = resized.take(below, axis) * (1 - share) + resized.take(above, axis) * share
+    return np.round(resized).astype(np.uint8)
+
+
+def mirror_augment(
+    photo: Image.Image, mask: Image.Image, geometry: Geometry, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The whole photo as it is evaluated, mirrored by a coin flip. Returns as `augment`."""
+    image, marked = resize_photo(photo, geometry), resize_mask(mask, geometry, photo.size)
+    if rng.random() < 0.5:
+        return np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(marked[:, ::-1])
+    return image, marked
+
+
+AUGMENTATIONS = {"area": augment, "square": square_augment, "mirror": mirror_augment}

@@ -13,68 +13,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from rich.console import Console
 
-from rival_jax import metrics, noise, report
+from rival_jax import noise, report
+from rival_jax.experiments._noise_trials import Sweep, noise_trials
 from rival_jax.experiments._pictures import noised_pictures
 from rival_jax.experiments._subject import Loaded, Subject, clean_trial, one_of
 from rival_jax.runtime.parallel import Bound
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Columns, Run
-from rival_jax.types import Array, Batch, Forward, Variables
 
 ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
-
-
-@dataclasses.dataclass(frozen=True)
-class Sweep:
-    """What one compiled program does; all but the level, which is an argument of it."""
-
-    norm: str
-    regions: tuple[str, ...]
-    trials: int
-    at_once: int  # trials computed together; divides `trials`
-    binary_mask: bool
-
-
-def noise_trials(
-    forward: Forward,
-    sweep: Sweep,
-    variables: Variables,
-    batch: Batch,
-    key: Array,
-    level: Array | float,
-) -> dict[str, Array]:
-    """Every image under every trial of noise in every region, at one level.
-
-    The unit normal of (key, image, trial) is the same for all regions, levels, norms and models,
-    so that differences between them are paired.
-
-    Returns:
-      probability float32 [b, trials, regions] of the true class, and correct, bool.
-    """
-    image, label = jnp.asarray(batch["image"]), jnp.asarray(batch["label"])
-    mask, ids = jnp.asarray(batch["mask"]), jnp.asarray(batch["noise_id"])
-    if sweep.binary_mask:
-        mask = (mask > 0.5).astype(image.dtype)
-
-    def some_trials(trials: Array) -> tuple[Array, Array]:
-        draw = lambda trial: noise.gaussian(key, ids, trial, image.shape[1:])  # noqa: E731
-        units = jax.vmap(draw, out_axes=1)(trials)  # [b, t, h, w, 3]
-        noisy = jnp.stack([corrupted(units, region) for region in sweep.regions], axis=2)
-        logits, _ = forward(variables, noisy.reshape(-1, *image.shape[1:]), {})
-        scores = metrics.true_class(logits, jnp.repeat(label, len(logits) // len(label)))
-        return scores[0].reshape(noisy.shape[:3]), scores[1].reshape(noisy.shape[:3])
-
-    def corrupted(units: Array, region: str) -> Array:
-        one = functools.partial(noise.corrupt, region=region, level=level, norm=sweep.norm)
-        return jax.vmap(one, (None, None, 1), 1)(image, mask, units)
-
-    scores = lax.map(some_trials, jnp.arange(sweep.trials).reshape(-1, sweep.at_once))
-    shape = (len(label), sweep.trials, len(sweep.regions))  # from [groups, b, at_once, regions]
-    probability, correct = (jnp.moveaxis(score, 0, 1).reshape(shape) for score in scores)
-    return {"probability": probability, "correct": correct}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,131 @@
+"""States of a training on disk, through Orbax: whole or not there, whenever one is killed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+KEPT = 2  # the newest states; the one before stays until the newest is whole
+
+
+class Checkpoints:
+    """The newest states of one training in a folder.
+
+    A state is a tree of arrays (weights, the optimiser's moments, running sums) and a JSON-able
+    position (epoch, batch, history). Data order, crops and noise are functions of seed and
+    position, so the position is all there is to save of the data iterator and of random numbers.
+
+    Args:
+      folder: made when the first state is saved.
+      about: JSON-able; all that the training follows from. A folder with states of another
+        training is refused.
+      seconds: between states that `due` asks for.
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, Any], *, seconds: float = 30.0):
+        self.folder, self.seconds = folder.resolve(), seconds
+        self.about = json.loads(json.dumps(about))
+        self._saved = time.monotonic()
+        self._open: ocp.CheckpointManager | None = None
+
+    def due(self) -> bool:
+        """Whether `seconds` have passed since the last state was saved."""
+        return time.monotonic() - self._saved >= self.seconds
+
+    def save(self, step: int, tree: Any, position: Mapping[str, Any]) -> None:
+        """Writes a state; returns when it is on disk. Older ones but one are dropped.
+
+        Args:
+          step: updates done; larger than that of every state before.
+          tree: arrays, named by their place in it.
+          position: JSON-able.
+        """
+        manager = self._manager()
+        if step not in manager.all_steps():
+            note = {"about": self.about, "position": dict(position)}
+            parts = ocp.args.Composite(
+                state=ocp.args.StandardSave(tree), note=ocp.args.JsonSave(note)
+            )
+            manager.save(step, args=parts)
+            manager.wait_until_finished()
+        self._saved = time.monotonic()
+
+    def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
+        """The newest state and its position, None where there is none.
+
+        Args:
+          like: a tree of the arrays that are expected; those restored lie on the same devices.
+
+        Raises:
+          ValueError: if the states are of another training, or of a network of other shapes.
+        """
+        if not self.folder.is_dir():
+            return None
+        manager = self._manager()
+        step = manager.latest_step()
+        if step is None:
+            return None
+        note = manager.restore(step, args=ocp.args.Composite(note=ocp.args.JsonRestore())).note
+        _refuse_another_run(self.folder, note["about"], self.about)
+        self._check_shapes(manager, step, like)
+        wanted = ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, like))
+        state = manager.restore(step, args=ocp.args.Composite(state=wanted)).state
+        return state, note["position"]
+
+    def _manager(self) -> ocp.CheckpointManager:
+        if self._open is None:
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=KEPT,
+                cleanup_tmp_directories=True,  # of states that a kill left half written
+                enable_async_checkpointing=False,  # the loop reuses the arrays' memory
+            )
+            handlers = {
+                "state": ocp.StandardCheckpointHandler(),
+                "note": ocp.JsonCheckpointHandler(),
+            }
+            self._open = ocp.CheckpointManager(
+                self.folder, options=options, item_handlers=handlers
+            )
+        return self._open
+
+    def _check_shapes(self, manager: ocp.CheckpointManager, step: int, like: Any) -> None:
+        there = manager.item_metadata(step)["state"]
+        found = _shapes(getattr(there, "tree", there))
+        expected = _shapes(like)
+        for name in sorted(found.keys() | expected.keys()):
+            if found.get(name) != expected.get(name):
+                raise ValueError(
+                    f"the training state in {self.folder} is of another architecture: {name} is "
+                    f"{found.get(name, 'not there')}, expected {expected.get(name, 'no such leaf')}"
+                    "; name another --workdir"
+                )
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Shapes by name; field names of tuples and keys of dicts count as the same."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {
+        "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path): (
+            tuple(leaf.shape)
+        )
+        for path, leaf in leaves
+    }
+
+
+def _refuse_another_run(folder: Path, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    changed = [
+        f"{key}: {there.get(key)!r} there, {now.get(key)!r} now"
+        for key in sorted(there.keys() | now.keys())
+        if there.get(key) != now.get(key)
+    ]
+    if changed:
+        raise ValueError(
+            f"{folder} holds the state of another training ({'; '.join(changed[:3])}); name "
+            "another --workdir, or delete that folder to begin anew"
+        )

@@ -1,0 +1,56 @@
+"""Numbers that are not finite: which term of which example, and the batch kept to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CURE = "lower the learning rate or the term's weight, and name another --workdir"
+
+
+def all_finite(values: Mapping[str, np.ndarray]) -> bool:
+    """Whether there is no NaN and no infinity among them."""
+    return all(np.isfinite(value).all() for value in values.values())
+
+
+def refuse(
+    values: Mapping[str, np.ndarray],
+    batch: Mapping[str, np.ndarray],
+    members: list[str],
+    name: Callable[[int, int], str],
+    folder: Path,
+    step: int,
+) -> None:
+    """Saves the batch of the first member with a number that is not finite, and raises.
+
+    Args:
+      values: terms [members, b] and "gradient" [members, 1].
+      batch: arrays [members, parts, b / parts, ...], among them `index`.
+      members: their names.
+      name: (member, index) -> an example's name.
+      folder: where the batch goes, as an `.npz` of its arrays, names and terms.
+      step: updates done before this one.
+
+    Raises:
+      ValueError: always; it names the step, the term, the example and the file.
+    """
+    # "total" is made from the others and the gradient from it: name what it came from.
+    late = {"total": 1, "gradient": 2}
+    order = sorted(values, key=lambda term: late.get(term, 0))
+    term = next(term for term in order if not np.isfinite(values[term]).all())
+    place = int(np.flatnonzero(~np.isfinite(values[term]).all(1))[0])
+    flat = {key: value[place].reshape(-1, *value.shape[3:]) for key, value in batch.items()}
+    names = [name(place, index) if index >= 0 else "" for index in flat["index"].tolist()]
+    file = folder / f"not_finite_{members[place]}_step{step}.npz"
+    folder.mkdir(parents=True, exist_ok=True)
+    terms: dict[str, Any] = {f"term_{key}": value[place] for key, value in values.items()}
+    np.savez(file, names=np.array(names), **flat, **terms)
+    first = int(np.flatnonzero(~np.isfinite(values[term][place]))[0])
+    which = "" if term == "gradient" else f" of {names[first]}"
+    raise ValueError(
+        f"{members[place]}: the term {term!r}{which} is not finite at step {step}; its batch is in "
+        f"{file}; {CURE}"
+    )

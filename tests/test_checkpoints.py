@@ -1,0 +1,67 @@
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rival_jax.runtime.checkpoints import KEPT, Checkpoints
+
+ABOUT = {"model": "a", "seeds": [0, 1]}
+
+
+def state(scale: float = 1.0, width: int = 3):
+    params = {"layer": {"kernel": scale * jnp.arange(2.0 * width).reshape(2, width)}}
+    return {
+        "params": params,
+        "moments": optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(0.1)).init(params),
+        "seen": jnp.float32(scale),
+    }
+
+
+def test_a_state_comes_back_with_its_position(tmp_path):
+    folder = tmp_path / "state"
+    saved = Checkpoints(folder, ABOUT)
+    assert saved.restore(state()) is None
+    assert not folder.exists()
+    position = {"epoch": 3, "batch": 1, "history": [{"loss": 0.1 + 0.2}]}
+    saved.save(7, state(2.0), position)
+    found, place = Checkpoints(folder, ABOUT).restore(state())
+    assert place == position
+    np.testing.assert_array_equal(found["params"]["layer"]["kernel"][1], [6, 8, 10])
+    assert float(found["seen"]) == 2
+    assert isinstance(found["moments"][0], optax.ScaleByAdamState)
+
+
+def test_the_newest_is_read_and_few_are_kept(tmp_path):
+    saved = Checkpoints(tmp_path, ABOUT)
+    for step in range(5):
+        saved.save(step, state(step), {"epoch": step})
+    saved.save(4, state(9.0), {"epoch": 9})  # is there already
+    found, place = Checkpoints(tmp_path, ABOUT).restore(state())
+    assert (float(found["seen"]), place) == (4, {"epoch": 4})
+    assert len([path for path in tmp_path.iterdir() if path.name.isdigit()]) == KEPT
+
+
+def test_what_a_kill_left_half_written_is_not_read(tmp_path):
+    saved = Checkpoints(tmp_path, ABOUT)
+    saved.save(1, state(1.0), {"epoch": 1})
+    half = tmp_path / "2.orbax-checkpoint-tmp"
+    (half / "state").mkdir(parents=True)
+    (half / "state" / "part").write_bytes(b"x")
+    found, place = Checkpoints(tmp_path, ABOUT).restore(state())
+    assert place == {"epoch": 1}
+    assert float(found["seen"]) == 1
+
+
+def test_another_run_and_another_architecture_are_named(tmp_path):
+    Checkpoints(tmp_path, ABOUT).save(1, state(), {"epoch": 1})
+    with pytest.raises(ValueError, match=r"another training \(seeds: \[0, 1\] there, \[0\] now\)"):
+        Checkpoints(tmp_path, {**ABOUT, "seeds": [0]}).restore(state())
+    with pytest.raises(
+        ValueError, match=r"another architecture: .*layer/kernel is \(2, 3\), expected \(2, 4\)"
+    ):
+        Checkpoints(tmp_path, ABOUT).restore(state(width=4))
+
+
+def test_states_are_due_by_the_clock(tmp_path):
+    assert Checkpoints(tmp_path, ABOUT, seconds=0.0).due()
+    assert not Checkpoints(tmp_path, ABOUT, seconds=60.0).due()
