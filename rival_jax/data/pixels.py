@@ -33,6 +33,8 @@ def read_pixels(source: Source, position: int, geometry: Geometry, attributes: b
     if not 0 <= label < len(source.classes):
         raise ValueError(f"label {label} of {name} is none of the {len(source.classes)} classes")
     item = source[position]
+    if "mask" not in item:
+        raise ValueError(f"photo {name} has no mask: config tokencut makes one")
     photo, mask, mask_name = item["image"], item["mask"], item.get("mask_name", name)
     fault = checks.stored_mask_fault(mask, mask_name, photo)
     if fault:

@@ -119,8 +119,8 @@ def choose(soft: np.ndarray, coarse: np.ndarray, choice: str = "largest") -> Ref
     Args:
       soft: of `solve`.
       coarse: bool [h, w], the mask before.
-      choice: "largest": the largest part, and the coarse mask where nothing is left or both agree
-        by an IoU below 1/2 | "released": the second largest of background and parts, which for an
+      choice: "largest": the largest part, and the coarse mask where nothing or all of the image is
+        left or both agree by an IoU below 1/2 | "released": the second largest of background and parts, which for an
         object of more than half the image is the background; all of the image where nothing is
         left; and all values negated where that agrees with the coarse mask by less than 1/2.
     """
@@ -137,7 +137,8 @@ def choose(soft: np.ndarray, coarse: np.ndarray, choice: str = "largest") -> Ref
         mask = np.ones(coarse.shape, bool)
     iou = overlap(mask, coarse)
     if choice == "largest":
-        return Refined((mask if iou >= 0.5 else coarse).astype(np.int32), iou)
+        usable = iou >= 0.5 and not mask.all()
+        return Refined((mask if usable else coarse).astype(np.int32), iou)
     return Refined(mask.astype(np.int32) * (1 if iou >= 0.5 else -1), iou)
 
 

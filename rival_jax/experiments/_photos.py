@@ -1,0 +1,145 @@
+"""Photos of any size from a source, with or without masks: read once, then again by shape."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from rival_jax.data import Source, checks
+from rival_jax.data.pixels import stacked
+from rival_jax.runtime.progress import Meter
+from rival_jax.types import Batch
+
+THREADS = min(16, os.cpu_count() or 1)
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Photo(NamedTuple):
+    """One photo of a source that can be read."""
+
+    position: int  # in the source
+    name: str
+    label: int
+    file: str  # CLASS/NAME without an ending: where its mask belongs
+    size: tuple[int, int]  # height, width
+    digest: str  # of its name and pixels
+
+
+def threaded(fn: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
+    """`map` in threads, in order."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(fn, values)
+
+
+def read(
+    source: Source, on_bad: str, per_class: int, meter: Meter
+) -> tuple[list[Photo], list[tuple[str, str]]]:
+    """Every photo decoded once.
+
+    Args:
+      source: of the photos.
+      on_bad: "error" | "skip".
+      per_class: the first so many of each class alone, in the order of the source; 0: all.
+      meter: counts them.
+
+    Returns:
+      (those that can be used, (name, reason) of the others).
+
+    Raises:
+      ValueError: naming the unreadable photos, if they are not to be skipped.
+    """
+    files, photos, skipped = _files(source), [], []
+    taken = _first(source.labels, per_class) if per_class else list(range(len(source)))
+
+    def look(position: int) -> Photo | str:
+        name = source.names[position]
+        try:
+            image = source[position]["image"]
+        except (ValueError, OSError) as error:
+            return str(error)
+        state = hashlib.blake2b(f"{name}\0{image.size}".encode(), digest_size=8)
+        state.update(image.tobytes())
+        label, size = int(source.labels[position]), (image.size[1], image.size[0])
+        return Photo(position, name, label, files[position], size, state.hexdigest())
+
+    for position, photo in zip(taken, threaded(look, taken), strict=True):
+        meter.advance(1)
+        if isinstance(photo, Photo):
+            photos.append(photo)
+        else:
+            skipped.append((source.names[position], photo))
+    if skipped and (on_bad == "error" or not photos):
+        cure = f"drop {'it' if len(skipped) == 1 else 'them'} or pass {checks.CURE}"
+        faults = [reason for _, reason in skipped]
+        raise ValueError(checks.report(faults, len(taken), "photos", cure))
+    return photos, skipped
+
+
+def _first(labels: np.ndarray, count: int) -> list[int]:
+    """The first `count` positions of every label, in order."""
+    first = [np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]
+    return np.sort(np.concatenate(first)).tolist()
+
+
+def _files(source: Source) -> list[str]:
+    """CLASS/NAME of every photo: its own name where that is the only one in its class."""
+    folders = [plain(source.classes[label]) for label in source.labels]
+    short = [f"{f}/{PurePosixPath(n).stem}" for f, n in zip(folders, source.names, strict=True)]
+    count = Counter(short)
+    whole = (plain(str(PurePosixPath(name).with_suffix(""))) for name in source.names)
+    found = [
+        own if count[own] == 1 else f"{folder}/{long}"
+        for own, folder, long in zip(short, folders, whole, strict=True)
+    ]
+    twice = [file for file, n in Counter(found).items() if n > 1]
+    if twice:
+        raise ValueError(f"{len(twice)} photos differ in their ending alone, such as {twice[0]}")
+    return found
+
+
+def plain(name: str) -> str:
+    """A name as one file name."""
+    return re.sub(r"[/\\:]+|^\.", "_", name)
+
+
+def batches(
+    source: Source, photos: Sequence[Photo], pixels: tuple[int, int], batch_size: int
+) -> Iterator[Batch]:
+    """Photos of one shape resized by Lanczos' filter; the last batch padded at index -1.
+
+    Args:
+      source: of the photos.
+      photos: whose positions among themselves are the batches' `index`.
+      pixels: height and width.
+      batch_size: images of a batch.
+    """
+
+    def load(photo: Photo) -> np.ndarray:
+        image = source[photo.position]["image"]
+        return np.asarray(image.resize(pixels[::-1], Image.Resampling.LANCZOS))
+
+    for start in range(0, len(photos), batch_size):
+        images = list(threaded(load, photos[start : start + batch_size]))
+        index = np.full(batch_size, -1, np.int32)
+        index[: len(images)] = np.arange(start, start + len(images))
+        yield Batch(image=stacked(images, batch_size, np.float32), index=index)
+
+
+def true_mask(item: dict[str, Any]) -> np.ndarray | None:
+    """bool [h, w] of an item's own mask at its photo's size; None without a mask or an object."""
+    if "mask" not in item:
+        return None
+    mask, size = item["mask"], item["image"].size
+    mask = mask if mask.size == size else mask.resize(size, Image.Resampling.BILINEAR)
+    found = np.asarray(mask) > 127
+    return found if found.any() else None

@@ -1,0 +1,140 @@
+"""A photo's mask: made of the cut, rated against the true one, written as a file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from rival_jax.experiments import _bilateral
+from rival_jax.experiments._bilateral import Sigmas, overlap
+from rival_jax.runtime.results import atomic
+
+HIT = 0.5  # IoU of boxes above which an object counts as found, as in CorLoc
+
+
+class Made(NamedTuple):
+    """What came of a photo."""
+
+    mask: np.ndarray  # bool [h, w]
+    coarse: np.ndarray  # bool [h, w], before refinement
+    agreement: float  # IoU of the coarse mask with the solver's; NaN without refinement
+    reason: str  # why the photo is skipped, "" where it is not
+
+
+def make(image: np.ndarray, component: np.ndarray, gap: float, config: Any) -> Made:
+    """The mask of a photo.
+
+    Args:
+      image: uint8 [h, w, 3].
+      component: bool [rows, columns] of the cut.
+      gap: third minus second eigenvalue.
+      config: `config.tokencut`.
+    """
+    coarse = pixels(component, image.shape[:2])
+    mask, agreement, reason = coarse, np.nan, ""
+    if config.refine == "bilateral":
+        soft = _bilateral.solve(image, coarse.astype(np.float64), Sigmas(*config.sigmas))
+        refined = _bilateral.choose(soft, coarse, config.choice)
+        mask, agreement = refined.mask > 0, refined.iou
+        if config.choice == "released" and agreement < 0.5:
+            reason = (
+                f"negated, as released: the refined mask is not the coarse one ({agreement:.2f})"
+            )
+    if gap <= config.min_gap:
+        reason = f"no cut: the second and the third eigenvalue differ by {gap:.1g}"
+    elif not reason and mask.all():
+        reason = "all of the photo"
+    elif not reason and mask.sum() < max(1, config.min_pixels):
+        reason = f"mask too small: {mask.sum()} pixels of at least {config.min_pixels}"
+    return Made(mask, coarse, agreement, reason)
+
+
+def pixels(component: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """`tokencut.upscale` on the host, where every photo has another size."""
+    rows, columns = (np.arange(n) * k // n for n, k in zip(size, component.shape, strict=True))
+    return component[rows[:, None], columns]
+
+
+def rate(made: Made, truth: np.ndarray | None) -> dict[str, float]:
+    """How good a mask is; NaN where it cannot be told.
+
+    `area`, its share of the photo; with a true mask: `iou`, `iou_coarse`, `box`, 1 where the boxes
+    round both overlap by more than 1/2, and `centred`, the IoU of a box of the mask's area in the
+    middle of the photo, which is what a guess of this size is worth.
+    """
+    kept = not made.reason
+    found = {"area": made.mask.mean() if kept else np.nan, "agreement": made.agreement}
+    if truth is None:
+        return found | dict.fromkeys(("iou", "iou_coarse", "box", "centred"), np.nan)
+    found["iou_coarse"] = overlap(made.coarse, truth)
+    if not kept:  # an object that is not found
+        return found | {"iou": np.nan, "box": 0.0, "centred": np.nan}
+    centred = centre_box(made.mask.shape, float(made.mask.mean()))
+    boxes = overlap(filled_box(made.mask), filled_box(truth))
+    return found | {
+        "iou": overlap(made.mask, truth),
+        "box": float(boxes > HIT),
+        "centred": overlap(centred, truth),
+    }
+
+
+def filled_box(mask: np.ndarray) -> np.ndarray:
+    """The smallest box round a mask that is not empty, as a mask."""
+    box = np.zeros_like(mask)
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    return box
+
+
+def centre_box(size: tuple[int, ...], area: float) -> np.ndarray:
+    """A box of the photo's shape in its middle that takes up a share of it."""
+    box = np.zeros(size, bool)
+    margins = [round(side * (1 - area**0.5) / 2) for side in size]
+    box[tuple(slice(m, side - m) for m, side in zip(margins, size, strict=True))] = True
+    return box
+
+
+def write(folder: Path, file: str, made: Made, photo: Image.Image | None) -> None:
+    """masks/CLASS/NAME.png, and images/CLASS/NAME.png if there is a photo to be written.
+
+    Of a skipped photo neither is left.
+    """
+    pictures = {"masks": Image.fromarray(np.uint8(255) * made.mask), "images": photo}
+    for kind, picture in pictures.items():
+        target = folder / kind / f"{file}.png"
+        if made.reason:
+            target.unlink(missing_ok=True)
+        elif picture:
+            with atomic(target) as partial:
+                picture.save(partial, "PNG")
+
+
+def digest(made: Made) -> str:
+    """Of the file that is to be there; "" if none."""
+    return "" if made.reason else _digest(made.mask)
+
+
+def _digest(mask: np.ndarray) -> str:
+    return hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=8).hexdigest()
+
+
+def intact(rows: Path, folder: Path, photos: bool) -> bool:
+    """Whether all files that a unit's rows tell of are there, masks as they were written."""
+    table = pq.read_table(rows, columns=["file", "mask"])
+    for file, wanted in zip(*(table.column(k).to_pylist() for k in ("file", "mask")), strict=True):
+        mask, photo = (folder / kind / f"{file}.png" for kind in ("masks", "images"))
+        if not wanted:
+            if mask.exists():
+                return False
+            continue
+        if not mask.exists() or (photos and not photo.exists()):
+            return False
+        with Image.open(mask) as picture:
+            if _digest(np.asarray(picture) > 0) != wanted:
+                return False
+    return True

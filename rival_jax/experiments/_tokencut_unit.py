@@ -1,0 +1,106 @@
+"""What a device does for TokenCut: features of the tokens, and their normalised cut."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rival_jax.runtime import parallel
+from rival_jax.tokencut import normalised_cut
+from rival_jax.types import Array, Batch, Forward, Model, Variables
+
+FEATURES = ("query", "key", "value")  # in the order that the tap holds them
+ON_CPU = 8  # images per step there
+COPIES = 8  # arrays [n, n] that an eigenproblem holds at once, about
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the cut follows from, beside the network and the photo; values of `config.tokencut`."""
+
+    feature: str
+    block: int  # of `Model.attention_taps`; -1 is the last
+    tau: float
+    graph: str
+    precision: str  # of the eigenproblem; "float64" | "float32"
+
+    def context(self) -> contextlib.AbstractContextManager:
+        """In which the cut is to be compiled and run."""
+        return jax.enable_x64(self.precision == "float64")
+
+
+def tap_of(model: Model, settings: Settings) -> str:
+    """The tap that holds queries, keys and values.
+
+    Raises:
+      ValueError: if the network has no such block, tap or grid; says which networks have.
+    """
+    blocks = model.attention_taps
+    if not blocks:
+        raise ValueError(
+            f"{model.name} has no attention, and TokenCut cuts the keys of a ViT: name a ViT in "
+            "--config.models, best a DINO one (dino/vitb16)"
+        )
+    if not -len(blocks) <= settings.block < len(blocks):
+        raise ValueError(
+            f"config.tokencut.block={settings.block}: {model.name} has blocks 0 to "
+            f"{len(blocks) - 1}; -1 is the last"
+        )
+    name = blocks[settings.block].replace("/attention", "/qkv")
+    shapes = _shapes(model)
+    if name not in shapes:
+        raise ValueError(f"{model.name} does not show its keys: there is no tap {name}")
+    model.to_grid(jnp.zeros(shapes[name].shape))  # raises what is wrong with it
+    return name
+
+
+def patch_size(model: Model, tap: str) -> int:
+    """Side of a patch in pixels."""
+    shape = jax.eval_shape(model.to_grid, _shapes(model)[tap]).shape
+    return model.image_size[0] // shape[1]
+
+
+def step_size(model: Model, tokens: int, config: Any, devices: Any) -> int:
+    """Images per step: `config.batch_size`, or what fits a device's memory by a rough count."""
+    if config.batch_size != "auto":
+        return int(config.batch_size)
+    if devices.flat[0].platform == "cpu":
+        return ON_CPU * devices.size
+    taps = sum(4 * math.prod(value.shape) for value in _shapes(model).values())
+    budget = parallel.memory_budget(devices.flat[0])
+    return max(1, int(budget / (taps + 8 * COPIES * tokens**2))) * devices.size
+
+
+def _shapes(model: Model) -> Mapping[str, Any]:
+    """Of every tap for one image of the network's own size."""
+    image = jax.ShapeDtypeStruct((1, *model.image_size, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0))
+    return jax.eval_shape(lambda v, x: model.forward(v, x, {})[1], variables, image)
+
+
+def token_features(to_grid: Callable[[Array], Array], feature: str, value: Array) -> Array:
+    """Tokens of one kind, heads side by side: [b, h, w, c] of a tap [b, prefix + h * w, 3 c]."""
+    return jnp.split(to_grid(value), 3, axis=-1)[FEATURES.index(feature)]
+
+
+def cut(
+    forward: Forward,
+    to_grid: Callable[[Array], Array],
+    tap: str,
+    settings: Settings,
+    variables: Variables,
+    batch: Batch,
+) -> dict[str, Array]:
+    """Every image's object: `component` bool [b, h, w], `seed` [b], `eigenvalues` [b, 2]."""
+    _, taps = forward(variables, jnp.asarray(batch["image"]), {})
+    found = token_features(to_grid, settings.feature, taps[tap]).astype(settings.precision)
+    b, rows, columns, _ = found.shape
+    options = {"tau": settings.tau, "graph": settings.graph}
+    parts = normalised_cut(found.reshape(b, rows * columns, -1), (rows, columns), **options)
+    return {"component": parts.component, "seed": parts.seed, "eigenvalues": parts.eigenvalues}

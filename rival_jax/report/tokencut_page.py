@@ -1,0 +1,231 @@
+"""The report of TokenCut: how many masks, how good, which photos are skipped, what they show."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from rival_jax.report import tokencut
+from rival_jax.report.document import Document, Picture, Section, write_document
+from rival_jax.report.rows import read_json
+from rival_jax.report.saliency_tables import cell, known
+from rival_jax.report.tables import Table, excludes_zero, percent
+from rival_jax.report.tokencut import MEASURES, Masks, Summary
+from rival_jax.report.tokencut_figures import Shown, by_class, overlays
+from rival_jax.runtime.results import Run, atomic
+
+IN_PERCENT = ("area", "box")
+LISTED = 50  # skipped photos on the page; all are in skipped.csv
+
+
+def write(
+    run: Run,
+    console: Console,
+    found: Masks,
+    folders: Mapping[str, Path],
+    shown: Mapping[str, tuple[Sequence[Shown], Sequence[Shown]]],
+) -> Summary:
+    """Writes tables, figures, skipped.csv and report.html of a run; returns the summary.
+
+    Args:
+      found: of all networks.
+      folders: network -> what --config.data.root of another experiment is to be.
+      shown: network -> (photos taken at random, photos whose masks are worst).
+    """
+    summary = tokencut.summarise(found, **run.config["statistics"])
+    for name, folder in folders.items():
+        summary["models"][name]["folder"] = str(folder)
+    run.save_json("summary.json", summary)
+    unreadable = [("", *item) for item in read_json(run.path / "data.json")["skipped"]]
+    skipped = [*unreadable, *tokencut.skipped(found)]
+    with atomic(run.path / "skipped.csv") as partial, partial.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("model", "example", "reason"), *skipped])
+    write_document(run, console, _document(run.config, summary, skipped, shown))
+    return summary
+
+
+def _document(
+    config: Mapping[str, Any],
+    summary: Summary,
+    skipped: Sequence[tuple[str, str, str]],
+    shown: Mapping[str, tuple[Sequence[Shown], Sequence[Shown]]],
+) -> Document:
+    measure = "iou" if _has_truth(summary) else "area"
+    bars = Picture(
+        "by_class",
+        functools.partial(by_class, summary, measure),
+        f"{MEASURES[measure]} by class; dotted: the mean over classes.",
+        f"Dot plot of the {MEASURES[measure]} by class",
+    )
+    tables = [quality(summary)] + ([differences(summary)] if summary["differences"] else [])
+    left_out = [Table(f"{len(skipped)} skipped photos", ("model", "example", "reason"), [])]
+    left_out[0].rows.extend(tuple(map(str, row)) for row in skipped[:LISTED])
+    pictures = [picture for name, some in shown.items() for picture in _sheets(name, *some)]
+    return Document(
+        title="Masks by TokenCut",
+        subtitle=f"{', '.join(summary['models'])}; {summary['dataset']['images']} photos",
+        headline=headline(summary),
+        sections=[
+            Section("How good the masks are", pictures=[bars], tables=tables),
+            Section("By class", tables=[classes(summary, measure)]),
+            Section("Skipped photos", tables=left_out if skipped else ()),
+            Section("The masks", pictures=pictures),
+            Section("Training with them", text=_use(config, summary)),
+        ],
+        method=_method(config),
+        caveats=CAVEATS,
+        source="TokenCut is due to Wang et al., CVPR 2022; the bilateral solver to Barron and "
+        "Poole, ECCV 2016.",
+    )
+
+
+def _has_truth(summary: Summary) -> bool:
+    return any(known(entry["iou_coarse"]) for entry in summary["models"].values())
+
+
+def headline(summary: Summary) -> list[str]:
+    """What came out, a sentence or two for each network."""
+    sentences = []
+    for name, entry in summary["models"].items():
+        left_out = ", ".join(f"{reason} {n}" for reason, n in entry["skipped"].items())
+        told = f"{name}: masks for {entry['masks']} of {entry['photos']} photos"
+        sentences.append(f"{told}{f' (skipped: {left_out})' if left_out else ''}.")
+        if known(entry["iou"]):
+            sentences.append(
+                f"Their IoU with the true masks is {cell(entry['iou'])}, {cell(entry['centred'])} "
+                f"that of centred boxes of the same areas; {percent(entry['box'])} % of the "
+                "objects are found (boxes overlap by more than 1/2)."
+            )
+    return sentences
+
+
+def quality(summary: Summary) -> Table:
+    """Every measure of every network."""
+    rows = []
+    for name, entry in summary["models"].items():
+        counts = (entry["photos"], entry["masks"], entry["photos"] - entry["masks"])
+        rows.append((name, *map(str, counts), *(_cell(entry, m) for m in MEASURES)))
+    header = ("model", "photos", "masks", "skipped", *(_title(m) for m in MEASURES))
+    return Table("Masks, means over classes", header, rows)
+
+
+def classes(summary: Summary, measure: str) -> Table:
+    """One measure by class."""
+    models = summary["models"]
+    rows = [
+        (name, str(count), *(_cell(entry["by_class"][name], measure) for entry in models.values()))
+        for name, count in summary["dataset"]["classes"].items()
+        if count
+    ]
+    return Table(f"{_title(measure)}, by class", ("class", "photos", *models), rows)
+
+
+def differences(summary: Summary) -> Table:
+    """Networks in pairs, on the photos that both have masks of."""
+    measures = [
+        m for m in ("area", "iou", "iou_coarse", "box") if known(summary["differences"][0][m])
+    ]
+    rows = [
+        (
+            f"{pair['model']} minus {pair['minus']}",
+            *(_cell(pair, m) + ("*" if excludes_zero(pair[m]) else "") for m in measures),
+        )
+        for pair in summary["differences"]
+    ]
+    header = ("models", *(_title(m) for m in measures))
+    return Table("Differences between models, paired; * excludes 0", header, rows)
+
+
+def _title(measure: str) -> str:
+    return MEASURES[measure] + (", %" if measure in IN_PERCENT else "")
+
+
+def _cell(entry: Mapping[str, Any], measure: str) -> str:
+    value = entry[measure]
+    if measure in IN_PERCENT:
+        if known(value) and np.isfinite(value["low"]):
+            return percent(value)
+        return f"{100 * value['estimate']:.1f}" if known(value) else ""
+    return cell(value)
+
+
+def _sheets(name: str, some: Sequence[Shown], worst: Sequence[Shown]) -> list[Picture]:
+    text = "Photo, cut and mask; what lies outside is dark. White: the outline found"
+    outline = "; green: the true one." if any(s.truth is not None for s in some) else "."
+    base = name.replace("/", "_")
+    told = {"sample": (some, "Photos taken at random"), "worst": (worst, "The least certain masks")}
+    if any(np.isfinite(one.iou) for one in worst):
+        told["worst"] = (worst, "The masks of the lowest IoU")
+    return [
+        Picture(
+            f"{kind}_{base}",
+            functools.partial(overlays, photos),
+            f"{name}: {title.lower()}. {text}{outline}",
+            f"{title} with the masks of {name}",
+            photos=True,
+        )
+        for kind, (photos, title) in told.items()
+        if photos
+    ]
+
+
+def _use(config: Mapping[str, Any], summary: Summary) -> list[str]:
+    if not config["tokencut"]["photos"]:
+        return ["Masks were written without photos: put them beside the photos they belong to."]
+    return [
+        f"{name}: any experiment reads photos and masks with --config.data.name=masked_folder "
+        f"--config.data.root={entry['folder']}; for finetuning --config=configs/finetune.py."
+        for name, entry in summary["models"].items()
+    ]
+
+
+def _method(config: Mapping[str, Any]) -> list[str]:
+    c = config["tokencut"]
+    block = "the last block" if c["block"] == -1 else f"block {c['block']}"
+    weigh = {"binary": "alike", "weighted": "by their cosine"}[c["graph"]]
+    refined = {
+        "bilateral": "The mask is moved to the photo's edges by a bilateral solver (sigmas "
+        f"{', '.join(f'{s:g}' for s in c['sigmas'])}) and its "
+        + {
+            "largest": "largest part is kept; where the solver's mask and the cut overlap by less "
+            "than 1/2, the cut is.",
+            "released": "second largest part is kept, the background counted, as released: of an "
+            "object above half of the photo that is the background, and the photo is then skipped.",
+        }[c["choice"]],
+        "none": "It is not refined.",
+    }[c["refine"]]
+    return [
+        f"The {c['feature']} features of {block}'s tokens, all heads side by side, make a graph: "
+        f"tokens whose cosine is above {c['tau']:g} are joined, edges weigh {weigh}. The second "
+        "eigenvector of its normalised Laplacian parts the tokens at its mean; the part of the "
+        "token that stands out most is taken, and of it what hangs together with that token.",
+        refined,
+        f"Skipped are masks below {c['min_pixels']} pixels, and photos whose second and third "
+        f"eigenvalue differ by {c['min_gap']:g} or less, in which no cut stands out.",
+        "Brackets: bootstrap intervals over photos, resampled within classes.",
+    ]
+
+
+CAVEATS = [
+    (
+        "That a mask shows the object of the label.",
+        "The cut never sees a label. It takes what stands out: of two objects one, and where the "
+        "background stands out, that.",
+    ),
+    (
+        "That other networks would do as well, or as badly.",
+        "The method was made for the keys of self-supervised DINO networks, which part objects "
+        "from their surroundings as those of classifiers seldom do.",
+    ),
+    (
+        "That a high IoU is skill.",
+        "Objects of photographs are large and in the middle: compare with the centred box of the "
+        "mask's area, which has not looked at the photo.",
+    ),
+]

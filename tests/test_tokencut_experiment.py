@@ -1,0 +1,330 @@
+"""Masks from photos to files: what is written, what is skipped, and who reads it."""
+
+import io
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from scipy import linalg
+
+from rival_jax import data, models, weights
+from rival_jax.data import Examples
+from rival_jax.experiments import _tokencut_masks, _tokencut_work, tokencut
+from rival_jax.experiments._bilateral import overlap
+from rival_jax.experiments._tokencut_masks import centre_box, filled_box, make, rate
+from rival_jax.experiments._tokencut_unit import token_features
+from rival_jax.models import vit
+from rival_jax.report import tokencut_page
+from rival_jax.runtime.results import Run, read_rows
+from rival_jax.types import Geometry
+from tests.helpers import config_of, draw_study, nhwc
+
+
+def quiet():
+    return Console(file=io.StringIO())
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder with `data`, squares with masks at two sizes, and `tiny`, a ViT of colours."""
+    folder = tmp_path_factory.mktemp("tokencut")
+    draw_study(folder / "data", size=32, per_class=3)
+    for kind in ("images", "masks"):
+        path = folder / "data" / kind / "class1" / "0.png"
+        Image.open(path).resize((48, 30)).save(path)
+    save_colour_vit(folder / "tiny")
+    return folder
+
+
+def save_colour_vit(folder):
+    """A ViT of one block whose keys are the mean colours of its patches of 8 x 8 pixels."""
+    model = vit.build(
+        name="tiny", image_size=(32, 32), num_classes=3, patch_size=8, width=16, depth=1, heads=2
+    )
+    variables = jax.tree.map(np.zeros_like, model.init(jax.random.key(0)))
+    params, basis = variables["params"], linalg.hadamard(16).astype(np.float32)
+    params["patch_embed"]["kernel"][:] = 10 * basis[1:4] / 64
+    params["patch_embed"]["bias"][:] = basis[4] - 5 * basis[1:4].sum(0)  # grey is a direction too
+    block = params["blocks_0"]
+    block["norm1"]["scale"][:] = 1
+    block["attn"]["qkv"]["kernel"][:, 16:32] = np.eye(16)
+    models.save(folder, model, variables)
+
+
+def tiny(photos, **changes):
+    """A config of tokencut that takes seconds."""
+    config = config_of("tokencut")
+    config.models = (str(photos / "tiny"),)
+    config.data.name = "masked_folder"
+    config.data.root = str(photos / "data")
+    config.tokencut.sigmas = (4.0, 16.0, 8.0)
+    config.tokencut.shown = 4
+    config.statistics.resamples = 50
+    with config.unlocked():
+        config.update_from_flattened_dict(changes)
+    return config
+
+
+def run_in(folder, config, extend=False):
+    run = Run(folder, config.to_dict(), extend=extend)
+    run.log("start", argv=[])
+    return tokencut.run(config, run, quiet())
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Summaries alone: drawing takes longer than cutting."""
+    monkeypatch.setattr(tokencut_page, "write_document", lambda *a: None)
+    monkeypatch.setattr(tokencut, "_shown", lambda *a: ([], []))
+
+
+@pytest.fixture(scope="module")
+def done(photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("done")
+    return folder, run_in(folder, tiny(photos))
+
+
+def files(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for kind in ("rows", "masks")
+        for path in sorted((folder / kind).rglob("*.p*"))
+    }
+
+
+def test_masks_lie_where_other_experiments_read_them(photos, done):
+    """As `masked_folder`, photo by photo the pixels that were cut; sizes are the photos' own."""
+    folder, summary = done
+    entry = summary["models"]["tiny"]
+    rows = read_rows(folder / "rows").to_pylist()
+    kept = {row["file"]: row for row in rows if not row["reason"]}
+    assert len(kept) == entry["masks"] > 5
+    assert entry["photos"] == len(rows) == 9
+    made = data.load("masked_folder", entry["folder"], "train")
+    assert made.classes == ("class0", "class1", "class2")
+    assert {name.removesuffix(".png") for name in made.names} == set(kept)
+    before = data.load("masked_folder", photos / "data", "train")
+    for name in made.names:
+        item = made[made.names.index(name)]
+        truth = before[before.names.index(name)]
+        np.testing.assert_array_equal(item["image"], truth["image"])
+        mask = np.asarray(item["mask"])
+        assert set(np.unique(mask)) == {0, 255}
+        row = kept[name.removesuffix(".png")]
+        assert row["area"] == pytest.approx((mask > 0).mean())
+        assert row["iou"] == pytest.approx(overlap(mask > 0, np.asarray(truth["mask"]) > 127))
+    sizes = {(row["rows"], row["columns"]) for row in rows}
+    assert sizes == {(4, 4), (4, 6)}
+    examples = Examples(made, Geometry(size=(32, 32)))
+    assert len(examples) == len(kept)
+
+
+def test_the_report_says_what_was_found(done):
+    folder, summary = done
+    page = (folder / "report.html").read_text()
+    assert "masked_folder" in page
+    assert f"masks for {summary['models']['tiny']['masks']} of 9 photos" in page
+    for name in ("by_class", "sample_tiny", "worst_tiny"):
+        assert (folder / "figures" / f"{name}.png").exists()
+        assert (folder / "figures" / f"{name}.csv").exists()
+    assert (folder / "skipped.csv").read_text().startswith("model,example,reason\n")
+    iou = summary["models"]["tiny"]["iou"]
+    assert 0 <= iou["low"] <= iou["estimate"] <= iou["high"] <= 1
+
+
+def test_a_stopped_run_ends_with_the_same_files(photos, tmp_path, monkeypatch, no_figures):
+    monkeypatch.setattr(_tokencut_work, "UNIT", 3)
+    config = tiny(photos)
+    run_in(tmp_path / "whole", config)
+    whole, count = files(tmp_path / "whole"), 0
+    finish = _tokencut_work.make
+
+    def stopping(*args):
+        nonlocal count
+        count += 1
+        if count == 5:
+            raise KeyboardInterrupt
+        return finish(*args)
+
+    monkeypatch.setattr(_tokencut_work, "make", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run_in(tmp_path / "stopped", config)
+    units = len(list((tmp_path / "stopped/rows").rglob("*.parquet")))
+    assert 0 < units < 4
+    run_in(tmp_path / "stopped", config)
+    assert files(tmp_path / "stopped") == whole
+
+
+def test_masks_that_were_changed_are_made_again(photos, tmp_path, no_figures):
+    config = tiny(photos, **{"tokencut.refine": "none"})
+    run_in(tmp_path, config)
+    before = files(tmp_path)
+    masks = sorted(path for path in before if "/masks/" in path)
+    (tmp_path / masks[0]).unlink()
+    Image.new("L", (32, 32), 255).save(tmp_path / masks[1])
+    (tmp_path / masks[2].replace("/masks/", "/images/")).unlink()
+    run_in(tmp_path, config)
+    assert files(tmp_path) == before
+
+
+def test_photos_without_masks(photos, tmp_path, no_figures):
+    """ImageNet's layout; no quality is claimed, and experiments that need masks say so."""
+    root = tmp_path / "photos"
+    (root / "train").mkdir(parents=True)
+    for path in (photos / "data" / "images").glob("*/*"):
+        target = root / "train" / path.parent.name / path.name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    config = tiny(photos, **{"data.name": "image_folder", "data.root": str(root)})
+    summary = run_in(tmp_path / "run", config)
+    entry = summary["models"]["tiny"]
+    assert entry["photos"] == 9
+    assert np.isnan(entry["iou"]["estimate"])
+    assert np.isfinite(entry["area"]["estimate"])
+    source = data.load("image_folder", root, "train")
+    assert source.names[0] == "class0/0.png"
+    with pytest.raises(ValueError, match=r"photo class0/0\.png has no mask: config tokencut"):
+        Examples(source, Geometry(size=(32, 32)))
+    with pytest.raises(ValueError, match=r"no photos: looked for CLASS/NAME\.jpg in .*val"):
+        data.load("image_folder", tmp_path / "nothing", "val")
+    (root / "train" / "class9").mkdir()
+    with pytest.raises(ValueError, match="class folder class9 holds no photo"):
+        data.load("image_folder", root, "train")
+
+
+def test_photos_that_cannot_be_used_are_listed(photos, tmp_path, no_figures):
+    root = tmp_path / "photos"
+    for i, size in enumerate(((32, 32), (32, 24), (8, 8))):
+        target = root / "a" / f"{i}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(i).integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(pixels).save(target)
+    Image.new("RGB", (32, 32), "grey").save(root / "a" / "flat.png")
+    (root / "a" / "broken.jpg").write_bytes(b"no picture")
+    config = tiny(photos, **{"data.name": "image_folder", "data.root": str(root)})
+    with pytest.raises(ValueError, match=r"photo a/broken.jpg cannot be decoded.*on_bad='skip'"):
+        run_in(tmp_path / "run", config)
+    assert not (tmp_path / "run" / "rows").exists()
+    config.data.on_bad = "skip"
+    config.tokencut.min_pixels = 2000
+    summary = run_in(tmp_path / "run", config, extend=True)
+    listed = (tmp_path / "run" / "skipped.csv").read_text()
+    assert ",a/broken.jpg,photo a/broken.jpg cannot be decoded" in listed
+    assert "tiny,a/2.png,photo too small: fewer tokens than 3" in listed
+    assert "tiny,a/0.png,mask too small: " in listed
+    assert summary["models"]["tiny"]["masks"] == 0
+    assert sum(summary["models"]["tiny"]["skipped"].values()) == 4
+
+
+def test_objects_larger_than_half_the_photo(photos, tmp_path):
+    """By the default rule they have masks; as released they are negated and skipped."""
+    image = np.full((32, 32, 3), 20, np.uint8)
+    image[2:30, 2:30] = (200, 180, 40)
+    component = np.ones((4, 4), bool)
+    component[0, 0] = False
+    config = tiny(photos).tokencut
+    made = make(image, component, 1.0, config)
+    assert not made.reason
+    assert made.mask.mean() > 0.5
+    config.choice = "released"
+    dropped = make(image, component, 1.0, config)
+    assert dropped.reason.startswith("negated, as released")
+    assert rate(dropped, made.mask)["box"] == 0
+    assert make(image, component, 0.0, config).reason.startswith("no cut: ")
+    assert make(image, np.ones((4, 4), bool), 1.0, tiny(photos).tokencut).reason
+
+
+def test_ratings_by_hand():
+    mask, truth = np.zeros((2, 10, 10), bool)
+    mask[2:6, 2:6], truth[2:6, 2:7] = True, True
+    made = _tokencut_masks.Made(mask, truth, np.nan, "")
+    found = rate(made, truth)
+    assert found["iou"] == pytest.approx(16 / 20)
+    assert (found["iou_coarse"], found["box"], found["area"]) == (1, 1, 0.16)
+    assert centre_box((10, 10), 0.16)[3:7, 3:7].all()
+    assert centre_box((10, 10), 0.16).sum() == 16
+    assert found["centred"] == pytest.approx(overlap(centre_box((10, 10), 0.16), truth))
+    dotted = np.zeros((10, 10), bool)
+    dotted[1, 1] = dotted[4, 8] = True
+    assert filled_box(dotted).sum() == 4 * 8
+    assert np.isnan(list(rate(made, None).values())[2:]).all()
+
+
+def test_precision_and_steps_change_no_mask(photos, tmp_path, no_figures):
+    masks = []
+    for name, changes in (
+        ("a", {}),
+        ("b", {"tokencut.precision": "float32"}),
+        ("c", {"batch_size": 1}),
+    ):
+        run_in(tmp_path / name, tiny(photos, **changes))
+        masks.append({k: v for k, v in files(tmp_path / name).items() if "/masks/" in k})
+    assert masks[0] == masks[1] == masks[2]
+    assert not jax.config.jax_enable_x64
+
+
+def test_a_dry_run_and_first_photos_of_each_class(photos, tmp_path, no_figures):
+    console = quiet()
+    tokencut.dry_run(tiny(photos), console)
+    assert "tiny: 9 photos of 2 shapes in tokens" in console.file.getvalue()
+    summary = run_in(tmp_path, tiny(photos, **{"tokencut.per_class": 1}))
+    assert summary["models"]["tiny"]["photos"] == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"tokencut.feature": "keys"}, "config.tokencut.feature: no 'keys'; did you mean 'key'"),
+        ({"tokencut.graph": "full"}, "config.tokencut.graph: no 'full'"),
+        ({"tokencut.tau": 1.5}, "config.tokencut.tau=1.5"),
+        ({"tokencut.sigmas": (0.0, 1.0, 1.0)}, "config.tokencut.sigmas"),
+        ({"tokencut.scale": 0.0}, "config.tokencut.scale=0.0: a number above 0"),
+        ({"tokencut.block": 7}, "config.tokencut.block=7: tiny has blocks 0 to 0"),
+        ({"models": ()}, r"config.models \(\): name at least one"),
+        ({"batch_size": 0}, "config.batch_size=0"),
+        ({"data.split": "nonsense", "data.name": "scenes"}, "scenes has no split 'nonsense'"),
+        ({"models": ("scenes/resnet_95",)}, "resnet_95 has no attention.*name a ViT"),
+    ],
+)
+def test_mistakes_are_named_before_any_work(photos, tmp_path, changes, match):
+    with pytest.raises(ValueError, match=match):
+        run_in(tmp_path, tiny(photos, **changes))
+    assert not (tmp_path / "masks").exists()
+
+
+def test_masks_of_other_photos_are_not_mixed_in(photos, tmp_path, no_figures):
+    stranger = tmp_path / "out" / "tiny" / "train" / "masks" / "class0" / "other.png"
+    stranger.parent.mkdir(parents=True)
+    Image.new("L", (4, 4)).save(stranger)
+    with pytest.raises(ValueError, match=r"holds 1 masks of other photos, such as other.png"):
+        run_in(tmp_path / "run", tiny(photos, output=str(tmp_path / "out")))
+
+
+def test_golden_key_features(shared, tmp_path):
+    """Queries, keys and values of DINO's last block at 40 x 56 pixels, as the cut takes them."""
+    folder = shared / "golden" / "robustvit"
+    tensors = weights.read_tensors(folder / "dino_weights.safetensors")
+    config = weights.Config(num_classes=0, model_args={"num_heads": 3})
+    built = vit.build(name="dino", **vit.infer(tensors, config))
+    models.save(tmp_path / "dino", built, vit.convert(tensors, built))
+    model, variables = models.load(str(tmp_path / "dino"), image_size=(40, 56), positions="dino")
+    with np.load(folder / "dino_key_features.npz") as file:
+        expected = dict(file)
+    _, values = jax.jit(model.forward)(variables, jnp.asarray(nhwc(expected["image"])), {})
+    value = values[model.attention_taps[-1].replace("attention", "qkv")]
+    for feature in ("query", "key", "value"):
+        got = token_features(model.to_grid, feature, value)
+        reference = expected[f"features_{feature[0]}"]
+        assert got.shape == (1, 5, 7, 24)
+        got, atol = got.reshape(1, 35, 24).swapaxes(1, 2), 2e-5 * np.abs(reference).max()
+        np.testing.assert_allclose(got, reference, rtol=0, atol=atol)
+
+
+def test_every_attention_network_shows_its_keys(photos):
+    tiny_vit = models.load(str(photos / "tiny"))[0]
+    settings = _tokencut_work.settings(tiny(photos))
+    assert _tokencut_work.tap_of(tiny_vit, settings) == "block0/qkv"
+    assert _tokencut_work.patch_size(tiny_vit, "block0/qkv") == 8
