@@ -53,11 +53,13 @@ def relevance(
     """
     if len(attentions) != len(gradients):
         raise ValueError(f"gradients: got {len(gradients)} blocks, expected {len(attentions)}")
-    row = jax.nn.one_hot(0, attentions[0].shape[-1], dtype=attentions[0].dtype)
+    # Of attention in bfloat16 too, the small shares of single tokens are added up in float32.
+    precision = jnp.promote_types(attentions[0].dtype, jnp.float32)
+    row = jax.nn.one_hot(0, attentions[0].shape[-1], dtype=precision)
     row = jnp.broadcast_to(row, attentions[0].shape[::3])
     for attention, gradient in zip(reversed(attentions), reversed(gradients), strict=True):
         gradient = gradient if through_grads else jax.lax.stop_gradient(gradient)
-        cam = jax.nn.relu(gradient * attention).mean(1)
+        cam = jax.nn.relu(gradient.astype(precision) * attention).mean(1)
         row = row + jnp.einsum("bn,bnm->bm", row, cam)
     return row[:, 1:]
 
@@ -86,11 +88,15 @@ def upsample(maps: Float[Array, "*b h w"], size: tuple[int, int]) -> Float[Array
 def minmax_normalise(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
     """Each map scaled to [0, 1] by its minimum and maximum; a flat map becomes 0.
 
-    Flat is a map that varies by no more than what rounding leaves of a constant after a resize.
+    Flat is a map that varies by no more than what rounding leaves of a constant after a resize;
+    its gradient is 0. Other gradients are finite too, however small the map's values are.
     """
     low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
-    rounding = 8 * jnp.finfo(maps.dtype).eps * jnp.maximum(jnp.abs(low), jnp.abs(high))
-    return jnp.where(high - low > rounding, maps - low, 0) / jnp.where(high > low, high - low, 1)
+    largest = jax.lax.stop_gradient(jnp.maximum(jnp.abs(low), jnp.abs(high)))
+    flat = high - low <= 8 * jnp.finfo(maps.dtype).eps * largest
+    # Times a power of two, which changes nothing but that no square underflows in the gradient.
+    unit = jnp.ldexp(jnp.ones_like(largest), jnp.clip(-jnp.frexp(largest)[1], -100, 100))
+    return jnp.where(flat, 0, (maps - low) * unit) / jnp.where(flat, 1, (high - low) * unit)
 
 
 def max_normalise(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:

@@ -61,17 +61,24 @@ def tap_grads(
     Raises:
       ValueError: for a tap the model does not have; lists those it has.
     """
+    return logits_and_grads(forward, variables, images, score, names)[1:]
+
+
+def logits_and_grads(
+    forward: Forward, variables: Variables, images: Array, score: Score, names: Sequence[str]
+) -> tuple[Array, Array, Taps, Taps]:
+    """The logits [b, c] of the one forward pass, then what `tap_grads` returns."""
     shapes = jax.eval_shape(lambda v, x: forward(v, x, {})[1], variables, images)
     check_names(names, shapes)
     zeros = {name: jnp.zeros(shapes[name].shape, shapes[name].dtype) for name in names}
 
-    def total(added: Taps) -> tuple[Array, tuple[Array, Taps]]:
+    def total(added: Taps) -> tuple[Array, tuple[Array, Array, Taps]]:
         logits, taps = forward(variables, images, added)
         scores = score(logits, taps)
-        return scores.sum(), (scores, {name: taps[name] for name in names})
+        return scores.sum(), (logits, scores, {name: taps[name] for name in names})
 
-    gradients, (scores, activations) = jax.grad(total, has_aux=True)(zeros)
-    return scores, activations, gradients
+    gradients, (logits, scores, activations) = jax.grad(total, has_aux=True)(zeros)
+    return logits, scores, activations, gradients
 
 
 def class_score(labels: Array) -> Score:

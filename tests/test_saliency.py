@@ -131,11 +131,25 @@ def test_relevance_is_the_reference(shared, name):
         expected = dict(file)
     images = jnp.asarray(nhwc(expected["images"]))
     given = taps.class_score(jnp.asarray(expected["index_given"], jnp.int32))
-    for target, score in (("given", given), ("argmax", taps.predicted_score)):
-        explain = jax.jit(lambda v, s=score: saliency.explain("relevance", model, v, images, s))
-        np.testing.assert_allclose(
-            explain(variables), expected[f"{target}_relevance"][:, 0], rtol=0, atol=2e-5
-        )
+
+    @jax.jit
+    def everything(variables):
+        """Of both classes: gradients of every block's attention, their parts of it, the maps."""
+        found = {}
+        for target, score in (("given", given), ("argmax", taps.predicted_score)):
+            attentions, gradients = _layers.attention(model, variables, images, score)
+            for i, (attention, gradient) in enumerate(zip(attentions, gradients, strict=True)):
+                found[f"{target}_attn_grad_block{i}"] = gradient
+                found[f"{target}_cam_bar_block{i}"] = jax.nn.relu(attention * gradient).mean(1)
+            row = maps.relevance(attentions, gradients)
+            found[f"{target}_relevance_tokens"] = row
+            scaled = saliency.explain("relevance", model, variables, images, score)
+            found[f"{target}_relevance"] = scaled[:, None]
+        return found
+
+    for key, value in everything(variables).items():
+        atol = 2e-5 * np.abs(expected[key]).max()
+        np.testing.assert_allclose(value, expected[key], rtol=0, atol=atol, err_msg=key)
 
 
 @pytest.mark.parametrize("name", ["vit", "distilled", "registers", "resnet"])

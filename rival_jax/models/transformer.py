@@ -41,15 +41,18 @@ class Attention(nn.Module):
     qkv_bias: bool
 
     @nn.compact
-    def __call__(self, x: Array, tap: Tap, label: str, keep: int | None = None) -> Array:
+    def __call__(
+        self, x: Array, tap: Tap, label: str, keep: int | None = None, every_row: bool = True
+    ) -> Array:
         b, n, width = x.shape
         qkv = nn.Dense(3 * width, use_bias=self.qkv_bias, kernel_init=SMALL, name="qkv")(x)
         qkv = tap(f"{label}/qkv", qkv)
         q, k, v = qkv.reshape(b, n, 3, self.heads, -1).transpose(2, 0, 3, 1, 4)
-        scores = (q[:, :, :keep] * q.shape[-1] ** -0.5) @ k.swapaxes(-2, -1)
+        rows = None if every_row else keep
+        scores = (q[:, :, :rows] * q.shape[-1] ** -0.5) @ k.swapaxes(-2, -1)
         attention = jax.nn.softmax(at_least_float32(scores)).astype(v.dtype)
         attention = tap(f"{label}/attention", attention)
-        x = (attention @ v).swapaxes(1, 2).reshape(b, -1, width)
+        x = (attention[:, :, :keep] @ v).swapaxes(1, 2).reshape(b, -1, width)
         return nn.Dense(width, kernel_init=SMALL, name="proj")(x)
 
 
@@ -82,7 +85,8 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)), each optionally scaled per channel.
 
-    With `keep`, only that many first tokens come out, which read all that go in.
+    With `keep`, only that many first tokens come out, which read all that go in; whether the
+    probabilities of the others are computed too, to be shown, says `every_row`.
     """
 
     heads: int
@@ -93,9 +97,11 @@ class Block(nn.Module):
     layer_norm_eps: float
 
     @nn.compact
-    def __call__(self, x: Array, tap: Tap, label: str, keep: int | None = None) -> Array:
+    def __call__(
+        self, x: Array, tap: Tap, label: str, keep: int | None = None, every_row: bool = True
+    ) -> Array:
         y = tap(f"{label}/norm1", nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm1")(x))
-        y = Attention(self.heads, self.qkv_bias, name="attn")(y, tap, label, keep)
+        y = Attention(self.heads, self.qkv_bias, name="attn")(y, tap, label, keep, every_row)
         x = x[:, :keep] + self._scaled("ls1", y)
         y = nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm2")(x)
         y = Mlp(self.hidden, self.gelu, name="mlp")(y)

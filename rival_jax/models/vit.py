@@ -110,11 +110,15 @@ class ViT(nn.Module):
             return tap("norm", whole)[:, self.prefix_tokens :].mean(axis=1, keepdims=True)
         norm = nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm")
         tokens, read = tap("norm", norm(whole)), 1 + self.distilled
-        if tap.added.keys() & {"norm", f"{label}/attention", f"{label}/qkv"}:
+        if tap.added.keys() & {"norm", f"{label}/qkv"}:
             return tokens[:, :read]
         # The head reads one or two tokens: once more for these alone. Under jit the whole block
         # then goes, unless somebody looks at its taps: a sixteenth of the network's arithmetic.
-        return norm(block(x, Recorder(tap.added), label, keep=read))
+        shown, kept = f"{label}/attention", Recorder(tap.added)
+        x = block(x, kept, label, keep=read, every_row=shown in tap.added)
+        if shown in tap.added:  # of this pass, so that the whole block goes here too
+            tap.values[shown] = kept.values[shown]
+        return norm(x)
 
     def _embed(self, images: Array) -> Array:
         embed = PatchEmbed(self.width, self.patch_size, not self.pre_norm, name="patch_embed")

@@ -2,7 +2,8 @@
 
 A method is a module here with `maps(model, variables, images, score, **options) -> [b, h, w]`, on
 whatever grid it computes. Any score can be explained: the predicted class, a label, a feature
-(`taps.predicted_score`, `class_score`, `unit_score`).
+(`taps.predicted_score`, `class_score`, `unit_score`). A method that meets the network's logits on
+its way may also have `maps_and_logits`, with the same arguments, which returns both.
 """
 
 from __future__ import annotations
@@ -52,3 +53,28 @@ def explain(
         raise ValueError("saliency scaling: " + no_such(scaling, SCALINGS))
     raw = plugin("saliency", method).maps(model, variables, images, score, **options)
     return SCALINGS[scaling](raw, images.shape[1:3])
+
+
+def explain_with_logits(
+    method: str,
+    model: Model,
+    variables: Variables,
+    images: Array,
+    score: Score,
+    *,
+    scaling: str = "minmax",
+    **options: Any,
+) -> tuple[Array, Array]:
+    """What `explain` returns, and the logits [b, c].
+
+    From one forward pass where the method has `maps_and_logits`, from a second one otherwise.
+    """
+    if scaling not in SCALINGS:
+        raise ValueError("saliency scaling: " + no_such(scaling, SCALINGS))
+    module = plugin("saliency", method)
+    if hasattr(module, "maps_and_logits"):
+        raw, logits = module.maps_and_logits(model, variables, images, score, **options)
+    else:
+        raw = module.maps(model, variables, images, score, **options)
+        logits, _ = model.forward(variables, images, {})
+    return SCALINGS[scaling](raw, images.shape[1:3]), logits

@@ -25,11 +25,19 @@ def attention(
     Raises:
       ValueError: the network has no attention.
     """
+    return attention_and_logits(model, variables, images, score)[:2]
+
+
+def attention_and_logits(
+    model: Model, variables: Variables, images: Array, score: Score
+) -> tuple[list[Array], list[Array], Array]:
+    """What `attention` returns, and the logits [b, c] of the same forward pass."""
     names = model.attention_taps
     if not names:
         raise ValueError(f"{model.name} has no attention to explain it by; use gradcam")
-    _, values, gradients = taps.tap_grads(model.forward, variables, images, score, names)
-    return [values[name] for name in names], [gradients[name] for name in names]
+    given = (model.forward, variables, images, score, names)
+    logits, _, values, gradients = taps.logits_and_grads(*given)
+    return [values[name] for name in names], [gradients[name] for name in names], logits
 
 
 def on_grid(model: Model, row: Array) -> Array:

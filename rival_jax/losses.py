@@ -1,0 +1,153 @@
+"""Losses of relevance maps and logits, one number an example (RobustViT, section 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+BORDERS = ("complement", "released", "rebinarised")
+FOREGROUND_TARGETS = ("mask", "one")
+
+
+def regions(
+    mask: Float[Array, "*b h w"], border: str = "complement"
+) -> tuple[Float[Array, "*b h w"], Float[Array, "*b h w"]]:
+    """How much each pixel counts as foreground and as background.
+
+    The rules differ only where a mask is neither 0 nor 1, as resizing makes it along the border.
+
+    Args:
+      mask: in [0, 1], 1 on the object.
+      border: "complement": S and 1 - S; "released": S and, as RobustViT's code has it, the mask
+        with 0 and 1 exchanged and all else kept, so that a border pixel is pushed both up and
+        down; "rebinarised": S >= 0.5 and its complement.
+
+    Returns:
+      (foreground, background), each of the mask's shape.
+
+    Raises:
+      ValueError: an unknown rule.
+
+    >>> regions(jnp.array([[0.0, 0.25, 1.0]]), "released")[1]
+    Array([[1.  , 0.25, 0.  ]], dtype=float32)
+    """
+    if border not in BORDERS:
+        raise ValueError(f"border={border!r}; expected one of {BORDERS}")
+    if border == "rebinarised":
+        mask = (mask >= 0.5).astype(mask.dtype)
+    if border == "released":
+        return mask, jnp.where((mask == 0) | (mask == 1), 1 - mask, mask)
+    return mask, 1 - mask
+
+
+def background_loss(
+    relevance: Float[Array, "*b h w"],
+    mask: Float[Array, "*b h w"],
+    *,
+    border: str = "complement",
+) -> Float[Array, "*b"]:
+    """Mean square of the relevance on the background, over all pixels of the image.
+
+    Args:
+      relevance: maps in [0, 1], see `minmax_normalise`.
+      mask: in [0, 1], 1 on the object.
+      border: see `regions`.
+
+    Raises:
+      ValueError: for shapes that differ, or an unknown rule.
+
+    Source: RobustViT, equation 1.
+
+    >>> background_loss(jnp.array([[0.5, 1.0]]), jnp.array([[0.0, 1.0]]))
+    Array(0.125, dtype=float32)
+    """
+    _check_shapes(relevance, mask)
+    return jnp.square(relevance * regions(mask, border)[1]).mean((-2, -1))
+
+
+def foreground_loss(
+    relevance: Float[Array, "*b h w"],
+    mask: Float[Array, "*b h w"],
+    *,
+    target: str = "mask",
+    border: str = "complement",
+) -> Float[Array, "*b"]:
+    """Mean square of what the relevance on the object lacks, over all pixels of the image.
+
+    Args:
+      relevance: maps in [0, 1], see `minmax_normalise`.
+      mask: in [0, 1], 1 on the object.
+      target: what `relevance * mask` should be: the "mask" (as released), or "one" everywhere, as
+        equation 2 has it, which adds 1 for every background pixel. For a binary mask both have
+        the same gradient.
+      border: see `regions`.
+
+    Raises:
+      ValueError: for shapes that differ, or an unknown target or rule.
+
+    Source: RobustViT, equation 2.
+
+    >>> foreground_loss(jnp.array([[0.5, 0.5]]), jnp.array([[0.0, 1.0]]))
+    Array(0.125, dtype=float32)
+    >>> foreground_loss(jnp.array([[0.5, 0.5]]), jnp.array([[0.0, 1.0]]), target="one")
+    Array(0.625, dtype=float32)
+    """
+    _check_shapes(relevance, mask)
+    if target not in FOREGROUND_TARGETS:
+        raise ValueError(f"target={target!r}; expected one of {FOREGROUND_TARGETS}")
+    foreground, _ = regions(mask, border)
+    wanted = foreground if target == "mask" else 1
+    return jnp.square(relevance * foreground - wanted).mean((-2, -1))
+
+
+def label_loss(
+    logits: Float[Array, "*b c"], label: Int[Array, "*b"], *, temperature: Any = 1.0
+) -> Float[Array, "*b"]:
+    """Cross-entropy of softmax(logits / temperature) with the label."""
+    log_probability = jax.nn.log_softmax(logits / temperature)
+    return -jnp.take_along_axis(log_probability, label[..., None], axis=-1)[..., 0]
+
+
+def confidence_loss(logits: Float[Array, "*b c"], *, temperature: Any = 1.0) -> Float[Array, "*b"]:
+    """Cross-entropy with the predicted class: falls as the network grows surer of what it says.
+
+    Args:
+      logits: of a network; its own largest one is the target, and no gradient flows through that
+        choice.
+      temperature: divides the logits.
+
+    Source: RobustViT, equation 4.
+
+    >>> confidence_loss(jnp.array([[0.0, 0.0]]))
+    Array([0.6931472], dtype=float32)
+    """
+    return label_loss(logits, logits.argmax(-1), temperature=temperature)
+
+
+def relevance_objective(
+    background: Float[Array, "*b"],
+    foreground: Float[Array, "*b"],
+    classification: Float[Array, "*b"],
+    *,
+    background_weight: Any = 2.0,
+    foreground_weight: Any = 0.3,
+    relevance_weight: Any = 0.8,
+    classification_weight: Any = 0.2,
+) -> Float[Array, "*b"]:
+    """The weighted total of RobustViT; its terms are `background_loss` and so on.
+
+    Source: RobustViT, equations 3 and 5; the weights are the paper's, for all its networks.
+
+    >>> relevance_objective(jnp.array([0.1]), jnp.array([0.2]), jnp.array([0.5]))
+    Array([0.308], dtype=float32)
+    """
+    relevance = background_weight * background + foreground_weight * foreground
+    return relevance_weight * relevance + classification_weight * classification
+
+
+def _check_shapes(relevance: Array, mask: Array) -> None:
+    if relevance.shape != mask.shape:
+        raise ValueError(f"mask: got {mask.shape}, expected {relevance.shape}")

@@ -1,0 +1,61 @@
+"""What several objectives share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rival_jax import losses, taps
+from rival_jax.types import Array, Batch, Model, Score, Variables
+
+
+def arrays(batch: Batch, *names: str) -> list[Array]:
+    """Parts of a batch on the device. Raises ValueError for one that it lacks."""
+    missing = [name for name in names if name not in batch]
+    if missing:
+        given = ", ".join(batch)
+        raise ValueError(f"batch: got {given}; this objective needs {', '.join(missing)} too")
+    return [jnp.asarray(batch[name]) for name in names]
+
+
+def correct(logits: Array, label: Array) -> Array:
+    """1 where the label is predicted, else 0: [b]."""
+    return (logits.argmax(-1) == label).astype(logits.dtype)
+
+
+def input_gradient_terms(
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    score: Score,
+    *,
+    through_grads: bool,
+    border: str,
+    temperature: Any,
+) -> dict[str, Array]:
+    """Of an objective that keeps the input gradient off the background.
+
+    Args:
+      score: what the gradient is of.
+      through_grads: whether the gradient is differentiated again.
+      border: see `losses.regions`.
+      temperature: of the cross-entropy.
+
+    Returns:
+      "squares" [b, h, w, 3], the squared gradient with respect to the normalised image on the
+      background; "classification" [b] and "correct" [b].
+    """
+    image, mask, label = arrays(batch, "image", "mask", "label")
+    given = (model.forward, variables, image, score, ["image"])
+    logits, _, _, gradients = taps.logits_and_grads(*given)
+    gradient = gradients["image"] * jnp.asarray(model.std)  # pixel = normalised * std + mean
+    if not through_grads:
+        gradient = jax.lax.stop_gradient(gradient)
+    _, background = losses.regions(mask, border)
+    return {
+        "squares": jnp.square(gradient * background[..., None]),
+        "classification": losses.label_loss(logits, label, temperature=temperature),
+        "correct": correct(logits, label),
+    }
