@@ -1,0 +1,74 @@
+"""A finetuning that takes seconds: coloured squares, a tiny ViT."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+
+from rival_jax.experiments import finetune
+from rival_jax.runtime.results import Run
+from tests.helpers import config_of, save_tiny_vit
+
+CLASSES = ("ant", "bee", "cow", "dog")
+
+
+def draw(folder: Path, prefix: str, per_class: int, *, size: int = 16, seed: int = 0) -> Path:
+    """A masked_folder data set of squares whose colour is the class."""
+    rng = np.random.default_rng(seed)
+    for label, name in enumerate(CLASSES):
+        for kind in ("images", "masks"):
+            (folder / kind / name).mkdir(parents=True)
+        for i in range(per_class):
+            photo = rng.integers(0, 256, (size, size, 3), np.uint8)
+            mask = np.zeros((size, size), np.uint8)
+            top, left = rng.integers(0, size // 2, 2)
+            mask[top : top + size // 2, left : left + size // 2] = 255
+            photo[mask > 0] = np.roll([230, 40, 90], label)
+            Image.fromarray(photo).save(folder / "images" / name / f"{prefix}{i}.png")
+            Image.fromarray(mask).save(folder / "masks" / name / f"{prefix}{i}.png")
+    return folder
+
+
+def make(folder: Path) -> Path:
+    """Train, test and shifted splits below `data`, a network, masks of another kind."""
+    draw(folder / "data" / "train", "a", 7)
+    draw(folder / "data" / "test", "b", 4, seed=1)
+    draw(folder / "shifted" / "test", "c", 4, seed=2)
+    save_tiny_vit(folder / "tiny", classes=len(CLASSES))
+    return folder
+
+
+def config(folder: Path, **changes):
+    """The config of a run on `make`'s folder; `changes`: "split.per_class": 3, ..."""
+    c = config_of("finetune")
+    c.models = (str(folder / "tiny"),)
+    c.data.name = c.shifted.name = "masked_folder"
+    c.data.root, c.shifted.root = str(folder / "data"), str(folder / "shifted")
+    c.split.per_class, c.split.validation_per_class = 4, 2
+    c.train.epochs, c.train.batch, c.train.learning_rate = 2, 4, 3e-3
+    c.noise.sigmas, c.noise.trials = (0.2, 0.5), 2
+    c.statistics.resamples = 40
+    c.cache = str(folder / "cache")
+    for key, value in changes.items():
+        section, _, name = key.rpartition(".")
+        (c[section] if section else c)[name] = value
+    return c
+
+
+def run_in(folder: Path, config, **options) -> Run:
+    """The run, with its report."""
+    run = Run(folder, config.to_dict(), **options)
+    run.log("start", argv=[])
+    run.save_json("summary.json", finetune.run(config, run, Console(file=io.StringIO())))
+    return run
+
+
+def row_bytes(run: Run) -> dict[str, bytes]:
+    """Every file of rows, by its path."""
+    return {
+        str(p.relative_to(run.path)): p.read_bytes() for p in run.path.rglob("rows/**/*.parquet")
+    }

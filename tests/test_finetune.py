@@ -1,0 +1,417 @@
+import csv
+import json
+import os
+import shutil
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from rival_jax import data, models
+from rival_jax.experiments import _finetune_data, _finetune_work, finetune
+from rival_jax.experiments._finetune_variants import VARIANTS, settings
+from rival_jax.report import finetune as report
+from rival_jax.runtime import train
+from rival_jax.runtime.signals import Interrupted
+from rival_jax.types import Geometry
+from tests import finetune_cases as cases
+from tests.finetune_cases import CLASSES, config, row_bytes, run_in
+from tests.helpers import config_of, save_tiny_vit
+
+VARIED = ("original", "robustvit", "cross_entropy")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return cases.make(tmp_path_factory.mktemp("finetune"))
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    changes = {"variants": VARIED, "seeds": (0, 1)}
+    return run_in(folder / "finished", config(folder, **changes))
+
+
+def columns(run, network, unit):
+    entry = next(n for n in run.read_json("units.json")["networks"] if n["name"] == network)
+    return pq.read_table(run.path / entry["files"][unit])
+
+
+def test_one_command_gives_the_table(finished):
+    summary = finished.read_json("summary.json")
+    assert list(summary["variants"]) == list(VARIED)
+    for name in VARIED[1:]:
+        entry = summary["variants"][name]
+        assert entry["seeds"] == [0, 1]
+        for test in ("as trained", "decorrelated"):
+            found = entry["tests"][test]
+            assert found["accuracy"]["low"] <= found["accuracy"]["estimate"]
+            assert np.mean(found["by_seed"]) == pytest.approx(found["accuracy"]["estimate"])
+            assert set(found["sets"]) == {"A", "B"}
+            assert set(found["classes"]) == set(CLASSES)
+        assert -1 <= entry["noise"]["linf"]["rfs"]["estimate"] <= 1
+        assert set(summary["mixtures"][name]) == {"0.5"}
+    text = (finished.path / "tables.md").read_text()
+    assert "Gained over the original" in text
+    assert "standard deviation" in text
+    assert (finished.path / "report.html").stat().st_size > 10_000
+    for name in ("comparison", "maps", "training", "path"):
+        assert (finished.path / "figures" / f"{name}.csv").exists()
+
+
+def test_the_kept_networks_are_those_that_were_tested(finished, folder):
+    saved = finished.read_json("summary.json")["saved"]
+    examples = data.Examples(
+        data.load("masked_folder", folder / "shifted", "test"), Geometry((16, 16))
+    )
+    batch = next(examples.batches(len(examples)))
+    for name in ("robustvit_seed0", "cross_entropy_seed1"):
+        model, variables = models.load(saved[name]["best"])
+        assert model.name == f"{name}_best"
+        _, last = models.load(saved[name]["last"])
+        logits, _ = model.forward(variables, batch["image"], {})
+        rows = columns(finished, name, "decorrelated")
+        correct = np.asarray(logits.argmax(1) == batch["label"])
+        assert rows["correct"].to_pylist() == correct.tolist()
+        original, before = models.load(str(folder / "tiny"))
+        moved = [
+            float(jnp.abs(a - b).max())
+            for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(last), strict=True)
+        ]
+        assert 1e-4 < max(moved) < 0.2
+        mixture = _finetune_mix(before, variables)
+        mixed, _ = original.forward(mixture, batch["image"], {})
+        share = jax.nn.softmax(mixed)[np.arange(len(examples)), batch["label"]]
+        found = columns(finished, f"{name}_alpha0.5", "decorrelated")["probability"]
+        np.testing.assert_allclose(found.to_pylist(), share, atol=1e-5)
+
+
+def _finetune_mix(a, b):
+    return {"params": jax.tree.map(lambda x, y: (x + y) / 2, a["params"], b["params"])}
+
+
+def test_rows_say_which_classes_had_masks(finished):
+    table = columns(finished, "robustvit_seed0", "as trained")
+    pairs = set(zip(table["label"].to_pylist(), table["class_set"].to_pylist(), strict=True))
+    assert pairs == {("ant", "A"), ("bee", "A"), ("cow", "B"), ("dog", "B")}
+
+
+def test_the_log_and_the_curves_hold_every_epoch(finished):
+    lines = [json.loads(line) for line in (finished.path / "log.jsonl").read_text().splitlines()]
+    epochs = [line for line in lines if line["event"] == "epoch"]
+    assert {(e["member"], e["epoch"]) for e in epochs} == {
+        (f"{name}_seed{seed}", epoch)
+        for name in VARIED[1:]
+        for seed in (0, 1)
+        for epoch in (-1, 0, 1)
+    }
+    first = next(e for e in epochs if e["member"] == "robustvit_seed1" and e["epoch"] == -1)
+    assert first["train"] is None
+    assert {"background", "foreground", "classification", "total", "correct"} == set(
+        first["held_out"]
+    )
+    curves = report.curves(finished.path)
+    assert curves["robustvit_seed1"]["held_out"][0] == first["held_out"]["total"]
+    assert curves["robustvit_seed1"]["best"].sum() == 1
+    assert len(list((finished.path / "tensorboard").glob("*/events*"))) == 4
+
+
+def test_again_computes_nothing_and_a_seed_more_itself(finished, folder, monkeypatch, tmp_path):
+    copied = tmp_path / "copy"
+    shutil.copytree(finished.path, copied)
+    before = row_bytes(finished)
+    fitted = []
+    fit = train.fit
+    monkeypatch.setattr(
+        train, "fit", lambda *a, **k: fitted.append([m.name for m in a[3]]) or fit(*a, **k)
+    )
+    again = run_in(copied, config(folder, variants=VARIED, seeds=(0, 1)))
+    assert (fitted, row_bytes(again)) == ([], before)
+    more = config(folder, variants=VARIED[:2], seeds=(0, 1, 2))
+    after = row_bytes(run_in(copied, more, extend=True))
+    assert fitted == [["robustvit_seed2"]]
+    assert {name: after[name] for name in before} == before
+
+
+def test_interrupted_and_run_again_gives_the_same_bytes(folder, tmp_path, monkeypatch):
+    settings = config(folder, variants=("robustvit",), **{"evaluate.alphas": ()})
+    whole = row_bytes(run_in(tmp_path / "whole", settings))
+    check = train._Loop._check
+    steps = []
+
+    def counted(self, *args):
+        steps.append(1)
+        if len(steps) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return check(self, *args)
+
+    monkeypatch.setattr(train._Loop, "_check", counted)
+    with pytest.raises(Interrupted):
+        run_in(tmp_path / "stopped", settings)
+    assert not list((tmp_path / "stopped").rglob("*.parquet"))
+    assert list((tmp_path / "stopped" / "training").iterdir())
+    assert row_bytes(run_in(tmp_path / "stopped", settings)) == whole
+    assert not list((tmp_path / "stopped" / "training").iterdir())
+
+
+def test_programs_side_by_side_train_the_same_networks(finished, folder, tmp_path):
+    changes = {"variants": ("robustvit",), "seeds": (0, 1), "train.together": 2}
+    changes |= {"settings": ("", "background_weight=4 learning_rate=1e-3"), "evaluate.alphas": ()}
+    run = run_in(tmp_path / "together", config(folder, **changes))
+    assert list(run.read_json("summary.json")["variants"]) == [
+        "original",
+        "robustvit",
+        "robustvit+background_weight=4+learning_rate=1e-3",
+    ]
+    for name in ("robustvit_seed0", "robustvit_seed1"):
+        a, b = (columns(r, name, "decorrelated")["probability"] for r in (run, finished))
+        np.testing.assert_allclose(a.to_pylist(), b.to_pylist(), atol=1e-4)
+
+
+class TestSplit:
+    """Which images are seen."""
+
+    @pytest.fixture(scope="class")
+    def source(self, folder):
+        return data.load("masked_folder", folder / "data", "train")
+
+    def found(self, folder, source, seed=0, **changes):
+        c = config(folder, **{f"split.{key}": value for key, value in changes.items()})
+        return _finetune_data.split(source, c, seed)
+
+    def names(self, source, positions):
+        return [source.names[i] for i in positions]
+
+    def test_the_first_half_of_the_sorted_classes(self, folder, source):
+        got = self.found(folder, source, images="first")
+        assert got.masked == ("ant", "bee")
+        assert self.names(source, got.train) == [
+            f"{c}/a{i}.png" for c in ("ant", "bee") for i in range(4)
+        ]
+        assert self.names(source, got.validation) == [
+            f"{c}/a{i}.png" for c in ("ant", "bee") for i in (4, 5)
+        ]
+
+    def test_held_out_classes_pick_the_epoch(self, folder, source):
+        got = self.found(folder, source, images="first", validation="held_out")
+        assert {source.labels[i] for i in got.validation} == {2, 3}
+        assert len(got.validation) == 4
+        assert len(got.train) == 8
+
+    def test_seeds_choose_images_and_classes(self, folder, source):
+        images = {self.found(folder, source, seed).train for seed in range(4)}
+        assert len(images) > 1
+        masked = {self.found(folder, source, seed, by="seed").masked for seed in range(8)}
+        assert len(masked) > 1
+        again = self.found(folder, source, 3, by="seed")
+        assert again == self.found(folder, source, 3, by="seed")
+        assert not set(again.train) & set(again.validation)
+
+    def test_classes_can_be_named(self, folder, source):
+        assert self.found(folder, source, classes=("dog", "ant")).masked == ("dog", "ant")
+        with pytest.raises(ValueError, match=r"split.classes: no 'cat'; did you mean 'cow'"):
+            self.found(folder, source, classes=("cat",))
+
+    def test_too_few_images_are_named(self, folder, source):
+        with pytest.raises(ValueError, match=r"class ant has 7 images .* 32 are asked for: lower"):
+            self.found(folder, source, per_class=30)
+        got = self.found(folder, source, per_class=30, on_few="take")
+        assert (len(got.train), len(got.validation)) == (10, 4)
+        with pytest.raises(ValueError, match="num_classes=9, but masked_folder has 4 classes"):
+            self.found(folder, source, num_classes=9)
+        with pytest.raises(ValueError, match=r"needs classes that are not trained on"):
+            self.found(folder, source, num_classes=4, validation="held_out")
+
+
+def test_other_masks_train_another_network(finished, folder, tmp_path):
+    cases.draw(tmp_path / "found" / "train", "a", 7)
+    for file in (tmp_path / "found").glob("train/masks/*/*.png"):
+        mask = np.asarray(Image.open(file))
+        Image.fromarray(255 - mask).save(file)
+    changes = {"variants": ("tokencut",), "tokencut.root": str(tmp_path / "found")}
+    run = run_in(tmp_path / "run", config(folder, **changes, **{"evaluate.alphas": ()}))
+    work = run.read_json("units.json")["networks"][1]
+    assert work["variant"] == "tokencut"
+    a = columns(run, "tokencut_seed0", "decorrelated")["iou"].to_numpy()
+    b = columns(finished, "robustvit_seed0", "decorrelated")["iou"].to_numpy()
+    assert np.abs(a - b).max() > 1e-3
+    with pytest.raises(ValueError, match="'tokencut' needs the folder of masks"):
+        run_in(tmp_path / "none", config(folder, variants=("tokencut",)))
+
+
+def test_every_variant_is_an_objective_with_its_options(folder):
+    model, _ = models.load(str(folder / "tiny"))
+    c = config(folder, variants=tuple(VARIANTS), **{"rrr.relevance_weight": 5.0})
+    found = {setting.name: setting for setting in settings(c, model)}
+    assert list(found) == list(VARIANTS)
+    assert found["rrr"].numbers["relevance_weight"] == 5
+    assert dict(found["rrr_released"].terms.given[2])["through_grads"] is False
+    assert found["without_background"].numbers["background_weight"] == 0
+    # Numbers that differ are arguments of one program.
+    assert found["only_background"].terms == found["robustvit"].terms
+    assert found["with_label"].terms != found["robustvit"].terms
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"variants": ("robustvitt",)},
+            "config.variants: no 'robustvitt'; did you mean 'robustvit",
+        ),
+        ({"variants": ("original",)}, "names nothing to finetune"),
+        ({"settings": ("backgroundweight=1",)}, "did you mean background_weight"),
+        ({"settings": ("border=1",)}, "'border' is no number of the objective robustvit"),
+        ({"settings": ("background_weight",)}, "expected 'background_weight=4'"),
+        ({"seeds": (0, 0)}, "name each seed once"),
+        ({"dtype": "bfloat16"}, "train.dtype=bfloat16"),
+        ({"train.dtype": "float16"}, "dtype got 'float16'"),
+        ({"train.augmentation": "none"}, "augmentation: no 'none'"),
+        ({"split.by": "size"}, "split.by"),
+        ({"evaluate.alphas": (1.5,)}, "above 0 and below 1"),
+        ({"noise.norms": ("l1",)}, "noise.norms"),
+        ({"models": ()}, "finetune takes one network a run"),
+        ({"head": "imagenet"}, "needs ImageNet's 1000"),
+        ({"shifted.root": "DATA", "shifted.split": "train"}, "photos are in both"),
+    ],
+)
+def test_settings_that_cannot_be_run_are_named(folder, tmp_path, changes, text):
+    changed = {k: str(folder / "data") if v == "DATA" else v for k, v in changes.items()}
+    with pytest.raises(ValueError, match=text):
+        run_in(tmp_path, config(folder, **changed))
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+class TestBadFiles:
+    """Named before anything is trained."""
+
+    @pytest.fixture
+    def broken(self, folder, tmp_path):
+        shutil.copytree(folder / "data", tmp_path / "data")
+        return tmp_path
+
+    def refused(self, folder, broken, text, **changes):
+        c = config(folder, **changes)
+        c.data.root = str(broken / "data")
+        with pytest.raises(ValueError, match=text):
+            run_in(broken / "run", c)
+        assert not (broken / "run" / "models").exists()
+
+    def test_an_image_without_mask(self, folder, broken):
+        (broken / "data" / "train" / "masks" / "bee" / "a2.png").unlink()
+        self.refused(folder, broken, "photo bee/a2.png has no mask masks/bee/a2")
+
+    def test_a_mask_without_image(self, folder, broken):
+        (broken / "data" / "train" / "images" / "bee" / "a2.png").unlink()
+        self.refused(folder, broken, "mask bee/a2.png has no photo images/bee/a2")
+
+    def test_an_empty_mask(self, folder, broken):
+        for i in range(7):
+            file = broken / "data" / "train" / "masks" / "ant" / f"a{i}.png"
+            Image.fromarray(np.zeros((16, 16), np.uint8)).save(file)
+        self.refused(folder, broken, r"mask ant/a\d.png is 0 of 256 pixels")
+
+    def test_two_ids_in_a_mask(self, folder, broken):
+        for file in (broken / "data").glob("*/masks/*/*.png"):
+            mask = np.asarray(Image.open(file)) > 0
+            coded = np.zeros((16, 16, 3), np.uint8)
+            coded[mask] = (7, 1, 0)
+            if file.parent.name == "bee" and file.parent.parent.parent.name == "train":
+                coded[0, 0], coded[15, 15] = (7, 1, 0), (8, 1, 0)
+            Image.fromarray(coded).save(file)
+        c = {"data.masked_folder": config(folder).data.masked_folder}
+        c["data.masked_folder"].mask_format = "imagenet_s"
+        self.refused(folder, broken, r"bee/a\d.png .*(263|264)", **c)
+
+    def test_a_network_of_other_classes(self, folder, broken):
+        save_tiny_vit(broken / "other", classes=7)
+        self.refused(folder, broken, "has 7 outputs", models=(str(broken / "other"),))
+
+    def test_the_folder_of_another_run(self, folder, finished, broken):
+        c = config(folder, variants=VARIED, seeds=(0, 1), **{"train.epochs": 9})
+        with pytest.raises(ValueError, match=r"another config \(train.epochs: 2 there, 9 now\)"):
+            run_in(finished.path, c)
+
+
+def test_published_hyper_parameters(shared):
+    file = shared / "reference" / "published" / "robustvit_hyperparameters.csv"
+    rows = [row for row in csv.DictReader(file.open()) if row["source"] == "author_readme"]
+    assert len(rows) == 7
+    for row in rows:
+        c = config_of("finetune", row["model"])
+        got = (c.train.learning_rate, c.loss.temperature, c.train.epochs, c.train.batch)
+        want = (row["lr"], row["temperature"], row["epochs"], row["batch_size"])
+        assert got == tuple(map(float, want))
+        weights = ("relevance", "classification", "background", "foreground")
+        assert [c.loss[f"{name}_weight"] for name in weights] == [
+            float(row[f"lambda_{name}"]) for name in weights
+        ]
+        decay = (c.train.weight_decay, c.train.rate_factor, c.train.rate_every, c.train.decayed)
+        want = (row["weight_decay"], row["lr_decay"], row["lr_decay_every_epochs"])
+        assert decay == (*map(float, want), "all")
+        assert (c.loss.border, c.split.num_classes, c.split.per_class) == ("released", 500, 3)
+
+
+def test_the_summary_by_hand():
+    networks = [
+        {"name": "original", "variant": "original", "seed": None, "alpha": 1.0, "masked": ["a"]},
+        {"name": "x_seed0", "variant": "x", "seed": 0, "alpha": 1.0, "masked": ["a"]},
+        {"name": "x_seed1", "variant": "x", "seed": 1, "alpha": 1.0, "masked": ["b"]},
+    ]
+    labels = np.array([0, 0, 1, 1], np.int32)
+    correct = np.array([[0, 1, 1], [0, 0, 1], [1, 1, 1], [0, 0, 1]], np.float32)
+    values = np.repeat(correct[..., None], len(report.MEASURES), axis=2)
+    noise = np.zeros((4, 3, 1, 2), np.float32)
+    noise[:, 1:, :, 1] = 1
+    found = report.Found(networks, ("a", "b"), {"t": (values, labels)}, {"linf": (noise, labels)})
+    got = report.summarise(found, resamples=20)["variants"]["x"]
+    test = got["tests"]["t"]
+    assert test["by_seed"] == [0.5, 1]
+    assert test["accuracy"]["estimate"] == pytest.approx(0.75)
+    assert test["accuracy_gain"]["estimate"] == pytest.approx(0.5)
+    # Seed 0: a is 1/2 with masks; seed 1: b is 1. The original: 0 on a, 1/2 on b.
+    assert test["sets"]["A"]["accuracy"]["estimate"] == pytest.approx(0.75)
+    assert test["sets"]["A"]["accuracy_gain"]["estimate"] == pytest.approx(0.5)
+    assert test["sets"]["B"]["accuracy"]["estimate"] == pytest.approx(0.75)
+    assert test["classes"]["a"]["accuracy_gain"]["estimate"] == pytest.approx(0.75)
+    assert got["noise"]["linf"]["rfs"]["estimate"] == pytest.approx(1)
+    assert got["noise"]["linf"]["by_seed"] == [1, 1]
+
+
+def test_the_dry_run_prints_the_cost(folder, capsys):
+    finetune.dry_run(config(folder), Console(width=200))
+    said = capsys.readouterr().out
+    assert "robustvit: 16 images in 1 trainings" in said
+    assert "nothing was run" in said
+
+
+def test_a_step_of_the_networks_own_outputs(folder, monkeypatch):
+    """Classes of one ImageNet output each are trained as that output."""
+    c = config(folder)
+    monkeypatch.setattr(
+        _finetune_work.imagenet, "membership", lambda context: np.eye(4, 6)[::-1] > 0
+    )
+    work = _finetune_work.Work.__new__(_finetune_work.Work)
+    c.unlock()
+    c.head = "imagenet"
+    work.config, work.raw = c, "raw"
+    work.subject = type(
+        "S",
+        (),
+        {
+            "first_examples": lambda self: type(
+                "E", (), {"classes": CLASSES, "class_wnids": None}
+            )(),
+            "mesh": None,
+        },
+    )()
+    work.original = type("L", (), {"model": "headed", "geometry": None})()
+    model, labels = work._outputs()
+    assert (model, labels.tolist()) == ("raw", [3, 2, 1, 0])
+    c.outputs = "head"
+    assert work._outputs()[0] == "headed"
