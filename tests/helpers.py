@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from rival_jax.models import vit
 EXACT = 1e-6  # pixels
 REFERENCE = 1e-5  # probabilities, RFS, figure numbers
 PARITY = 1e-4  # logits, features, maps
+
+QUICKLY = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+"""`jit` for programs that are compiled for far longer than they run."""
 
 
 def golden(shared: Path, name: str) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from rival_jax.models import vit
 from rival_jax.objectives import robustvit
 from rival_jax.runtime.plugins import plugin
 from rival_jax.saliency import _layers
-from tests.helpers import nhwc
+from tests.helpers import QUICKLY, nhwc
 from tests.test_models import from_file
 
 REFERENCE = 2e-5  # of the largest value, as the reference data's README says
@@ -25,8 +25,6 @@ ADAMW = optax.adamw(0.003, b1=0.9, b2=0.999, eps=1e-8, weight_decay=1e-4)
 TEMPERATURE = {"T1": 1.0, "T065": 0.65}
 # After Adam's first step this run of the reference is itself 1.7e-4 from float64.
 TRAJECTORY = {("secondorder", "T065"): 20}
-# Compiling takes most of the time here.
-QUICKLY = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 NUMBERS = {"relevance_weight": 0.8, "classification_weight": 0.2, "temperature": 1.0}
 RELEVANCE = {"background_weight": 2.0, "foreground_weight": 0.3}
 ROWS = {
