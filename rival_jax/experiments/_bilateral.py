@@ -113,16 +113,19 @@ class Refined(NamedTuple):
     iou: float  # of the coarse mask and what the solver gave
 
 
-def choose(soft: np.ndarray, coarse: np.ndarray, choice: str = "largest") -> Refined:
+def choose(
+    soft: np.ndarray, coarse: np.ndarray, choice: str = "largest", agreement: float = 0.5
+) -> Refined:
     """One object of the solver's output: above 1/2, holes filled, one 4-connected part.
 
     Args:
       soft: of `solve`.
       coarse: bool [h, w], the mask before.
       choice: "largest": the largest part, and the coarse mask where nothing or all of the image is
-        left or both agree by an IoU below 1/2 | "released": the second largest of background and parts, which for an
-        object of more than half the image is the background; all of the image where nothing is
-        left; and all values negated where that agrees with the coarse mask by less than 1/2.
+        left or both agree too little | "released": the second largest of background and parts,
+        which for an object of more than half the image is the background; all of the image where
+        nothing is left; and all values negated where that agrees too little with the coarse mask.
+      agreement: the least IoU of the solver's object and the coarse mask.
     """
     if choice not in CHOICES:
         raise ValueError(f"choice {choice!r}, expected one of {', '.join(CHOICES)}")
@@ -137,9 +140,9 @@ def choose(soft: np.ndarray, coarse: np.ndarray, choice: str = "largest") -> Ref
         mask = np.ones(coarse.shape, bool)
     iou = overlap(mask, coarse)
     if choice == "largest":
-        usable = iou >= 0.5 and not mask.all()
+        usable = iou >= agreement and not mask.all()
         return Refined((mask if usable else coarse).astype(np.int32), iou)
-    return Refined(mask.astype(np.int32) * (1 if iou >= 0.5 else -1), iou)
+    return Refined(mask.astype(np.int32) * (1 if iou >= agreement else -1), iou)
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:

@@ -39,9 +39,9 @@ def make(image: np.ndarray, component: np.ndarray, gap: float, config: Any) -> M
     mask, agreement, reason = coarse, np.nan, ""
     if config.refine == "bilateral":
         soft = _bilateral.solve(image, coarse.astype(np.float64), Sigmas(*config.sigmas))
-        refined = _bilateral.choose(soft, coarse, config.choice)
+        refined = _bilateral.choose(soft, coarse, config.choice, config.agreement)
         mask, agreement = refined.mask > 0, refined.iou
-        if config.choice == "released" and agreement < 0.5:
+        if config.choice == "released" and agreement < config.agreement:
             reason = (
                 f"negated, as released: the refined mask is not the coarse one ({agreement:.2f})"
             )

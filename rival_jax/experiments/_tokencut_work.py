@@ -76,7 +76,7 @@ class Work:
         for photo in photos:
             shapes.setdefault(self.tokens(photo), []).append(photo)
         c = self.config
-        keys = ("refine", "sigmas", "choice", "min_pixels", "min_gap", "positions")
+        keys = ("refine", "sigmas", "choice", "agreement", "min_pixels", "min_gap", "positions")
         base = {"version": ROWS_VERSION, "model": self.digest, "dtype": c.dtype}
         base |= {**dataclasses.asdict(self.settings), **{k: _plain(c.tokencut[k]) for k in keys}}
         for (rows, columns), members in sorted(shapes.items()):

@@ -54,6 +54,8 @@ def check(config: Any) -> None:
             f"config.tokencut.sigmas={tuple(c.sigmas)}: three numbers above 0, of pixels, luma, "
             "chroma"
         )
+    if not 0 <= c.agreement <= 1:
+        raise ValueError(f"config.tokencut.agreement={c.agreement}: from 0 to 1, an IoU")
     if c.scale <= 0:
         raise ValueError(f"config.tokencut.scale={c.scale}: a number above 0")
     for key in ("max_tokens", "min_pixels", "per_class", "shown"):

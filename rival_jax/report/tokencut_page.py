@@ -193,8 +193,8 @@ def _method(config: Mapping[str, Any]) -> list[str]:
         "bilateral": "The mask is moved to the photo's edges by a bilateral solver (sigmas "
         f"{', '.join(f'{s:g}' for s in c['sigmas'])}) and its "
         + {
-            "largest": "largest part is kept; where the solver's mask and the cut overlap by less "
-            "than 1/2, the cut is.",
+            "largest": "largest part is kept; where its IoU with the cut is below "
+            f"{c['agreement']:g}, the cut is.",
             "released": "second largest part is kept, the background counted, as released: of an "
             "object above half of the photo that is the background, and the photo is then skipped.",
         }[c["choice"]],
