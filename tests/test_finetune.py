@@ -70,11 +70,12 @@ def test_the_kept_networks_are_those_that_were_tested(finished, folder):
         data.load("masked_folder", folder / "shifted", "test"), Geometry((16, 16))
     )
     batch = next(examples.batches(len(examples)))
+    image = jnp.asarray(batch["image"])
     for name in ("robustvit_seed0", "cross_entropy_seed1"):
         model, variables = models.load(saved[name]["best"])
         assert model.name == f"{name}_best"
         _, last = models.load(saved[name]["last"])
-        logits, _ = model.forward(variables, batch["image"], {})
+        logits, _ = model.forward(variables, image, {})
         rows = columns(finished, name, "decorrelated")
         correct = np.asarray(logits.argmax(1) == batch["label"])
         assert rows["correct"].to_pylist() == correct.tolist()
@@ -85,7 +86,7 @@ def test_the_kept_networks_are_those_that_were_tested(finished, folder):
         ]
         assert 1e-4 < max(moved) < 0.2
         mixture = _finetune_mix(before, variables)
-        mixed, _ = original.forward(mixture, batch["image"], {})
+        mixed, _ = original.forward(mixture, image, {})
         share = jax.nn.softmax(mixed)[np.arange(len(examples)), batch["label"]]
         found = columns(finished, f"{name}_alpha0.5", "decorrelated")["probability"]
         np.testing.assert_allclose(found.to_pylist(), share, atol=1e-5)

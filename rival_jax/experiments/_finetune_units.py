@@ -47,8 +47,8 @@ def scored(model: Model, look: Look, variables: Variables, batch: Batch) -> dict
     """
     found, logits = maps_of(model, look, variables, batch)
     probability, correct = metrics.true_class(logits, jnp.asarray(batch["label"]))
-    inside = jnp.asarray(batch["mask"]) > 0.5
-    marked = found > found.mean((1, 2), keepdims=True)
+    inside = (jnp.asarray(batch["mask"]) > 0.5).astype(jnp.float32)
+    marked = (found > found.mean((1, 2), keepdims=True)).astype(jnp.float32)
     both, either = alignment.intersection_and_union(marked, inside)
     pixels = (len(found), -1)
     return {

@@ -143,8 +143,7 @@ class Work:
                 f"{folder} is gone, and its rows are there; delete {run.path / 'rows' / job.name} "
                 "to train it again"
             )
-        _, variables = models.load(str(folder))
-        return {kind: jax.tree.map(jax.numpy.asarray, tree) for kind, tree in variables.items()}
+        return models.load(str(folder))[1]
 
     def step_cost(self, setting: Setting) -> parallel.Cost:
         """Of one image's part in an update, measured on a batch."""

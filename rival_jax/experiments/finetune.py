@@ -106,18 +106,14 @@ def dry_run(config: Any, console: Console) -> None:
     first = next(iter(tests.values()))
     work = Work(config, first, console)
     cost, seconds = work.original.cost(), 0.0
-    images = (
-        {seed: len(found.train) for seed, found in work.training["data"].images.items()}
-        if ("data" in work.training)
-        else {}
-    )
     for setting in work.settings:
         step = work.step_cost(setting)
-        count = sum(images.get(seed, 0) for seed in config.seeds) * config.train.epochs
+        mine = [len(work.images(job).train) for job in work.jobs if job.setting is setting]
+        count = sum(mine) * config.train.epochs
         seconds += count * step.seconds
         console.print(
-            f"{setting.name}: {count:,} images in {len(config.seeds)} trainings, about "
-            f"{duration(count * step.seconds)}, {step.bytes / 2**20:.0f} MiB an image"
+            f"{setting.name}: {count:,} images in {len(mine)} trainings, about "
+            f"{duration(count * step.seconds)}, {step.bytes / 2**20:.1f} MiB an image"
         )
     networks = 1 + len(work.jobs)
     scores = sum(len(test.first_examples()) for test in tests.values())
