@@ -18,8 +18,10 @@ import numpy as np
 CLASSES = 10
 SIZE = 224
 MODELS = ("vit_tiny_patch16_224", "resnet18")
+WIDTHS = {"vit_tiny_patch16_224": 192, "vit_small_patch16_224": 384}
 MEAN_STD = {
     "vit_tiny_patch16_224": ([0.5] * 3, [0.5] * 3),
+    "vit_small_patch16_224": ([0.5] * 3, [0.5] * 3),
     "resnet18": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
 }
 
@@ -71,7 +73,7 @@ def write_model(folder: pathlib.Path, name: str, seed: int = 0) -> None:
     """Writes model.safetensors and config.json of a randomly initialised network."""
     from safetensors.numpy import save_file
 
-    tensors = _vit_tiny(seed) if name == "vit_tiny_patch16_224" else _resnet18(seed)
+    tensors = _vit(seed, WIDTHS[name]) if name in WIDTHS else _resnet18(seed)
     save_file(tensors, folder / "model.safetensors")
     mean, std = MEAN_STD[name]
     geometry = {"input_size": [3, SIZE, SIZE], "interpolation": "bilinear", "crop_pct": 1.0}
@@ -110,7 +112,7 @@ class _Draw:
         self.tensors[f"{bn}.num_batches_tracked"] = np.array(0, np.int64)
 
 
-def _vit_tiny(seed: int, width: int = 192, depth: int = 12, patch: int = 16) -> Tensors:
+def _vit(seed: int, width: int, depth: int = 12, patch: int = 16) -> Tensors:
     draw = _Draw(seed)
     draw.weight("patch_embed.proj.weight", width, 3, patch, patch)
     draw.vector("patch_embed.proj.bias", width)

@@ -85,7 +85,7 @@ class Ours:
         """All photos, timed: from pixels in memory to the metrics of every photo."""
         start = time.perf_counter()
         rows = parallel.map_examples(self.aligned, self.variables, self.batches, self.mesh)
-        means = {name: float(v.mean()) for name, v in rows.items() if name != "index"}
+        means = {name: float(np.nanmean(v)) for name, v in rows.items() if name != "index"}
         return {"seconds": time.perf_counter() - start, "metrics": means}
 
     def open_neurons(self, images: int, features: int, attributes: int, hold: bool) -> None:

@@ -70,7 +70,7 @@ def metrics_one_by_one(cam: np.ndarray, mask: np.ndarray) -> dict[str, float]:
         "dice": float(2 * both / (binary.sum() + mask.sum())),
         "density_gap": float(inside / mask.sum() - outside / (1 - mask).sum()),
         "precision": float(inside / saliency.sum()),
-        "coverage": covered[0],
+        "coverage": covered[0] if covered else 0.0,  # of a map that is 0 everywhere
         "average_precision": float(average_precision(saliency[None], mask[None])[0]),
     }
 
@@ -87,8 +87,10 @@ def metrics_batched(cam: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]
     mass = ordered.cumsum(1)
     covered = []
     for energy in ENERGIES:
-        first = (mass > energy * mass[:, -1:]).float().argmax(1, keepdim=True)
-        covered.append(((saliency >= ordered.gather(1, first)) * mask).sum(1) / area)
+        beyond = mass > energy * mass[:, -1:]
+        first = beyond.float().argmax(1, keepdim=True)
+        kept = (saliency >= ordered.gather(1, first)) & beyond.any(1, keepdim=True)
+        covered.append((kept * mask).sum(1) / area)
     found = {
         "iou": both / (binary.sum(1) + area - both),
         "dice": 2 * both / (binary.sum(1) + area),
@@ -142,7 +144,7 @@ class Peers:
 
     def maps(self, count: int) -> list[Any]:
         """The first photos' maps, every eighth pixel."""
-        return self._explainer()(input_tensor=self.images[:count])[:, ::8, ::8].tolist()
+        return self._explainer()(input_tensor=self.images[:count], targets=None)[:, ::8, ::8].tolist()
 
     def gradcam(self, program: str) -> dict[str, Any]:
         """All photos, timed. Without targets the package explains the predicted class."""
@@ -150,13 +152,13 @@ class Peers:
         explain, step = self._explainer(), 1 if program == "study" else BATCH
         found: list[dict[str, Any]] = []
         for i in range(0, len(self.images), step):
-            cam = explain(input_tensor=self.images[i : i + step])
+            cam = explain(input_tensor=self.images[i : i + step], targets=None)
             if program == "study":
                 found.append(metrics_one_by_one(cam[0], self.masks[i]))
             else:
                 found.append(metrics_batched(cam, self.masks[i : i + step]))
         means = {
-            name: float(np.mean(np.concatenate([np.atleast_1d(one[name]) for one in found])))
+            name: float(np.nanmean(np.concatenate([np.atleast_1d(one[name]) for one in found])))
             for name in found[0]
         }
         return {"seconds": time.perf_counter() - start, "metrics": means}

@@ -1,4 +1,4 @@
-"""ViT-Tiny/16 and ResNet-18 in plain PyTorch: the networks of the two peer programs.
+"""ViT-Tiny/16, ViT-Small/16 and ResNet-18 in plain PyTorch: the networks of the peer programs.
 
 Standard architectures with the public parameter names, so that the peers and ours read one weight
 file. Each takes float images [b, 3, 224, 224] in [0, 1] and normalises them itself.
@@ -6,6 +6,7 @@ file. Each takes float images [b, 3, 224, 224] in [0, 1] and normalises them its
 
 from __future__ import annotations
 
+import functools
 import pathlib
 
 import torch
@@ -140,7 +141,11 @@ class ResNet18(nn.Module):
         return self.fc(x.mean(dim=(2, 3)))
 
 
-MODELS = {"vit_tiny_patch16_224": ViT, "resnet18": ResNet18}
+MODELS = {
+    "vit_tiny_patch16_224": ViT,
+    "vit_small_patch16_224": functools.partial(ViT, width=384, heads=6),
+    "resnet18": ResNet18,
+}
 
 
 def load(name: str, weights: pathlib.Path) -> nn.Module:

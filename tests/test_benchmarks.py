@@ -170,3 +170,38 @@ def test_both_metrics_of_the_peers_are_ours():
     for name, value in ours.items():
         np.testing.assert_allclose(fast[name], value, atol=1e-5, err_msg=name)
         np.testing.assert_allclose([one[name] for one in slow], value, atol=1e-5, err_msg=name)
+
+
+def test_finetuning_help_needs_no_torch():
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(BENCHMARKS / "finetune_step.py"), "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "--peer-python" in shown
+
+
+def test_finetuning_programs_compute_the_same(tmp_path, monkeypatch):
+    """Maps, losses and gradients of all five, on a network of two blocks."""
+    pytest.importorskip("torch", reason="the peers need torch, an extra")
+    import functools
+
+    import inputs
+    import torch_models
+    from finetune_ours import Ours
+    from finetune_peers import Peers
+    from finetune_step import PROGRAMS, agree
+
+    name, small = "vit_tiny_patch16_224", {"width": 64, "depth": 2}
+    monkeypatch.setattr(inputs, "_vit", functools.partial(inputs._vit, depth=2))
+    monkeypatch.setitem(inputs.WIDTHS, name, small["width"])
+    monkeypatch.setitem(torch_models.MODELS, name, lambda: torch_models.ViT(**small, heads=1))
+    inputs.write_images(tmp_path, 2)
+    inputs.write_model(tmp_path, name)
+    sides = {"ours": Ours(), "peers": Peers("cpu")}
+    for side in sides.values():
+        side.open(str(tmp_path), name)
+    outputs = {p: sides[who].outputs(p) for p, who in PROGRAMS["step"].items()}
+    agree(outputs)
+    norms = {program: found["norm"] for program, found in outputs.items()}
+    assert abs(norms["ours_second"] / norms["ours"] - 1) > 1e-3
+    assert sides["ours"].temporaries("relevance", "ours") > 0
+    with pytest.raises(ValueError, match=r"norm differs by 0\.\d+ of the largest"):
+        agree({**outputs, "eager": {**outputs["eager"], "norm": 2 * norms["eager"]}})
