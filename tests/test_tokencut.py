@@ -259,6 +259,8 @@ def test_refinement_that_loses_the_object_keeps_the_coarse_mask():
     kept = _bilateral.choose(elsewhere, coarse)
     assert (kept.mask == coarse).all()
     assert kept.iou == 0
+    assert (_bilateral.choose(elsewhere, coarse, agreement=0.0).mask == (elsewhere > 0)).all()
+    assert (_bilateral.choose(np.ones((8, 8)), coarse, agreement=0.0).mask == coarse).all()
     ring = np.zeros((8, 8))
     ring[1:6, 1:6], ring[3, 3] = 1, 0
     assert _bilateral.choose(ring, coarse | (ring > 0)).mask.sum() == 25  # holes are filled

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageOps
 
 from rival_jax.report.examples import THUMB, sheet
 from rival_jax.report.figures import Drawn
@@ -58,7 +58,8 @@ def by_class(summary: Summary, measure: str) -> Drawn:
     axes.set(ylim=(len(classes) - 0.4, -0.6), xlim=(0, 1))
     axes.grid(axis="x", color=FAINT, lw=0.4)
     axes.set_xlabel(MEASURES[measure])
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper right")
+    if len(models) > 1:
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper right")
     axes.tick_params(axis="y", length=0, color=MUTED)
     return Drawn(figure, ("model", "class", *ENDS), lines)
 
@@ -83,8 +84,7 @@ def overlays(shown: Sequence[Shown]) -> Drawn:
 
 def _square(picture: np.ndarray) -> np.ndarray:
     """Padded with white to a square of the size shown."""
-    image = Image.fromarray(picture)
-    image.thumbnail((THUMB, THUMB))
+    image = ImageOps.contain(Image.fromarray(picture), (THUMB, THUMB))
     canvas = Image.new("RGB", (THUMB, THUMB), "white")
     canvas.paste(image, ((THUMB - image.width) // 2, (THUMB - image.height) // 2))
     return np.asarray(canvas)
