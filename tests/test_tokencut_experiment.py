@@ -60,7 +60,7 @@ def tiny(photos, **changes):
     config.models = (str(photos / "tiny"),)
     config.data.name = "masked_folder"
     config.data.root = str(photos / "data")
-    config.tokencut.block = -1
+    config.tokencut.block, config.tokencut.tau = -1, 0.2
     config.tokencut.sigmas = (4.0, 16.0, 8.0)
     config.tokencut.shown = 4
     config.statistics.resamples = 50
