@@ -25,6 +25,7 @@ from torch import Tensor
 from worker import cores, serve
 
 BATCH = 16
+LOOP_IMAGES = 20
 ENERGIES = (0.25, 0.5, 0.75)
 
 
@@ -144,7 +145,9 @@ class Peers:
 
     def maps(self, count: int) -> list[Any]:
         """The first photos' maps, every eighth pixel."""
-        return self._explainer()(input_tensor=self.images[:count], targets=None)[:, ::8, ::8].tolist()
+        return self._explainer()(input_tensor=self.images[:count], targets=None)[
+            :, ::8, ::8
+        ].tolist()
 
     def gradcam(self, program: str) -> dict[str, Any]:
         """All photos, timed. Without targets the package explains the predicted class."""
@@ -170,7 +173,13 @@ class Peers:
         self.projection = saliency_inputs.projection(features)
 
     def neurons(self, program: str) -> dict[str, Any]:
-        """The search, timed: scores [c, f, a] of every feature."""
+        """The search, timed: scores [c, f, a] of every feature.
+
+        "loop": every feature of the first `LOOP_IMAGES` photos against every mask, from which the
+        time of all photos follows; no scores. "lean": the top photos of each feature alone.
+        """
+        if program == "loop":
+            return {"seconds": self._every_feature() * len(self.photos) / LOOP_IMAGES}
         start = time.perf_counter()
         grids = [self._grid(photo.image) for photo in self.photos]
         values = np.stack([grid.mean((0, 1)) for grid in grids])
@@ -187,19 +196,32 @@ class Peers:
                     wanted[i].append(f)
         for photo, grid, mine in zip(self.photos, grids, wanted, strict=True):
             for f in mine:
-                binary = scaled(grid[..., f], photo.masks.shape[1:]) > 0.5
-                for a, mask in enumerate(photo.masks):
-                    either = np.logical_or(binary, mask).sum()
-                    if either:
-                        both = np.logical_and(binary, mask).sum()
-                        total[photo.label, f, a] += both / either
+                total[photo.label, f] += ious(grid[..., f], photo.masks)
         scores = total / counts[:, None, None]
         return {"seconds": time.perf_counter() - start, "scores": scores.tolist()}
+
+    def _every_feature(self) -> float:
+        start = time.perf_counter()
+        for photo in self.photos[:LOOP_IMAGES]:
+            grid = self._grid(photo.image)
+            for f in range(self.features):
+                ious(grid[..., f], photo.masks)
+        return time.perf_counter() - start
 
     def _grid(self, image: np.ndarray) -> np.ndarray:
         grid, side = saliency_inputs.GRID, len(image) // saliency_inputs.GRID
         colours = image.reshape(grid, side, grid, side, 3).mean((1, 3), np.float32) / 255 - 0.5
         return np.maximum(colours.astype(np.float32) @ self.projection, 0)
+
+
+def ious(raw: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Of one feature's map with every mask [a, h, w]; 0 where both are empty."""
+    binary, found = scaled(raw, masks.shape[1:]) > 0.5, np.zeros(len(masks))
+    for a, mask in enumerate(masks):
+        either = np.logical_or(binary, mask).sum()
+        if either:
+            found[a] = np.logical_and(binary, mask).sum() / either
+    return found
 
 
 def scaled(raw: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

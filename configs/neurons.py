@@ -37,7 +37,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.data.on_bad = "error"  # "error" | "skip": what to do about unusable examples
     c.data.mask = "soft"  # of the object; not looked at here
     c.data.resize = "squash"  # "squash": whole photo | "crop": the model's own short side and crop
-    c.data.scenes = ml_collections.ConfigDict({"per_class": 20, "background_correlation": 0.0})
+    c.data.scenes = ml_collections.ConfigDict({"per_class": 12, "background_correlation": 0.0})
     c.data.rival10 = ml_collections.ConfigDict({"variant": "ordinary", "attribute_masks": "clean"})
     c.data.tfds = ml_collections.ConfigDict(
         {"name": "rival10", "image": "image", "label": "label", "mask": "object_mask"}

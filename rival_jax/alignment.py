@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
+from rival_jax import sorting
 from rival_jax.metrics import check_same
 
 
@@ -83,7 +84,7 @@ def mask_coverage(
       [*, len(energies)]; the first is the study's "saliency recall".
     """
     saliency, mask = _saliency_and_mask(saliency, mask)
-    flat = jnp.sort(saliency.reshape(*saliency.shape[:-2], -1), axis=-1)
+    flat = sorting.sort(saliency.reshape(*saliency.shape[:-2], -1))
     mass = jnp.cumsum(flat, axis=-1)
 
     def covered(energy: float) -> Array:
@@ -135,10 +136,8 @@ def average_precision(
       [*] over the last axis (maps: flatten them first); 0 where there is no positive.
     """
     check_same("target", target, "score", score)
-    order = jnp.argsort(-score, axis=-1)
-    score = jnp.take_along_axis(score, order, axis=-1)
-    positive = jnp.take_along_axis((target > 0).astype(jnp.float32), order, axis=-1)
-    hits = jnp.cumsum(positive, axis=-1)
+    score, positive = sorting.ranked(score, target > 0)
+    hits = jnp.cumsum(positive.astype(jnp.float32), axis=-1)
     precision = hits / jnp.arange(1, score.shape[-1] + 1)
     last_of_tie = jnp.concatenate(
         [score[..., 1:] != score[..., :-1], jnp.ones_like(score[..., :1], bool)], axis=-1

@@ -106,7 +106,8 @@ def attribute_iou(
 ) -> Float[Array, "*b u a"]:
     """Intersection over union of every map with every mask of the same image.
 
-    All intersections are one product of matrices of zeros and ones.
+    Counted on words of 32 pixels, which is exact, and several times faster than as a product of
+    matrices of zeros and ones.
 
     Args:
       inside: pixels of u maps (`salient`, flattened). masks: of a attributes, > 0 is inside.
@@ -116,10 +117,9 @@ def attribute_iou(
     Returns:
       in [0, 1]; 0 where one of the two is empty.
     """
-    inside, masks = (value.astype(jnp.float32) for value in (inside, masks > 0))
-    # Counts below 2^24: exact in float32, and zeros and ones are exact in any precision.
-    both = jnp.einsum("...up,...ap->...ua", inside, masks)
-    either = inside.sum(-1)[..., :, None] + masks.sum(-1)[..., None, :] - both
+    inside, masks = _bits(inside), _bits(masks > 0)
+    both = _count(inside[..., :, None, :] & masks[..., None, :, :])
+    either = _count(inside)[..., :, None] + _count(masks)[..., None, :] - both
     return jnp.where(either > 0, both / jnp.maximum(either, 1), empty)
 
 
@@ -209,6 +209,19 @@ def shuffled_p_values(scores: Float[np.ndarray, "networks t"]) -> Float[np.ndarr
     reference = np.sort(excess[1:].ravel())
     as_large = len(reference) - np.searchsorted(reference, excess[0] - 1e-12)
     return (1 + as_large) / (1 + len(reference))
+
+
+def _bits(pixels: Array) -> Array:
+    """bool [*, p] as words uint32 [*, ceil(p / 32)]."""
+    pixels = jnp.pad(pixels, [(0, 0)] * (pixels.ndim - 1) + [(0, -pixels.shape[-1] % 32)])
+    # A word's bits lie far apart, so that its neighbours are made together.
+    pixels = pixels.reshape(*pixels.shape[:-1], 32, -1).astype(jnp.uint32)
+    return (pixels << jnp.arange(32, dtype=jnp.uint32)[:, None]).sum(-2, dtype=jnp.uint32)
+
+
+def _count(words: Array) -> Array:
+    """Bits that are 1, int32 [*]."""
+    return jax.lax.population_count(words).sum(-1, dtype=jnp.int32)
 
 
 def _resized(maps: Array, rows: Array, columns: Array) -> Array:

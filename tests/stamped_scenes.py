@@ -1,4 +1,4 @@
-"""Scenes in which the pixels of one attribute carry a faint code; a network that reads it.
+"""Scenes in which one attribute is grey with a faint code on it; a network that reads the code.
 
 The code is the only thing by which the planted detector knows the attribute; a patch filter drawn
 at random hardly sees it.
@@ -19,7 +19,7 @@ from rival_jax.data.rival10 import ATTRIBUTES
 from rival_jax.taps import Recorder
 from rival_jax.types import Array, Model, Taps, Variables
 
-STAMPED, STRENGTH, CELL, CHANNELS = "wheels", 16, 4, 24
+STAMPED, STRENGTH, CELL, CHANNELS = "wheels", 40, 4, 24
 PLANTED = 5  # the channel
 CODE = np.random.default_rng(0).permuted(np.tile([1, -1], 8 * 3)).reshape(CELL, CELL, 3)
 
@@ -40,7 +40,7 @@ class Stamped:
         item = self._inner[index]
         mask = np.asarray(item["attribute_masks"][ATTRIBUTES.index(STAMPED)]) > 127
         code = np.tile(CODE, (mask.shape[0] // CELL, mask.shape[1] // CELL, 1))
-        photo = np.asarray(item["image"], int) + STRENGTH * code * mask[..., None]
+        photo = np.where(mask[..., None], 128 + STRENGTH * code, np.asarray(item["image"], int))
         return item | {"image": Image.fromarray(np.clip(photo, 0, 255).astype(np.uint8))}
 
 

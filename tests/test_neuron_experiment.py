@@ -59,9 +59,6 @@ def no_report(monkeypatch):
     monkeypatch.setattr(neuron_page, "write_document", lambda *a: None)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="found, IoU 0.6, but q is 0.075: too few shuffles for 45 pairs"
-)
 def test_a_planted_detector_is_found(tmp_path, weights):
     weights(stamped.planted(jax.random.key(0)))
     summary, run = run_in(tmp_path / "run", stamped_config())

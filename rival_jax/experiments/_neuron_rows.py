@@ -155,6 +155,12 @@ def _running(examples: data.Examples, shown: np.ndarray) -> np.ndarray:
     return running
 
 
+@jax.jit
+def _cross_iou(inside: Array, masks: Array) -> Array:
+    """IoU of every map with every mask, [images, images], of zeros and ones [images, pixels]."""
+    return neurons.attribute_iou(inside > 0, masks)
+
+
 def _pairing(
     studied: Studied,
     best: np.ndarray,
@@ -163,10 +169,13 @@ def _pairing(
     masks: dict[Any, np.ndarray],
 ) -> Columns:
     labels, parts = studied.test.labels, []
-    for c, a in np.argwhere(studied.pairs & (best >= 0)).tolist():
-        rows = np.flatnonzero(few[:, a] & (labels == c))
+    pairs = np.argwhere(studied.pairs & (best >= 0)).tolist()
+    images = [np.flatnonzero(few[:, a] & (labels == c)) for c, a in pairs]
+    most = max(map(len, images), default=0)  # one shape for all pairs, so that one is compiled
+    for (c, a), rows in zip(pairs, images, strict=True):
         pixels = (np.unpackbits(np.stack([v[i, a] for i in rows]), axis=1) for v in (bits, masks))
-        cross = neurons.attribute_iou(*(jnp.asarray(p) > 0 for p in pixels))
+        full = (np.pad(p, ((0, most - len(rows)), (0, 0))) for p in pixels)
+        cross = np.asarray(_cross_iou(*full))[: len(rows), : len(rows)]
         first, second = np.indices(cross.shape).reshape(2, -1)
         parts.append((first * 0 + c, first * 0 + a, rows[first], rows[second], cross.ravel()))
     empty = (np.zeros(0, int),) * 4 + (np.zeros(0, np.float32),)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rival_jax import alignment, maps, noise, saliency, taps
+from rival_jax import alignment, maps, noise, saliency, sorting, taps
 from rival_jax.types import Array, Batch, Model, Score, Variables
 
 ENERGIES = (0.25, 0.5, 0.75)
@@ -151,6 +151,6 @@ def regions(seen: Seen, plan: Plan, ids: Array, key: Array) -> Array:
 def _highest(score: Array, allowed: Array, count: Array) -> Array:
     """The `count` [b] allowed pixels of the highest score, bool [b, h, w]."""
     score = jnp.where(allowed, score, -jnp.inf)
-    ordered = jnp.sort(score.reshape(len(score), -1), axis=1, descending=True)
-    last = jnp.take_along_axis(ordered, jnp.maximum(count - 1, 0)[:, None], axis=1)
+    ordered = sorting.sort(score.reshape(len(score), -1))
+    last = jnp.take_along_axis(ordered, ordered.shape[1] - jnp.maximum(count, 1)[:, None], axis=1)
     return allowed & (score >= last[:, :, None]) & (count > 0)[:, None, None]

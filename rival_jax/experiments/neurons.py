@@ -84,7 +84,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         model, variables, cost = subject.bare(name)
         studied = _studied(config, subject, model, variables, cost, plans)
         run.save_json("plans.json", plans)
-        units[model.name] = _units(config, run, subject, studied)
+        search = _search(config, studied)
+        units[model.name] = _units(config, run, subject, studied, search)
         facts.append(
             {
                 "name": model.name,
@@ -94,7 +95,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
                 "flops": plans[model.name]["flops"],
             }
         )
-        shown[model.name] = pictures(_search(config, studied), variables, studied.test)
+        shown[model.name] = pictures(search, variables, studied.test)
     run.save_json("models.json", facts)
     run.save_json("data.json", subject.facts())
     run.save_json("units.json", units)
@@ -166,13 +167,19 @@ def _count(examples: data.Examples) -> np.ndarray:
 def _search(config: Any, studied: Studied) -> Search:
     """Looks at a few images to see whether features are pooled channels."""
     model, few = studied.model, next(iter(studied.test.batches(2)))["image"]
-    found = model.forward(studied.variables, jnp.asarray(few), {})[1]
-    grid = model.to_grid(found[model.cam_tap])
-    pooled = neurons.is_pooled(grid, found[model.feature_tap])
+
+    @jax.jit
+    def layers(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = model.forward(variables, images, {})[1]
+        return model.to_grid(found[model.cam_tap]), found[model.feature_tap]
+
+    pooled = neurons.is_pooled(*layers(studied.variables, jnp.asarray(few)))
     return Search.of(model, pooled, float(config.neurons.threshold))
 
 
-def _units(config: Any, run: Run, subject: Subject, studied: Studied) -> dict[str, str]:
+def _units(
+    config: Any, run: Run, subject: Subject, studied: Studied, search: Search
+) -> dict[str, str]:
     """Makes the files of rows that are missing; returns their paths below the run's folder."""
     name, count = studied.model.name, 1 + config.neurons.shuffled
     images = (2 * len(studied.train) + len(studied.test)) * count
@@ -187,7 +194,6 @@ def _units(config: Any, run: Run, subject: Subject, studied: Studied) -> dict[st
         with Meter(images, "images x networks", subject.console) as meter:
             meter.say(name)
             networks = with_shuffled(studied.variables, count - 1, config.seed)
-            search = _search(config, studied)
             passes = Passes(search, networks, count, subject.mesh, meter.advance)
             top = functools.partial(search_rows, config, studied, passes)
             run.rows(f"{name}/search", depends_on["search"], top)

@@ -1,0 +1,54 @@
+"""Sorting float32 values as integers, which XLA does several times faster on CPUs."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+_MAGNITUDE = 0x7FFFFFFF
+
+
+def order_keys(values: Float[Array, "*b"]) -> Int[Array, "*b"]:
+    """int32 in the same order as float32 values; equal values, 0 and -0 too, have equal keys.
+
+    NaN comes above everything. Keys of values in (-2, 2) lie in (-2^30, 2^30).
+
+    >>> order_keys(jnp.array([-1.0, -0.0, 0.0, 0.5])).tolist()
+    [-1065353216, 0, 0, 1056964608]
+    """
+    values = jnp.where(values == 0, 0, values).astype(jnp.float32)
+    values = jnp.where(jnp.isnan(values), jnp.nan, values)  # of either sign
+    bits = lax.bitcast_convert_type(values, jnp.int32)
+    return jnp.where(bits < 0, -(bits & _MAGNITUDE), bits)
+
+
+def _values(keys: Array) -> Array:
+    """The inverse of `order_keys`."""
+    return lax.bitcast_convert_type(jnp.where(keys < 0, -keys | ~_MAGNITUDE, keys), jnp.float32)
+
+
+def sort(values: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
+    """The values along the last axis, ascending, NaN last: `jnp.sort` of float32.
+
+    >>> sort(jnp.array([3.0, -1.0, 2.0])).tolist()
+    [-1.0, 2.0, 3.0]
+    """
+    return _values(jnp.sort(order_keys(values), axis=-1))
+
+
+def ranked(
+    score: Float[Array, "*b n"], positive: Bool[Array, "*b n"]
+) -> tuple[Int[Array, "*b n"], Bool[Array, "*b n"]]:
+    """Scores from high to low, as integers of which equal ones are ties, and what is positive.
+
+    One sort of one integer each: the positives are the lowest bit. Within a tie they come first.
+    NaN ranks last. Scores are scaled by a power of two, which merges those below 2^-125 of the
+    highest with 0.
+    """
+    finite = jnp.where(jnp.isfinite(score), score, 0).astype(jnp.float32)
+    _, exponent = jnp.frexp(jnp.abs(finite).max(-1, keepdims=True))
+    scaled = jnp.where(jnp.isinf(score), jnp.sign(score), jnp.ldexp(finite, -exponent))  # [-1, 1]
+    keys = 2 * order_keys(jnp.where(jnp.isnan(score), -1.5, scaled)) + positive
+    keys = jnp.flip(jnp.sort(keys, axis=-1), axis=-1)
+    return keys >> 1, (keys & 1) > 0
