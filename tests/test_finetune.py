@@ -174,12 +174,13 @@ def test_programs_side_by_side_train_the_same_networks(finished, folder, tmp_pat
         np.testing.assert_allclose(a.to_pylist(), b.to_pylist(), atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def source(folder):
+    return data.load("masked_folder", folder / "data", "train")
+
+
 class TestSplit:
     """Which images are seen."""
-
-    @pytest.fixture(scope="class")
-    def source(self, folder):
-        return data.load("masked_folder", folder / "data", "train")
 
     def found(self, folder, source, seed=0, **changes):
         c = config(folder, **{f"split.{key}": value for key, value in changes.items()})
@@ -215,7 +216,7 @@ class TestSplit:
 
     def test_classes_can_be_named(self, folder, source):
         assert self.found(folder, source, classes=("dog", "ant")).masked == ("dog", "ant")
-        with pytest.raises(ValueError, match=r"split.classes: no 'cat'; did you mean 'cow'"):
+        with pytest.raises(ValueError, match=r"split.classes: no 'cat'; did you mean"):
             self.found(folder, source, classes=("cat",))
 
     def test_too_few_images_are_named(self, folder, source):
@@ -341,7 +342,8 @@ class TestBadFiles:
 
 def test_published_hyper_parameters(shared):
     file = shared / "reference" / "published" / "robustvit_hyperparameters.csv"
-    rows = [row for row in csv.DictReader(file.open()) if row["source"] == "author_readme"]
+    lines = file.read_text().splitlines()
+    rows = [row for row in csv.DictReader(lines) if row["source"] == "author_readme"]
     assert len(rows) == 7
     for row in rows:
         c = config_of("finetune", row["model"])

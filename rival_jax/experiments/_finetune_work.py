@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,10 @@ class Job:
 class Work:
     """The network, its training images and the trainings, checked before any of them starts."""
 
-    def __init__(self, config: Any, subject: Subject, console: Console):
+    def __init__(self, config: Any, subjects: Mapping[str, Subject], console: Console):
+        subject = next(iter(subjects.values()))
         self.config, self.subject, self.console = config, subject, console
+        self.tests = subjects
         self.recipe = recipe(config)
         self.raw = subject.models[0]
         self.original = subject.load(config.models[0])
@@ -180,7 +182,7 @@ class Work:
                 source = _finetune_data.source(config.data, config.data.train_split)
             else:
                 source = self._tokencut_source()
-            tests = {config.data.split: self.subject.examples(self.original.geometry)}
+            tests = {name: test.first_examples() for name, test in self.tests.items()}
             _finetune_data.refuse_overlap(source, tests)
             found[masks] = Training(config, source, self.original.geometry, self.console)
         return found

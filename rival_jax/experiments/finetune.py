@@ -104,7 +104,7 @@ def dry_run(config: Any, console: Console) -> None:
     check(config)
     tests = subjects(config, console)
     first = next(iter(tests.values()))
-    work = Work(config, first, console)
+    work = Work(config, tests, console)
     cost, seconds = work.original.cost(), 0.0
     for setting in work.settings:
         step = work.step_cost(setting)
@@ -129,7 +129,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     check(config)
     tests = subjects(config, console)
     first = next(iter(tests.values()))
-    work = Work(config, first, console)
+    work = Work(config, tests, console)
     computed = _train(work, run, console)
     sizes, paths, facts = _sizes(config, work, first, run), [], []
     networks = list(tested(config, work, run))
