@@ -396,6 +396,7 @@ def test_the_dry_run_prints_the_cost(folder, capsys):
 def test_a_step_of_the_networks_own_outputs(folder, monkeypatch):
     """Classes of one ImageNet output each are trained as that output."""
     c = config(folder)
+    monkeypatch.setattr(_finetune_work, "_context", lambda *args: None)
     monkeypatch.setattr(
         _finetune_work.imagenet, "membership", lambda context: np.eye(4, 6)[::-1] > 0
     )

@@ -119,7 +119,7 @@ def _terms(
     fixed: tuple[tuple[str, Any], ...],
     variables: Variables,
     batch: Batch,
-    numbers: Mapping[str, Array],
+    numbers: Mapping[str, Any],
 ) -> dict[str, Array]:
     return terms(model, variables, batch, **dict(fixed), **numbers)
 
