@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -403,7 +404,9 @@ def test_a_step_of_the_networks_own_outputs(folder, monkeypatch):
     work = _finetune_work.Work.__new__(_finetune_work.Work)
     c.unlock()
     c.head = "imagenet"
-    work.config, work.raw = c, "raw"
+    model, _ = models.load(str(folder / "tiny"))
+    headed = dataclasses.replace(model, name="headed")
+    work.config, work.raw = c, model
     work.subject = type(
         "S",
         (),
@@ -414,8 +417,8 @@ def test_a_step_of_the_networks_own_outputs(folder, monkeypatch):
             "mesh": None,
         },
     )()
-    work.original = type("L", (), {"model": "headed", "geometry": None})()
-    model, labels = work._outputs()
-    assert (model, labels.tolist()) == ("raw", [3, 2, 1, 0])
+    work.original = type("L", (), {"model": headed, "geometry": None})()
+    trained, labels = work._outputs()
+    assert (trained, labels.tolist()) == (model, [3, 2, 1, 0])
     c.outputs = "head"
-    assert work._outputs()[0] == "headed"
+    assert work._outputs()[0] == headed
