@@ -305,13 +305,22 @@ def test_nonzero_counts_every_label(picture):
     np.testing.assert_array_equal(read("nonzero", picture), WHITE)
 
 
-def test_imagenet_s_ids():
-    ids = np.array([[0, 1, 255, 256, 919, 999, 1000, 1001]])
-    channels = np.stack([ids % 256, ids // 256, 0 * ids], -1).astype(np.uint8)
-    expected = [[0, 255, 255, 255, 255, 255, 0, 255]]
-    np.testing.assert_array_equal(read("imagenet_s", Image.fromarray(channels)), expected)
+def imagenet_s(*ids):
+    channels = [[i % 256, i // 256, 0] for i in ids]
+    return Image.fromarray(np.array([channels], np.uint8))
+
+
+@pytest.mark.parametrize("class_id", [1, 255, 256, 919, 999, 1001])
+def test_imagenet_s_ids(class_id):
+    picture = imagenet_s(0, class_id, 1000, class_id)
+    np.testing.assert_array_equal(read("imagenet_s", picture), [[0, 255, 0, 255]])
+
+
+def test_imagenet_s_masks_are_rgb_and_of_one_class():
     with pytest.raises(ValueError, match="mode L"):
         read("imagenet_s", disc())
+    with pytest.raises(ValueError, match="the class ids 256, 919; ImageNet-S marks one class"):
+        read("imagenet_s", imagenet_s(0, 256, 919, 1000))
 
 
 def test_unknown_mask_format_lists_all(root):

@@ -5,7 +5,8 @@
 - "binary": what is brighter than half of white.
 - "nonzero": every colour but black, every palette entry but 0.
 - "grey": grey values from 0 to 255 as they are stored.
-- "imagenet_s": ImageNet-S's class ids, R + 256 G. Id 0 (other) and id 1000 (ignore) are background.
+- "imagenet_s": ImageNet-S's class ids, R + 256 G. Id 0 (other) and id 1000 (ignore) are background;
+  there is one other id.
 
 All raise ValueError, naming the mask, its mode and the value of mask_format that reads it.
 """
@@ -92,6 +93,12 @@ def _imagenet_s(picture: Image.Image, name: str) -> Image.Image:
         )
     channels = np.asarray(picture).astype(np.int32)
     ids = channels[..., 0] + 256 * channels[..., 1]
+    there = sorted(set(np.unique(ids).tolist()) - {0, IGNORE})
+    if len(there) > 1:
+        raise ValueError(
+            f"mask {name} has the class ids {', '.join(map(str, there))}; ImageNet-S marks one "
+            "class in a mask. Keep one, or pass mask_format='nonzero' if all are the object"
+        )
     return _object((ids != 0) & (ids != IGNORE))
 
 

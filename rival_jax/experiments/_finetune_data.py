@@ -121,13 +121,13 @@ class Chosen:
     def __len__(self) -> int:
         return len(self._positions)
 
-    def __getitem__(self, place: int) -> Item:
-        if place in self._kept:
-            return self._kept[place]
-        item = self._source[self._positions[place]]
+    def __getitem__(self, position: int) -> Item:
+        if position in self._kept:
+            return self._kept[position]
+        item = self._source[self._positions[position]]
         self._bytes += 4 * item["image"].width * item["image"].height
         if self._bytes <= HELD_IN_MEMORY:
-            self._kept[place] = item
+            self._kept[position] = item
         return item
 
 
@@ -232,7 +232,8 @@ class _Reclassed:
     """A source whose labels are positions in another list of its classes."""
 
     def __init__(self, source: Source, classes: tuple[str, ...]):
-        self._source, self.classes, self.class_wnids = source, classes, None
+        self._source, self.classes = source, classes
+        self.class_wnids: tuple[tuple[str, ...], ...] | None = None
         self.names = source.names
         place = [classes.index(name) for name in source.classes]
         self.labels = np.array(place, np.int32)[np.asarray(source.labels)]

@@ -42,7 +42,7 @@ def comparison(summary: Summary, tests: Sequence[str]) -> Drawn:
             range(len(variants)), list(variants) if not column else [""] * len(variants)
         )
         axes.set(ylim=(len(variants) - 0.5, -0.5), title=name if label != "RFS" else f"RFS, {name}")
-        axes.title.set_ha("center")
+        axes.title.set_horizontalalignment("center")
         axes.set_xlabel(label)
         axes.tick_params(axis="y", length=0)
         if label != "RFS":

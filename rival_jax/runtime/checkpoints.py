@@ -71,11 +71,12 @@ class Checkpoints:
         step = manager.latest_step()
         if step is None:
             return None
-        note = manager.restore(step, args=ocp.args.Composite(note=ocp.args.JsonRestore())).note
+        found = manager.restore(step, args=ocp.args.Composite(note=ocp.args.JsonRestore()))
+        note = found["note"]
         _refuse_another_run(self.folder, note["about"], self.about)
         self._check_shapes(manager, step, like)
         wanted = ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, like))
-        state = manager.restore(step, args=ocp.args.Composite(state=wanted)).state
+        state = manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
         return state, note["position"]
 
     def _manager(self) -> ocp.CheckpointManager:
@@ -89,9 +90,7 @@ class Checkpoints:
                 "state": ocp.StandardCheckpointHandler(),
                 "note": ocp.JsonCheckpointHandler(),
             }
-            self._open = ocp.CheckpointManager(
-                self.folder, options=options, item_handlers=handlers
-            )
+            self._open = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
         return self._open
 
     def _check_shapes(self, manager: ocp.CheckpointManager, step: int, like: Any) -> None:
