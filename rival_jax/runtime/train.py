@@ -155,12 +155,13 @@ class _Loop:
 
     def run(self) -> list[Trained]:
         """All epochs that are left."""
-        found = self.saved.restore(self.state)
-        if found:
-            self.state, place = found
-            self.epoch, self.batch, self.history = place["epoch"], place["batch"], place["history"]
-            self.watch.on_step(self.recipe.batch_size * self._done() * len(self.members))
-        with Caught() as caught:
+        with Caught() as caught:  # from here on: a signal while the state is read is not lost
+            found = self.saved.restore(self.state)
+            if found:
+                self.state, place = found
+                self.epoch, self.batch = place["epoch"], place["batch"]
+                self.history = place["history"]
+                self.watch.on_step(self.recipe.batch_size * self._done() * len(self.members))
             if not self.history:
                 self._enter(-1, None, self._held_out(), [], [])
             while self.epoch < self.recipe.epochs:
