@@ -154,8 +154,10 @@ def test_robustvit_is_the_reference(reference, gradient, temperature):
     params, losses, norms = reference.train("robustvit", gradient, **numbers)
     trajectory = reference.arrays("finetune_trajectory")
     times = TRAJECTORY.get((gradient, temperature), 1)
-    close(losses, trajectory[f"loss_{gradient}_{temperature}"], times)
-    close(norms, trajectory[f"gn_{gradient}_{temperature}"], times)
+    for found, name in ((losses, "loss"), (norms, "gn")):
+        expected = trajectory[f"{name}_{gradient}_{temperature}"]
+        close(found[0], expected[0])  # before any update the factor has no reason
+        close(found[1:], expected[1:], times)
     if temperature == "T1":
         for step in (1, 3):
             name = f"finetune_params_step{step}_{gradient}_T1"
