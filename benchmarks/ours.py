@@ -44,11 +44,12 @@ class Ours:
         config.dtype = "bfloat16" if dtype == "bfloat16" else "float32"
         config.data.name, config.data.root = "benchmarks.inputs", folder
         config.noise.sigmas, config.noise.trials = tuple(levels), trials
-        self.config, self.plans = config, {}
+        self.config = config
         self.subject = Subject(config, Console(stderr=True, quiet=True))
         self.loaded = self.subject.load(folder)
+        self.plan = rfs.pick(config, self.subject, self.loaded)
         self.run()
-        return self.plans[self.loaded.model.name]
+        return self.plan
 
     def logits(self, count: int) -> list[list[list[float]]]:
         """Of the first images."""
@@ -59,7 +60,7 @@ class Ours:
     def run(self) -> dict[str, Any]:
         """One whole sweep, timed."""
         start = time.perf_counter()
-        units = rfs.units(self.config, self.subject, self.loaded, self.plans)
+        units = rfs.units(self.config, self.subject, self.loaded, self.plan)
         clean, *noisy = (unit.compute(on_batch=lambda count: None) for unit in units)
         shape = (len(noisy), len(clean["correct"]), self.config.noise.trials, 2)
         scores = (np.stack([rows[name] for rows in noisy]).reshape(shape) for name in SCORES)

@@ -32,6 +32,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.seed = 0
     c.batch_size = ml_collections.config_dict.placeholder(object)
     c.batch_size = "auto"  # or images per step; "auto" fills the memory budget
+    c.sharding = "replicated"  # or "fsdp": weights cut over the devices, where one cannot hold them
     c.cache = ""  # features and heads; default ~/.cache/rival_jax
 
     c.data = ml_collections.ConfigDict()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 from rich.console import Console
 
+from rival_jax.runtime import hosts, profile
 from rival_jax.runtime.plugins import check_config_keys, plugin
 from rival_jax.runtime.results import Run, cache_folder
 
@@ -26,6 +28,18 @@ _WORKDIR = flags.DEFINE_string(
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Check everything, print the cost, run nothing.")
 _EXTEND = flags.DEFINE_bool("extend", False, "Add to a workdir with another config's results.")
+_PROFILE = flags.DEFINE_string("profile", None, "Folder for a profiler's trace of a few steps.")
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed",
+    "off",
+    "off: one process. auto: all processes of a Cloud TPU, SLURM, Kubernetes or MPI job. Or "
+    "host:port of process 0, with --num_processes and --process_id.",
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "See --distributed.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "See --distributed; from 0.")
+_HEARTBEAT = flags.DEFINE_integer(
+    "heartbeat", hosts.HEARTBEAT, "Seconds of silence after which a process counts as lost.", 5
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -36,16 +50,29 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError("name a config: --config=configs/rfs.py (--help lists the flags)")
     logging.set_verbosity(logging.WARNING)
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
-    config, console = _CONFIG.value, Console(highlight=False, soft_wrap=True)
+    who = (_NUM_PROCESSES.value, _PROCESS_ID.value)
+    hosts.initialize(_DISTRIBUTED.value, *who, heartbeat=_HEARTBEAT.value)
+    with hosts.together():
+        _run(_CONFIG.value)
+
+
+def _run(config: Any) -> None:
+    console = Console(highlight=False, soft_wrap=True, quiet=not hosts.first())
     experiment = plugin("experiments", config.experiment)
+    if hosts.count() > 1 and getattr(experiment, "ONE_PROCESS", False):
+        raise ValueError(f"config {config.experiment} runs in one process: omit --distributed")
     if _DRY_RUN.value:
         experiment.dry_run(config, console)
         return
     workdir = _WORKDIR.value or f"runs/{config.experiment}"
     run = Run(workdir, config.to_dict(), extend=_EXTEND.value)
     run.log("start", argv=sys.argv[1:])
+    if _PROFILE.value:
+        profile.start(_PROFILE.value)
     run.save_json("summary.json", experiment.run(config, run, console))
+    profile.stop()
     run.log("end")
+    run.close()
 
 
 def cli() -> None:

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax.data import checks
-from rival_jax.data.pixels import Digests, Pixels, read_pixels, stacked
+from rival_jax.data.pixels import Pixels, Read, batch_of, cut, digests, fingerprint, read_pixels
 from rival_jax.data.source import AttributeSource, Item, Source, name_hash, noise_id
 from rival_jax.data.transforms import AUGMENTATIONS, check_geometry
+from rival_jax.runtime import hosts
 from rival_jax.runtime.plugins import no_such
 from rival_jax.types import Batch, Geometry
 
@@ -31,6 +32,8 @@ class Examples:
     the two differ in shape, if the resized mask is empty, full or one grey, or if its label is not
     the position of a class.
 
+    With several hosts each decodes and holds its share of the source; all else is the same on all.
+
     Attributes:
       names: list of str [n], of the examples that are kept, as all that follows.
       labels: int32 [n], positions in `classes`.
@@ -39,6 +42,7 @@ class Examples:
       classes, class_wnids: of the source.
       skipped: list of (name, reason), the bad examples.
       fingerprint: hex digits of a hash of the classes, names, labels and pixels.
+      mine: the rows that this host's `batches` have.
       attributes: names of the attributes [a], empty unless their masks are read.
       attribute_labels: int64 [n, a], 1 where an example has the attribute.
       attribute_fingerprint: hex digits of a hash of the attributes' names, labels and masks, which
@@ -82,15 +86,16 @@ class Examples:
         self._threads = threads or min(16, os.cpu_count() or 1)
         self.classes, self.class_wnids = source.classes, source.class_wnids
         self.skipped: list[tuple[str, str]] = []
-        size = len(source) * 4 * geometry.size[0] * geometry.size[1]
+        share = hosts.shares(len(source))[hosts.index()]
+        size = len(share) * 4 * geometry.size[0] * geometry.size[1]
         held = size <= memory_limit and not attributes
-        self._pixels, positions = self._read_all(held, on_item)
+        self._pixels, read = self._read_all(share, held, on_item)
+        self.positions = self._join(read)
         if self.skipped and on_bad == "error":
             faults = [reason for _, reason in self.skipped]
             cure = f"drop {'it' if len(faults) == 1 else 'them'} or pass {checks.CURE}"
             raise ValueError(checks.report(faults, len(source), "examples", cure))
-        self.positions = np.array(positions, np.int32)
-        self.names = [source.names[i] for i in positions]
+        self.names = [source.names[i] for i in self.positions]
         self.labels = np.asarray(source.labels, np.int32)[self.positions]
         self.noise_ids = np.array([noise_id(name) for name in self.names], np.uint32)
         self._check_classes()
@@ -100,7 +105,7 @@ class Examples:
 
     @property
     def images(self) -> np.ndarray:
-        """uint8 [n, h, w, 3]. Raises ValueError where they are not held."""
+        """uint8 [n, h, w, 3], of `mine`. Raises ValueError where they are not held."""
         return self._held()[0]
 
     @property
@@ -113,26 +118,34 @@ class Examples:
 
         With attributes also `attribute_masks`, uint8 [a, h, w].
         """
-        pixels = self._read_again(row) if self._pixels is None else self._row(row)
+        pixels = self._row(row)
         item: Item = {"image": pixels.image, "mask": pixels.mask}
         if self.attributes:
             item["attribute_masks"] = pixels.attribute_masks
         return item | {"label": int(self.labels[row]), "name": self.names[row]}
 
-    def batches(self, batch_size: int, dtype: Any = jnp.float32) -> Iterator[Batch]:
+    def batches(
+        self, batch_size: int, dtype: Any = jnp.float32, *, everywhere: bool = False
+    ) -> Iterator[Batch]:
         """All examples in order; the last batch is filled up with its row 0 at `index` -1.
 
+        With several hosts these are this host's part of each batch, its rows being `mine`: all
+        have equally many batches of equal size, filled up likewise.
+
         Args:
-          batch_size: at least 1.
+          batch_size: at least 1; of all hosts together.
           dtype: of images and masks, a float type. Values are uint8 / 255, in [0, 1].
+          everywhere: every host gets all of each batch.
 
         With attributes, batches have `attribute_masks` [b, a, h, w] too: all 0 where absent, soft
         at the rim, so `> 0.5` where a binary mask is meant.
         """
-        rows = range(len(self))
-        again = self._pixels is None
-        pixels = self._threaded(rows, self._read_again) if again else map(self._row, rows)
-        return self._batches(rows, pixels, batch_size, dtype)
+        if everywhere or hosts.count() == 1:
+            return self._batches(cut(range(len(self)), batch_size), self._row, batch_size, dtype)
+        size = -(-batch_size // hosts.count())
+        steps = max(-(-len(rows) // size) for rows in self.rows_of_hosts)
+        parts = [self.mine[i * size : (i + 1) * size] for i in range(steps)]
+        return self._batches(parts, self._row, size, dtype)
 
     def augmented_batches(
         self,
@@ -143,17 +156,20 @@ class Examples:
         *,
         first: int = 0,
         augmentation: str = "area",
+        everywhere: bool = False,
     ) -> Iterator[Batch]:
         """All examples shuffled, each cropped and mirrored.
 
         An example's crop is a function of (seed, epoch, name) alone, the order of (seed, epoch).
         Decodes every photo again. A crop may cut off all of a small object at the rim. The last
         batch is filled up like that of `batches`. There are no attribute masks in these batches.
+        With several hosts a batch is a contiguous part of the one that all have together.
 
         Args:
           first: batches before this one are left out, as a restart wants it.
           augmentation: of `transforms.AUGMENTATIONS`: "area", 80 to 100 % of the photo (RIVAL10
             study); "square", 7/8 of each side (RobustViT); "mirror", the whole photo.
+          everywhere: every host gets all of each batch.
         """
         if augmentation not in AUGMENTATIONS:
             raise ValueError("augmentation: " + no_such(augmentation, AUGMENTATIONS))
@@ -166,37 +182,47 @@ class Examples:
             return Pixels(*change(item["image"], item["mask"], self._geometry, rng))
 
         rows = np.random.default_rng([seed, epoch]).permutation(len(self)).tolist()
-        rows = rows[first * batch_size :]
-        return self._batches(rows, self._threaded(rows, read), batch_size, dtype)
+        batches = cut(rows, batch_size)[first:]
+        if not everywhere and hosts.count() > 1:
+            batch_size = -(-batch_size // hosts.count())
+            start = batch_size * hosts.index()
+            batches = [batch[start : start + batch_size] for batch in batches]
+        return self._batches(batches, read, batch_size, dtype)
 
     def _read_all(
-        self, held: bool, on_item: Callable[[int, int], None]
-    ) -> tuple[tuple[np.ndarray, np.ndarray] | None, list[int]]:
-        """Returns the pixels if they are held, and the good positions."""
+        self, share: range, held: bool, on_item: Callable[[int, int], None]
+    ) -> tuple[tuple[np.ndarray, np.ndarray] | None, Read]:
+        """Reads a share; returns the pixels if they are held, and what is known of the good."""
         source, (height, width) = self._source, self._geometry.size
-        total = len(source)
-        images = np.empty((total if held else 0, height, width, 3), np.uint8)
-        masks = np.empty((total if held else 0, height, width), np.uint8)
-        positions: list[int] = []
-        labels: list[np.ndarray] = []
-        digests = Digests(source.classes, self.attributes, self._geometry)
-        for position, pixels in enumerate(self._threaded(range(total), self._read)):
-            on_item(position + 1, total)
+        images = np.empty((len(share) if held else 0, height, width, 3), np.uint8)
+        masks = np.empty((len(share) if held else 0, height, width), np.uint8)
+        rows: list[tuple[int, bytes, bytes, np.ndarray | None]] = []
+        for position, pixels in zip(share, self._threaded(share, self._read), strict=True):
+            on_item(position - share.start + 1, len(share))
             if isinstance(pixels, str):
                 self.skipped.append((source.names[position], pixels))
                 continue
             if held:
-                images[len(positions)], masks[len(positions)] = pixels.image, pixels.mask
-            positions.append(position)
-            digests.update(source.names[position], int(source.labels[position]), pixels)
-            if self.attributes:
-                labels.append(pixels.attribute_labels)
-        self.fingerprint, self.attribute_fingerprint = digests.hex()
-        self.attribute_labels = np.array(labels, np.int64).reshape(
-            len(positions), len(self.attributes)
+                images[len(rows)], masks[len(rows)] = pixels.image, pixels.mask
+            found = digests(source.names[position], int(source.labels[position]), pixels)
+            rows.append((position, *found, pixels.attribute_labels))
+        kept = (images[: len(rows)], masks[: len(rows)]) if held else None
+        return kept, Read.of(rows, len(self.attributes))
+
+    def _join(self, mine: Read) -> np.ndarray:
+        """Learns of the other hosts' examples; returns the good positions of all."""
+        said = hosts.gathered([len(mine.position), self.skipped])
+        ends = np.cumsum([0, *(count for count, _ in said)]).tolist()
+        self.rows_of_hosts = [range(*pair) for pair in itertools.pairwise(ends)]
+        self.mine = self.rows_of_hosts[hosts.index()]
+        self.skipped = [(name, reason) for _, some in said for name, reason in some]
+        read = Read(**hosts.gathered_rows(mine._asdict()))
+        self.fingerprint = fingerprint(self.classes, self._geometry, read.pixels)
+        self.attribute_fingerprint = (
+            fingerprint(self.attributes, self._geometry, read.attributes) if self.attributes else ""
         )
-        kept = (images[: len(positions)], masks[: len(positions)]) if held else None
-        return kept, positions
+        self.attribute_labels = read.labels
+        return read.position
 
     def _read(self, position: int) -> Pixels | str:
         """The pixels of one example of the source, or what is wrong with it."""
@@ -205,15 +231,14 @@ class Examples:
         except (ValueError, OSError) as error:
             return str(error)
 
-    def _read_again(self, row: int) -> Pixels:
+    def _row(self, row: int) -> Pixels:
+        """The pixels of any row: those that are held, or read again."""
+        if self._pixels is not None and row in self.mine:
+            return Pixels(*(held[row - self.mine.start] for held in self._pixels))
         pixels = self._read(int(self.positions[row]))
         if isinstance(pixels, str):
             raise ValueError(f"{pixels}; it was well when the data set was checked")
         return pixels
-
-    def _row(self, row: int) -> Pixels:
-        images, masks = self._held()
-        return Pixels(images[row], masks[row])
 
     def _held(self) -> tuple[np.ndarray, np.ndarray]:
         if self._pixels is None and self.attributes:
@@ -234,34 +259,18 @@ class Examples:
             iterator.close()
 
     def _batches(
-        self, rows: Sequence[int], pixels: Iterator[Pixels], batch_size: int, dtype: Any
+        self, parts: list[Any], read: Callable[[int], Pixels], batch_size: int, dtype: Any
     ) -> Iterator[Batch]:
+        """A batch of `batch_size` for each part, a sequence of rows; parts may be empty."""
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}, expected at least 1")
         if not jnp.issubdtype(dtype, jnp.floating):
             raise ValueError(f"dtype {dtype}, expected a float type")
-        return (
-            self._batch(rows[start : start + batch_size], pixels, batch_size, dtype)
-            for start in range(0, len(rows), batch_size)
-        )
-
-    def _batch(
-        self, rows: Sequence[int], pixels: Iterator[Pixels], batch_size: int, dtype: Any
-    ) -> Batch:
-        real = list(itertools.islice(pixels, len(rows)))
-        taken = np.full(batch_size, rows[0], np.int32)
-        taken[: len(rows)] = rows
-        batch = Batch(
-            image=stacked([one.image for one in real], batch_size, dtype),
-            mask=stacked([one.mask for one in real], batch_size, dtype),
-            label=self.labels[taken],
-            index=np.where(np.arange(batch_size) < len(rows), taken, -1).astype(np.int32),
-            noise_id=self.noise_ids[taken],
-        )
-        shown = [one.attribute_masks for one in real if one.attribute_masks is not None]
-        if shown:
-            batch["attribute_masks"] = stacked(shown, batch_size, dtype)
-        return batch
+        shown = [row for part in parts for row in (part or (0,))]  # of none, row 0 as padding
+        held = self._pixels is not None and read == self._row and set(shown) <= set(self.mine)
+        pixels = map(read, shown) if held else self._threaded(shown, read)
+        of_all = (self.labels, self.noise_ids)
+        return (batch_of(part, pixels, of_all, batch_size, dtype) for part in parts)
 
     @staticmethod
     def _check_names(source: Source) -> None:

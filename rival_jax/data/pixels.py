@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from rival_jax.data import checks
 from rival_jax.data.source import AttributeSource, Item, Source
 from rival_jax.data.transforms import resize_mask, resize_photo
-from rival_jax.types import Geometry
+from rival_jax.types import Batch, Geometry
 
 
 class Pixels(NamedTuple):
@@ -68,31 +69,82 @@ def _attributes(
     return masks[:count], labels.astype(np.int64)
 
 
-class Digests:
-    """Two hashes that grow with the examples: of photos and masks, and of attributes alone."""
+class Read(NamedTuple):
+    """What is known of examples besides their pixels; of one host's at first, then of all."""
 
-    def __init__(
-        self, classes: tuple[str, ...], attributes: tuple[str, ...], geometry: Geometry
-    ) -> None:
-        self._pixels, self._attributes = (
-            hashlib.blake2b(repr((names, *geometry.size)).encode(), digest_size=16)
-            for names in (classes, attributes)
+    position: np.ndarray  # int32 [n], in the source
+    pixels: np.ndarray  # uint8 [n, 16], of name, label, photo and mask
+    attributes: np.ndarray  # uint8 [n, 16], of name, attribute labels and masks
+    labels: np.ndarray  # int64 [n, a], see `Pixels`
+
+    @classmethod
+    def of(
+        cls, rows: Sequence[tuple[int, bytes, bytes, np.ndarray | None]], attributes: int
+    ) -> Read:
+        """From (position, both digests, attribute labels) of every example."""
+        digests = (
+            np.frombuffer(b"".join(pair), np.uint8).reshape(-1, 16)
+            for pair in ([row[1] for row in rows], [row[2] for row in rows])
         )
-        self._with_attributes = bool(attributes)
+        labels = np.array([row[3] for row in rows if attributes], np.int64)
+        labels = labels.reshape(len(rows), attributes)
+        return cls(np.array([row[0] for row in rows], np.int32), *digests, labels)
 
-    def update(self, name: str, label: int, pixels: Pixels) -> None:
-        self._pixels.update(f"{name}\0{label}\0".encode())
-        self._pixels.update(pixels.image.tobytes())
-        self._pixels.update(pixels.mask.tobytes())
-        if pixels.attribute_masks is not None and pixels.attribute_labels is not None:
-            self._attributes.update(f"{name}\0".encode())
-            self._attributes.update(pixels.attribute_labels.tobytes())
-            self._attributes.update(pixels.attribute_masks.tobytes())
 
-    def hex(self) -> tuple[str, str]:
-        """Both, in hex digits; the second is empty without attributes."""
-        attributes = self._attributes.hexdigest() if self._with_attributes else ""
-        return self._pixels.hexdigest(), attributes
+def digests(name: str, label: int, pixels: Pixels) -> tuple[bytes, bytes]:
+    """16 bytes each: of one example's photo and mask, and of its attributes alone."""
+    whole = hashlib.blake2b(f"{name}\0{label}\0".encode(), digest_size=16)
+    whole.update(pixels.image.tobytes())
+    whole.update(pixels.mask.tobytes())
+    parts = hashlib.blake2b(f"{name}\0".encode(), digest_size=16)
+    if pixels.attribute_masks is not None and pixels.attribute_labels is not None:
+        parts.update(pixels.attribute_labels.tobytes())
+        parts.update(pixels.attribute_masks.tobytes())
+    return whole.digest(), parts.digest()
+
+
+def fingerprint(names: Sequence[str], geometry: Geometry, found: np.ndarray) -> str:
+    """Hex digits of a hash of names (of classes or attributes), size and digests [n, 16]."""
+    state = hashlib.blake2b(repr((names, *geometry.size)).encode(), digest_size=16)
+    state.update(np.ascontiguousarray(found).tobytes())
+    return state.hexdigest()
+
+
+def cut(rows: Sequence[int], size: int) -> list[Sequence[int]]:
+    """Consecutive parts of `size`; the last may be shorter."""
+    return [rows[start : start + size] for start in range(0, len(rows), max(size, 1))]
+
+
+def batch_of(
+    rows: Sequence[int],
+    pixels: Iterator[Pixels],
+    of_all: tuple[np.ndarray, np.ndarray],
+    size: int,
+    dtype: Any,
+) -> Batch:
+    """A batch of `size` examples, filled up with its first at `index` -1; all of them if empty.
+
+    Args:
+      rows: of the examples.
+      pixels: the next of these are theirs; row 0's where there are no rows.
+      of_all: labels and noise ids of every example.
+    """
+    shown = rows or (0,)
+    real = list(itertools.islice(pixels, len(shown)))
+    taken = np.full(size, shown[0], np.int32)
+    taken[: len(shown)] = shown
+    labels, noise_ids = of_all
+    batch = Batch(
+        image=stacked([one.image for one in real], size, dtype),
+        mask=stacked([one.mask for one in real], size, dtype),
+        label=labels[taken],
+        index=np.where(np.arange(size) < len(rows), taken, -1).astype(np.int32),
+        noise_id=noise_ids[taken],
+    )
+    parts = [one.attribute_masks for one in real if one.attribute_masks is not None]
+    if parts:
+        batch["attribute_masks"] = stacked(parts, size, dtype)
+    return batch
 
 
 def stacked(pictures: Sequence[np.ndarray], size: int, dtype: Any) -> np.ndarray:

@@ -26,7 +26,7 @@ def label_units(run: Run, train: Examples, test: Examples) -> dict[str, Path]:
         ("classifier", [train, test], functools.partial(classified, train, test)),
     ):
         key = {"version": ROWS_VERSION, "data": [split.attribute_fingerprint for split in splits]}
-        run.rows(f"attributes/{name}", key, compute)
+        run.rows(f"attributes/{name}", key, compute, everywhere=True)
         files[name] = run.unit_path(f"attributes/{name}", key)
     return files
 

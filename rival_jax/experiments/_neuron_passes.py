@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from rival_jax import maps, neurons
-from rival_jax.runtime import parallel
+from rival_jax.runtime import hosts, parallel
 from rival_jax.types import Array, Batch, Forward, Model, Variables
 
 STEPS = 16  # batches whose results are held at once
@@ -176,12 +176,14 @@ class Passes(NamedTuple):
         assert found is not None  # `map_examples` refuses an empty data set
         return found
 
-    def ious_of_top(self, batches: Batches, top: neurons.Top, num_attributes: int) -> np.ndarray:
+    def ious_of_top(
+        self, batches: Batches, of_hosts: Sequence[range], top: neurons.Top, num_attributes: int
+    ) -> np.ndarray:
         """IoU [c, networks x f, k, a] on the top images, computed for those pairs alone."""
         wanted = Wanted.of(np.asarray(top.index), self.count)
         found = np.zeros((top.index.size, num_attributes), np.float32)
         fn = parallel.Bound(ious, (self.search,))
-        for rows, _ in self._mapped(fn, wanted.batches(batches())):
+        for rows, _ in self._mapped(fn, wanted.batches(batches(), of_hosts)):
             slots = rows["slot"].reshape(-1)
             real = slots >= 0
             found[slots[real]] = rows["iou"].reshape(len(slots), -1)[real]
@@ -198,7 +200,7 @@ class Passes(NamedTuple):
     def _mapped(
         self, fn: parallel.PerExample, batches: Iterable[Any]
     ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-        """Rows and labels of `STEPS` batches at a time, so that memory does not grow."""
+        """All hosts' rows and labels of `STEPS` batches at a time, so that memory does not grow."""
         done = lambda images: self.advance(images * self.count)  # noqa: E731
         iterator = iter(batches)
         while part := list(itertools.islice(iterator, 1)):
@@ -206,7 +208,9 @@ class Passes(NamedTuple):
             labels: dict[int, int] = {}
             kept = (_noted(batch, labels) for batch in part)
             rows = parallel.map_examples(fn, self.networks, kept, self.mesh, on_batch=done)
-            yield rows, np.array([labels[i] for i in rows["index"].tolist()], np.int32)
+            rows["label"] = np.array([labels[i] for i in rows["index"].tolist()], np.int32)
+            rows = hosts.gathered_rows(rows)
+            yield rows, rows.pop("label")
 
 
 def _noted(batch: Any, labels: dict[int, int]) -> Any:
@@ -235,32 +239,41 @@ class Wanted(NamedTuple):
         start = np.searchsorted(key[order], np.arange(images * count + 1))
         return cls(start, (feature % per_network)[order], slot[order], count)
 
-    def batches(self, batches: Iterable[Batch]) -> Iterator[Any]:
+    def batches(self, batches: Iterable[Batch], of_hosts: Sequence[range]) -> Iterator[Any]:
         """Batches of the images that are wanted, with `units` and `slot` [b, networks, u].
 
-        An image that more features want than fit into one step comes again.
+        An image that more features want than fit into one step comes again. All hosts, whose images
+        are `of_hosts`, have equally many batches.
         """
         counts = np.diff(self.start).reshape(-1, self.count).max(1)
         width = int(np.clip(np.quantile(counts[counts > 0], 0.9), 1, MOST_UNITS))
         pending: list[tuple[Batch, int, int]] = []
-        size = 0
+        size, done, batch = 1, 0, None
         for batch in batches:
             size, index = len(batch["index"]), np.asarray(batch["index"])
             many = np.where((index >= 0) & (index < len(counts)), counts[index % len(counts)], 0)
             pending += [(batch, i, k) for i in range(size) for k in range(0, many[i], width)]
             while len(pending) >= size:
                 yield self._packed(pending[:size], size, width)
-                pending = pending[size:]
-        if pending:
-            yield self._packed(pending, size, width)
+                pending, done = pending[size:], done + 1
+        most = max(int((-(-counts[rows.start : rows.stop] // width)).sum()) for rows in of_hosts)
+        for _ in range(done, -(-most // size)):
+            yield self._packed(pending, size, width, batch)
+            pending = []
 
-    def _packed(self, items: list[tuple[Batch, int, int]], size: int, width: int) -> Any:
-        """One batch of (batch, row, first unit), filled up with its first at index -1."""
-        full = items + items[:1] * (size - len(items))
+    def _packed(
+        self, items: list[tuple[Batch, int, int]], size: int, width: int, other: Any = None
+    ) -> Any:
+        """One batch of (batch, row, first unit), filled up with its first at index -1.
+
+        Without any, with the first row of `other`.
+        """
+        full = items + (items[:1] or [(other, 0, 0)]) * (size - len(items))
         packed: dict[str, Any] = {
             key: np.stack([np.asarray(batch[key])[row] for batch, row, _ in full])
             for key in ("image", "attribute_masks", "label", "index")
         }
+        packed["index"][len(items) :] = packed["index"][0] if items else 0
         key = packed["index"][:, None] * self.count + np.arange(self.count)
         place = (self.start[key] + np.array([k for *_, k in full])[:, None])[..., None]
         place = place + np.arange(width)

@@ -14,6 +14,7 @@ import numpy as np
 from rival_jax import data, neurons
 from rival_jax.experiments._neuron_passes import Passes
 from rival_jax.report.neurons import positions
+from rival_jax.runtime import hosts
 from rival_jax.runtime.results import Category, Columns, read_rows
 from rival_jax.types import Array, Batch, Model, Variables
 
@@ -56,7 +57,7 @@ def search_rows(config: Any, studied: Studied, passes: Passes) -> Columns:
     batches = functools.partial(examples.batches, studied.batch_size)
     attributes, classes = len(examples.attributes), len(examples.classes)
     top = passes.top(batches, classes, config.neurons.top)
-    iou = passes.ious_of_top(batches, top, attributes)
+    iou = passes.ious_of_top(batches, examples.rows_of_hosts, top, attributes)
     shape = (classes, count, -1, config.neurons.top)
     value, index = (np.moveaxis(np.asarray(part).reshape(shape), 1, 0) for part in top)
     iou = np.moveaxis(iou.reshape(*shape, attributes), 1, 0)  # [n, c, f, k, a]
@@ -132,6 +133,7 @@ def held_out_rows(
         for row, i in enumerate(index.tolist()):
             for a in np.flatnonzero(few[i]).tolist():
                 bits[i, a] = rows["inside"][row, a]
+    masks = _of_all_hosts(masks)
     # no feature, no saliency: IoU 0
     feature = np.moveaxis(best[:, examples.labels], 0, 1)  # [images, networks, a]
     i, n, a = np.nonzero(np.broadcast_to(shown[:, None], feature.shape))
@@ -144,6 +146,17 @@ def held_out_rows(
         "iou": np.where(feature[i, n, a] >= 0, iou[i, n, a], 0),
     }
     return test, _pairing(studied, best[0], few, bits, masks)
+
+
+def _of_all_hosts(masks: dict[tuple[int, int], np.ndarray]) -> dict[tuple[int, int], np.ndarray]:
+    """Bits by image and attribute, of every host's images."""
+    if hosts.count() == 1:
+        return masks
+    keys = np.array([*masks], np.int32).reshape(-1, 2)
+    width = max(hosts.gathered(max((len(bits) for bits in masks.values()), default=0)))
+    bits = np.array([*masks.values()], np.uint8).reshape(-1, width)
+    found = hosts.gathered_rows({"key": keys, "bits": bits})
+    return {(i, a): row for (i, a), row in zip(found["key"].tolist(), found["bits"], strict=True)}
 
 
 def _running(examples: data.Examples, shown: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ def _folded(key: Array, *words: Array | int) -> Array:
 def batches(
     examples: Examples, attributes: Sequence[str], pairs: Pairs, size: int, *, swap: bool
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The pairs in batches of `size`, from one pass over the examples.
+    """The pairs in batches of `size`, from one pass over the examples; of this host's.
 
     Keys: image, mask, label, noise_id, part and attribute of the pair; other, other_part and
     other_label of its lender, which is itself where it has none or without `swap`; index, the
@@ -101,11 +101,13 @@ def batches(
     """
     columns = np.array([examples.attributes.index(name) for name in attributes])
     waiting: dict[str, np.ndarray] = {}
+    filler: dict[str, np.ndarray] = {}
+    done = 0
     for batch in examples.batches(size):
-        taken = batch["index"][batch["index"] >= 0]
-        start, stop = np.searchsorted(pairs.image, [taken[0], taken[-1] + 1])
-        here = np.arange(start, stop)
-        row, attribute = pairs.image[here] - taken[0], pairs.attribute[here]
+        size, first = len(batch["index"]), int(batch["index"][0])
+        real = int((batch["index"] >= 0).sum())
+        here = np.arange(*np.searchsorted(pairs.image, [first, first + real]))
+        row, attribute = pairs.image[here] - first, pairs.attribute[here]
         lender = np.where(pairs.lender[here] < 0, pairs.image[here], pairs.lender[here])
         found: dict[str, Any] = {
             name: batch[name][row] for name in ("image", "mask", "label", "noise_id")
@@ -121,15 +123,26 @@ def batches(
             ]
             for place, name in enumerate(("other", "other_part")):
                 found[name] = np.stack([one[place] for one in lent]).astype(np.float32) / 255
+        filler = filler or {name: _filler(name, batch, value) for name, value in found.items()}
         waiting = _joined(waiting, found)
         while len(waiting["index"]) >= size:
             yield {name: value[:size] for name, value in waiting.items()}
             waiting = {name: value[size:] for name, value in waiting.items()}
-    short = size - len(waiting.get("index", ()))
-    if waiting and short < size:
-        padding = {name: np.repeat(value[:1], short, axis=0) for name, value in waiting.items()}
-        padding["index"] = np.full(short, -1, np.int32)
+            done += 1
+    ends = [np.searchsorted(pairs.image, [r.start, r.stop]) for r in examples.rows_of_hosts]
+    for _ in range(done, max(-(-int(stop - start) // size) for start, stop in ends)):
+        short = size - len(waiting["index"])
+        padding = {name: np.repeat(value, short, axis=0) for name, value in filler.items()}
         yield _joined(waiting, padding)
+        waiting = {name: value[:0] for name, value in waiting.items()}
+
+
+def _filler(name: str, batch: Mapping[str, Any], like: np.ndarray) -> np.ndarray:
+    """One row that fills up a batch of pairs: the first image of a batch, of which all is part."""
+    if name in ("index", "attribute"):
+        return np.full(1, -1 if name == "index" else 0, like.dtype)
+    of = {"other": "image", "part": "mask", "other_part": "mask", "other_label": "label"}
+    return np.asarray(batch[of.get(name, name)][:1])
 
 
 def _joined(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

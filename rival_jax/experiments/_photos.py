@@ -16,6 +16,7 @@ from PIL import Image
 
 from rival_jax.data import Source, checks
 from rival_jax.data.pixels import stacked
+from rival_jax.runtime import hosts
 from rival_jax.runtime.progress import Meter
 from rival_jax.types import Batch
 
@@ -44,7 +45,7 @@ def threaded(fn: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
 def read(
     source: Source, on_bad: str, per_class: int, meter: Meter
 ) -> tuple[list[Photo], list[tuple[str, str]]]:
-    """Every photo decoded once.
+    """Every photo decoded once, by one of the hosts.
 
     Args:
       source: of the photos.
@@ -72,12 +73,16 @@ def read(
         label, size = int(source.labels[position]), (image.size[1], image.size[0])
         return Photo(position, name, label, files[position], size, state.hexdigest())
 
-    for position, photo in zip(taken, threaded(look, taken), strict=True):
+    mine = [taken[i] for i in hosts.shares(len(taken))[hosts.index()]]
+    for position, photo in zip(mine, threaded(look, mine), strict=True):
         meter.advance(1)
         if isinstance(photo, Photo):
             photos.append(photo)
         else:
             skipped.append((source.names[position], photo))
+    found = hosts.gathered([photos, skipped])
+    photos = [Photo(*row[:4], tuple(row[4]), row[5]) for some, _ in found for row in some]
+    skipped = [(name, reason) for _, some in found for name, reason in some]
     if skipped and (on_bad == "error" or not photos):
         cure = f"drop {'it' if len(skipped) == 1 else 'them'} or pass {checks.CURE}"
         faults = [reason for _, reason in skipped]
@@ -115,24 +120,29 @@ def plain(name: str) -> str:
 def batches(
     source: Source, photos: Sequence[Photo], pixels: tuple[int, int], batch_size: int
 ) -> Iterator[Batch]:
-    """Photos of one shape resized by Lanczos' filter; the last batch padded at index -1.
+    """This host's photos of one shape resized by Lanczos' filter; padded at index -1.
+
+    Every host has equally many batches of equal size.
 
     Args:
       source: of the photos.
-      photos: whose positions among themselves are the batches' `index`.
+      photos: of all hosts, whose positions among themselves are the batches' `index`.
       pixels: height and width.
-      batch_size: images of a batch.
+      batch_size: images of a batch of all hosts.
     """
 
     def load(photo: Photo) -> np.ndarray:
         image = source[photo.position]["image"]
         return np.asarray(image.resize(pixels[::-1], Image.Resampling.LANCZOS))
 
-    for start in range(0, len(photos), batch_size):
-        images = list(threaded(load, photos[start : start + batch_size]))
-        index = np.full(batch_size, -1, np.int32)
-        index[: len(images)] = np.arange(start, start + len(images))
-        yield Batch(image=stacked(images, batch_size, np.float32), index=index)
+    size, shares = -(-batch_size // hosts.count()), hosts.shares(len(photos))
+    mine = shares[hosts.index()]
+    for start in range(0, max(map(len, shares)), size):
+        rows = mine[start : start + size]
+        images = list(threaded(load, [photos[i] for i in rows] or photos[:1]))
+        index = np.full(size, -1, np.int32)
+        index[: len(rows)] = rows
+        yield Batch(image=stacked(images, size, np.float32), index=index)
 
 
 def true_mask(item: dict[str, Any]) -> np.ndarray | None:

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rival_jax.experiments._plans import Plans
 from rival_jax.experiments._saliency_unit import METRICS, REGIONS, Plan, Seen, look, measure
 from rival_jax.experiments._subject import TYPICAL_BATCH, Loaded, Subject
 from rival_jax.report.saliency import gallery_rows
-from rival_jax.runtime import parallel
+from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Category, Columns, Run, atomic, digest
 from rival_jax.types import Model
@@ -49,22 +50,21 @@ class Costs:
         make = nameless(loaded.model), settings, loaded.geometry
         if make not in self.known:
             examples, key = self.subject.examples(loaded.geometry), jax.random.key(0)
-            batch = next(examples.batches(min(TYPICAL_BATCH, len(examples))))
+            size = min(TYPICAL_BATCH, len(examples))
+            batch = next(examples.batches(size, everywhere=True))
             everything = lambda v, b: measure(loaded.model, settings, v, b, key)  # noqa: E731
-            self.known[make] = parallel.measure(everything, loaded.variables, dict(batch))
+            mesh, sharding = self.subject.mesh, self.subject.sharding
+            cost = parallel.measure(everything, loaded.variables, dict(batch), mesh, sharding)
+            self.known[make] = cost
         return self.known[make]
 
 
 class Work:
-    """The units of a run.
-
-    `plans.json` holds the images per step of every unit: a restart must compute with the size that
-    the first run picked, for the same bytes.
-    """
+    """The units of a run; `Plans` holds the images per step of each."""
 
     def __init__(self, config: Any, run: Run, subject: Subject, meter: Meter):
         self.config, self.run, self.subject, self.meter = config, run, subject, meter
-        self.plans, self.costs = run.read_json("plans.json") or {}, Costs(subject)
+        self.plans, self.costs = Plans(run, subject.mesh.size), Costs(subject)
 
     def unit(self, loaded: Loaded, method: str) -> tuple[dict[str, str], bool]:
         """Rows, and pictures of the hits, unless they are there.
@@ -78,11 +78,11 @@ class Work:
         depends_on |= {"data": self.subject.examples(loaded.geometry).fingerprint}
         depends_on |= {"seed": c.seed, **dataclasses.asdict(settings)}
         compute = functools.partial(self._columns, loaded, settings, file)
-        computed = self.run.rows(file, depends_on, compute)
+        computed = self.run.rows(file, depends_on, compute, about=self.meter.lap)
         rows = self.run.unit_path(file, depends_on)
         wanted = {**depends_on, "classes": c.saliency.classes, "hits": c.saliency.hits}
         pictures = self.run.path / "hits" / f"{file}-{digest(wanted)}.npz"
-        if not pictures.exists():
+        if hosts.first() and not pictures.exists():
             found = gallery_rows(rows, c.saliency.classes, c.saliency.hits)
             arrays: dict[str, Any] = self._pictures(loaded, settings, found)
             with atomic(pictures) as partial:
@@ -92,7 +92,7 @@ class Work:
         return {"model": loaded.model.name, "method": method, **named}, computed
 
     def _columns(self, loaded: Loaded, settings: Plan, file: str) -> Columns:
-        """One row per image.
+        """One row for each of this host's images.
 
         Raises:
           ValueError: if the network gives NaN.
@@ -105,19 +105,20 @@ class Work:
             self.subject.mesh,
             jax.random.key(self.config.seed),
             on_batch=self.meter.advance,
+            sharding=self.subject.sharding,
         )
-        bad = np.flatnonzero(np.isnan(found["true_none"]))
+        image, classes = found["index"], list(examples.classes)
+        bad = image[np.isnan(found["true_none"])]
         if bad.size:
             raise ValueError(
-                f"{model.name} gives NaN for {bad.size} of {len(examples)} images, the first "
+                f"{model.name} gives NaN for {bad.size} of {len(image)} images, the first "
                 f"{examples.names[bad[0]]}; its weights or config.dtype are not usable"
             )
-        image, classes = np.arange(len(examples)), list(examples.classes)
         named = {
             "model": Category(0 * image, [model.name]),
             "dataset": Category(0 * image, [self.config.data.name]),
             "example": Category(image, list(examples.names)),
-            "label": Category(examples.labels, classes),
+            "label": Category(examples.labels[image], classes),
             "method": Category(0 * image, [settings.method]),
             "target": Category(found["target"], classes),
             "predicted": Category(found["predicted"], classes),
@@ -126,17 +127,18 @@ class Work:
         return named | {k: found[k] for k in ("flat", *METRICS, "area", "greyed", *regions)}
 
     def _batch_size(self, loaded: Loaded, settings: Plan, file: str) -> int:
-        """The first run's pick. A CPU has no memory to be filled, and compiles for as long."""
-        if file not in self.plans:
-            size, devices = self.config.batch_size, self.subject.mesh.devices
-            if size == "auto" and devices.flat[0].platform == "cpu":
-                size = TYPICAL_BATCH * devices.size
-            elif size == "auto":
-                cost = self.costs.of(loaded, settings)
-                size = self.subject.batch(cost, loaded.geometry, 1, 1)[0]
-            self.plans[file] = int(size)
-            self.run.save_json("plans.json", self.plans)
-        return self.plans[file]
+        """A CPU has no memory to be filled, and compiles for as long."""
+        size, devices = self.config.batch_size, self.subject.mesh.devices
+
+        def pick() -> dict[str, int]:
+            if size != "auto":
+                return {"images": int(size)}
+            if devices.flat[0].platform == "cpu":
+                return {"images": TYPICAL_BATCH * devices.size}
+            cost = self.costs.of(loaded, settings)
+            return {"images": self.subject.batch(cost, loaded.geometry, 1, 1)[0]}
+
+        return self.plans.of(file, pick)["images"]
 
     def _pictures(self, loaded: Loaded, settings: Plan, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Photos, masks, maps and salient backgrounds [k, h, w] of some rows, as bytes."""

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from rival_jax import data, metrics, models
 from rival_jax.heads import Context
-from rival_jax.runtime import parallel
+from rival_jax.runtime import parallel, placement
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Category, Columns, cache_folder, tree_digest
@@ -52,6 +52,8 @@ class Subject:
         for key, known in (("mask", ("soft", "binary")), ("resize", ("squash", "crop"))):
             one_of(f"data.{key}", config.data[key], known)
         one_of("normalise", config.normalise, ("model", "none"))
+        self.sharding = str(config.get("sharding", "replicated"))
+        one_of("sharding", self.sharding, placement.SHARDINGS)
         plugin("heads", config.head)
         splits = {config.data.split} | (
             {config.data.train_split} if config.head == "probe" else set()
@@ -117,9 +119,10 @@ class Subject:
         @functools.cache
         def cost() -> parallel.Cost:
             test = self.examples(self._geometry(model))
-            images = next(test.batches(min(TYPICAL_BATCH, len(test))))["image"]
+            size = min(TYPICAL_BATCH, len(test))
+            images = next(test.batches(size, everywhere=True))["image"]
             forward = lambda v, x: model.forward(v, x, {})[0]  # noqa: E731
-            return parallel.measure(forward, variables, images)
+            return parallel.measure(forward, variables, images, self.mesh, self.sharding)
 
         return model, variables, cost
 
@@ -138,6 +141,7 @@ class Subject:
             options={"mask": self.config.data.mask, **self.config.get("probe", {}), **probe},
             cache=cache_folder(self.config.cache),
             mesh=self.mesh,
+            sharding=self.sharding,
             report=self.console.print,
         )
         description, parameters = models.describe(model), jax.tree.leaves(variables["params"])
@@ -173,6 +177,11 @@ class Subject:
         steps = math.ceil(images / most)  # of one size, so that the last is not mostly padding
         return math.ceil(images / steps / devices) * devices, at_once
 
+    def pick(self, loaded: Loaded) -> dict[str, Any]:
+        """A plan (see `Plans`) for single forward passes: images per step, FLOPs of each."""
+        size = self.batch(loaded.cost(), loaded.geometry, 1, 1)[0]
+        return {"images": size, "flops": loaded.cost().flops}
+
     def first_examples(self) -> data.Examples:
         """The evaluated split at the first model's geometry."""
         return next(iter(self._examples.values()))
@@ -188,7 +197,8 @@ class Subject:
     ) -> Columns:
         """Tidy columns of `fn`'s probability and correct, [b] or [b, trials, regions].
 
-        One row per image, trial and region, in that order; the trial of clean images is -1.
+        One row for each of this host's images, trials and regions, in that order; the trial of
+        clean images is -1.
 
         Args:
           unit: (norm, level, regions) of these rows.
@@ -209,14 +219,17 @@ class Subject:
             self.mesh,
             *args,
             on_batch=lambda images: on_batch(images * each),
+            sharding=self.sharding,
         )
-        bad = np.flatnonzero(np.isnan(found["probability"].reshape(len(examples), -1)).any(1))
+        mine, probability = found["index"], found["probability"].reshape(-1, each)
+        bad = mine[np.isnan(probability).any(1)]
         if bad.size:
             raise ValueError(
-                f"{name} gives NaN for {bad.size} of {len(examples)} images, the first "
+                f"{name} gives NaN for {bad.size} of {len(mine)} images, the first "
                 f"{examples.names[bad[0]]}; its weights or config.dtype are not usable"
             )
-        image, rest = np.divmod(np.arange(len(examples) * each), each)
+        image, rest = np.divmod(np.arange(len(mine) * each), each)
+        image = mine[image]
         trial, region = np.divmod(rest, len(regions))
         return {
             "model": Category(0 * image, [name]),
@@ -227,7 +240,7 @@ class Subject:
             "norm": Category(0 * image, [norm]),
             "level": np.full(len(image), float(level)),
             "trial": (trial - (norm == "none")).astype(np.int16),
-            "probability": found["probability"].ravel(),
+            "probability": probability.ravel(),
             "correct": found["correct"].ravel(),
         }
 
@@ -248,7 +261,10 @@ class Subject:
 
     def _load(self, name: str) -> tuple[Model, Variables]:
         size = (self.config.image_size, self.config.image_size) if self.config.image_size else None
-        model, variables = models.load(name, dtype=self.config.dtype, image_size=size)
+        # Weights that no device can hold stay in the host's memory until they are cut.
+        place = jax.local_devices(backend="cpu")[0] if self.sharding == "fsdp" else None
+        with jax.default_device(place):
+            model, variables = models.load(name, dtype=self.config.dtype, image_size=size)
         if self.config.normalise == "none":
             model = models.without_normalisation(model)
         return model, variables

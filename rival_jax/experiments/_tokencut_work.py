@@ -17,7 +17,7 @@ from rival_jax.data import Source
 from rival_jax.experiments._photos import THREADS, Photo, batches, plain, threaded, true_mask
 from rival_jax.experiments._tokencut_masks import digest, intact, make, rate, write
 from rival_jax.experiments._tokencut_unit import Settings, cut, patch_size, step_size, tap_of
-from rival_jax.runtime import parallel
+from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Category, Columns, Run, tree_digest
 from rival_jax.tokencut import token_size
@@ -119,33 +119,36 @@ class Work:
                 self.mesh,
                 on_batch=meter.advance,
             )
-        bad = np.flatnonzero(np.isnan(found["eigenvalues"]).any(1))
+        bad = found["index"][np.isnan(found["eigenvalues"]).any(1)]
         if bad.size:
             raise ValueError(
-                f"{model.name} gives NaN for {bad.size} of {len(unit.photos)} photos, the first "
+                f"{model.name} gives NaN for {bad.size} of {len(found['index'])} photos, the first "
                 f"{unit.photos[bad[0]].name}; its weights or config.dtype are not usable"
             )
         return found
 
     def compute(self, unit: Unit, meter: Meter) -> Columns:
-        """Cuts the photos, writes their masks, returns a row for each."""
+        """Cuts the photos, writes their masks, returns a row for each; this host's alone."""
         found = self.cuts(unit, meter)
+        photos = [unit.photos[i] for i in found["index"]]
 
         def finished(place: int) -> dict[str, Any]:
-            return self._row(unit.photos[place], {name: v[place] for name, v in found.items()})
+            return self._row(photos[place], {name: v[place] for name, v in found.items()})
 
         rows = []
-        for row in threaded(finished, range(len(unit.photos))):
+        for row in threaded(finished, range(len(photos))):
             rows.append(row)
             meter.advance(1)
+        if not rows:
+            return {}
         index = np.arange(len(rows))
-        labels = np.array([photo.label for photo in unit.photos])
+        labels = np.array([photo.label for photo in photos])
         return {
             "model": Category(0 * index, [self.model.name]),
             "dataset": Category(0 * index, [self.config.data.name]),
-            "example": [photo.name for photo in unit.photos],
+            "example": [photo.name for photo in photos],
             "label": Category(labels, list(self.source.classes)),
-            "file": [photo.file for photo in unit.photos],
+            "file": [photo.file for photo in photos],
             **{name: [row[name] for row in rows] for name in rows[0]},
         }
 
@@ -193,10 +196,15 @@ class Work:
         They are again if their masks are not as they were written.
         """
         path = run.unit_path(unit.name, unit.depends_on)
-        if path.exists() and not intact(path, self.folder, self.config.tokencut.photos):
+        if (
+            hosts.first()
+            and path.exists()
+            and not intact(path, self.folder, self.config.tokencut.photos)
+        ):
             path.unlink()
         meter.say(unit.name)
-        return path, run.rows(unit.name, unit.depends_on, lambda: self.compute(unit, meter))
+        compute = lambda: self.compute(unit, meter)  # noqa: E731
+        return path, run.rows(unit.name, unit.depends_on, compute, about=meter.lap)
 
 
 def cost(work: Work, units: Sequence[Unit], mesh: Any) -> float:

@@ -24,9 +24,10 @@ from rival_jax.experiments import _parts
 from rival_jax.experiments._attribute_labels import label_units
 from rival_jax.experiments._changed import tidy
 from rival_jax.experiments._parts import CHANGES, Pairs, Plan
+from rival_jax.experiments._plans import Plans
 from rival_jax.experiments._subject import Loaded, Subject, one_of
 from rival_jax.report import attributes_page
-from rival_jax.runtime import parallel
+from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Category, Columns, Run
 from rival_jax.types import Array, Forward, Geometry, Variables
@@ -109,7 +110,7 @@ def _rows(
     *,
     on_batch: Callable[[int], None],
 ) -> Columns:
-    """One row per pair and step; no swap for pairs without a lender."""
+    """One row per step and pair of this host; no swap for pairs without a lender."""
     examples = subject.examples(loaded.geometry, attributes=True)
     names = names_of(config, examples)
     with_swap = (CHANGES.index("swap"), 0) in steps
@@ -121,16 +122,18 @@ def _rows(
         jax.random.key(config.seed),
         np.array(steps, np.int32),
         on_batch=lambda count: on_batch(count * len(steps)),
+        sharding=subject.sharding,
     )
     once = [i for i, step in enumerate(steps) if step not in steps[:i]]
-    pair, step = (grid.ravel() for grid in np.meshgrid(np.arange(len(pairs.image)), once))
-    done = np.array(steps)[step]
-    wanted = (done[:, 0] != CHANGES.index("swap")) | (pairs.lender[pair] >= 0)
-    pair, step, done = pair[wanted], step[wanted], done[wanted]
+    place, step = (grid.ravel() for grid in np.meshgrid(np.arange(len(found["index"])), once))
+    swapped = np.array(steps)[step, 0] == CHANGES.index("swap")
+    wanted = ~swapped | (pairs.lender[found["index"][place]] >= 0)
+    place, step = place[wanted], step[wanted]
+    pair = found["index"][place]
     words = [f"control_{draw}" if CHANGES[c] == "control" else CHANGES[c] for c, draw in steps]
     measures = ("probability", "correct", "other_probability")
-    values = {name: found[name][pair, step] for name in measures}
-    values |= {"area": found["area"][pair]}
+    values = {name: found[name][place, step] for name in measures}
+    values |= {"area": found["area"][place]}
     columns = tidy(config.data.name, loaded, examples, pairs.image[pair], {}, values)
     return {
         **columns,
@@ -199,22 +202,20 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     examples = subject.examples(geometry, attributes=True)
     names = names_of(config, examples)
     pairs = _parts.find(examples, names, config.seed)
-    plans, facts, paths, computed = run.read_json("plans.json") or {}, [], [], 0
+    plans, facts, paths, computed = Plans(run, subject.mesh.size), [], [], 0
     each = STEPS * len(all_steps(config.ablation.draws))
     with Meter(len(pairs.image) * each * len(config.models), "forwards", console) as meter:
         for name in config.models:
             loaded = subject.load(name)
             model = loaded.model.name
-            if model not in plans:
-                size = subject.batch(loaded.cost(), loaded.geometry, 1, 1)[0]
-                plans[model] = {"images": size, "flops": loaded.cost().flops}
-                run.save_json("plans.json", plans)
-            for unit in units(config, subject, loaded, plans[model]["images"]):
-                meter.say(f"{model} {unit.name}")
+            plan = plans.of(model, functools.partial(subject.pick, loaded))
+            for unit in units(config, subject, loaded, plan["images"]):
+                meter.say(f"{model} {unit.name}", plan["flops"])
                 compute = functools.partial(unit.compute, on_batch=meter.advance)
-                computed += run.rows(f"{model}/{unit.name}", unit.depends_on, compute)
+                file, on = f"{model}/{unit.name}", unit.depends_on
+                computed += run.rows(file, on, compute, about=meter.lap)
                 paths.append(run.unit_path(f"{model}/{unit.name}", unit.depends_on))
-            facts.append({**loaded.facts, "flops": plans[model]["flops"]})
+            facts.append({**loaded.facts, "flops": plan["flops"]})
     splits = [config.data.train_split, config.data.split]
     train, test = (subject.examples(geometry, split, attributes=True) for split in splits)
     more = label_units(run, train, test)
@@ -224,5 +225,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     if not computed and run.unchanged and (run.path / "report.html").exists():
         console.print(f"nothing new to report: {run.path / 'report.html'}")
         return run.read_json("summary.json")
+    if not hosts.first():
+        return {}
     shown = _parts.sheet(plan_of(config), examples, names, pairs, config.seed)
     return attributes_page.write(run, console, paths, more, shown)

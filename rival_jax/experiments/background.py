@@ -20,6 +20,7 @@ from rival_jax import metrics
 from rival_jax.data import Examples
 from rival_jax.experiments._changed import partners, tidy
 from rival_jax.experiments._groups import groups
+from rival_jax.experiments._plans import Plans
 from rival_jax.experiments._subject import Loaded, Subject, one_of
 from rival_jax.experiments._treatments import (
     REGIONS,
@@ -30,7 +31,7 @@ from rival_jax.experiments._treatments import (
     with_others,
 )
 from rival_jax.report import background_page, cubes
-from rival_jax.runtime import parallel
+from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Columns, Run
 from rival_jax.types import Array, Forward, Variables
@@ -103,9 +104,10 @@ def _rows(
         np.int32(treatment),
         np.int32(region),
         on_batch=on_batch,
+        sharding=subject.sharding,
     )
     values = {key: found[key] for key in ("probability", "correct")}
-    return tidy(config.data.name, loaded, examples, np.arange(len(examples)), words, values)
+    return tidy(config.data.name, loaded, examples, found["index"], words, values)
 
 
 def _others(config: Any, examples: Examples) -> np.ndarray:
@@ -180,7 +182,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     check(config)
     subject = Subject(config, console)
     check(config, subject)
-    plans, facts, paths, computed = run.read_json("plans.json") or {}, [], [], 0
+    plans, facts, paths, computed = Plans(run, subject.mesh.size), [], [], 0
     total = len(subject.first_examples()) * len(settings(config)) * len(heads(config))
     with Meter(total * len(config.models), "forwards", console) as meter:
         for name in config.models:
@@ -188,24 +190,24 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
             for head, options in heads(config).items():
                 loaded = subject.load(name, **options)
                 model = loaded.model.name
-                if model not in plans:
-                    size = subject.batch(loaded.cost(), loaded.geometry, 1, 1)[0]
-                    plans[model] = {"images": size, "flops": loaded.cost().flops}
-                    run.save_json("plans.json", plans)
-                for unit in units(config, subject, loaded, head, plans[model]["images"]):
-                    meter.say(f"{model} {unit.name}")
+                plan = plans.of(model, functools.partial(subject.pick, loaded))
+                for unit in units(config, subject, loaded, head, plan["images"]):
+                    meter.say(f"{model} {unit.name}", plan["flops"])
                     compute = functools.partial(unit.compute, on_batch=meter.advance)
-                    computed += run.rows(f"{model}/{unit.name}", unit.depends_on, compute)
+                    file, on = f"{model}/{unit.name}", unit.depends_on
+                    computed += run.rows(file, on, compute, about=meter.lap)
                     paths.append(run.unit_path(f"{model}/{unit.name}", unit.depends_on))
                 cards.append(loaded.facts)
             heads_text = " | ".join(card["head"] for card in cards)
-            facts.append({**cards[0], "head": heads_text, "flops": plans[model]["flops"]})
+            facts.append({**cards[0], "head": heads_text, "flops": plan["flops"]})
     run.save_json("models.json", facts)
     run.save_json("data.json", subject.facts())
     console.print(f"{computed} of {len(paths)} units computed, the others were there")
     if not computed and run.unchanged and (run.path / "report.html").exists():
         console.print(f"nothing new to report: {run.path / 'report.html'}")
         return run.read_json("summary.json")
+    if not hosts.first():
+        return {}
     examples = subject.first_examples()
     shown = sheet(
         examples, strength_of(config), settings(config), _others(config, examples), config.seed

@@ -21,6 +21,8 @@ from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run
 from rival_jax.types import Array, Geometry, Model, Variables
 
+ONE_PROCESS = True  # not for several hosts
+
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 DRAWN = 4  # scenes, where no photos are named
 COMPARE = ("auto", "timm", "none")

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from rival_jax import statistics
 from rival_jax.experiments._subject import Subject, clean_trial
+from rival_jax.runtime import hosts
 from rival_jax.runtime.parallel import Bound
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Run, atomic, read_rows
@@ -40,8 +41,9 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         loaded = subject.load(name)
         examples = subject.examples(loaded.geometry)
         head = loaded.variables["head"]
-        with atomic(run.path / "heads" / f"{loaded.model.name}.safetensors") as partial:
-            save_file({k: np.asarray(v) for k, v in head._asdict().items()}, partial)
+        if hosts.first():
+            with atomic(run.path / "heads" / f"{loaded.model.name}.safetensors") as partial:
+                save_file({k: np.asarray(v) for k, v in head._asdict().items()}, partial)
         batch_size, _ = subject.batch(loaded.cost(), loaded.geometry, 1, 1)
         with Meter(len(examples), "images", console) as meter:
             meter.say(loaded.model.name)
@@ -51,7 +53,10 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
             compute = functools.partial(
                 subject.rows, loaded, batch_size, clean, ("none", 0.0, ("clean",))
             )
-            run.rows(unit, depends_on, functools.partial(compute, on_batch=meter.advance))
+            compute = functools.partial(compute, on_batch=meter.advance)
+            run.rows(unit, depends_on, compute, about=meter.lap)
+        if not hosts.first():
+            continue
         rows = read_rows(run.unit_path(unit, depends_on))
         correct = rows["correct"].to_numpy(zero_copy_only=False).astype(np.float64)
         interval = statistics.bootstrap(

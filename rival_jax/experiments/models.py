@@ -14,6 +14,8 @@ from rival_jax.runtime.results import Run
 from rival_jax.weights import Config, catalogue, download
 from rival_jax.weights.catalogue import Entry
 
+ONE_PROCESS = True  # not for several hosts
+
 ALL = "all"
 HEADINGS = ("family", "study", "source", "licence", "input", "here", "name")
 

@@ -27,10 +27,11 @@ from rival_jax.experiments._neuron_rows import (
     search_rows,
     with_shuffled,
 )
+from rival_jax.experiments._plans import Plans
 from rival_jax.experiments._subject import Subject, one_of
 from rival_jax.models import describe
 from rival_jax.report import neuron_page
-from rival_jax.runtime import parallel
+from rival_jax.runtime import hosts, parallel, placement
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Run, tree_digest
 from rival_jax.types import Geometry, Model, Variables
@@ -78,12 +79,11 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Computes the units that are missing, then tables, figures and report; returns the summary."""
     check(config)
     subject = Subject(config, console)
-    plans, facts, shown = run.read_json("plans.json") or {}, [], {}
+    plans, facts, shown = Plans(run, subject.mesh.size), [], {}
     units: dict[str, dict[str, str]] = {}
     for name in config.models:
         model, variables, cost = subject.bare(name)
         studied = _studied(config, subject, model, variables, cost, plans)
-        run.save_json("plans.json", plans)
         search = _search(config, studied)
         units[model.name] = _units(config, run, subject, studied, search)
         facts.append(
@@ -92,13 +92,15 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
                 "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
                 "input": describe(model),
                 "head": "none: features alone",
-                "flops": plans[model.name]["flops"],
+                "flops": plans.known[model.name]["flops"],
             }
         )
         shown[model.name] = pictures(search, variables, studied.test)
     run.save_json("models.json", facts)
     run.save_json("data.json", subject.facts())
     run.save_json("units.json", units)
+    if not hosts.first():
+        return {}
     return neuron_page.write(run, console, shown)
 
 
@@ -108,7 +110,7 @@ def _studied(
     model: Model,
     variables: Variables,
     cost: Callable[[], parallel.Cost],
-    plans: dict[str, Any],
+    plans: Plans,
 ) -> Studied:
     """The network's splits, and what its rows follow from; raises ValueError if nothing can be."""
     train, test = _splits(subject, model)
@@ -126,9 +128,11 @@ def _studied(
             f"no attribute has {config.neurons.least_images} images of a class in both splits; "
             "pass a lower --config.neurons.least_images"
         )
-    if model.name not in plans:  # a restart must compute with the same sizes, for the same bytes
+
+    def pick() -> dict[str, Any]:
         size, _ = subject.batch(cost(), _geometry(subject, model), 1, 1)
-        plans[model.name] = {"images": size, "flops": cost().flops}
+        return {"images": size, "flops": cost().flops}
+
     identity = [model.name, model.mean, model.std, tree_digest(variables)]
     depends_on = {
         "version": ROWS_VERSION,
@@ -140,7 +144,7 @@ def _studied(
         "least_images": config.neurons.least_images,
         "test": [test.fingerprint, test.attribute_fingerprint],
     }
-    batch_size = plans[model.name]["images"]
+    batch_size = plans.of(model.name, pick)["images"]
     return Studied(model, variables, train, test, pairs, batch_size, depends_on)
 
 
@@ -166,7 +170,7 @@ def _count(examples: data.Examples) -> np.ndarray:
 
 def _search(config: Any, studied: Studied) -> Search:
     """Looks at a few images to see whether features are pooled channels."""
-    model, few = studied.model, next(iter(studied.test.batches(2)))["image"]
+    model, few = studied.model, next(iter(studied.test.batches(2, everywhere=True)))["image"]
 
     @jax.jit
     def layers(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -190,15 +194,18 @@ def _units(
         "pairing": studied.depends_on | settings,
     }
     paths = {unit: run.unit_path(f"{name}/{unit}", on) for unit, on in depends_on.items()}
-    if not all(path.exists() for path in paths.values()):
+    if not hosts.agreed(all(path.exists() for path in paths.values())):
         with Meter(images, "images x networks", subject.console) as meter:
             meter.say(name)
             networks = with_shuffled(studied.variables, count - 1, config.seed)
+            networks = placement.placed(networks, subject.mesh, "replicated")
             passes = Passes(search, networks, count, subject.mesh, meter.advance)
             top = functools.partial(search_rows, config, studied, passes)
-            run.rows(f"{name}/search", depends_on["search"], top)
-            best = best_of(paths["search"], studied, count)
+            rows = functools.partial(run.rows, everywhere=True, about=meter.lap)
+            rows(f"{name}/search", depends_on["search"], top)
+            best = best_of(paths["search"], studied, count) if hosts.first() else np.zeros(0)
+            best = hosts.agreed_arrays({"best": best})["best"]
             held = functools.cache(lambda: held_out_rows(config, studied, passes, best))
-            run.rows(f"{name}/test", depends_on["test"], lambda: held()[0])
-            run.rows(f"{name}/pairing", depends_on["pairing"], lambda: held()[1])
+            rows(f"{name}/test", depends_on["test"], lambda: held()[0])
+            rows(f"{name}/pairing", depends_on["pairing"], lambda: held()[1])
     return {unit: path.relative_to(run.path).as_posix() for unit, path in paths.items()}

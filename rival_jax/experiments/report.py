@@ -12,6 +12,8 @@ from rival_jax import report
 from rival_jax.experiments._groups import groups
 from rival_jax.runtime.results import Run
 
+ONE_PROCESS = True  # not for several hosts
+
 RUNS = Path("runs")  # where main puts work directories that are not named
 
 

@@ -18,7 +18,9 @@ from rich.console import Console
 from rival_jax import noise, report
 from rival_jax.experiments._noise_trials import Sweep, noise_trials
 from rival_jax.experiments._pictures import noised_pictures
+from rival_jax.experiments._plans import Plans
 from rival_jax.experiments._subject import Loaded, Subject, clean_trial, one_of
+from rival_jax.runtime import hosts
 from rival_jax.runtime.parallel import Bound
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Columns, Run
@@ -35,22 +37,22 @@ class Unit:
     compute: Callable[..., Columns]
 
 
-def units(
-    config: Any, subject: Subject, loaded: Loaded, plans: dict[str, dict[str, Any]]
-) -> Iterator[Unit]:
+def pick(config: Any, subject: Subject, loaded: Loaded) -> dict[str, Any]:
+    """Images per step and trials at once of one model's units; FLOPs of a forward pass."""
+    trials, regions = config.noise.trials, len(config.noise.regions)
+    images, at_once = subject.batch(loaded.cost(), loaded.geometry, trials, regions)
+    return {"images": images, "trials": at_once, "flops": loaded.cost().flops}
+
+
+def units(config: Any, subject: Subject, loaded: Loaded, plan: dict[str, Any]) -> Iterator[Unit]:
     """The units of one model, the clean images first; nothing is computed yet.
 
     Args:
-      plans: by model, filled where missing: images per step and trials at once, for a restart must
-        compute with the sizes the first run picked, for the same bytes; FLOPs of a forward pass.
+      plan: see `pick`.
     """
     examples, trials = subject.examples(loaded.geometry), config.noise.trials
-    regions, name = tuple(config.noise.regions), loaded.model.name
-    if name not in plans:
-        size = subject.batch(loaded.cost(), loaded.geometry, trials, len(regions))
-        plans[name] = {"images": size[0], "trials": size[1], "flops": loaded.cost().flops}
-    at_once = plans[name]["trials"]
-    rows = functools.partial(subject.rows, loaded, plans[name]["images"])
+    regions, at_once = tuple(config.noise.regions), plan["trials"]
+    rows = functools.partial(subject.rows, loaded, plan["images"])
     base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": config.dtype}
     base |= {"data": examples.fingerprint}
     clean = Bound(clean_trial, (loaded.model.forward,))
@@ -117,19 +119,20 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Computes the units that are missing, then tables, figures and report; returns the summary."""
     check(config)
     subject = Subject(config, console)
-    plans, facts, paths, computed = run.read_json("plans.json") or {}, [], [], 0
+    plans, facts, paths, computed = Plans(run, subject.mesh.size), [], [], 0
     images = len(subject.first_examples())
     with Meter(images * forwards(config) * len(config.models), "forwards", console) as meter:
         for name in config.models:
             loaded = subject.load(name)
-            for unit in units(config, subject, loaded, plans):
-                run.save_json("plans.json", plans)
-                meter.say(f"{loaded.model.name} {unit.name}")
-                file = f"{loaded.model.name}/{unit.name}"
+            model = loaded.model.name
+            plan = plans.of(model, functools.partial(pick, config, subject, loaded))
+            for unit in units(config, subject, loaded, plan):
+                meter.say(f"{model} {unit.name}", plan["flops"])
+                file = f"{model}/{unit.name}"
                 compute = functools.partial(unit.compute, on_batch=meter.advance)
-                computed += run.rows(file, unit.depends_on, compute)
+                computed += run.rows(file, unit.depends_on, compute, about=meter.lap)
                 paths.append(run.unit_path(file, unit.depends_on))
-            facts.append({**loaded.facts, "flops": plans[loaded.model.name]["flops"]})
+            facts.append({**loaded.facts, "flops": plan["flops"]})
     run.save_json("models.json", facts)
     run.save_json("data.json", subject.facts())
     run.save_json("units.json", [path.relative_to(run.path).as_posix() for path in paths])
@@ -137,4 +140,6 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     if not computed and run.unchanged and (run.path / "report.html").exists():
         console.print(f"nothing new to report: {run.path / 'report.html'}")
         return run.read_json("summary.json")
+    if not hosts.first():
+        return {}
     return report.write(run, console, noised_pictures(config, subject, noise_levels(config)[0]))

@@ -20,6 +20,7 @@ from rival_jax.experiments._saliency_unit import explain
 from rival_jax.experiments._saliency_work import Costs, Work, nameless, plan
 from rival_jax.experiments._subject import Subject, one_of
 from rival_jax.report.saliency_page import write
+from rival_jax.runtime import hosts
 from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Run
@@ -142,4 +143,6 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     if not computed and run.unchanged and (run.path / "report.html").exists():
         console.print(f"nothing new to report: {run.path / 'report.html'}")
         return run.read_json("summary.json")
+    if not hosts.first():
+        return {}
     return write(run, console, groups(config.groups))

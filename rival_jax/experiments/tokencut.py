@@ -23,7 +23,7 @@ from rival_jax.models.positions import METHODS
 from rival_jax.report import tokencut as numbers
 from rival_jax.report import tokencut_page
 from rival_jax.report.tokencut_figures import Shown
-from rival_jax.runtime import parallel
+from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Run, digest
 from rival_jax.tokencut import GRAPHS
@@ -128,7 +128,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
             done = [work.run(run, unit, meter) for unit in work.units(material.photos)]
             if not done:
                 raise ValueError(f"{work.model.name}: no photo is larger than two patches")
-            work.tidy()
+            if hosts.first():
+                work.tidy()
             paths[work.model.name] = [path for path, _ in done]
             computed += sum(new for _, new in done)
     run.save_json("models.json", [_card(work) for work in material.works])
@@ -140,6 +141,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     if not computed and run.unchanged and (run.path / "report.html").exists():
         console.print(f"nothing new to report: {run.path / 'report.html'}")
         return run.read_json("summary.json")
+    if not hosts.first():
+        return {}
     photos = [(photo.name, photo.label) for photo in material.photos]
     found = numbers.read(paths, material.source.classes, photos)
     shown = {

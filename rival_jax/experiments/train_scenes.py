@@ -22,6 +22,8 @@ from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Run
 from rival_jax.types import Array, Forward, Geometry, Model, Variables
 
+ONE_PROCESS = True  # not for several hosts
+
 CLASSES = 10
 # Muon takes a ViT this small in a given number of steps further than AdamW.
 OPTIMISERS = {"adamw": optax.adamw, "muon": optax.contrib.muon}

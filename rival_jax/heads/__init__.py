@@ -26,3 +26,4 @@ class Context:
     cache: Path
     mesh: Mesh
     report: Callable[[str], None]  # one line of progress
+    sharding: str = "replicated"  # of the network's weights, see `parallel.map_examples`

@@ -10,6 +10,7 @@ import numpy as np
 
 from rival_jax import noise, probe
 from rival_jax.heads import Context
+from rival_jax.runtime import hosts
 from rival_jax.runtime.parallel import Bound, map_examples
 from rival_jax.runtime.results import atomic, digest, tree_digest
 from rival_jax.types import Array, Batch, Forward, Model, Variables
@@ -44,14 +45,16 @@ class Fitted(NamedTuple):
 def of_split(
     model: Model, variables: Variables, examples: Any, context: Context, seen: Seen
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(features [n, f], labels [n]) of a split, cached on disk by content."""
+    """(features [n, f], labels [n]) of a split, on every host; cached on disk by content."""
     content = [model.name, model.mean, model.std, tree_digest(variables), examples.fingerprint]
     content += [*seen] if seen.region != "all" else []
     path = context.cache / "features" / f"{safe(model.name)}-{digest(content)}.npy"
-    if not path.exists():
+    if not all(hosts.gathered(path.exists())):
         context.report(f"{model.name}: features of {len(examples)} images")
         batches = examples.batches(context.batch_size())
-        rows = map_examples(per_batch(model, seen), variables, batches, context.mesh)
+        how = {"sharding": context.sharding}
+        rows = map_examples(per_batch(model, seen), variables, batches, context.mesh, **how)
+        rows = hosts.gathered_rows(rows)
         with atomic(path) as partial:
             np.save(partial, rows["features"])
     return np.load(path, allow_pickle=False), np.asarray(examples.labels)

@@ -13,6 +13,7 @@ import numpy as np
 from rival_jax import probe
 from rival_jax.heads import Context, _training_mode
 from rival_jax.heads._features import Fitted, Seen, of_split, per_batch
+from rival_jax.runtime import hosts
 from rival_jax.runtime.parallel import map_examples
 from rival_jax.types import Array, Model, Variables
 
@@ -62,7 +63,9 @@ def _epoch(
 ) -> Steps:
     """All features of an epoch at once, since the network does not change; then batches of them."""
     batches = train.augmented_batches(context.batch_size(), epoch=key[1], seed=key[0])
-    rows = map_examples(per_batch(model, seen), variables, batches, context.mesh)
+    how = {"sharding": context.sharding}
+    rows = map_examples(per_batch(model, seen), variables, batches, context.mesh, **how)
+    rows = hosts.gathered_rows(rows)
     order = np.random.default_rng(key).permutation(len(rows["label"]))
     for start in range(0, len(order), BATCH):
         part = order[start : start + BATCH]
@@ -79,7 +82,7 @@ def _drifting_epoch(
 ) -> Steps:
     """Batch by batch, since each changes the network; on one device, where its batch norms are."""
     del context
-    for batch in train.augmented_batches(BATCH, epoch=key[1], seed=key[0]):
+    for batch in train.augmented_batches(BATCH, epoch=key[1], seed=key[0], everywhere=True):
         real = np.asarray(batch["index"]) >= 0  # padding would count in the statistics
         images, masks = (jnp.asarray(batch[name][real]) for name in ("image", "mask"))
         values, variables = _training_features(model, seen)(variables, images, masks)

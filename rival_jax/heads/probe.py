@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from rival_jax import probe
 from rival_jax.heads import Context, _study
 from rival_jax.heads._features import Fitted, Seen, of_split, safe
+from rival_jax.runtime import hosts
 from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.results import atomic, digest, tree_digest
 from rival_jax.types import Array, Forward, Model, Taps, Variables
@@ -39,6 +40,8 @@ def attach(
     model: Model, variables: Variables, context: Context
 ) -> tuple[Model, Variables, dict[str, str]]:
     """The network with a fitted head in place of its own; fitted once per content, then cached.
+
+    Every host fits it; that of process 0 is taken, to the bit.
 
     Raises:
       ValueError: for an unknown option.
@@ -69,18 +72,17 @@ def fit(model: Model, variables: Variables, context: Context) -> Fitted:
         }
     )
     path = context.cache / "heads" / f"{safe(model.name)}-{key}.safetensors"
-    if path.exists():
-        return _read(path)
-    fitted = _converged if options["recipe"] == "converged" else _study.fit
-    found = fitted(model, variables, context, train, options)
-    if options["region"] == "foreground":
-        found.facts["fitted on"] = "photos with a grey background"
-    moved = traverse_util.flatten_dict(found.batch_stats or {}, sep="/")
-    tensors = {f"batch_stats/{name}": value for name, value in moved.items()}
-    tensors = {name: np.asarray(v) for name, v in {**found.head._asdict(), **tensors}.items()}
-    with atomic(path) as partial:
-        save_file(tensors, partial, {"facts": json.dumps(found.facts)})
-    return found
+    if not all(hosts.gathered(path.exists())):
+        fitted = _converged if options["recipe"] == "converged" else _study.fit
+        found = fitted(model, variables, context, train, options)
+        if options["region"] == "foreground":
+            found.facts["fitted on"] = "photos with a grey background"
+        moved = traverse_util.flatten_dict(found.batch_stats or {}, sep="/")
+        tensors = {f"batch_stats/{name}": value for name, value in moved.items()}
+        tensors = {name: np.asarray(v) for name, v in {**found.head._asdict(), **tensors}.items()}
+        with atomic(path) as partial:
+            save_file(tensors, partial, {"facts": json.dumps(found.facts)})
+    return _read(path)
 
 
 def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,6 +151,7 @@ def _read(path: Path) -> Fitted:
     with safe_open(path, framework="numpy") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         facts = json.loads(file.metadata()["facts"])
+    tensors, facts = hosts.agreed_arrays(tensors), hosts.agreed(facts)
     head = probe.Head(tensors.pop("kernel"), tensors.pop("bias"))
     moved = traverse_util.unflatten_dict(tensors, sep="/")
     return Fitted(head, facts, moved.get("batch_stats"))

@@ -1,4 +1,4 @@
-"""The one way to run a function over a data set: pad, shard, compute, gather, restore order."""
+"""The one way to run a function over a data set: pad, shard, compute, take this host's rows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from rival_jax.runtime import hosts, placement, profile
 from rival_jax.types import Batch, Variables
 
 Rows = dict[str, np.ndarray]
@@ -31,9 +33,29 @@ class Bound:
 
 
 def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh with the one axis `data` over the given devices, default all of them."""
-    devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    """A mesh with the one axis `data` over the given devices, default all of all hosts.
+
+    Raises:
+      ValueError: if hosts have different numbers of devices.
+    """
+    if devices is not None or hosts.count() == 1:
+        devices = jax.devices() if devices is None else devices
+        axis_types = (AxisType.Auto,)
+        return jax.make_mesh((len(devices),), ("data",), axis_types=axis_types, devices=devices)
+    # In the order of the hosts: each reads one contiguous part of every batch.
+    found = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    counts = np.bincount([device.process_index for device in found], minlength=hosts.count())
+    if len(set(counts.tolist())) > 1:
+        raise ValueError(f"hosts have {counts.tolist()} devices; use as many on each")
+    return Mesh(np.array(found), ("data",), axis_types=(AxisType.Auto,))
+
+
+def local_rows(array: Any) -> np.ndarray:
+    """This host's part of an array whose first axis is split over the devices of all hosts."""
+    if not isinstance(array, jax.Array) or array.is_fully_addressable:
+        return np.asarray(array)
+    parts = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
+    return np.concatenate([np.asarray(parts[start]) for start in sorted(parts)])
 
 
 def map_examples(
@@ -43,38 +65,43 @@ def map_examples(
     mesh: Mesh,
     *args: Any,
     on_batch: Callable[[int], None] = lambda examples: None,
+    sharding: str = "replicated",
 ) -> Rows:
     """`fn(variables, batch, *args)` over all batches; rows come back in data set order.
+
+    With several hosts each gives its own batches, equally many of equal size, and gets the rows of
+    its own examples; `hosts.gathered_rows` gives all of them to all.
 
     Args:
       fn: pure, returns `{name: [b, ...]}`; compiled once per function, mesh and shapes, so pass
         an equal function again (see `Bound`) and put what varies (a noise level) in `args`.
-      variables: replicated over the mesh.
-      batches: leading axis of any size; padded to a multiple of the mesh here. Examples with
+      variables: the same on every host.
+      batches: leading axis of any size; padded to a multiple of the devices here. Examples with
         `index` -1 are padding and dropped.
       mesh: see `data_mesh`.
-      args: traced arguments.
+      args: traced arguments, the same on every host.
       on_batch: called with the number of real examples once their results are in.
+      sharding: of `variables`, see `placement.SHARDINGS`.
 
     Returns:
       `{name: [n, ...]}` sorted by `index`, and `index` itself.
     """
-    replicated = NamedSharding(mesh, PartitionSpec())
-    split = NamedSharding(mesh, PartitionSpec("data"))
-    compiled = _compiled(fn, mesh, len(args))
-    variables = jax.device_put(variables, replicated)
+    compiled = _compiled(fn, mesh, len(args), sharding)
+    variables = placement.placed(variables, mesh, sharding)
+    args = tuple(_argument(value, mesh) for value in args)
     parts: list[Rows] = []
 
     def collect(index: np.ndarray, output: Mapping[str, Any]) -> None:
         real = index >= 0
-        rows = {name: np.asarray(value)[real] for name, value in output.items()}
+        rows = {name: local_rows(value)[real] for name, value in output.items()}
         parts.append({"index": index[real], **rows})
+        profile.on_step()
         on_batch(int(real.sum()))
 
     running: tuple[np.ndarray, Mapping[str, Any]] | None = None
-    for batch in batches:
-        padded = _pad(batch, mesh.size)
-        output = compiled(variables, jax.device_put(padded, split), *args)
+    for batch in profile.timed(batches):
+        padded = _pad(batch, mesh.size // hosts.count())
+        output = compiled(variables, placement.spread(padded, mesh, 0), *args)
         if running:  # one batch behind, so that reading the next overlaps computing this one
             collect(*running)
         running = (np.asarray(padded["index"]), output)
@@ -88,15 +115,26 @@ def map_examples(
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(fn: PerExample, mesh: Mesh, num_args: int) -> Callable[..., Mapping[str, Any]]:
-    replicated = NamedSharding(mesh, PartitionSpec())
-    split = NamedSharding(mesh, PartitionSpec("data"))
-    in_shardings = (replicated, split, *(replicated,) * num_args)
-    return jax.jit(fn, in_shardings=in_shardings, out_shardings=split)
+def _compiled(
+    fn: PerExample, mesh: Mesh, num_args: int, sharding: str
+) -> Callable[..., Mapping[str, Any]]:
+    whole = NamedSharding(mesh, PartitionSpec())
+    parts = NamedSharding(mesh, PartitionSpec("data"))
+    variables = whole if sharding == "replicated" else None  # None: as they lie
+    in_shardings = (variables, parts, *(whole,) * num_args)
+    return jax.jit(fn, in_shardings=in_shardings, out_shardings=parts)
+
+
+def _argument(value: Any, mesh: Mesh) -> Any:
+    """One of `args` on every device; random keys by their numbers, which NumPy can hold."""
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        numbers = placement.placed(jax.random.key_data(value), mesh, "replicated")
+        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(value))
+    return placement.placed(value, mesh, "replicated")
 
 
 def _pad(batch: Batch, multiple: int) -> dict[str, np.ndarray]:
-    """Repeats row 0 up to a multiple of the mesh size; the copies' index is -1."""
+    """Repeats row 0 up to a multiple of the host's devices; the copies' index is -1."""
     arrays = {name: np.asarray(value) for name, value in batch.items()}
     short = -len(arrays["index"]) % multiple
     if not short:
@@ -117,17 +155,28 @@ class Cost(NamedTuple):
     seconds: float
 
 
-def measure(fn: Callable[..., Any], variables: Variables, inputs: Any) -> Cost:
+def measure(
+    fn: Callable[..., Any],
+    variables: Variables,
+    inputs: Any,
+    mesh: Mesh | None = None,
+    sharding: str = "replicated",
+) -> Cost:
     """Cost per example of `fn(variables, inputs)`, compiled for the inputs' batch size and timed.
 
     Args:
-      fn: pure. inputs: arrays with one leading axis, a batch large enough to be typical.
+      fn: pure. inputs: arrays with one leading axis, a batch large enough to be typical, the same
+        on every host.
+      mesh, sharding: of `variables` that one device cannot hold, see `map_examples`.
 
     Returns:
       operations and memory as the compiler counts them (0 where it does not tell), and the
-      shortest of three runs on one device.
+      shortest of three runs on one device; as process 0 finds them.
     """
     size = len(jax.tree.leaves(inputs)[0])
+    if mesh and sharding != "replicated":
+        variables = placement.placed(variables, mesh, sharding)
+        inputs = placement.placed(inputs, mesh, "replicated")
     compiled = jax.jit(fn).lower(variables, inputs).compile()
     analysis, memory = compiled.cost_analysis(), compiled.memory_analysis()
     seconds = []
@@ -136,7 +185,8 @@ def measure(fn: Callable[..., Any], variables: Variables, inputs: Any) -> Cost:
         jax.block_until_ready(compiled(variables, inputs))
         seconds.append(time.perf_counter() - start)
     flops = (analysis or {}).get("flops", 0.0)
-    return Cost(flops / size, getattr(memory, "temp_size_in_bytes", 0) / size, min(seconds) / size)
+    found = (flops / size, getattr(memory, "temp_size_in_bytes", 0) / size, min(seconds) / size)
+    return Cost(*hosts.agreed(found))
 
 
 def memory_budget(device: Any) -> int:

@@ -2,34 +2,60 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from types import TracebackType
+from typing import Any
 
+import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rival_jax.runtime import hosts, profile
+
 LOG_EVERY = 10.0  # seconds between lines where there is no terminal
+PEAKS = {  # of a device in bfloat16 without sparsity, operations per second, by how its kind begins
+    "TPU v2": 23e12,
+    "TPU v3": 61e12,
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5": 459e12,
+    "TPU v6 lite": 918e12,
+    "NVIDIA A100": 312e12,
+    "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H100": 989e12,
+    "NVIDIA H200": 989e12,
+    "NVIDIA B200": 2250e12,
+    "NVIDIA L4": 121e12,
+    "Tesla T4": 65e12,
+    "Tesla V100": 125e12,
+}
 
 
 class Meter:
     """Counts work done towards a total; use as a context manager.
 
+    With several hosts, equal speed of all is supposed: what this one does counts for each.
+
     Args:
-      total: units of work; unit: their name ("forwards").
+      total: units of work of all hosts; unit: their name ("forwards").
       console: where it is drawn.
     """
 
     def __init__(self, total: int, unit: str, console: Console):
         self.total, self.unit, self.console = total, unit, console
-        self.done, self.text = 0, ""
+        self.done, self.text, self.flops = 0, "", 0.0
         self.started = self.printed = time.monotonic()
+        self.lapped = (self.started, 0, profile.waited())
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %  {task.fields[rate]}  left"),
             TimeRemainingColumn(compact=True),
         )
-        self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        quiet = not console.is_terminal or console.quiet
+        self.bar = Progress(*columns, console=console, disable=quiet)
         self.task = self.bar.add_task("", total=total, rate="")
 
     def __enter__(self) -> Meter:
@@ -44,24 +70,71 @@ class Meter:
     ) -> None:
         self.bar.stop()
 
-    def say(self, text: str) -> None:
-        """What is being worked on, shown from now on."""
-        self.text = text
+    def say(self, text: str, flops: float = 0.0) -> None:
+        """What is being worked on from now on; `flops`: operations of one unit of it, if known."""
+        self.text, self.flops = text, flops
         self.bar.update(self.task, description=text)
 
     def advance(self, amount: int) -> None:
-        """More work done."""
+        """More work done by this host."""
+        amount *= hosts.count()
         self.done += amount
         now = time.monotonic()
         rate = self.done / max(now - self.started, 1e-9)
         self.bar.update(self.task, advance=amount, rate=f"{rate:,.0f} {self.unit}/s")
         if not self.console.is_terminal and now - self.printed >= LOG_EVERY:
             self.printed = now
-            left = (self.total - self.done) / rate
-            share = 100 * self.done / max(self.total, 1)
+            left = max(0, self.total - self.done) / rate
+            share = min(100, 100 * self.done / max(self.total, 1))
             self.console.print(
                 f"{self.text}: {share:.0f} %, {rate:,.0f} {self.unit}/s, {duration(left)} left"
             )
+
+    def lap(self) -> dict[str, Any]:
+        """What was done since the last call, for the log; see `measured`."""
+        now = (time.monotonic(), self.done, profile.waited())
+        seconds, done, waited = (new - old for new, old in zip(now, self.lapped, strict=True))
+        self.lapped = now
+        found = measured(seconds, done, self.unit, waited, self.flops)
+        rate = self.done / max(now[0] - self.started, 1e-9)
+        left = max(0, self.total - self.done) / rate if rate else None
+        return {**found, "seconds_left": left and round(left, 1)}
+
+
+def measured(
+    seconds: float, done: int, unit: str, waited: float, flops: float = 0.0
+) -> dict[str, Any]:
+    """Speed of some work of all hosts: what `log.jsonl` has of it.
+
+    Args:
+      seconds: that it took. done: how much of `unit` was done in them by all hosts.
+      waited: of the seconds, those that nothing was computed for want of input.
+      flops: operations of one unit, 0 where they are not known.
+
+    Returns:
+      {unit}_per_second_and_device, input_wait (share of the time), peak_memory (bytes: of a device,
+      of the process where devices do not tell), and share_of_peak where `flops` and the device's
+      peak (bfloat16) are known.
+    """
+    device = jax.local_devices()[0]
+    rate = done / max(seconds, 1e-9) / jax.device_count()
+    found = {
+        "seconds": round(seconds, 3),
+        f"{unit}_per_second_and_device": round(rate, 3),
+        "input_wait": round(waited / max(seconds, 1e-9), 4),
+        "peak_memory": peak_memory(device),
+    }
+    peak = next((p for kind, p in PEAKS.items() if device.device_kind.startswith(kind)), 0)
+    return found | ({"share_of_peak": round(rate * flops / peak, 4)} if peak and flops else {})
+
+
+def peak_memory(device: Any) -> int:
+    """Bytes: the most that a device held at once; of a CPU, that the process did."""
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "peak_bytes_in_use" in stats:
+        return int(stats["peak_bytes_in_use"])
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def duration(seconds: float) -> str:

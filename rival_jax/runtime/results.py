@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
+import functools
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
-import subprocess
-import tempfile
+import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +17,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rival_jax.runtime import buckets, hosts
+from rival_jax.runtime.environment import environment
+from rival_jax.runtime.workdir import PART, atomic, check_shared, claim, clear, disk_errors, seen
+
 Columns = Mapping[str, Any]
 """Tidy columns of one length: NumPy arrays, or `Category` for repeated strings."""
 
-PACKAGES = ("rival_jax", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "grain", "pyarrow")
 # What may differ between two calls on one work directory: it changes no row.
-FREE_KEYS = ("batch_size", "resamples", "confidence", "method")
+FREE_KEYS = ("batch_size", "resamples", "confidence", "method", "sharding")
+PARQUET: dict[str, Any] = {"compression": "zstd", "store_schema": False}
+PART_ROWS = 1 << 17  # of a row group: as many are held while parts are merged
 
 
 class Run:
@@ -35,7 +36,7 @@ class Run:
     Files: `config.json`, `environment.json`, `rows/**.parquet`, `summary.json`, `log.jsonl`.
 
     Args:
-      workdir: created when missing.
+      workdir: created when missing; a folder that all hosts share, or a bucket's address.
       config: plain, JSON-able.
       extend: accept a work directory that holds another config's results. Its finished units are
         kept, and reused where what they depend on is the same.
@@ -46,33 +47,65 @@ class Run:
 
     def __init__(self, workdir: str | Path, config: Mapping[str, Any], *, extend: bool = False):
         self.path = Path(workdir)
+        if buckets.is_bucket(workdir):
+            self.path = buckets.opened(str(workdir), cache_folder(), hosts.index())
         self.config = json.loads(json.dumps(config))
+        # Whether the config is the same as in the last call on this directory.
+        self.unchanged = hosts.decided(functools.partial(self._begin, extend))
+        check_shared(self.path)
+        self._token = hosts.agreed(secrets.token_hex(4))  # hosts of a run before may still live
+        self.save_json("environment.json", environment())
+
+    def _begin(self, extend: bool) -> bool:
         self.path.mkdir(parents=True, exist_ok=True)
+        claim(self.path)
+        buckets.pull(self.path)
+        clear(self.path)
         before = self.read_json("config.json")
-        self.unchanged = before == self.config  # since the last call on this directory
         started = any(self.path.glob("rows/**/*.parquet"))
         if before is not None and started and not extend:
             _refuse_other_config(self.path, before, self.config)
         self.save_json("config.json", self.config)
-        self.save_json("environment.json", environment())
+        return before == self.config
 
     def rows(
-        self, unit: str, depends_on: Mapping[str, Any], compute: Callable[[], Columns]
+        self,
+        unit: str,
+        depends_on: Mapping[str, Any],
+        compute: Callable[[], Columns],
+        *,
+        everywhere: bool = False,
+        about: Callable[[], Mapping[str, Any]] = dict,
     ) -> bool:
         """Computes and saves a unit's rows unless they are there; returns whether it computed.
+
+        Every host calls this and gives its own rows; they follow one another by host.
 
         Args:
           unit: file name below `rows/`, without its ending: "vit_tiny/linf_0.1176".
           depends_on: JSON-able; everything the rows' bytes follow from. Its hash is part of the
             file name, so a unit is reused exactly when all of it is the same.
           compute: returns the columns.
+          everywhere: every host gives all rows; those of process 0 are taken.
+          about: called at the end; what the log says of the unit.
         """
         target = self.unit_path(unit, depends_on)
-        if target.exists():
+        known = hosts.gathered([target.name, target.exists()])
+        if len({name for name, _ in known}) > 1:
+            raise ValueError(
+                f"hosts disagree on what {unit} follows from ({', '.join(n for n, _ in known)}): "
+                "do all have the same data, weights and versions?"
+            )
+        if known[0][1]:
             return False
         table = pa.table({name: _column(values) for name, values in compute().items()})
-        with atomic(target) as partial:
-            pq.write_table(table, partial, compression="zstd", store_schema=False)
+        if hosts.count() > 1 and not everywhere:
+            _merge(table, target, self._token)
+        elif hosts.first():
+            with atomic(target) as partial:
+                pq.write_table(table, partial, **PARQUET)
+        hosts.barrier()
+        self.log("unit", unit=unit, **about())
         return True
 
     def unit_path(self, unit: str, depends_on: Mapping[str, Any]) -> Path:
@@ -80,7 +113,9 @@ class Run:
         return self.path / "rows" / f"{unit}-{digest(depends_on)}.parquet"
 
     def save_json(self, name: str, value: Any) -> None:
-        """Writes `name` atomically; NaN becomes null."""
+        """Writes `name` atomically; NaN becomes null. Process 0 alone does."""
+        if not hosts.first():
+            return
         text = json.dumps(_without_nan(value), indent=1, allow_nan=False)
         with atomic(self.path / name) as partial:
             partial.write_text(text + "\n", encoding="utf-8")
@@ -98,10 +133,19 @@ class Run:
             ) from None
 
     def log(self, event: str, **values: Any) -> None:
-        """Appends one line to `log.jsonl`."""
+        """Appends one line to `log.jsonl`. Process 0 alone does."""
+        if not hosts.first():
+            return
         line = json.dumps({"time": round(time.time(), 3), "event": event, **_without_nan(values)})
-        with _disk_errors(self.path / "log.jsonl"), (self.path / "log.jsonl").open("a") as file:
+        with disk_errors(self.path / "log.jsonl"), (self.path / "log.jsonl").open("a") as file:
             file.write(line + "\n")
+        buckets.push(self.path / "log.jsonl")
+
+    def close(self) -> None:
+        """At the end: whatever else is in the folder goes to the bucket, if it stands for one."""
+        if hosts.first():
+            buckets.push_all(self.path)
+            buckets.release(self.path)
 
 
 class Category:
@@ -150,69 +194,6 @@ def tree_digest(tree: Any) -> str:
     return state.hexdigest()
 
 
-@contextlib.contextmanager
-def atomic(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target`, renamed to it when the block ends without an error.
-
-    Raises:
-      OSError: a full disk, naming the file and saying that what was finished is kept.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".partial-", suffix=target.suffix)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        with _disk_errors(target):
-            yield partial
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            partial.chmod(0o644)
-            partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _disk_errors(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise OSError(
-            error.errno,
-            f"the disk is full; {target} was not written. Finished units are kept: free some space "
-            "and run the same command again",
-        ) from error
-
-
-def environment() -> dict[str, Any]:
-    """Versions, devices and the source's commit."""
-    versions = {}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    devices = jax.devices()
-    return {
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "packages": versions,
-        "devices": f"{len(devices)} x {devices[0].device_kind}",
-        "processes": jax.process_count(),
-        "commit": _commit(),
-    }
-
-
-def _commit() -> str | None:
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
-
-
 def _refuse_other_config(path: Path, before: Any, now: Any) -> None:
     old, new = _flat(before), _flat(now)
     changed = [
@@ -235,6 +216,30 @@ def _of_another_data_set(key: str, flat: Mapping[str, Any]) -> bool:
     name, option, _ = rest.partition(".")
     used = str(flat.get("data.name")).replace(".", "_")
     return section == "data" and bool(option) and name != used
+
+
+def _merge(table: pa.Table, target: Path, token: str) -> None:
+    """Writes all hosts' rows: each its part, which process 0 copies without holding all of them."""
+    mine = target.with_name(f"{PART}{token}-{hosts.index()}-{target.name}")
+    if table.num_rows:
+        with atomic(mine) as partial:
+            pq.write_table(table, partial, row_group_size=PART_ROWS, **PARQUET)
+    said = hosts.gathered(mine.name if table.num_rows else "")
+    parts = [target.with_name(name) for name in said if name]
+    if not hosts.first():
+        return
+    if not all(map(seen, parts)):
+        raise OSError(
+            f"not all of {', '.join(map(str, parts))} are there, which hosts have written"
+        )
+    schema = pq.read_schema(parts[0])
+    with atomic(target) as partial, pq.ParquetWriter(partial, schema, **PARQUET) as writer:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(group))
+    for part in parts:
+        buckets.remove(part)
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""Signals that ask a run to stop: remembered, so that it can save its state first."""
+"""Signals that ask a run to stop: at once, or remembered so that it can save its state first."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -11,10 +13,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(SystemExit):
-    """A signal stopped the work after its state was saved; the process ends with code 75."""
+    """A signal stopped the work, and what is needed to go on is saved; the exit code is 75."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
         super().__init__(EXIT_INTERRUPTED)
+        self.name = name
 
 
 class Caught:
@@ -28,11 +31,7 @@ class Caught:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Caught:
-        for number in SIGNALS:
-            try:
-                self._before[number] = signal.signal(number, self._remember)
-            except ValueError:  # not in the main thread, where nobody gets signals
-                break
+        self._before = _handle(self._remember)
         return self
 
     def __exit__(
@@ -48,6 +47,37 @@ class Caught:
         self._restore()
 
     def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        _restore(self._before)
         self._before = {}
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """Within it the first SIGTERM or SIGINT raises `Interrupted`, wherever the program is.
+
+    For programs that lose nothing thereby: files are written whole or not at all.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        _restore(before)
+        raise Interrupted(signal.Signals(number).name)
+
+    before = _handle(end)
+    try:
+        yield
+    finally:
+        _restore(before)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """What was there before; nothing outside of the main thread, where signals never come."""
+    before: dict[int, Any] = {}
+    for number in SIGNALS:
+        with contextlib.suppress(ValueError):
+            before[number] = signal.signal(number, handler)
+    return before
+
+
+def _restore(before: dict[int, Any]) -> None:
+    for number, handler in before.items():  # None: what was there is no Python function
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)

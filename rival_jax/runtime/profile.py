@@ -1,0 +1,65 @@
+"""Where the time goes: waits for the input, and a trace of a few steps when asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import jax
+
+from rival_jax.runtime import hosts
+
+T = TypeVar("T")
+AFTER, STEPS = 3, 5  # steps before the trace: they compile; and in it
+
+
+class _State:
+    folder = ""
+    steps = 0
+    waited = 0.0
+
+
+_state = _State()
+
+
+def start(folder: str) -> None:
+    """From here on steps are counted, and some of them are traced into `folder`."""
+    _state.folder, _state.steps = folder, 0
+
+
+def on_step() -> None:
+    """A step of some loop has ended; process 0 begins or ends the trace here."""
+    if not _state.folder or not hosts.first():
+        return
+    _state.steps += 1
+    if _state.steps == AFTER:
+        jax.profiler.start_trace(_state.folder)
+    elif _state.steps == AFTER + STEPS:
+        stop()
+
+
+def stop() -> None:
+    """Writes what there is of the trace; nothing where it is written."""
+    if _state.folder and hosts.first() and _state.steps >= AFTER:
+        jax.profiler.stop_trace()
+    _state.folder = ""
+
+
+def timed(values: Iterable[T]) -> Iterator[T]:
+    """The values; the time that they take to come counts as waiting for input."""
+    iterator = iter(values)
+    while True:
+        start = time.monotonic()
+        try:
+            value = next(iterator)
+        except StopIteration:
+            return
+        finally:
+            _state.waited += time.monotonic() - start
+        yield value
+
+
+def waited() -> float:
+    """Seconds that this process has waited for input."""
+    return _state.waited

@@ -1,0 +1,80 @@
+"""What each process of `test_multihost` runs: rfs and saliency of a small study, no figures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import app, flags
+from rich.console import Console
+
+from rival_jax import noise, report
+from rival_jax.data import Examples, load
+from rival_jax.experiments import rfs, saliency
+from rival_jax.report import saliency_page
+from rival_jax.runtime import hosts, parallel
+from rival_jax.runtime.results import Run
+from rival_jax.types import Geometry
+from tests.helpers import config_of
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("study", None, "Folder of the data and the network.")
+flags.DEFINE_string("out", None, "Folder of the results.")
+flags.DEFINE_string("distributed", "off", "")
+flags.DEFINE_integer("num_processes", None, "")
+flags.DEFINE_integer("process_id", None, "")
+flags.DEFINE_integer("heartbeat", 10, "")
+
+
+def configs(study: Path):
+    """Both experiments on 30 bundled images, with a network that knows what is on them."""
+    found = {"rfs": (rfs, config_of("rfs")), "saliency": (saliency, config_of("saliency"))}
+    for _, config in found.values():
+        config.models, config.cache = ("scenes/vit_95",), str(study / "cache")
+        config.data.scenes.per_class, config.statistics.resamples = 3, 50
+    (_, noisy), (_, maps) = found.values()
+    noisy.noise.sigmas, noisy.noise.trials = (0.8,), 2
+    maps.saliency.methods, maps.saliency.draws = ("gradcam",), 2
+    maps.groups = ()
+    return found
+
+
+def noise_of(study: Path) -> dict[str, str]:
+    """Noise of every image as hex digits of its bits, as the devices of all hosts draw it.
+
+    One of the photos cannot be read.
+    """
+    source = load("masked_folder", str(study / "data"), "test")
+    examples = Examples(source, Geometry((16, 16)), on_bad="skip")
+
+    def drawn(variables, batch, key):
+        return {"noise": noise.gaussian(key, batch["noise_id"], 3, (2, 2, 3))}
+
+    found = parallel.map_examples(
+        drawn, {}, examples.batches(4), parallel.data_mesh(), jax.random.key(7)
+    )
+    found = hosts.gathered_rows(found)["noise"]
+    return {n: np.asarray(f).tobytes().hex() for n, f in zip(examples.names, found, strict=True)}
+
+
+def main(argv: list[str]) -> None:
+    who = (FLAGS.num_processes, FLAGS.process_id)
+    hosts.initialize(FLAGS.distributed, *who, heartbeat=FLAGS.heartbeat)
+    jax.config.update("jax_compilation_cache_dir", str(Path(FLAGS.study) / "compiled"))
+    report._drawings = lambda *args: {}
+    report.write_page = saliency_page.write_document = lambda *args: None
+    study, out = Path(FLAGS.study), Path(FLAGS.out)
+    console = Console(quiet=not hosts.first())
+    with hosts.together():
+        drawn = noise_of(study)
+        for name, (experiment, config) in configs(study).items():
+            run = Run(out / name, config.to_dict())
+            run.save_json("noise.json", drawn)
+            run.save_json("summary.json", experiment.run(config, run, console))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    app.run(main)
