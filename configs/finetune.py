@@ -47,6 +47,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.seed = 0  # of the noise that RFS is measured with
     c.batch_size = ml_collections.config_dict.placeholder(object)
     c.batch_size = "auto"  # of the tests; or images per step
+    c.sharding = "replicated"  # of parameters and moments | "fsdp": cut among the devices
     c.cache = ""
 
     c.data = ml_collections.ConfigDict()

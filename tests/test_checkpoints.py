@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from rival_jax.runtime import checkpoints
 from rival_jax.runtime.checkpoints import KEPT, Checkpoints
 
 ABOUT = {"model": "a", "seeds": [0, 1]}
@@ -63,5 +66,30 @@ def test_another_run_and_another_architecture_are_named(tmp_path):
 
 
 def test_states_are_due_by_the_clock(tmp_path):
-    assert Checkpoints(tmp_path, ABOUT, seconds=0.0).due()
-    assert not Checkpoints(tmp_path, ABOUT, seconds=60.0).due()
+    always = Checkpoints(tmp_path, ABOUT, seconds=0.0)
+    assert [always.due(step) for step in range(3)] == [True] * 3
+    rarely = Checkpoints(tmp_path, ABOUT, seconds=60.0)
+    assert not any(rarely.due(step) for step in range(100))
+
+
+def test_the_clock_is_asked_as_often_as_steps_are_slow(tmp_path, monkeypatch):
+    """A step takes 1/4 s, a state is due every 10 s, the first step compiles for 20 s."""
+    now, asked = [100.0], []
+    monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(checkpoints.hosts, "agreed", lambda value: asked.append(now[0]) or value)
+    saved = Checkpoints(tmp_path, ABOUT, seconds=10.0)
+    nothing = SimpleNamespace(
+        all_steps=list, save=lambda *args, **named: None, wait_until_finished=lambda: None
+    )
+    monkeypatch.setattr(saved, "_manager", lambda: nothing)
+    now[0] += 20
+    states, step = [], 0
+    while now[0] < 400:
+        step += 1
+        now[0] += 0.25
+        if saved.due(step):
+            states.append(now[0])
+            saved.save(step, state(), {"epoch": step})
+    gaps = np.diff(states)
+    assert 10 <= gaps.min() <= gaps.max() < 15
+    assert len(asked) < step / 4

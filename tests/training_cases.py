@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from rival_jax.runtime import parallel, train
+from rival_jax.runtime.members import Data, Member, Trained, Watch
 from rival_jax.runtime.update import Recipe
 from rival_jax.types import Batch
 
@@ -44,42 +45,46 @@ def terms(variables, batch, numbers):
 TERMS = parallel.Bound(terms, ())
 
 
-def drawn(seed: int, count: int = EXAMPLES) -> dict[str, np.ndarray]:
+def drawn(seed: int, count: int = EXAMPLES, side: int = SIDE) -> dict[str, np.ndarray]:
     """Images and labels."""
     rng = np.random.default_rng(seed)
-    image = rng.random((count, SIDE, SIDE, 3), np.float32)
-    mask = (rng.random((count, SIDE, SIDE)) > 0.5).astype(np.float32)
+    image = rng.random((count, side, side, 3), np.float32)
+    mask = (rng.random((count, side, side)) > 0.5).astype(np.float32)
     label = rng.integers(0, CLASSES, count, np.int32)
     return {"image": image, "mask": mask, "label": label, "index": np.arange(count, dtype=np.int32)}
 
 
 def cut(examples: dict[str, np.ndarray], rows: np.ndarray, size: int, first: int = 0):
-    """Batches of some rows, the last filled up."""
+    """This host's part of batches of some rows, filled up for all devices."""
+    each = -(-size // jax.device_count()) * jax.local_device_count()
+    mine = np.arange(each) + each * jax.process_index()
     for start in range(first * size, len(rows), size):
-        taken = np.resize(rows[start : start + size], size)
+        some = rows[start : start + size]
+        taken = np.resize(some, each * jax.process_count())[mine]
         batch = {name: value[taken] for name, value in examples.items()}
-        batch["index"] = np.where(np.arange(size) < len(rows) - start, batch["index"], -1)
+        batch["index"] = np.where(mine < len(some), batch["index"], -1)
         yield Batch(**batch)
 
 
-def data(recipe: Recipe = RECIPE, change=lambda batch: batch) -> train.Data:
+def data(recipe: Recipe = RECIPE, change=lambda batch: batch, side: int = SIDE) -> Data:
     """Every seed has its own examples."""
 
     def epoch(seed: int, number: int, first: int):
         order = np.random.default_rng([seed, number]).permutation(EXAMPLES)
-        return map(change, cut(drawn(seed), order, recipe.batch_size, first))
+        return map(change, cut(drawn(seed, side=side), order, recipe.batch_size, first))
 
-    return train.Data(
+    return Data(
         per_epoch=-(-EXAMPLES // recipe.batch_size),
         train=epoch,
-        held_out=lambda seed: cut(drawn(seed + 100), np.arange(EXAMPLES), 8),
+        held_out=lambda seed: cut(drawn(seed + 100, side=side), np.arange(EXAMPLES), 8),
         name=lambda seed, index: f"seed{seed}/{index}",
     )
 
 
-def members(*seeds: int, rate: float = 0.03, weight: float = 0.01) -> list[train.Member]:
+def members(*seeds: int, rate: float = 0.03, numbers=None) -> list[Member]:
     """One training for each seed."""
-    return [train.Member(f"linear_{seed}", seed, rate, {"weight": weight}) for seed in seeds]
+    numbers = {"weight": 0.01} if numbers is None else numbers
+    return [Member(f"linear_{seed}", seed, rate, numbers) for seed in seeds]
 
 
 def fit(folder: Path, *, recipe: Recipe = RECIPE, who=None, seconds: float = 1e9, **changed):
@@ -90,7 +95,7 @@ def fit(folder: Path, *, recipe: Recipe = RECIPE, who=None, seconds: float = 1e9
     return train.fit(*parts, who or members(0), chosen, folder=folder, seconds=seconds, **given)
 
 
-def save(trained: train.Trained, file: Path) -> None:
+def save(trained: Trained, file: Path) -> None:
     """All that must not depend on interruptions."""
     flat, _ = jax.tree_util.tree_flatten_with_path((trained.best, trained.last))
     arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat}
@@ -104,7 +109,7 @@ if __name__ == "__main__":
         print("step", flush=True)
         time.sleep(0.05)
 
-    watch = train.Watch(on_step=told, say=lambda text: print(text, flush=True))
+    watch = Watch(on_step=told, say=lambda text: print(text, flush=True))
     done = fit(where / "work", who=members(0, 1), seconds=float(sys.argv[2]), watch=watch)
     for place, one in enumerate(done):
         save(one, where / f"{place}.npz")

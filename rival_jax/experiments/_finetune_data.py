@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,7 +15,7 @@ from rival_jax import data
 from rival_jax.data import Examples, Source
 from rival_jax.data.source import Item, name_hash
 from rival_jax.experiments._subject import one_of
-from rival_jax.runtime import train
+from rival_jax.runtime.members import Data
 from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.progress import Meter
 from rival_jax.types import Batch, Geometry
@@ -108,13 +109,22 @@ def check(config: Any) -> None:
 
 
 class Chosen:
-    """Some examples of a source, as a source. Decoded photos are kept while memory allows."""
+    """Some examples of a source, as a source. Decoded photos are kept while memory allows.
 
-    def __init__(self, source: Source, positions: tuple[int, ...]):
+    Args:
+      positions: in the source.
+      classes: the source's and perhaps more, in another order; default as they are.
+    """
+
+    def __init__(self, source: Source, positions: Sequence[int], classes: tuple[str, ...] = ()):
         self._source, self._positions = source, positions
-        self.classes, self.class_wnids = source.classes, source.class_wnids
+        self.classes = classes or source.classes
+        self.class_wnids = None if classes else source.class_wnids
         self.names = [source.names[position] for position in positions]
         self.labels = np.asarray(source.labels, np.int32)[list(positions)]
+        if classes:
+            place = [classes.index(name) for name in source.classes]
+            self.labels = np.array(place, np.int32)[self.labels]
         self._kept: dict[int, Item] = {}
         self._bytes = 0
 
@@ -165,7 +175,7 @@ class Training:
             parts.append(examples)
         return Images(found, *parts)
 
-    def data(self, labels: np.ndarray, size: int) -> train.Data:
+    def data(self, labels: np.ndarray, size: int) -> Data:
         """Batches for the loop.
 
         Args:
@@ -179,30 +189,35 @@ class Training:
                 f"seeds have different numbers of training images ({sorted(counts)}), because some "
                 "were skipped; run them one by one with --config.seeds"
             )
-        binary = self.config.data.mask == "binary"
-
-        def relabelled(batch: Batch) -> Batch:
-            batch["label"] = labels[np.asarray(batch["label"])]
-            if binary:
-                batch["mask"] = (np.asarray(batch["mask"]) > 0.5).astype(np.float32)
-            return batch
 
         def epoch(seed: int, number: int, first: int) -> Iterator[Batch]:
             examples = self.images[seed].train
             batches = examples.augmented_batches(
                 c.batch, number, seed, first=first, augmentation=c.augmentation
             )
-            return map(relabelled, batches)
+            return map(functools.partial(self._prepared, labels), batches)
 
         def held_out(seed: int) -> Iterator[Batch]:
-            return map(relabelled, self.images[seed].validation.batches(size))
+            batches = self.images[seed].validation.batches(size)
+            return map(functools.partial(self._prepared, labels), batches)
 
-        return train.Data(
+        return Data(
             per_epoch=-(-counts.pop() // c.batch),
             train=epoch,
             held_out=held_out,
             name=lambda seed, index: self.images[seed].train.names[index],
         )
+
+    def sample(self, labels: np.ndarray) -> Batch:
+        """A batch like those of the loop, the same on every host."""
+        found = self.images[self.config.seeds[0]].validation
+        return self._prepared(labels, next(found.batches(self.config.train.batch, everywhere=True)))
+
+    def _prepared(self, labels: np.ndarray, batch: Batch) -> Batch:
+        batch["label"] = labels[np.asarray(batch["label"])]
+        if self.config.data.mask == "binary":
+            batch["mask"] = (np.asarray(batch["mask"]) > 0.5).astype(np.float32)
+        return batch
 
     def fingerprint(self, seed: int) -> dict[str, str]:
         """Hashes of what a seed sees."""
@@ -228,23 +243,6 @@ def refuse_overlap(training: Source, tests: dict[str, Examples]) -> None:
             )
 
 
-class _Reclassed:
-    """A source whose labels are positions in another list of its classes."""
-
-    def __init__(self, source: Source, classes: tuple[str, ...]):
-        self._source, self.classes = source, classes
-        self.class_wnids: tuple[tuple[str, ...], ...] | None = None
-        self.names = source.names
-        place = [classes.index(name) for name in source.classes]
-        self.labels = np.array(place, np.int32)[np.asarray(source.labels)]
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, position: int) -> Item:
-        return self._source[position]
-
-
 def reclassed(source: Source, classes: tuple[str, ...], where: str) -> Source:
     """The source with its labels as positions in `classes`.
 
@@ -254,4 +252,4 @@ def reclassed(source: Source, classes: tuple[str, ...], where: str) -> Source:
     for name in source.classes:
         if name not in classes:
             raise ValueError(f"{where}: class " + no_such(name, classes))
-    return _Reclassed(source, classes)
+    return Chosen(source, range(len(source)), classes)

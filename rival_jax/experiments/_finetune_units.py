@@ -69,6 +69,7 @@ class Unit:
     name: str
     depends_on: dict[str, Any]
     compute: Callable[[Variables], Columns]
+    flops: float = 0.0  # of what the meter counts, where it is known
 
 
 def units(
@@ -87,7 +88,7 @@ def units(
     Args:
       loaded: the original; what is computed is told its weights later.
       subjects: test sets by name.
-      sizes: "images" and "noisy_images" per step, "trials" at once.
+      sizes: "images" and "noisy_images" per step, "trials" at once, "flops" of a forward pass.
       name: of the network in the rows.
       masked: classes whose masks it was trained with.
     """
@@ -99,11 +100,15 @@ def units(
 
         def score(variables: Variables, subject: Subject = subject, test: str = test) -> Columns:
             examples = subject.examples(loaded.geometry)
-            found = parallel.map_examples(
-                fn, variables, examples.batches(sizes["images"]), subject.mesh, on_batch=on_batch
+            values = parallel.map_examples(
+                fn,
+                variables,
+                examples.batches(sizes["images"]),
+                subject.mesh,
+                on_batch=on_batch,
+                sharding=config.sharding,
             )
-            values = {key: value for key, value in found.items() if key != "index"}
-            image, words = np.arange(len(examples)), {"test": test}
+            image, words = values.pop("index"), {"test": test}
             columns = _tidy(config, loaded, name, examples, image, words, values)
             return {**columns, "class_set": class_set(examples, masked, image)}
 
@@ -138,20 +143,22 @@ def _noise_units(
                     jax.random.key(config.seed),
                     jnp.float32(level),
                     on_batch=lambda images: on_batch(images * c.trials * len(REGIONS)),
+                    sharding=config.sharding,
                 )
-                image = np.repeat(np.arange(len(examples)), len(REGIONS))
+                image = np.repeat(found["index"], len(REGIONS))
                 values = {
                     key: found[key].mean(1, dtype=np.float64).astype(np.float32).ravel()
                     for key in ("probability", "correct")
                 }
                 words = {"norm": norm, "level": f"{level:.6g}"}
                 columns = _tidy(config, loaded, name, examples, image, words, values)
-                region = np.tile(np.arange(len(REGIONS)), len(examples))
+                region = np.tile(np.arange(len(REGIONS)), len(found["index"]))
                 return {**columns, "region": Category(region, list(REGIONS))}
 
             settled = {"norm": norm, "level": level, "trials": c.trials, "seed": config.seed}
             settled |= {"mask": config.data.mask, "data": examples.fingerprint}
-            yield Unit(f"{norm}_{level:.6g}", {"version": ROWS_VERSION, **settled}, compute)
+            depends_on = {"version": ROWS_VERSION, **settled}
+            yield Unit(f"{norm}_{level:.6g}", depends_on, compute, sizes["flops"])
 
 
 def _tidy(

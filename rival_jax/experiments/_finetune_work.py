@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +15,17 @@ from rich.console import Console
 from rival_jax import models
 from rival_jax.experiments import _finetune_data
 from rival_jax.experiments._finetune_data import Images, Split, Training
+from rival_jax.experiments._finetune_jobs import CHECKPOINTS, Job, recipe
 from rival_jax.experiments._finetune_units import ROWS_VERSION
 from rival_jax.experiments._finetune_variants import Setting, settings
 from rival_jax.experiments._subject import Loaded, Subject, one_of
 from rival_jax.heads import Context, imagenet
-from rival_jax.runtime import parallel, train
-from rival_jax.runtime.results import Category, Columns, Run, digest
+from rival_jax.runtime import hosts, parallel, train
+from rival_jax.runtime.members import Member, Watch
+from rival_jax.runtime.progress import Meter
+from rival_jax.runtime.results import Run, digest
 from rival_jax.runtime.tensorboard import EventFile
-from rival_jax.runtime.update import Recipe
 from rival_jax.types import Model, Variables
-
-CHECKPOINTS = ("best", "last")
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One training: a setting and a seed."""
-
-    setting: Setting
-    seed: int
-    depends_on: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Of its rows and models."""
-        return f"{self.setting.name}_seed{self.seed}"
-
-    def folder(self, run: Run, checkpoint: str) -> Path:
-        """Where its network is kept, for `models.load`."""
-        return run.path / "models" / digest(self.depends_on) / f"{self.name}_{checkpoint}"
-
-    def done(self, run: Run) -> bool:
-        """Whether its rows, and so its networks, are there."""
-        return run.unit_path(f"{self.name}/training", self.depends_on).exists()
 
 
 class Work:
@@ -65,6 +43,7 @@ class Work:
                 f"head {config.head!r} cannot be finetuned through; pass --config.head=own, or "
                 "imagenet for a network with ImageNet's 1000 outputs"
             )
+        self._costs: dict[Any, parallel.Cost] = {}
         self.trained, self.labels = self._outputs()
         self.settings = settings(config, self.trained)
         self.training = self._training()
@@ -81,20 +60,24 @@ class Work:
             size = self._together(mine[0])
             for start in range(0, len(mine), size):
                 some = mine[start : start + size]
-                if not all(job.done(run) for job in some):
+                if hosts.agreed(not all(job.done(run) for job in some)):
                     yield some
 
-    def fit(self, jobs: Sequence[Job], run: Run, on_step: Callable[[int], None]) -> None:
+    def fit(self, jobs: Sequence[Job], run: Run, meter: Meter) -> None:
         """Trains some jobs, and keeps their networks, then their rows."""
         first, c = jobs[0].setting, self.config.train
         members = [
-            train.Member(job.name, job.seed, job.setting.learning_rate, job.setting.numbers)
+            Member(job.name, job.seed, job.setting.learning_rate, job.setting.numbers)
             for job in jobs
         ]
-        curves = {job.name: EventFile(run.path / "tensorboard" / job.name) for job in jobs}
+        folders = {job.name: run.path / "tensorboard" / job.name for job in jobs if hosts.first()}
+        curves = {name: EventFile(folder) for name, folder in folders.items()}
 
         def on_epoch(entry: dict[str, Any]) -> None:
-            run.log("epoch", **entry)
+            if not hosts.first():
+                return
+            speed = meter.lap() if entry["train"] and entry["member"] == members[0].name else {}
+            run.log("epoch", **entry, **speed)
             numbers = {"learning_rate": entry["learning_rate"]}
             for part in ("train", "held_out"):
                 numbers |= {f"{part}/{k}": v for k, v in (entry[part] or {}).items()}
@@ -111,15 +94,14 @@ class Work:
             mesh=self.subject.mesh,
             folder=folder,
             about={"jobs": [job.depends_on for job in jobs]},
+            sharding=self.config.sharding,
             seconds=c.save_seconds,
-            watch=train.Watch(on_step, on_epoch, self.console.print),
+            watch=Watch(meter.advance, on_epoch, self.console.print),
         )
         for job, one in zip(jobs, found, strict=True):
-            for checkpoint in CHECKPOINTS:
-                variables = jax.device_get(getattr(one, checkpoint))
-                models.save(job.folder(run, checkpoint), self.raw, variables)
-            history = one.history
-            run.rows(f"{job.name}/training", job.depends_on, lambda: _rows(job, history))  # noqa: B023
+            job.keep(run, self.raw, one)
+            rows = functools.partial(job.rows, one.history)
+            run.rows(f"{job.name}/training", job.depends_on, rows, everywhere=True)
         train.forget(folder)
 
     def images(self, job: Job) -> Images:
@@ -149,15 +131,24 @@ class Work:
 
     def step_cost(self, setting: Setting) -> parallel.Cost:
         """Of one image's part in an update, measured on a batch."""
-        data = self.training[setting.masks].data(self.labels, self.config.train.batch)
-        batch = next(data.held_out(self.config.seeds[0]))
+        if setting.terms in self._costs:
+            return self._costs[setting.terms]
+        batch = self.training[setting.masks].sample(self.labels)
         numbers = {name: np.float32(value) for name, value in setting.numbers.items()}
 
         def slope(variables: Variables, given: Any) -> Any:
             loss = lambda params: setting.terms({**variables, "params": params}, given, numbers)  # noqa: E731
             return jax.grad(lambda params: loss(params)["total"].mean())(variables["params"])
 
-        return parallel.measure(slope, self.original.variables, batch)
+        layout = (self.subject.mesh, self.config.sharding)
+        found = parallel.measure(slope, self.original.variables, batch, *layout)
+        self._costs[setting.terms] = found
+        return found
+
+    def flops(self, setting: Setting) -> float:
+        """Operations of one image's part in an update; 0 on CPUs, whose peak is not known."""
+        device = self.subject.mesh.devices.flat[0]
+        return 0.0 if device.platform == "cpu" else self.step_cost(setting).flops
 
     def _together(self, job: Job) -> int:
         """How many trainings run in one program."""
@@ -168,7 +159,8 @@ class Work:
         if device.platform == "cpu":  # one fills its cores; side by side they only spill caches
             return 1
         bytes_each = self.step_cost(job.setting).bytes * self.recipe.batch_size
-        return max(1, int(parallel.memory_budget(device) / max(bytes_each, 1)))
+        fit = int(parallel.memory_budget(device) / max(bytes_each, 1))
+        return hosts.agreed(max(1, fit))
 
     def _held_out_batch(self, masks: str) -> int:
         images = min(len(found.validation) for found in self.training[masks].images.values())
@@ -238,14 +230,6 @@ class Work:
         }
 
 
-def recipe(config: Any) -> Recipe:
-    """The trainer's part of `config.train`."""
-    c = config.train
-    names = ("epochs", "weight_decay", "decayed", "rate_factor", "rate_every", "accumulate")
-    named = {name: c[name] for name in (*names, "dtype", "remat", "ties")}
-    return Recipe(batch_size=c.batch, **named)
-
-
 def _context(config: Any, subject: Subject, loaded: Loaded) -> Context:
     examples = subject.first_examples()
     return Context(
@@ -260,31 +244,3 @@ def _context(config: Any, subject: Subject, loaded: Loaded) -> Context:
         mesh=subject.mesh,
         report=lambda text: None,
     )
-
-
-def _rows(job: Job, history: list[dict[str, Any]]) -> Columns:
-    """One row for each epoch, part and term."""
-    rows = [
-        (entry["epoch"], part, term, value, entry["best"], entry["learning_rate"])
-        for entry in history
-        for part in ("train", "held_out")
-        for term, value in sorted((entry[part] or {}).items())
-    ]
-    epochs, parts, terms, values, best, rates = zip(*rows, strict=True)
-    zero = np.zeros(len(rows), np.int32)
-    return {
-        "model": Category(zero, [job.name]),
-        "variant": Category(zero, [job.setting.name]),
-        "seed": np.full(len(rows), job.seed, np.int32),
-        "epoch": np.array(epochs, np.int32),
-        "part": _category(parts),
-        "term": _category(terms),
-        "value": np.array(values, np.float64),
-        "best": np.array(best),
-        "learning_rate": np.array([math.nan if r is None else r for r in rates], np.float64),
-    }
-
-
-def _category(words: Sequence[str]) -> Category:
-    values = list(dict.fromkeys(words))
-    return Category(np.array([values.index(word) for word in words], np.int32), values)

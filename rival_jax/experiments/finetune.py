@@ -16,12 +16,14 @@ import numpy as np
 from rich.console import Console
 
 from rival_jax.experiments import _finetune_data, _finetune_units
+from rival_jax.experiments._finetune_jobs import Job
 from rival_jax.experiments._finetune_units import Look, maps_of, mixed
 from rival_jax.experiments._finetune_variants import ORIGINAL
-from rival_jax.experiments._finetune_work import Job, Work
+from rival_jax.experiments._finetune_work import Work
+from rival_jax.experiments._plans import Plans
 from rival_jax.experiments._subject import Subject, one_of
 from rival_jax.report import finetune_page
-from rival_jax.runtime import parallel
+from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Run
 from rival_jax.types import Variables
@@ -149,11 +151,11 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
             )
             files: dict[str, str] = {}
             for unit in found:
-                meter.say(f"{network.name} {unit.name}")
+                meter.say(f"{network.name} {unit.name}", unit.flops)
                 depends = {**network.depends_on, **unit.depends_on}
                 file = f"{network.name}/{unit.name}"
                 compute = functools.partial(lambda u, n: u.compute(n.weights()), unit, network)
-                computed += run.rows(file, depends, compute)
+                computed += run.rows(file, depends, compute, about=meter.lap)
                 place = run.unit_path(file, depends).relative_to(run.path)
                 files[unit.name] = place.as_posix()
             if network.job:
@@ -170,6 +172,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     }
     run.save_json("units.json", trainings)
     console.print(f"{computed} units computed, the others were there")
+    if not hosts.first():
+        return {}
     if not computed and run.unchanged and (run.path / "report.html").exists():
         console.print(f"nothing new to report: {run.path / 'report.html'}")
         return run.read_json("summary.json")
@@ -182,22 +186,28 @@ def _train(work: Work, run: Run, console: Console) -> int:
     total = sum(len(work.images(job).train) for jobs in groups for job in jobs)
     with Meter(total * work.recipe.epochs, "images", console) as meter:
         for jobs in groups:
-            meter.say(jobs[0].name + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""))
-            work.fit(jobs, run, meter.advance)
+            more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+            meter.say(jobs[0].name + more, work.flops(jobs[0].setting))
+            work.fit(jobs, run, meter)
     return sum(map(len, groups))
 
 
 def _sizes(config: Any, work: Work, first: Subject, run: Run) -> dict[str, Any]:
-    """Images per step, saved: a restart must compute with the same ones, for the same bytes."""
-    sizes = run.read_json("plans.json")
-    if sizes is None:
-        loaded = work.original
-        images, _ = first.batch(loaded.cost(), loaded.geometry, 1, 3)  # a map costs three
-        given = (loaded.cost(), loaded.geometry, config.noise.trials, len(_finetune_units.REGIONS))
-        noisy, trials = first.batch(*given)
-        sizes = {"images": images, "noisy_images": noisy, "trials": trials}
-        run.save_json("plans.json", sizes)
-    return sizes
+    """Images per step, trials at once and operations of a forward pass; see `Plans`."""
+    plans, loaded = Plans(run, first.mesh.size), work.original
+    regions = len(_finetune_units.REGIONS)
+
+    def scores() -> dict[str, Any]:
+        return {"images": first.batch(loaded.cost(), loaded.geometry, 1, 3)[0]}  # a map costs three
+
+    def noise() -> dict[str, Any]:
+        cost = loaded.cost()
+        images, trials = first.batch(cost, loaded.geometry, config.noise.trials, regions)
+        return {"images": images, "trials": trials, "flops": cost.flops}
+
+    noisy = plans.of("noise", noise)
+    sizes = {"images": plans.of("scores", scores)["images"], "noisy_images": noisy["images"]}
+    return {**sizes, "trials": noisy["trials"], "flops": noisy["flops"]}
 
 
 def _forwards(config: Any, tests: dict[str, Subject], networks: list[Tested]) -> int:

@@ -10,6 +10,9 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
+
+from rival_jax.runtime import buckets, hosts
 
 KEPT = 2  # the newest states; the one before stays until the newest is whole
 
@@ -21,22 +24,37 @@ class Checkpoints:
     position (epoch, batch, history). Data order, crops and noise are functions of seed and
     position, so the position is all there is to save of the data iterator and of random numbers.
 
+    Several hosts make equal calls; each writes its part of the arrays. A state is read back onto
+    any number of hosts and devices.
+
     Args:
-      folder: made when the first state is saved.
+      folder: made when the first state is saved; all hosts see it.
       about: JSON-able; all that the training follows from. A folder with states of another
         training is refused.
       seconds: between states that `due` asks for.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], *, seconds: float = 30.0):
-        self.folder, self.seconds = folder.resolve(), seconds
+        self.folder, self.seconds = _place(folder), seconds
         self.about = json.loads(json.dumps(about))
-        self._saved = time.monotonic()
+        self._saved = self._asked = time.monotonic()
+        self._step = self._next = self._gap = 0  # steps: asked at, to be asked at, between both
         self._open: ocp.CheckpointManager | None = None
 
-    def due(self) -> bool:
-        """Whether `seconds` have passed since the last state was saved."""
-        return time.monotonic() - self._saved >= self.seconds
+    def due(self, step: int) -> bool:
+        """Whether `seconds` have passed since the last state was saved: the same on all hosts.
+
+        To be asked after every step. Only now and then is the first host's clock asked, as often
+        as the steps are slow, since an agreement takes time.
+        """
+        if step < self._next:
+            return False
+        now = time.monotonic()
+        pace = (now - self._asked) / max(1, step - self._step)
+        left, pace = hosts.agreed([self.seconds - (now - self._saved), pace])
+        self._gap = max(1, min(2 * self._gap, int(left / max(pace, 1e-9))))
+        self._asked, self._step, self._next = now, step, step + self._gap
+        return left <= 0
 
     def save(self, step: int, tree: Any, position: Mapping[str, Any]) -> None:
         """Writes a state; returns when it is on disk. Older ones but one are dropped.
@@ -65,7 +83,7 @@ class Checkpoints:
         Raises:
           ValueError: if the states are of another training, or of a network of other shapes.
         """
-        if not self.folder.is_dir():
+        if not hosts.agreed(self.folder.is_dir()):
             return None
         manager = self._manager()
         step = manager.latest_step()
@@ -104,6 +122,18 @@ class Checkpoints:
                     f"{found.get(name, 'not there')}, expected {expected.get(name, 'no such leaf')}"
                     "; name another --workdir"
                 )
+
+
+def delete(folder: Path) -> None:
+    """Removes the states in a folder; every host calls it, when none reads them any more."""
+    hosts.barrier()
+    if hosts.first():
+        epath.Path(_place(folder)).rmtree(missing_ok=True)
+
+
+def _place(folder: Path) -> Any:
+    """Where hosts meet: the folder, or what it stands for in a bucket."""
+    return buckets.remote(folder) or folder.resolve()
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rival_jax.runtime import buckets, hosts
+
 CURE = "lower the learning rate or the term's weight, and name another --workdir"
 
 
@@ -25,6 +27,8 @@ def refuse(
     step: int,
 ) -> None:
     """Saves the batch of the first member with a number that is not finite, and raises.
+
+    Every host calls it with the same, and the first writes.
 
     Args:
       values: terms [members, b] and "gradient" [members, 1].
@@ -45,9 +49,13 @@ def refuse(
     flat = {key: value[place].reshape(-1, *value.shape[3:]) for key, value in batch.items()}
     names = [name(place, index) if index >= 0 else "" for index in flat["index"].tolist()]
     file = folder / f"not_finite_{members[place]}_step{step}.npz"
-    folder.mkdir(parents=True, exist_ok=True)
-    terms: dict[str, Any] = {f"term_{key}": value[place] for key, value in values.items()}
-    np.savez(file, names=np.array(names), **flat, **terms)
+    if hosts.first():
+        folder.mkdir(parents=True, exist_ok=True)
+        terms: dict[str, Any] = {f"term_{key}": value[place] for key, value in values.items()}
+        with file.open("wb") as opened:
+            np.savez(opened, names=np.array(names), **flat, **terms)
+        buckets.push(file)
+    hosts.barrier()  # a host that ended would end the one that writes
     first = int(np.flatnonzero(~np.isfinite(values[term][place]))[0])
     which = "" if term == "gradient" else f" of {names[first]}"
     raise ValueError(

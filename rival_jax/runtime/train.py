@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
-from rival_jax.runtime import finite, parallel
-from rival_jax.runtime.checkpoints import Checkpoints
-from rival_jax.runtime.signals import EXIT_INTERRUPTED, Caught, Interrupted
+from rival_jax.runtime import finite, hosts, parallel, profile
+from rival_jax.runtime.checkpoints import Checkpoints, delete
+from rival_jax.runtime.members import Data, Member, Trained, Watch, of_member
+from rival_jax.runtime.placement import placed, spread, whole
+from rival_jax.runtime.signals import Interrupted
 from rival_jax.runtime.update import (
     Recipe,
     Terms,
@@ -30,44 +31,6 @@ from rival_jax.runtime.update import (
 from rival_jax.types import Batch, Variables
 
 
-@dataclasses.dataclass(frozen=True)
-class Member:
-    """One of the trainings that run in one program."""
-
-    name: str
-    seed: int
-    learning_rate: float
-    numbers: Mapping[str, float]  # options of the objective that may differ within one program
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """Where the trainings' batches come from; functions of their arguments alone."""
-
-    per_epoch: int  # batches
-    train: Callable[[int, int, int], Iterator[Batch]]  # (seed, epoch, first batch) -> the rest
-    held_out: Callable[[int], Iterator[Batch]]  # seed -> what epochs are compared on
-    name: Callable[[int, int], str]  # (seed, index in a batch) -> the example's name
-
-
-@dataclasses.dataclass(frozen=True)
-class Watch:
-    """Who is told what while a training runs."""
-
-    on_step: Callable[[int], None] = lambda images: None
-    on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None  # of one member's history
-    say: Callable[[str], None] = print
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """One training's outcome."""
-
-    best: Variables  # of the epoch with the smallest held-out loss
-    last: Variables
-    history: list[dict[str, Any]]  # see `fit`
-
-
 def fit(
     terms: Terms,
     variables: Variables,
@@ -78,20 +41,23 @@ def fit(
     mesh: Mesh,
     folder: Path,
     about: Mapping[str, Any],
+    sharding: str = "replicated",
     seconds: float = 30.0,
     watch: Watch | None = None,
 ) -> list[Trained]:
     """Trains some networks from the same weights, all in one program.
 
     Every example of an epoch once, then the mean loss on what is held out, which picks the best
-    epoch. The state is saved at least every `seconds`, and when SIGTERM or SIGINT arrives; called
-    again with the same arguments, this goes on from there and ends with the same bits.
+    epoch. The state is saved about every `seconds`, and when SIGTERM or SIGINT arrives at any host;
+    called again with the same arguments, this goes on from there and ends with the same bits, or on
+    another mesh with the same numbers but for rounding. Every host calls it alike.
 
     Args:
       terms: see `update.Terms`; compiled once for equal ones, so pass a `parallel.Bound`.
       variables: of the network; "params" are trained.
       recipe, members, data: see there. The members' batches are of one size.
       mesh: batches are split over its axis `data`.
+      sharding: of weights and moments, see `placement.SHARDINGS`.
       folder: of the saved states, and of the batch that a number that is not finite came from.
       about: JSON-able; what the result follows from, beside recipe and members.
       watch: who is told.
@@ -109,13 +75,14 @@ def fit(
     known = {"recipe": dataclasses.asdict(recipe), **about}
     known["members"] = [dataclasses.asdict(member) for member in members]
     saved = Checkpoints(folder / "state", known, seconds=seconds)
-    loop = _Loop(terms, variables, recipe, members, data, mesh, folder, saved, watch or Watch())
+    layout = (mesh, sharding)
+    loop = _Loop(terms, variables, recipe, members, data, layout, folder, saved, watch or Watch())
     return loop.run()
 
 
 def forget(folder: Path) -> None:
     """Deletes the saved states of a training whose outcome is kept elsewhere."""
-    shutil.rmtree(folder / "state", ignore_errors=True)
+    delete(folder / "state")
     with contextlib.suppress(OSError):
         folder.rmdir()  # unless something else is in it
 
@@ -130,13 +97,14 @@ class _Loop:
         recipe: Recipe,
         members: Sequence[Member],
         data: Data,
-        mesh: Mesh,
+        layout: tuple[Mesh, str],
         folder: Path,
         saved: Checkpoints,
         watch: Watch,
     ):
         self.terms, self.recipe, self.members, self.data = terms, recipe, list(members), data
-        self.mesh, self.folder, self.saved, self.watch = mesh, folder, saved, watch
+        self.mesh, self.sharding = layout
+        self.folder, self.saved, self.watch = folder, saved, watch
         if any(member.numbers.keys() != members[0].numbers.keys() for member in members):
             raise ValueError("members of one program need the same numbers")
         self.numbers = [
@@ -144,54 +112,58 @@ class _Loop:
             for member in members
         ]
         self.stacked = jax.tree.map(lambda *values: np.stack(values), *self.numbers)
-        self.rest = {kind: tree for kind, tree in variables.items() if kind != "params"}
+        self.given = {kind: tree for kind, tree in variables.items() if kind != "params"}
+        self.rest = placed(self.given, self.mesh, "replicated")
         some = next(data.held_out(members[0].seed))
-        shapes = jax.eval_shape(terms, variables, some, self.numbers[0])
-        state = begin(recipe, variables, sorted(shapes), len(members))
-        self.state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+        names = sorted(jax.eval_shape(terms, variables, some, self.numbers[0]))
+        self.state = begin(recipe, variables, names, len(members), *layout)
         self.epoch, self.batch = 0, 0  # the next batch to be computed
         self.history: list[dict[str, Any]] = []  # an entry an epoch; its numbers are lists
-        self.update = compiled(terms, recipe, mesh, len(members))
+        self.update = compiled(terms, recipe, self.mesh, len(members), self.sharding)
 
     def run(self) -> list[Trained]:
         """All epochs that are left."""
-        with Caught() as caught:  # from here on: a signal while the state is read is not lost
+        with hosts.Stop() as stop:  # from here on: a signal while the state is read is not lost
             found = self.saved.restore(self.state)
             if found:
                 self.state, place = found
                 self.epoch, self.batch = place["epoch"], place["batch"]
                 self.history = place["history"]
-                self.watch.on_step(self.recipe.batch_size * self._done() * len(self.members))
+                images = self.recipe.batch_size * self._done() * len(self.members)
+                self.watch.on_step(images // hosts.count())
             if not self.history:
                 self._enter(-1, None, self._held_out(), [], [])
             while self.epoch < self.recipe.epochs:
-                self._batches_left(caught)
+                self._batches_left(stop)
                 self._compare()
                 self.epoch, self.batch = self.epoch + 1, 0
-                if self.saved.due() or caught.name or self.epoch == self.recipe.epochs:
+                last = self.epoch == self.recipe.epochs
+                signal = "" if last else stop.asked()
+                if last or signal or self.saved.due(self._done()):
                     self._save()
-                if caught.name and self.epoch < self.recipe.epochs:
-                    self._stop(caught)
+                if signal:
+                    self._stop(signal)
         return [self._outcome(place) for place in range(len(self.members))]
 
-    def _batches_left(self, caught: Caught) -> None:
+    def _batches_left(self, stop: hosts.Stop) -> None:
         """The updates that are left of this epoch."""
         rate = np.array(self._rates(), np.float32)
         running: tuple[Any, ...] | None = None
-        for batches in self._read():
-            batch = arranged(batches, self.recipe.accumulate, self.mesh.size)
-            given = (self.state, self.rest, batch, rate, self.stacked)
-            self.state, found, norm = self.update(*given)
+        for batches in profile.timed(self._read()):
+            here = arranged(batches, self.recipe.accumulate, len(self.mesh.local_devices))
+            batch = spread(here, self.mesh, 2)
+            self.state, seen = self.update(self.state, self.rest, batch, rate, self.stacked)
             if running:  # one step behind, so that reading the next batch overlaps computing
                 self._check(*running)
-            running = (self._done(), batch, found, norm)
+            running = (self._done(), here, seen)
             self.batch += 1
-            if caught.name or self.saved.due():
+            signal = stop.asked()
+            if signal or self.saved.due(self._done()):
                 self._check(*running)
                 running = None
                 self._save()
-            if caught.name:
-                self._stop(caught)
+            if signal:
+                self._stop(signal)
         if running:
             self._check(*running)
 
@@ -206,12 +178,12 @@ class _Loop:
 
     def _compare(self) -> None:
         """Ends an epoch: means, and the better weights kept."""
-        sums, seen = jax.device_get((self.state["sums"], self.state["seen"]))
+        sums, seen = whole((self.state["sums"], self.state["seen"]))
         train = {name: (value.astype(np.float64) / seen).tolist() for name, value in sums.items()}
         held_out = self._held_out()
         losses = np.array(held_out["total"], np.float32)
-        better = is_better(self.recipe.ties, losses, np.asarray(self.state["best_loss"]))
-        self.state = end_epoch(self.recipe.ties, self.state, losses)
+        better = is_better(self.recipe.ties, losses, whole(self.state["best_loss"]))
+        self.state = end_epoch(self.recipe.ties, self.mesh, self.sharding, self.state, losses)
         self._enter(self.epoch, train, held_out, self._rates(), better.tolist())
 
     def _held_out(self) -> dict[str, list[float]]:
@@ -219,13 +191,15 @@ class _Loop:
         means: dict[str, list[float]] = {}
         for place, member in enumerate(self.members):
             params = picked(self.state["params"], place, self.recipe.dtype)
-            found = parallel.map_examples(
+            rows = parallel.map_examples(
                 self.terms,
                 {**self.rest, "params": params},
                 self.data.held_out(member.seed),
                 self.mesh,
                 self.numbers[place],
+                sharding=self.sharding,
             )
+            found = hosts.gathered_rows(rows)
             for name in sorted(found.keys() - {"index"}):
                 mean = float(np.mean(found[name], dtype=np.float64))
                 means.setdefault(name, []).append(mean)
@@ -236,15 +210,16 @@ class _Loop:
                     )
         return means
 
-    def _check(self, step: int, batch: Mapping[str, Any], found: Any, norm: Any) -> None:
+    def _check(self, step: int, here: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
         """Counts a step's images; raises ValueError if a number of it is not finite."""
-        values = {name: np.asarray(value) for name, value in found.items()}
-        values["gradient"] = np.asarray(norm)[:, None]
+        values = whole(seen)
         if not finite.all_finite(values):
             names = [member.name for member in self.members]
             named = lambda place, index: self.data.name(self.members[place].seed, index)  # noqa: E731
+            batch = whole(spread(here, self.mesh, 2))
             finite.refuse(values, batch, names, named, self.folder, step)
-        self.watch.on_step(int((batch["index"] >= 0).sum()))
+        profile.on_step()
+        self.watch.on_step(int((here["index"] >= 0).sum()))
 
     def _enter(
         self,
@@ -257,7 +232,7 @@ class _Loop:
         entry = {"epoch": epoch, "learning_rate": rates, "train": train}
         self.history.append({**entry, "held_out": dict(held_out), "better": better})
         for place, member in enumerate(self.members):
-            self.watch.on_epoch({"member": member.name, **_of_member(self.history[-1], place)})
+            self.watch.on_epoch({"member": member.name, **of_member(self.history[-1], place)})
 
     def _rates(self) -> list[float]:
         return [self.recipe.rate(member.learning_rate, self.epoch) for member in self.members]
@@ -269,31 +244,16 @@ class _Loop:
         place = {"epoch": self.epoch, "batch": self.batch, "history": self.history}
         self.saved.save(self._done(), self.state, place)
 
-    def _stop(self, caught: Caught) -> None:
+    def _stop(self, signal: str) -> None:
         total = self.recipe.epochs * self.data.per_epoch
-        self.watch.say(
-            f"{caught.name} after step {self._done()} of {total}: the state is saved. Run the same "
-            f"command again to go on (exit code {EXIT_INTERRUPTED})"
-        )
-        raise Interrupted
+        self.watch.say(f"{signal} after step {self._done()} of {total}: the state is saved")
+        raise Interrupted(signal)
 
     def _outcome(self, place: int) -> Trained:
-        history = [_of_member(entry, place) for entry in self.history]
+        history = [of_member(entry, place) for entry in self.history]
         chosen = max(i for i, entry in enumerate(history) if entry["best"])
         for number, entry in enumerate(history):
             entry["best"] = number == chosen
-        found = (picked(self.state[name], place) for name in ("best", "params"))
-        best, last = ({**self.rest, "params": params} for params in found)
+        found = (whole(picked(self.state[name], place)) for name in ("best", "params"))
+        best, last = ({**whole(self.given), "params": params} for params in found)
         return Trained(best, last, history)
-
-
-def _of_member(entry: Mapping[str, Any], place: int) -> dict[str, Any]:
-    """One member's part of an entry of the history; "best" is so far."""
-    train, rates, better = entry["train"], entry["learning_rate"], entry["better"]
-    return {
-        "epoch": entry["epoch"],
-        "learning_rate": rates[place] if rates else None,
-        "train": train and {name: values[place] for name, values in train.items()},
-        "held_out": {name: values[place] for name, values in entry["held_out"].items()},
-        "best": bool(better and better[place]),
-    }

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
+from rival_jax.runtime import placement
 from rival_jax.types import Array, Batch, Variables
 
 Numbers = Mapping[str, Any]
@@ -90,16 +91,24 @@ def optimiser(recipe: Recipe) -> optax.GradientTransformation:
     )
 
 
-def begin(recipe: Recipe, variables: Variables, terms: Sequence[str], members: int) -> State:
-    """The state before the first update of `members` trainings of one network.
+def begin(
+    recipe: Recipe,
+    variables: Variables,
+    terms: Sequence[str],
+    members: int,
+    mesh: Mesh,
+    sharding: str = "replicated",
+) -> State:
+    """The state before the first update of `members` trainings of one network, on the mesh.
 
     Args:
       terms: names of what is summed over an epoch.
+      sharding: of weights and moments, see `placement.SHARDINGS`.
     """
 
     def made(params: Any) -> State:
         params = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], members, axis=0), params)
-        return {
+        state = {
             "params": params,
             "moments": jax.vmap(optimiser(recipe).init)(params),
             "best": jax.tree.map(jnp.copy, params),
@@ -107,8 +116,9 @@ def begin(recipe: Recipe, variables: Variables, terms: Sequence[str], members: i
             "sums": {name: jnp.zeros(members) for name in terms},  # over the epoch so far
             "seen": jnp.zeros(members),
         }
+        return placement.constrained(state, mesh, sharding)
 
-    return jax.jit(made)(variables["params"])
+    return jax.jit(made)(placement.placed(variables["params"], mesh, sharding))
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -118,19 +128,26 @@ def picked(tree: Any, place: Array, dtype: str = "float32") -> Any:
 
 
 @functools.lru_cache(maxsize=32)
-def compiled(terms: Terms, recipe: Recipe, mesh: Mesh, members: int) -> Callable[..., Any]:
-    """`(state, rest, batch, rates, numbers) -> (state, {name: [members, b]}, gradient norms)`.
+def compiled(
+    terms: Terms, recipe: Recipe, mesh: Mesh, members: int, sharding: str = "replicated"
+) -> Callable[..., Any]:
+    """`(state, rest, batch, rates, numbers) -> (state, seen)`.
 
-    `batch` has the axes [members, accumulate, b / accumulate, ...], `rest` what is no parameter
-    of the network. The arrays of the state given are used up.
+    `batch` has the axes [members, accumulate, b / accumulate, ...], split over the mesh; `rest` is
+    what is no parameter of the network. `seen` is whole on every host: each term [members, b], and
+    `gradient`, its norm [members, 1]. The arrays of the state given are used up.
     """
-    replicated = NamedSharding(mesh, PartitionSpec())
-    split = NamedSharding(mesh, PartitionSpec(None, None, "data"))
+    everywhere = placement.replicated(mesh)
     one = functools.partial(_update, terms, recipe)
+
+    def update(state: State, *given: Any) -> tuple[State, dict[str, Array]]:
+        after, seen = _for_each(one, members, state, *given)
+        return placement.constrained(after, mesh, sharding), seen
+
     return jax.jit(
-        functools.partial(_for_each, one, members),
-        in_shardings=(replicated, replicated, split, replicated, replicated),
-        out_shardings=(replicated, NamedSharding(mesh, PartitionSpec(None, "data")), replicated),
+        update,
+        in_shardings=(None, everywhere, placement.cut(mesh, 2), everywhere, everywhere),
+        out_shardings=(None, everywhere),
         donate_argnums=0,
     )
 
@@ -159,7 +176,7 @@ def _update(
     batch: Batch,
     rate: Array,
     numbers: Any,
-) -> tuple[State, dict[str, Array], Array]:
+) -> tuple[State, dict[str, Array]]:
     """One training's step on one batch [accumulate, b, ...]; padding (index -1) weighs nothing."""
     real = jnp.asarray(batch["index"]) >= 0
     count = real.sum()
@@ -190,7 +207,8 @@ def _update(
     sums = {name: state["sums"][name] + kept[name].sum() for name in state["sums"]}
     changed = {"params": after, "moments": moments, "sums": sums, "seen": state["seen"] + count}
     square = sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(gradient))
-    return {**state, **changed}, kept, jnp.sqrt(square)
+    norm = jnp.sqrt(square)[None]
+    return {**state, **changed}, {**kept, "gradient": norm}
 
 
 def is_better(ties: str, losses: Any, best: Any) -> Any:
@@ -198,8 +216,8 @@ def is_better(ties: str, losses: Any, best: Any) -> Any:
     return losses <= best if ties == "later" else losses < best
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def end_epoch(ties: str, state: State, losses: Array) -> State:
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
+def end_epoch(ties: str, mesh: Mesh, sharding: str, state: State, losses: Array) -> State:
     """The state after an epoch with these held-out losses [members]: the better weights kept."""
     better = is_better(ties, losses, state["best_loss"])
 
@@ -209,22 +227,24 @@ def end_epoch(ties: str, state: State, losses: Array) -> State:
     kept = jax.tree.map(choose, state["params"], state["best"])
     zeros = jax.tree.map(jnp.zeros_like, {key: state[key] for key in ("sums", "seen")})
     best_loss = jnp.where(better, losses, state["best_loss"])
-    return {**state, **zeros, "best": kept, "best_loss": best_loss}
+    after = {**state, **zeros, "best": kept, "best_loss": best_loss}
+    return placement.constrained(after, mesh, sharding)
 
 
 def arranged(batches: list[Batch], parts: int, devices: int) -> dict[str, np.ndarray]:
-    """One batch of each training as [members, parts, b, ...]; b is filled up for the devices."""
-    size = len(batches[0]["index"]) // parts
-    short = -size % devices
+    """This host's part of one batch of each training, as [members, parts, b, ...].
+
+    Filled up with copies of the first row, `index` -1, for its `devices` to get equally many.
+    """
+    size = len(batches[0]["index"])
+    short = -size % (parts * devices)
 
     def one(name: str) -> np.ndarray:
         value = np.stack([np.asarray(batch[name]) for batch in batches])
-        value = value.reshape(len(batches), parts, size, *value.shape[2:])
-        if not short:
-            return value
-        filler = np.repeat(value[:, :, :1], short, axis=2)
+        filler = np.repeat(value[:, :1], short, axis=1)
         if name == "index":
             filler = np.full_like(filler, -1)
-        return np.concatenate([value, filler], axis=2)
+        value = np.concatenate([value, filler], axis=1) if short else value
+        return value.reshape(len(batches), parts, -1, *value.shape[2:])
 
     return {name: one(name) for name in batches[0]}

@@ -1,0 +1,63 @@
+"""What a training is told, and what it gives."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from rival_jax.types import Batch, Variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One of the trainings that run in one program."""
+
+    name: str
+    seed: int
+    learning_rate: float
+    numbers: Mapping[str, float]  # options of the objective that may differ within one program
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Where the trainings' batches come from; functions of their arguments alone.
+
+    With several hosts a batch is this host's part of one: equally many rows for each device of
+    any host, filled up with rows whose index is -1.
+    """
+
+    per_epoch: int  # batches
+    train: Callable[[int, int, int], Iterator[Batch]]  # (seed, epoch, first batch) -> the rest
+    held_out: Callable[[int], Iterator[Batch]]  # seed -> what epochs are compared on
+    name: Callable[[int, int], str]  # (seed, index in a batch) -> the example's name
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """Who is told what while a training runs; on every host."""
+
+    on_step: Callable[[int], None] = lambda images: None  # of this host's part
+    on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None  # of one member's history
+    say: Callable[[str], None] = print
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """One training's outcome; arrays of NumPy."""
+
+    best: Variables  # of the epoch with the smallest held-out loss
+    last: Variables
+    history: list[dict[str, Any]]  # see `train.fit`
+
+
+def of_member(entry: Mapping[str, Any], place: int) -> dict[str, Any]:
+    """One member's part of an entry of the history of all; "best" is so far."""
+    train, rates, better = entry["train"], entry["learning_rate"], entry["better"]
+    return {
+        "epoch": entry["epoch"],
+        "learning_rate": rates[place] if rates else None,
+        "train": train and {name: values[place] for name, values in train.items()},
+        "held_out": {name: values[place] for name, values in entry["held_out"].items()},
+        "best": bool(better and better[place]),
+    }
