@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--levels", type=int, default=40)
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--within", type=float, default=20, help="seconds until a fault, at most")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -47,11 +48,11 @@ def main() -> None:
         )
         assert codes == [0], printed(root / "calm_logs")
         print(f"undisturbed: {time.monotonic() - started:.0f} s")
-        struck(root, command, options.faults, random.Random(options.seed))
+        struck(root, command, options.faults, options.within, random.Random(options.seed))
         compare(root / "calm", root / "struck")
 
 
-def struck(root: Path, command: list[str], faults: int, rng: random.Random) -> None:
+def struck(root: Path, command: list[str], faults: int, within: float, rng: random.Random) -> None:
     """Runs the command to its end through so many faults."""
     command, logs, done = [*command, f"--workdir={root / 'struck'}"], root / "logs", 0
     for life in range(10 * faults):
@@ -60,7 +61,7 @@ def struck(root: Path, command: list[str], faults: int, rng: random.Random) -> N
         begun = time.monotonic()
         told = ""
         if done < faults:
-            time.sleep(rng.uniform(1, 14))
+            time.sleep(rng.uniform(1, within))
             victim = rng.randrange(len(processes))
             number = rng.choice((signal.SIGTERM, signal.SIGKILL))
             if processes[victim].poll() is None:

@@ -1,0 +1,61 @@
+"""What a run says of its speed, and where its time goes."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from rival_jax.runtime import profile, progress
+
+
+def test_a_lap_is_what_was_done_since_the_last(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.jax, "device_count", lambda: 4)
+    with progress.Meter(1000, "forwards", Console(file=io.StringIO())) as meter:
+        meter.say("unit", flops=1e9)
+        meter.advance(100)
+        now[0] += 5
+        meter.lap()
+        for _ in profile.timed(slow(now)):
+            meter.advance(100)
+        now[0] += 2
+        lap = meter.lap()
+    assert lap["seconds"] == 8
+    assert lap["forwards_per_second_and_device"] == pytest.approx(200 / 8 / 4, abs=1e-3)
+    assert lap["input_wait"] == pytest.approx(6 / 8)
+    assert lap["seconds_left"] == pytest.approx(700 / (300 / 13), abs=0.1)
+    assert lap["peak_memory"] > 1 << 20
+    assert "share_of_peak" not in lap  # nobody knows a CPU's
+
+
+def slow(now):
+    for _ in range(2):
+        now[0] += 3
+        yield
+
+
+def test_the_share_of_a_known_devices_peak(monkeypatch):
+    class Device:
+        device_kind, platform = "TPU v5 lite", "tpu"
+
+        def memory_stats(self):
+            return {"peak_bytes_in_use": 7}
+
+    monkeypatch.setattr(progress.jax, "local_devices", lambda: [Device()])
+    monkeypatch.setattr(progress.jax, "device_count", lambda: 2)
+    found = progress.measured(10.0, 4000, "images", 0.0, flops=98.5e9)
+    assert found["share_of_peak"] == pytest.approx(0.1)
+    assert found["peak_memory"] == 7
+
+
+def test_a_trace_of_a_few_steps(tmp_path):
+    profile.on_step()  # nobody asked
+    profile.start(str(tmp_path))
+    for _ in range(profile.AFTER + profile.STEPS + 2):
+        profile.on_step()
+    profile.stop()
+    assert [*tmp_path.rglob("*.xplane.pb")]
