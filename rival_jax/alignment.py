@@ -89,7 +89,8 @@ def mask_coverage(
 
     def covered(energy: float) -> Array:
         beyond = mass > energy * mass[..., -1:]
-        first = jnp.take_along_axis(flat, jnp.argmax(beyond, axis=-1)[..., None], axis=-1)
+        below = (~beyond).sum(-1, keepdims=True)  # the running sum never falls
+        first = jnp.take_along_axis(flat, jnp.minimum(below, beyond.shape[-1] - 1), axis=-1)
         kept = (saliency >= first[..., None]) & beyond.any(-1)[..., None, None]
         return (kept & mask).sum((-2, -1)) / mask.sum((-2, -1))
 
@@ -143,7 +144,7 @@ def average_precision(
         [score[..., 1:] != score[..., :-1], jnp.ones_like(score[..., :1], bool)], axis=-1
     )
     reached = jnp.where(last_of_tie, hits, 0)
-    before = jax.lax.cummax(reached, axis=reached.ndim - 1)
+    before = sorting.running_max(reached)
     before = jnp.concatenate([jnp.zeros_like(before[..., :1]), before[..., :-1]], axis=-1)
     gained = jnp.where(last_of_tie, hits - before, 0)
     return (gained * precision).sum(-1) / jnp.maximum(hits[..., -1], 1)

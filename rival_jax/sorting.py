@@ -1,6 +1,8 @@
-"""Sorting float32 values as integers, which XLA does several times faster on CPUs."""
+"""Sorting, and running maxima, in the ways that XLA does several times faster on CPUs."""
 
 from __future__ import annotations
+
+import math
 
 import jax.numpy as jnp
 from jax import lax
@@ -50,5 +52,34 @@ def ranked(
     _, exponent = jnp.frexp(jnp.abs(finite).max(-1, keepdims=True))
     scaled = jnp.where(jnp.isinf(score), jnp.sign(score), jnp.ldexp(finite, -exponent))  # [-1, 1]
     keys = 2 * order_keys(jnp.where(jnp.isnan(score), -1.5, scaled)) + positive
-    keys = jnp.flip(jnp.sort(keys, axis=-1), axis=-1)
+    keys = ~jnp.sort(~keys, axis=-1)  # ~ turns the order round
     return keys >> 1, (keys & 1) > 0
+
+
+def running_max(values: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
+    """The largest of the values so far, along the last axis: `lax.cummax`.
+
+    In blocks of about sqrt(n): 2 sqrt(n) short steps, where `cummax` goes over everything log(n)
+    times.
+
+    >>> running_max(jnp.array([1.0, 3.0, 2.0])).tolist()
+    [1.0, 3.0, 3.0]
+    """
+    *lead, n = values.shape
+    width = math.isqrt(n - 1) + 1
+    blocks = -(-n // width)
+    filler = jnp.full((*lead, blocks * width - n), -jnp.inf, values.dtype)
+    padded = jnp.concatenate([values, filler], axis=-1).reshape(*lead, blocks, width)
+    inside = _scanned(padded)
+    before = _scanned(inside[..., -1])[..., :-1]
+    before = jnp.concatenate([jnp.full((*lead, 1), -jnp.inf, values.dtype), before], axis=-1)
+    return jnp.maximum(inside, before[..., None]).reshape(*lead, -1)[..., :n]
+
+
+def _scanned(values: Array) -> Array:
+    def step(highest: Array, value: Array) -> tuple[Array, Array]:
+        highest = jnp.maximum(highest, value)
+        return highest, highest
+
+    first = jnp.full(values.shape[:-1], -jnp.inf, values.dtype)
+    return jnp.moveaxis(lax.scan(step, first, jnp.moveaxis(values, -1, 0))[1], 0, -1)

@@ -158,7 +158,7 @@ def test_both_metrics_of_the_peers_are_ours():
     cam, mask = rng.random((3, 12, 10), np.float32) ** 2, rng.random((3, 12, 10)) > 0.6
     slow = [metrics_one_by_one(c, m) for c, m in zip(cam, mask, strict=True)]
     fast = metrics_batched(cam, mask)
-    x, m = jnp.asarray(cam), jnp.asarray(mask)
+    x, m = jnp.asarray(cam), jnp.asarray(mask, jnp.float32)
     ours = {
         "iou": alignment.iou(x, m),
         "dice": alignment.dice(x, m),

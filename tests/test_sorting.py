@@ -1,4 +1,4 @@
-"""Sorting floats as integers: the order of NumPy, for every float there is."""
+"""Sorting floats as integers, and running maxima: as NumPy, for every float there is."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,10 @@ from hypothesis.extra import numpy as hnp
 from rival_jax import sorting
 
 FLOATS = st.floats(width=32, allow_subnormal=False)  # XLA takes subnormal numbers for 0
-SORT, KEYS, RANKED = (jax.jit(f) for f in (sorting.sort, sorting.order_keys, sorting.ranked))
+WITHOUT_NAN = st.floats(width=32, allow_subnormal=False, allow_nan=False)
+SORT, KEYS, RANKED, RUNNING = (
+    jax.jit(f) for f in (sorting.sort, sorting.order_keys, sorting.ranked, sorting.running_max)
+)
 
 
 @settings(deadline=None)
@@ -30,6 +33,16 @@ def test_keys_compare_as_the_values_do(values):
         - np.where(values[known][:, None] < values[known], 1, 0),
     )
     assert (keys[~known] >= keys.max(initial=-(2**31))).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.sampled_from([1, 2, 5, 9]).flatmap(
+        lambda n: hnp.arrays(np.float32, (3, n), elements=WITHOUT_NAN)
+    )
+)
+def test_running_max_of_any_length(values):
+    np.testing.assert_array_equal(RUNNING(values), np.maximum.accumulate(values, axis=-1))
 
 
 @settings(deadline=None)
