@@ -13,7 +13,7 @@ import pytest
 
 from rival_jax.runtime import parallel
 from rival_jax.runtime.members import Member, Watch
-from rival_jax.runtime.signals import EXIT_INTERRUPTED, Interrupted
+from rival_jax.runtime.signals import EXIT_INTERRUPTED, Caught, Interrupted, ending
 from rival_jax.runtime.update import Recipe, arranged, begin, compiled
 from tests import training_cases as cases
 from tests.training_cases import RECIPE, TERMS, VARIABLES, fit, members
@@ -193,6 +193,23 @@ def test_a_signal_saves_stops_and_goes_on(tmp_path):
     for a, b in zip(jax.tree.leaves(want.last), jax.tree.leaves(got.last), strict=True):
         np.testing.assert_array_equal(a, b)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_at_the_end_is_heard(tmp_path):
+    """In the last epoch the state is saved; later, the program ends where it is."""
+
+    def stop(entry):
+        if entry["epoch"] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        fit(tmp_path, watch=Watch(on_epoch=stop, say=lambda text: None))
+    steps = []
+    (got,) = fit(tmp_path, watch=Watch(on_step=steps.append))
+    assert len(steps) == 1  # all that were done before
+    assert len(got.history) == 5
+    with pytest.raises(Interrupted), ending(), Caught():
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def script(folder: Path, seconds: float):

@@ -23,7 +23,8 @@ class Interrupted(SystemExit):
 class Caught:
     """Remembers the first SIGTERM or SIGINT; the second acts as if nobody had caught the first.
 
-    Use as a context manager. `name` is the signal's, empty while there is none.
+    Use as a context manager. `name` is the signal's, empty while there is none. One that is still
+    unheard at the end comes then.
     """
 
     def __init__(self) -> None:
@@ -41,6 +42,8 @@ class Caught:
         trace: TracebackType | None,
     ) -> None:
         self._restore()
+        if self.name and kind is None:  # it came too late for what was within
+            signal.raise_signal(signal.Signals[self.name])
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.name = signal.Signals(number).name

@@ -137,8 +137,8 @@ class _Loop:
                 self._batches_left(stop)
                 self._compare()
                 self.epoch, self.batch = self.epoch + 1, 0
+                signal = stop.asked()
                 last = self.epoch == self.recipe.epochs
-                signal = "" if last else stop.asked()
                 if last or signal or self.saved.due(self._done()):
                     self._save()
                 if signal:
