@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import fsspec
 import numpy as np
@@ -91,12 +93,22 @@ def test_another_machine_goes_on_where_a_bucket_is(bucket, monkeypatch, tmp_path
         Run(bucket, {"seed": 1})
 
 
-def test_a_bucket_in_use_is_refused_until_its_lease_is_stale(bucket, monkeypatch):
+def test_a_bucket_in_use_is_refused_and_one_left_behind_is_taken(bucket, monkeypatch):
+    """A killed process leaves its lease: whoever runs again waits to see whether it is renewed."""
+    monkeypatch.setattr(buckets, "LOOKED", 0.05)
+    monkeypatch.setattr(buckets, "STALE", 1.0)
     run = Run(bucket, {})
     lease = buckets.remote(run.path) / buckets.LEASE
     theirs = {**json.loads(lease.read_text()), "token": "theirs", "pid": 77, "host": "there"}
-    lease.write_text(json.dumps(theirs))
+
+    def renew():
+        lease.write_text(json.dumps(theirs | {"renewed": time.time()}))
+
+    renew()
+    living = threading.Timer(0.3, renew)
+    living.start()
     with pytest.raises(ValueError, match="in use by process 77 on there"):
         Run(bucket, {})
-    monkeypatch.setattr(buckets, "STALE", 0.0)
+    living.join()
+    renew()
     Run(bucket, {})

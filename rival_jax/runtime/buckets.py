@@ -16,6 +16,7 @@ from typing import Any
 
 LEASE = ".lease"
 RENEWED, STALE = 30.0, 180.0  # seconds between renewals; after which a lease counts as left behind
+LOOKED = 5.0  # seconds between looks at a lease that may have been left behind
 SETTLED = 3.0  # seconds after which of two that begin at once the later is known
 ELSEWHERE = ("training",)  # folders that hosts write to the bucket by themselves
 _remote: dict[Path, Any] = {}  # local folder -> its place in the bucket
@@ -123,8 +124,11 @@ def lease(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
     place, token = remote(folder) / LEASE, secrets.token_hex(8)
     mine, _ = _leases.get(folder, ("", None))
     held = _read(place)
-    if held and time.time() - held["renewed"] < STALE and held["token"] != mine:
-        return held
+    while held and held["token"] != mine and time.time() - held["renewed"] < STALE:
+        time.sleep(LOOKED)  # a killed process leaves its lease: only a renewal shows that it lives
+        before, held = held["renewed"], _read(place)
+        if held and held["renewed"] != before:
+            return held
     release(folder)
     ended = threading.Event()
     _leases[folder] = token, ended
