@@ -144,7 +144,8 @@ def _built(entry: Any) -> Any:
     """The network of a line of the catalogue, untrained."""
     from rival_jax.models import clip_resnet, clip_vit, resnet, vit
 
-    kind, common = entry.config.architecture, {"name": entry.name, "image_size": (SIDE, SIDE)}
+    kind = entry.config.architecture
+    common: dict[str, Any] = {"name": entry.name, "image_size": (SIDE, SIDE)}
     depths = {"18": (2, 2, 2, 2), "50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
     if entry.family == "resnet":
         layers = kind.removeprefix("resnet")
@@ -158,7 +159,11 @@ def _built(entry: Any) -> Any:
             **common, depths=depths[layers], width=64, heads=32, features=features
         )
     width = {"tiny": 192, "small": 384, "base": 768}[kind.split("_")[1]]
-    shape = {"width": width, "heads": width // 64, "patch_size": 32 if "patch32" in kind else 16}
+    shape: dict[str, Any] = {
+        "width": width,
+        "heads": width // 64,
+        "patch_size": 32 if "patch32" in kind else 16,
+    }
     if entry.family == "clip_vit":
         return clip_vit.build(**common, **shape, projection=512)
     return vit.build(**common, **shape, num_classes=entry.config.num_classes)

@@ -1,5 +1,6 @@
 """The launchers' dry runs against stored transcripts, shellcheck, their README and its figures."""
 
+import doctest
 import os
 import re
 import shlex
@@ -146,6 +147,22 @@ def test_the_study_is_the_catalogue_s_and_its_count_that_of_xla(study):
     assert list(stored) == [entry.name for entry in listed]
     small = next(entry for entry in listed if entry.config.architecture == "resnet18")
     assert study.counted(small) == stored[small.name]
+
+
+def test_examples_of_the_sweep(study):  # whose folder is on the path
+    import sweep
+
+    assert doctest.testmod(sweep).attempted > 0
+    assert not doctest.testmod(sweep).failed
+
+
+def test_a_sweep_goes_through_errors_and_stops_where_it_is_told_to(checkout):
+    command = "python launch/sweep.py --models a b c --workdir=work --launcher"
+    (checkout / "does").write_text('echo "$*" >>calls; case "$*" in *rfs/b*) exit $CODE;; esac\n')
+    assert shell(f"CODE=3 {command} 'bash does'").returncode == 3
+    assert (checkout / "calls").read_text().count("--workdir") == 3
+    assert shell(f"CODE=75 {command} 'bash does'").returncode == 75
+    assert (checkout / "calls").read_text().count("--workdir") == 3 + 2
 
 
 def test_hours_by_hand(study):
