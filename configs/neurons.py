@@ -19,7 +19,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.experiment = "neurons"
     c.preset = preset or "demo"
     # Bundled names, folders with config.json and model.safetensors, or .safetensors files.
-    c.models = ("scenes/vit_00", "scenes/resnet_00")
+    c.models = ("scenes/resnet_00",)
     c.head = "own"  # as in all experiments; features are the same under every head
     c.normalise = "model"  # "model": with its own mean and std | "none": bare pixels, as released
     c.image_size = 0  # side in pixels; 0: the one that each network was made for
@@ -37,7 +37,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.data.on_bad = "error"  # "error" | "skip": what to do about unusable examples
     c.data.mask = "soft"  # of the object; not looked at here
     c.data.resize = "squash"  # "squash": whole photo | "crop": the model's own short side and crop
-    c.data.scenes = ml_collections.ConfigDict({"per_class": 12, "background_correlation": 0.0})
+    c.data.scenes = ml_collections.ConfigDict({"per_class": 10, "background_correlation": 0.0})
     c.data.rival10 = ml_collections.ConfigDict({"variant": "ordinary", "attribute_masks": "clean"})
     c.data.tfds = ml_collections.ConfigDict(
         {"name": "rival10", "image": "image", "label": "label", "mask": "object_mask"}
@@ -49,7 +49,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.neurons.threshold = 0.5  # of the saliency's range: what counts as salient
     c.neurons.absent = "empty"  # top image without the attribute: "empty": IoU 0 | "left_out"
     c.neurons.least_images = 5  # of a class with an attribute, in each split, to look at the two
-    c.neurons.shuffled = 9  # networks with its weights permuted, which are searched likewise
+    c.neurons.shuffled = 4  # networks with its weights permuted, which are searched likewise
     c.neurons.permutations = 9999  # of masks among images
     c.neurons.permuted_images = 100  # at most, of a class with an attribute
     c.neurons.false_discovery_rate = 0.05

@@ -18,14 +18,14 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.experiment = "train_scenes"
     c.preset = preset or "demo"
     c.architectures = ("vit", "resnet")
-    c.correlations = (0.0, 0.95)  # of background and class, one network each
+    c.correlations = (0.95,)  # of background and class, one network each
     c.seed = 0
     c.output = ""  # folder of the models; default <workdir>/models
     c.storage = "float16"  # precision of the saved weights
 
     c.data = ml_collections.ConfigDict()
     c.data.image_size = 64
-    c.data.train_per_class = 40
+    c.data.train_per_class = 20
     c.data.test_per_class = 10
 
     c.batch_size = 64
@@ -49,6 +49,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
 
     if preset == "bundled":
         c.output = "rival_jax/assets/scenes"
+        c.correlations = (0.0, 0.95)
         c.data.train_per_class = 1000
         c.data.test_per_class = 50
         c.vit.epochs = 12
