@@ -30,7 +30,7 @@ from safetensors.numpy import load_file
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = (
     *("--config=configs/finetune.py", "--config.train.epochs=8", "--config.split.per_class=12"),
-    *("--config.data.scenes.per_class=20", "--config.shifted.scenes.per_class=5"),
+    *("--config.data.scenes.per_class=20", "--config.shifted.name="),
     *("--config.noise.sigmas=(0.2,)", "--config.noise.trials=1", "--config.evaluate.alphas=()"),
     *("--config.statistics.resamples=50", "--config.train.save_seconds=1"),
 )
@@ -38,6 +38,12 @@ STEPS = 8 * 8  # of a training: 60 images in batches of 8
 HEARTBEAT = 20  # seconds
 NEAR = 1e-5
 LOST, INTERRUPTED, KILLED = 76, 75, -9
+
+
+def saved(folder: Path) -> int:
+    """The step of the newest saved state; 0 where there is none, also when all are done."""
+    states = folder.glob("training/*/state/*")
+    return max((int(path.name) for path in states if path.name.isdigit()), default=0)
 
 
 class Job:
@@ -67,9 +73,8 @@ class Job:
                 )
 
     def step(self) -> int:
-        """Of the newest saved state; past all of them when there is none after some were."""
-        states = self.folder.glob("training/*/state/*")
-        return max((int(path.name) for path in states if path.name.isdigit()), default=0)
+        """See `saved`."""
+        return saved(self.folder)
 
     def running(self) -> bool:
         return all(process.poll() is None for process in self.processes)
@@ -88,13 +93,13 @@ class Job:
 def disturb(job: Job, number: signal.Signals, rng: np.random.Generator) -> str:
     """Waits for a random step and sends a signal; says what happened, "" if it came too late."""
     reached = job.step()
-    target = int(rng.integers(reached + 1, STEPS)) if reached + 1 < STEPS else STEPS
+    target = int(rng.integers(reached + 1, STEPS))
     while job.running() and job.step() < target:
-        if target > 0 and not job.step() and reached:
-            break  # states are gone: trained to the end
+        if reached and not job.step():
+            break  # the states are gone: trained to the end
         time.sleep(0.02)
     time.sleep(float(rng.uniform(0, 1.5)))  # so that it falls into a save, or between two
-    if not job.running() or (not job.step() and target):
+    if not job.running() or not job.step():
         return ""
     struck, place = job.step(), int(rng.integers(len(job.processes)))
     job.processes[place].send_signal(number)
@@ -167,6 +172,8 @@ def soak(base: Path, topologies: list[tuple[int, int]], faults: int, seed: int) 
         folder = base / f"disturbed{rounds}"
         rounds += 1
         for _ in range(min(faults - struck, 1 + int(rng.integers(0, 5)))):
+            if saved(folder) >= STEPS - 1:
+                break
             number = (signal.SIGTERM, signal.SIGKILL)[struck % 2]
             processes, devices = topologies[int(rng.integers(len(topologies)))]
             job = Job(folder, processes, devices)

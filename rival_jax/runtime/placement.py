@@ -99,6 +99,7 @@ def whole(tree: Any) -> Any:
             leaf.is_fully_addressable or leaf.is_fully_replicated
         ):
             assert isinstance(leaf.sharding, NamedSharding)
+            assert isinstance(leaf.sharding.mesh, Mesh)
             leaf = jax.device_put(leaf, replicated(leaf.sharding.mesh))
         return np.asarray(leaf)
 
