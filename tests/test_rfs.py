@@ -18,6 +18,7 @@ from rich.console import Console
 from rival_jax import models, noise, report
 from rival_jax.experiments import _subject, rfs
 from rival_jax.experiments._pictures import noised_pictures
+from rival_jax.experiments._plans import Plans
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
 from tests.helpers import REFERENCE, golden, nhwc, tiny_rfs
@@ -204,7 +205,8 @@ def test_the_batch_size_picked_is_recorded_and_reused(study, tmp_path, monkeypat
     config = tiny_rfs(study, tmp_path)
     run = run_in(tmp_path / "run", config)
     picked = run.read_json("plans.json")
-    assert picked == {"tiny": {"images": pytest.approx(16, abs=12), "trials": 4, "flops": ANY}}
+    plan = {"images": pytest.approx(16, abs=12), "trials": 4, "flops": ANY, "devices": 4}
+    assert picked == {"tiny": plan}
     monkeypatch.setattr(parallel, "memory_budget", lambda device: 1)
     for path in (run.path / "rows").rglob("linf*"):
         path.unlink()
@@ -213,11 +215,19 @@ def test_the_batch_size_picked_is_recorded_and_reused(study, tmp_path, monkeypat
     monkeypatch.setattr(
         _subject.data.Examples,
         "batches",
-        lambda self, size: seen.append(size) or batches(self, size),
+        lambda self, size, **how: seen.append(size) or batches(self, size, **how),
     )
     run_in(tmp_path / "run", config)
     assert picked["tiny"]["images"] in seen
     assert run.read_json("plans.json") == picked
+
+
+@pytest.mark.parametrize(("devices", "images"), [(4, 12), (8, 24), (1, 3), (3, 9)])
+def test_a_plan_on_other_devices_keeps_the_images_of_each(tmp_path, devices, images):
+    run = Run(tmp_path, {})
+    Plans(run, 4).of("a", lambda: {"images": 12})
+    again = Plans(run, devices).of("a", lambda: pytest.fail("picked again"))
+    assert again["images"] == images
 
 
 @pytest.mark.parametrize("budget", [1, 1 << 20, 1 << 34])

@@ -20,6 +20,7 @@ from rival_jax.runtime import signals, watch
 
 T = TypeVar("T")
 HEARTBEAT = 60  # seconds without a sign of life after which a host counts as lost
+STARTING = 5  # times as long all wait for one another at the start
 _turns = 0  # of `gathered`
 
 
@@ -52,8 +53,12 @@ def initialize(
         known = {"coordinator_address": where, "process_id": process_id}
         known["num_processes"] = num_processes
     try:
+        watch.prepare()
         jax.distributed.initialize(
-            **known, heartbeat_timeout_seconds=heartbeat, shutdown_timeout_seconds=heartbeat
+            **known,
+            initialization_timeout=STARTING * heartbeat,
+            heartbeat_timeout_seconds=heartbeat,
+            shutdown_timeout_seconds=heartbeat,
         )
     except ValueError as error:
         raise ValueError(

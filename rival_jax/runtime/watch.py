@@ -81,12 +81,18 @@ def _awaited(key: str) -> str:
                 lost(str(error))
 
 
+def prepare() -> None:
+    """From here on a lost host is a message and an exit code, also one that never comes.
+
+    jax aborts a process whose peer is lost, from a thread of its own: its callback for that cannot
+    be a Python function (jax 0.10, 0.12), so it is the abort that is taken.
+    """
+    ctypes.CDLL(None).signal(signal.SIGABRT, _aborted)
+
+
 def start(hosts: int, index: int, heartbeat: int) -> None:
     """Begins to look at the notes of the others."""
     _room.hosts, _room.index, _room.heartbeat = hosts, index, heartbeat
-    # jax aborts a process whose peer is lost, from a thread of its own: its callback for that
-    # cannot be a Python function (jax 0.10, 0.12), so it is the abort that is taken.
-    ctypes.CDLL(None).signal(signal.SIGABRT, _aborted)
     _room.thread = threading.Thread(target=_look, name="watch", daemon=True)
     _room.thread.start()
 
@@ -104,10 +110,14 @@ def lost(why: str) -> NoReturn:
         _exit(int(note["code"]))
     reason = " ".join(why.split())[:300]
     say(
-        f"another host was lost, seen by host {_room.index} of {_room.hosts} ({reason}). What is "
-        f"finished is kept: start all hosts again with the same command (exit code {EXIT_LOST})"
+        f"another host was lost, seen by {_name()} ({reason}). What is finished is kept: start all "
+        f"hosts again with the same command (exit code {EXIT_LOST})"
     )
     _exit(EXIT_LOST)
+
+
+def _name() -> str:
+    return f"host {_room.index} of {_room.hosts}" if _room.hosts > 1 else "one that waited for it"
 
 
 def enter() -> None:
