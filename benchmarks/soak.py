@@ -61,7 +61,9 @@ def struck(root: Path, command: list[str], faults: int, within: float, rng: rand
         begun = time.monotonic()
         told = ""
         if done < faults:
-            time.sleep(rng.uniform(1, within))
+            if rng.random() < 0.75:  # else while they start, most of the time
+                wait_for_start(root / "struck", processes)
+            time.sleep(rng.uniform(0, within))
             victim = rng.randrange(len(processes))
             number = rng.choice((signal.SIGTERM, signal.SIGKILL))
             if processes[victim].poll() is None:
@@ -82,6 +84,16 @@ def struck(root: Path, command: list[str], faults: int, within: float, rng: rand
             return
         assert set(codes) <= AGAIN | {0}, printed(logs / str(life))
     raise AssertionError("the run does not come to its end")
+
+
+def wait_for_start(workdir: Path, processes: list, seconds: float = 120) -> None:
+    """Returns when the run has begun, or ended."""
+    log = workdir / "log.jsonl"
+    before, end = log.stat().st_size if log.exists() else 0, time.monotonic() + seconds
+    while not log.exists() or log.stat().st_size == before:
+        if time.monotonic() > end or any(process.poll() is not None for process in processes):
+            return
+        time.sleep(0.05)
 
 
 def units(workdir: Path) -> int:

@@ -47,10 +47,12 @@ def test_a_signal_outside_of_a_loop_ends_the_program():
 
 
 def test_a_signal_within_a_loop_waits_to_be_asked_for():
-    with signals.ending(), hosts.Stop() as stop:
-        assert not stop.asked()
+    said = []
+    with pytest.raises(signals.Interrupted), signals.ending(), hosts.Stop() as stop:  # noqa: PT012
+        said.append(stop.asked())
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.asked() == "SIGINT"
+        said.append(stop.asked())
+    assert said == ["", "SIGINT"]
 
 
 def test_a_signal_is_an_exit_code_and_a_line():

@@ -82,13 +82,13 @@ class Read(NamedTuple):
         cls, rows: Sequence[tuple[int, bytes, bytes, np.ndarray | None]], attributes: int
     ) -> Read:
         """From (position, both digests, attribute labels) of every example."""
-        digests = (
+        pixels, parts = (
             np.frombuffer(b"".join(pair), np.uint8).reshape(-1, 16)
             for pair in ([row[1] for row in rows], [row[2] for row in rows])
         )
         labels = np.array([row[3] for row in rows if attributes], np.int64)
         labels = labels.reshape(len(rows), attributes)
-        return cls(np.array([row[0] for row in rows], np.int32), *digests, labels)
+        return cls(np.array([row[0] for row in rows], np.int32), pixels, parts, labels)
 
 
 def digests(name: str, label: int, pixels: Pixels) -> tuple[bytes, bytes]:

@@ -80,8 +80,8 @@ def read(
             photos.append(photo)
         else:
             skipped.append((source.names[position], photo))
-    found = hosts.gathered([photos, skipped])
-    photos = [Photo(*row[:4], tuple(row[4]), row[5]) for some, _ in found for row in some]
+    found = hosts.gathered([[photo._asdict() for photo in photos], skipped])
+    photos = [Photo(**{**row, "size": tuple(row["size"])}) for some, _ in found for row in some]
     skipped = [(name, reason) for _, some in found for name, reason in some]
     if skipped and (on_bad == "error" or not photos):
         cure = f"drop {'it' if len(skipped) == 1 else 'them'} or pass {checks.CURE}"

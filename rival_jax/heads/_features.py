@@ -52,8 +52,8 @@ def of_split(
     if not all(hosts.gathered(path.exists())):
         context.report(f"{model.name}: features of {len(examples)} images")
         batches = examples.batches(context.batch_size())
-        how = {"sharding": context.sharding}
-        rows = map_examples(per_batch(model, seen), variables, batches, context.mesh, **how)
+        fn, sharding = per_batch(model, seen), context.sharding
+        rows = map_examples(fn, variables, batches, context.mesh, sharding=sharding)
         rows = hosts.gathered_rows(rows)
         with atomic(path) as partial:
             np.save(partial, rows["features"])

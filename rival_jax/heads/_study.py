@@ -63,8 +63,8 @@ def _epoch(
 ) -> Steps:
     """All features of an epoch at once, since the network does not change; then batches of them."""
     batches = train.augmented_batches(context.batch_size(), epoch=key[1], seed=key[0])
-    how = {"sharding": context.sharding}
-    rows = map_examples(per_batch(model, seen), variables, batches, context.mesh, **how)
+    fn, sharding = per_batch(model, seen), context.sharding
+    rows = map_examples(fn, variables, batches, context.mesh, sharding=sharding)
     rows = hosts.gathered_rows(rows)
     order = np.random.default_rng(key).permutation(len(rows["label"]))
     for start in range(0, len(order), BATCH):

@@ -151,7 +151,8 @@ def _read(path: Path) -> Fitted:
     with safe_open(path, framework="numpy") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         facts = json.loads(file.metadata()["facts"])
-    tensors, facts = hosts.agreed_arrays(tensors), hosts.agreed(facts)
+    tensors: dict[str, Any] = {**hosts.agreed_arrays(tensors)}
+    facts = hosts.agreed(facts)
     head = probe.Head(tensors.pop("kernel"), tensors.pop("bias"))
     moved = traverse_util.unflatten_dict(tensors, sep="/")
     return Fitted(head, facts, moved.get("batch_stats"))

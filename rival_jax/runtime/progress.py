@@ -92,11 +92,12 @@ class Meter:
 
     def lap(self) -> dict[str, Any]:
         """What was done since the last call, for the log; see `measured`."""
-        now = (time.monotonic(), self.done, profile.waited())
-        seconds, done, waited = (new - old for new, old in zip(now, self.lapped, strict=True))
-        self.lapped = now
-        found = measured(seconds, done, self.unit, waited, self.flops)
-        rate = self.done / max(now[0] - self.started, 1e-9)
+        now, waited = time.monotonic(), profile.waited()
+        before, done, waited_before = self.lapped
+        self.lapped = (now, self.done, waited)
+        new = (now - before, self.done - done, self.unit, waited - waited_before)
+        found = measured(*new, self.flops)
+        rate = self.done / max(now - self.started, 1e-9)
         left = max(0, self.total - self.done) / rate if rate else None
         return {**found, "seconds_left": left and round(left, 1)}
 
