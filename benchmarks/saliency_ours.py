@@ -114,7 +114,7 @@ class Ours:
         """The search, timed: scores [c, f, a] of every feature."""
         start = time.perf_counter()
         top = self.passes.top(self.photos, saliency_inputs.CLASSES, saliency_inputs.TOP)
-        iou = self.passes.ious_of_top(self.photos, top, self.attributes)
+        iou = self.passes.ious_of_top(self.photos, [range(self.images)], top, self.attributes)
         # An absent attribute's mask is empty, its IoU 0: no labels are needed to average.
         found = jnp.asarray(top.index >= 0)
         scores = np.asarray(neurons.score(jnp.asarray(iou), jnp.ones(iou.shape, bool), found))

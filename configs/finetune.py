@@ -148,7 +148,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.statistics.method = "bca"  # "bca" | "percentile"
 
     if not preset:
-        c.data.scenes.per_class = c.shifted.scenes.per_class = 20
+        c.data.scenes.per_class = c.shifted.scenes.per_class = 30
         c.train.epochs, c.noise.trials = 10, 2
     if preset == "table":
         c.variants = (

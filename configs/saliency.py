@@ -19,7 +19,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.experiment = "saliency"
     c.preset = preset or "demo"
     # Bundled names, folders with config.json and model.safetensors, or .safetensors files.
-    c.models = ("scenes/vit_00", "scenes/vit_95")
+    c.models = ("scenes/vit_00", "scenes/vit_95", "scenes/resnet_00", "scenes/resnet_95")
     c.groups = ()  # "name=model,model": averaged in figure 9
     c.head = "own"  # "own" | "probe" (fitted on data.train_split) | "imagenet" (no training)
     c.normalise = "model"  # "model": with its own mean and std | "none": bare pixels, as released

@@ -132,7 +132,8 @@ def test_rfs_gives_the_same_rows(real, tmp_path):
         config.noise.norms, config.noise.sigmas, config.noise.trials = ("linf",), (0.3,), 2
         config.data.name, config.data.root = name, str(place)
         run, subject = Run(tmp_path / name, config.to_dict()), Subject(config, Console(quiet=True))
-        for unit in rfs.units(config, subject, subject.load(config.models[0]), {}):
+        loaded = subject.load(config.models[0])
+        for unit in rfs.units(config, subject, loaded, rfs.pick(config, subject, loaded)):
             run.rows(unit.name, unit.depends_on, partial(unit.compute, on_batch=lambda done: None))
             path = run.unit_path(unit.name, unit.depends_on)
             rows[name, path.relative_to(run.path)] = read_rows(path)

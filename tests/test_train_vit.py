@@ -17,7 +17,7 @@ from tests import training_cases as cases
 SIDE, STEPS, RATE = 16, 4, 1e-3
 RECIPE = Recipe(batch_size=8, weight_decay=0.1)
 MODEL = vit.build(
-    name="small", image_size=(SIDE, SIDE), num_classes=3, patch_size=4, width=32, depth=1, heads=2
+    name="small", image_size=(SIDE, SIDE), num_classes=3, patch_size=4, width=32, depth=2, heads=2
 )
 NUMBERS = {"background_weight": np.float32([2.0])}
 
