@@ -19,7 +19,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.experiment = "linear_probe"
     c.preset = preset or "demo"
     # Bundled names, folders with config.json and model.safetensors, or .safetensors files.
-    c.models = ("scenes/vit_00", "scenes/vit_95", "scenes/resnet_00", "scenes/resnet_95")
+    c.models = ("scenes/vit_00", "scenes/vit_95")
     c.head = "probe"
     c.normalise = "model"  # "model": with its own mean and std | "none": bare pixels, as released
     c.image_size = 0  # side in pixels; 0: the one that each network was made for

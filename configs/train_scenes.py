@@ -17,7 +17,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.experiment = "train_scenes"
     c.preset = preset or "demo"
-    c.architectures = ("vit", "resnet")
+    c.architectures = ("vit",)  # "vit", "resnet"
     c.correlations = (0.95,)  # of background and class, one network each
     c.seed = 0
     c.output = ""  # folder of the models; default <workdir>/models
@@ -49,7 +49,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
 
     if preset == "bundled":
         c.output = "rival_jax/assets/scenes"
-        c.correlations = (0.0, 0.95)
+        c.architectures, c.correlations = ("vit", "resnet"), (0.0, 0.95)
         c.data.train_per_class = 1000
         c.data.test_per_class = 50
         c.vit.epochs = 12

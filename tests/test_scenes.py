@@ -214,6 +214,7 @@ def test_inner_kernels_start_at_the_scale_of_their_width(tiny):
 
 
 def test_dry_run_trains_nothing(tiny, capsys):
+    tiny.architectures = ("vit", "resnet")
     train_scenes.dry_run(tiny, Console(width=200))
     out = capsys.readouterr().out
     assert "resnet: " in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import fcntl
@@ -59,6 +60,12 @@ def claim(folder: Path) -> None:
     if held:
         held.close()
     _held[path] = file
+
+
+@atexit.register
+def _release() -> None:
+    for file in _held.values():
+        file.close()
 
 
 def _read(file: IO[str]) -> dict[str, Any]:
