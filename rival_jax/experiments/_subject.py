@@ -75,7 +75,7 @@ class Subject:
             raise ValueError(f"two of config.models have one name: {[m.name for m in loaded]}")
         self.models: tuple[Model, ...] = tuple(loaded)  # as they are, without heads or weights
         self._examples: dict[tuple[Geometry, str, bool], data.Examples] = {}
-        for geometry in dict.fromkeys(map(self._geometry, loaded)):
+        for geometry in dict.fromkeys(map(self.geometry, loaded)):
             self.examples(geometry)
 
     def examples(
@@ -118,7 +118,7 @@ class Subject:
 
         @functools.cache
         def cost() -> parallel.Cost:
-            test = self.examples(self._geometry(model))
+            test = self.examples(self.geometry(model))
             size = min(TYPICAL_BATCH, len(test))
             images = next(test.batches(size, everywhere=True))["image"]
             forward = lambda v, x: model.forward(v, x, {})[0]  # noqa: E731
@@ -129,7 +129,7 @@ class Subject:
     def load(self, name: str, **probe: Any) -> Loaded:
         """A network with its head; `probe`: options that stand in for those of config.probe."""
         model, variables, cost = self.bare(name)
-        geometry = self._geometry(model)
+        geometry = self.geometry(model)
         test = self.examples(geometry)
         context = Context(
             classes=test.classes,
@@ -269,7 +269,8 @@ class Subject:
             model = models.without_normalisation(model)
         return model, variables
 
-    def _geometry(self, model: Model) -> Geometry:
+    def geometry(self, model: Model) -> Geometry:
+        """How pictures are made for a network, as `config.data.resize` says."""
         if self.config.data.resize == "squash":
             return Geometry(model.image_size, "squash", "bilinear")
         return Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)

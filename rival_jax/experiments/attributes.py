@@ -169,7 +169,7 @@ def _subject(config: Any, console: Console) -> tuple[Subject, Geometry]:
     """The subject, its attributes checked, and the first model's geometry."""
     check(config)
     subject = Subject(config, console)
-    geometry = subject._geometry(subject.models[0])
+    geometry = subject.geometry(subject.models[0])
     examples = subject.examples(geometry, attributes=True)
     for name in config.ablation.attributes:
         one_of("ablation.attributes", name, examples.attributes)

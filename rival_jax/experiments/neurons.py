@@ -150,7 +150,7 @@ def _studied(
 
 def _geometry(subject: Subject, model: Model) -> Geometry:
     """How photos become what the network sees."""
-    return subject._geometry(model)
+    return subject.geometry(model)
 
 
 def _splits(subject: Subject, model: Model) -> tuple[data.Examples, data.Examples]:
