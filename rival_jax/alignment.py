@@ -89,8 +89,7 @@ def mask_coverage(
 
     def covered(energy: float) -> Array:
         beyond = mass > energy * mass[..., -1:]
-        below = (~beyond).sum(-1, keepdims=True)  # the running sum never falls
-        first = jnp.take_along_axis(flat, jnp.minimum(below, beyond.shape[-1] - 1), axis=-1)
+        first = jnp.take_along_axis(flat, jnp.argmax(beyond, axis=-1)[..., None], axis=-1)
         kept = (saliency >= first[..., None]) & beyond.any(-1)[..., None, None]
         return (kept & mask).sum((-2, -1)) / mask.sum((-2, -1))
 
