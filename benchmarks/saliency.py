@@ -62,8 +62,9 @@ def start(options: argparse.Namespace) -> dict[str, Worker]:
 
 
 def our_worker() -> Worker:
-    """Our program, in a process of its own."""
+    """Our program, in a process of its own, every core a device."""
     env = {**ENVIRONMENT, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(HERE.parent)}
+    env["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={cores()}"
     return Worker(sys.executable, HERE / "saliency_ours.py", [], env)
 
 

@@ -78,20 +78,23 @@ def mask_coverage(
     mask.
 
     Args:
-      saliency, mask: [*, h, w].
+      saliency: [*, h, w], >= 0; NaN counts as 0.
+      mask: [*, h, w].
 
     Returns:
       [*, len(energies)]; the first is the study's "saliency recall".
     """
-    saliency, mask = _saliency_and_mask(saliency, mask)
-    flat = sorting.sort(saliency.reshape(*saliency.shape[:-2], -1))
-    mass = jnp.cumsum(flat, axis=-1)
+    check_same("mask", mask, "saliency", saliency)
+    # The ranking of `average_precision`: where both are compiled together, there is one sort.
+    keys, positive = sorting.ranked(_flat(saliency), _flat(mask) > 0)
+    values, positive = jnp.maximum(sorting.values_of(keys), 0)[..., ::-1], positive[..., ::-1]
+    mass = jnp.cumsum(values, axis=-1)
 
     def covered(energy: float) -> Array:
         beyond = mass > energy * mass[..., -1:]
-        first = jnp.take_along_axis(flat, jnp.argmax(beyond, axis=-1)[..., None], axis=-1)
-        kept = (saliency >= first[..., None]) & beyond.any(-1)[..., None, None]
-        return (kept & mask).sum((-2, -1)) / mask.sum((-2, -1))
+        first = jnp.take_along_axis(values, jnp.argmax(beyond, axis=-1)[..., None], axis=-1)
+        kept = (values >= first) & beyond.any(-1, keepdims=True)
+        return (kept & positive).sum(-1) / positive.sum(-1)
 
     return jnp.stack([covered(energy) for energy in energies], axis=-1)
 
@@ -174,6 +177,10 @@ def intersection_and_union(
     pairs = ((~prediction, ~target), (prediction, target))
     intersection = jnp.stack([(p & t).sum((-2, -1)) for p, t in pairs], axis=-1)
     return intersection, jnp.stack([(p | t).sum((-2, -1)) for p, t in pairs], axis=-1)
+
+
+def _flat(maps: Array) -> Array:
+    return maps.reshape(*maps.shape[:-2], -1)
 
 
 def _saliency_and_mask(saliency: Array, mask: Array) -> tuple[Array, Array]:

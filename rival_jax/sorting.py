@@ -25,8 +25,12 @@ def order_keys(values: Float[Array, "*b"]) -> Int[Array, "*b"]:
     return jnp.where(bits < 0, -(bits & _MAGNITUDE), bits)
 
 
-def _values(keys: Array) -> Array:
-    """The inverse of `order_keys`."""
+def values_of(keys: Int[Array, "*b"]) -> Float[Array, "*b"]:
+    """The inverse of `order_keys`, and of the keys of `ranked`, whose scores are scaled.
+
+    >>> values_of(order_keys(jnp.array([0.5, -1.0]))).tolist()
+    [0.5, -1.0]
+    """
     return lax.bitcast_convert_type(jnp.where(keys < 0, -keys | ~_MAGNITUDE, keys), jnp.float32)
 
 
@@ -36,7 +40,7 @@ def sort(values: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
     >>> sort(jnp.array([3.0, -1.0, 2.0])).tolist()
     [-1.0, 2.0, 3.0]
     """
-    return _values(jnp.sort(order_keys(values), axis=-1))
+    return values_of(jnp.sort(order_keys(values), axis=-1))
 
 
 def ranked(
@@ -45,8 +49,8 @@ def ranked(
     """Scores from high to low, as integers of which equal ones are ties, and what is positive.
 
     One sort of one integer each: the positives are the lowest bit. Within a tie they come first.
-    NaN ranks last. Scores are scaled by a power of two, which merges those below 2^-125 of the
-    highest with 0.
+    NaN ranks last, with the key of -1.5. Scores are scaled by a power of two, to [-1, 1], which
+    merges those below 2^-125 of the highest with 0.
     """
     finite = jnp.where(jnp.isfinite(score), score, 0).astype(jnp.float32)
     _, exponent = jnp.frexp(jnp.abs(finite).max(-1, keepdims=True))

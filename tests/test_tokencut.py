@@ -149,10 +149,14 @@ def test_images_of_a_batch_do_not_meet(features):
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.integers(0, 3), st.integers(0, 3), st.integers(1, 3), st.integers(1, 3),
+@given(st.integers(0, 3), st.integers(0, 3), st.integers(2, 3), st.integers(2, 3),
        st.integers(0, 10_000))  # fmt: skip
 def test_a_planted_object_is_found(top, left, height, width, seed):
-    """A box of less than half the tokens whose features are another direction, with noise."""
+    """A box of less than half the tokens whose features are another direction, with noise.
+
+    Not of one or two tokens: the rest of the eigenvector is then so near its mean that noise alone
+    puts a token of the background above it.
+    """
     box = np.zeros(GRID, bool)
     box[top : top + height, left : left + width] = True
     rng = np.random.default_rng(seed)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax.models import clip_vit, conversion
+from rival_jax.models.convolution import convolution
 from rival_jax.models.network import (
     INPUT,
     Tap,
@@ -21,7 +22,7 @@ from rival_jax.models.network import (
     module_of,
 )
 from rival_jax.models.positions import resample
-from rival_jax.models.resnet import batch_norm, convolution, depths, without_counters
+from rival_jax.models.resnet import batch_norm, depths, without_counters
 from rival_jax.models.transformer import SMALL
 from rival_jax.types import Array, Model, Variables
 from rival_jax.weights import Config

@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from rival_jax.models import conversion
+from rival_jax.models.convolution import convolution, max_pool
 from rival_jax.models.network import (
     Initialiser,
     Tap,
@@ -23,23 +24,8 @@ from rival_jax.models.network import (
 from rival_jax.types import Array, Model, Variables
 from rival_jax.weights import Config
 
-_HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 _TORCH_LINEAR = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 _PROJECTED = re.compile(r"layer(\d+)\.(\d+)\.downsample\.0\.weight$")
-
-
-def convolution(features: int, size: int, stride: int, name: str) -> nn.Conv:
-    """A convolution with PyTorch's padding, which is symmetric also where the stride is 2."""
-    pad = (size // 2, size // 2)
-    return nn.Conv(
-        features,
-        (size, size),
-        strides=stride,
-        padding=(pad, pad),
-        use_bias=False,
-        kernel_init=_HE,
-        name=name,
-    )
 
 
 def batch_norm(name: str) -> nn.BatchNorm:
@@ -87,8 +73,7 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, images: Array, tap: Tap) -> Array:
         x = nn.relu(batch_norm("bn1")(convolution(self.width, 7, 2, "conv1")(images)))
-        edge: Any = ((1, 1), (1, 1))  # flax's annotation forgets that this is allowed
-        x = tap("stem", nn.max_pool(x, (3, 3), strides=(2, 2), padding=edge))
+        x = tap("stem", max_pool(x))
         for stage, depth in enumerate(self.depths):
             for i in range(depth):
                 features, stride = self.width * 2**stage, 2 if stage and not i else 1

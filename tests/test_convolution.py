@@ -1,0 +1,61 @@
+"""The forms that are quick on CPUs give what the plain ones do, and the same gradients."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from rival_jax.models.convolution import convolved, max_pool
+
+AXES = ("NHWC", "HWIO", "NHWC")
+
+
+def normal(seed: int, *shape: int) -> jax.Array:
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+@pytest.mark.parametrize(
+    "side,channels,size,stride,pad",
+    [(7, 128, 3, 1, 1), (14, 128, 3, 2, 1), (5, 128, 5, 1, 2), (9, 128, 3, 2, 0), (9, 8, 3, 1, 1)],
+)
+def test_a_convolution_however_it_is_computed(side, channels, size, stride, pad):
+    x, kernel = normal(0, 2, side, side + 1, channels), normal(1, size, size, channels, 6)
+
+    def squares(convolve):
+        def total(x, kernel):
+            strides, padding = (stride, stride), [(pad, pad), (pad, pad)]
+            y = convolve(x, kernel, strides, padding, dimension_numbers=AXES)
+            return jnp.square(y).sum() / channels, y
+
+        return jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))(x, kernel)
+
+    got, expected = (jax.tree.leaves(squares(f)) for f in (convolved, lax.conv_general_dilated))
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5 * float(jnp.abs(other).max()))
+
+
+def test_a_small_map_is_one_product_on_a_cpu():
+    def lines(side):
+        x, kernel = normal(0, 1, side, side, 128), normal(1, 3, 3, 128, 8)
+        padding = [(1, 1), (1, 1)]
+        call = jax.jit(lambda x, k: convolved(x, k, (1, 1), padding, dimension_numbers=AXES))
+        return call.lower(x, kernel).as_text().count("stablehlo.convolution")
+
+    assert (lines(8), lines(9)) == (0, 1)
+
+
+@pytest.mark.parametrize("height,width", [(8, 8), (7, 8), (5, 5), (8, 3), (1, 2), (1, 1)])
+def test_max_pool_is_that_of_flax_with_a_border_of_one(height, width):
+    x, edge = normal(0, 2, height, width, 3), ((1, 1), (1, 1))
+
+    def squares(pool):
+        return jax.grad(lambda x: (jnp.square(pool(x)).sum(), pool(x)), has_aux=True)(x)
+
+    got = squares(max_pool)
+    expected = squares(lambda x: nn.max_pool(x, (3, 3), strides=(2, 2), padding=edge))
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
