@@ -19,7 +19,7 @@ def normal(seed: int, *shape: int) -> jax.Array:
 
 
 @pytest.mark.parametrize(
-    "side,channels,size,stride,pad",
+    ("side", "channels", "size", "stride", "pad"),
     [(7, 128, 3, 1, 1), (14, 128, 3, 2, 1), (5, 128, 5, 1, 2), (9, 128, 3, 2, 0), (9, 8, 3, 1, 1)],
 )
 def test_a_convolution_however_it_is_computed(side, channels, size, stride, pad):
@@ -48,7 +48,7 @@ def test_a_small_map_is_one_product_on_a_cpu():
     assert (lines(8), lines(9)) == (0, 1)
 
 
-@pytest.mark.parametrize("height,width", [(8, 8), (7, 8), (5, 5), (8, 3), (1, 2), (1, 1)])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 8), (5, 5), (8, 3), (1, 2), (1, 1)])
 def test_max_pool_is_that_of_flax_with_a_border_of_one(height, width):
     x, edge = normal(0, 2, height, width, 3), ((1, 1), (1, 1))
 
