@@ -33,10 +33,10 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c = ml_collections.ConfigDict()
     c.experiment = "finetune"
     c.preset = preset or "demo"
-    c.models = ("scenes/vit_95",)  # one: a bundled name, a folder, a .safetensors file
+    c.models = ("scenes/vit_00_95",)  # one: a bundled name, a folder, a .safetensors file
     # Besides: original, cross_entropy, gradmask, gradmask_released, rrr, rrr_released, robustvit,
     # robustvit_second_order, the rows of table 4 (above), tokencut, or a dotted module.
-    c.variants = ("robustvit",)
+    c.variants = ("energy",)
     c.settings = ("",)  # of each variant: "" as below, "background_weight=4 learning_rate=1e-3"
     c.seeds = (0,)  # of the order, the crops and, by `split`, the images and classes
     c.head = "own"  # "own" | "imagenet" (no training)
@@ -101,8 +101,9 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
 
     c.train = ml_collections.ConfigDict()
     c.train.learning_rate = 3e-4
-    c.train.epochs = 20
+    c.train.epochs = 12
     c.train.batch = 8  # images per update
+    c.train.trained = "attn"  # parameters whose names have this, a regular expression; "": all
     c.train.weight_decay = 1e-4
     c.train.decayed = "all"  # parameters | "kernels": without norms and biases
     c.train.rate_factor = 0.85  # the rate is multiplied by it
@@ -127,6 +128,9 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.loss.relevance_weight = 0.8
     c.loss.classification_weight = 0.2
     # What an objective has instead, also its own learning_rate.
+    c.energy = ml_collections.ConfigDict(
+        {"method": "gradient_x_input", "relevance_weight": 4.0, "classification_weight": 0.2}
+    )
     c.gradmask = ml_collections.ConfigDict({"relevance_weight": 0.8})
     c.rrr = ml_collections.ConfigDict({"relevance_weight": 0.8})
 
@@ -149,15 +153,16 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
 
     if not preset:
         c.data.scenes.per_class = c.shifted.scenes.per_class = 30
-        c.train.epochs, c.noise.trials = 10, 2
+        c.noise.trials = 2
     if preset == "table":
         c.variants = (
             *("original", "cross_entropy", "gradmask", "gradmask_released", "rrr"),
-            *("rrr_released", "robustvit", "robustvit_second_order", *ABLATIONS),
+            *("rrr_released", "energy", "robustvit", "robustvit_second_order", *ABLATIONS),
         )
         c.seeds = (0, 1, 2)
     if preset in ("clean", "paper", "released", *PUBLISHED):  # on one's own masked photos
         c.models = ("timm/vit_base_patch16_224.augreg_in21k_ft_in1k",)
+        c.variants = ("robustvit",)
         c.head = "imagenet"
         c.data.name = "masked_folder"
         c.data.split = "validation"
@@ -172,6 +177,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
         c.split.on_few = "error"
         c.train.learning_rate = 6e-7
         c.train.epochs = 50
+        c.train.trained = ""
         c.train.augmentation = "square"
         c.noise.trials = 10
     if preset in ("paper", "released", *PUBLISHED):

@@ -2,13 +2,14 @@
 
   python -m rival_jax.main --config=configs/train_scenes.py             the demo: under a minute
   python -m rival_jax.main --config=configs/train_scenes.py:bundled     what made the bundled models
+  python -m rival_jax.main --config=configs/train_scenes.py:continued   and then vit_00_95
 
-Presets: none (demo), bundled.
+Presets: none (demo), bundled, continued.
 """
 
 import ml_collections
 
-PRESETS = ("", "bundled")
+PRESETS = ("", "bundled", "continued")
 
 
 def get_config(preset: str = "") -> ml_collections.ConfigDict:
@@ -19,6 +20,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.preset = preset or "demo"
     c.architectures = ("vit",)  # "vit", "resnet"
     c.correlations = (0.95,)  # of background and class, one network each
+    c.start = ""  # a network that training goes on from, of the one architecture; "": from chance
     c.seed = 0
     c.output = ""  # folder of the models; default <workdir>/models
     c.storage = "float16"  # precision of the saved weights
@@ -47,11 +49,15 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.resnet.noise = 0.1
     c.resnet.architecture = ml_collections.ConfigDict({"depths": (1, 1, 1, 1), "width": 12})
 
-    if preset == "bundled":
+    if preset in ("bundled", "continued"):
         c.output = "rival_jax/assets/scenes"
-        c.architectures, c.correlations = ("vit", "resnet"), (0.0, 0.95)
         c.data.train_per_class = 1000
         c.data.test_per_class = 50
         c.vit.epochs = 12
         c.resnet.epochs = 6
+    if preset == "bundled":
+        c.architectures, c.correlations = ("vit", "resnet"), (0.0, 0.95)
+    if preset == "continued":
+        c.start = "scenes/vit_00"
+        c.vit.epochs = 3
     return c

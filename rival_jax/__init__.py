@@ -19,6 +19,7 @@ from rival_jax.alignment import (
 from rival_jax.losses import (
     background_loss,
     confidence_loss,
+    energy_loss,
     foreground_loss,
     label_loss,
     relevance_objective,
@@ -50,6 +51,7 @@ __all__ = [
     "confidence_loss",
     "corrupt",
     "dice",
+    "energy_loss",
     "foreground_loss",
     "gaussian",
     "gradcam",

@@ -103,6 +103,36 @@ def foreground_loss(
     return jnp.square(relevance * foreground - wanted).mean((-2, -1))
 
 
+def energy_loss(
+    saliency: Float[Array, "*b h w"],
+    mask: Float[Array, "*b h w"],
+    *,
+    border: str = "complement",
+) -> Float[Array, "*b"]:
+    """Share of the map's mass that is not on the object, in [0, 1]; 1 for a map that is 0.
+
+    It weighs many small values on the background as much as one large one, which a mean square of
+    a map in [0, 1] hardly sees.
+
+    Args:
+      saliency: maps >= 0, of any scale.
+      mask: in [0, 1], 1 on the object.
+      border: see `regions`.
+
+    Raises:
+      ValueError: for shapes that differ, or an unknown rule.
+
+    Source: the energy loss of Rao et al., ICCV 2023, section 3.2.
+
+    >>> energy_loss(jnp.array([[1.0, 3.0]]), jnp.array([[0.0, 1.0]]))
+    Array(0.25, dtype=float32)
+    """
+    _check_shapes(saliency, mask)
+    mass = saliency.sum((-2, -1))
+    on_object = (saliency * regions(mask, border)[0]).sum((-2, -1))
+    return 1 - jnp.where(mass > 0, on_object / jnp.where(mass > 0, mass, 1), 0)
+
+
 def label_loss(
     logits: Float[Array, "*b c"], label: Int[Array, "*b"], *, temperature: Any = 1.0
 ) -> Float[Array, "*b"]:

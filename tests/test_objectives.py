@@ -23,6 +23,7 @@ NAMES = sorted(
 )
 TERMS = {
     "cross_entropy": {"total", "correct"},
+    "energy": {"energy", "classification", "total", "correct"},
     "gradmask": {"relevance", "classification", "total", "correct"},
     "rrr": {"relevance", "classification", "total", "correct"},
     "robustvit": {"background", "foreground", "classification", "total", "correct"},
@@ -59,6 +60,8 @@ def terms_and_gradient(name, model, variables, batch, **options):
     [
         ("robustvit", "vit", {}),
         ("robustvit", "registers", {"explained": "prediction", "target": "label"}),
+        ("energy", "vit", {"method": "relevance"}),
+        ("energy", "registers", {"method": "gradient_x_input", "border": "rebinarised"}),
         ("gradmask", "vit", {"border": "released"}),
         ("rrr", "distilled", {"border": "rebinarised"}),
     ],

@@ -213,6 +213,16 @@ def test_inner_kernels_start_at_the_scale_of_their_width(tiny):
     assert float(params["head"]["kernel"].std()) == pytest.approx(0.02, rel=0.2)
 
 
+def test_training_can_go_on_from_a_network(tiny):
+    tiny.start = "scenes/vit_00"
+    with pytest.raises(ValueError, match=r"config.start: scenes/vit_00 has .* 64x64 .* 32x32"):
+        train_scenes.Trainer(tiny, "vit")
+    tiny.data.image_size = 64
+    start = train_scenes.Trainer(tiny, "vit").start
+    there = models.load("scenes/vit_00")[1]
+    jax.tree.map(np.testing.assert_array_equal, start, there)
+
+
 def test_dry_run_trains_nothing(tiny, capsys):
     tiny.architectures = ("vit", "resnet")
     train_scenes.dry_run(tiny, Console(width=200))

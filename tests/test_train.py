@@ -127,6 +127,16 @@ def test_decay_can_spare_what_is_no_matrix(tmp_path):
     assert spared.last["params"]["bias"].mean() > 0.5 + decayed.last["params"]["bias"].mean()
 
 
+def test_the_rest_can_be_held(tmp_path):
+    variables = {"params": {**VARIABLES["params"], "bias": np.ones(3, np.float32)}}
+    recipe = dataclasses.replace(RECIPE, trained="^ker", weight_decay=0.1)
+    (found,) = fit(tmp_path / "held", recipe=recipe, variables=variables)
+    np.testing.assert_array_equal(found.last["params"]["bias"], 1)
+    assert np.abs(found.last["params"]["kernel"] - variables["params"]["kernel"]).max() > 1e-3
+    with pytest.raises(ValueError, match=r"trained='attn' names no parameter; .*bias, kernel"):
+        fit(tmp_path / "none", recipe=dataclasses.replace(RECIPE, trained="attn"))
+
+
 def flat(variables, batch, numbers):
     zero = 0 * variables["params"]["bias"].sum()
     return {"total": zero + jnp.zeros(len(batch["label"]))}
@@ -268,6 +278,7 @@ def test_a_state_of_another_training_is_refused(tmp_path):
         ({"accumulate": 3}, "accumulate 3 does not divide batch_size 8"),
         ({"epochs": 0}, "epochs got 0, expected at least 1"),
         ({"ties": "both"}, "ties got 'both'"),
+        ({"trained": "("}, "trained got '[(]', no regular expression"),
     ],
 )
 def test_recipes_without_a_meaning_are_refused(values, text):

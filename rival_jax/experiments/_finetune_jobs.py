@@ -82,8 +82,8 @@ class Job:
 def recipe(config: Any) -> Recipe:
     """The trainer's part of `config.train`."""
     c = config.train
-    names = ("epochs", "weight_decay", "decayed", "rate_factor", "rate_every", "accumulate")
-    named = {name: c[name] for name in (*names, "dtype", "remat", "ties")}
+    names = ("epochs", "trained", "weight_decay", "decayed", "rate_factor", "rate_every")
+    named = {name: c[name] for name in (*names, "accumulate", "dtype", "remat", "ties")}
     return Recipe(batch_size=c.batch, **named)
 
 

@@ -31,6 +31,7 @@ VARIANTS: dict[str, Variant] = {
     "gradmask_released": Variant("gradmask", {"through_grads": False}),
     "rrr": Variant("rrr", {"through_grads": True}),
     "rrr_released": Variant("rrr", {"through_grads": False}),
+    "energy": Variant("energy", {"through_grads": True}),
     "robustvit": Variant("robustvit", {"through_grads": False}),
     "robustvit_second_order": Variant("robustvit", {"through_grads": True}),
     **{

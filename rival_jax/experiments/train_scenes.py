@@ -47,7 +47,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     for correlation in config.correlations:
         train = _examples(config, "train", correlation, console)
         for architecture, trainer in trainers.items():
-            name, started = f"{architecture}_{round(100 * correlation):02d}", time.monotonic()
+            before = Path(config.start).name if config.start else architecture
+            name, started = f"{before}_{round(100 * correlation):02d}", time.monotonic()
             with Meter(trainer.steps, "steps", console) as meter:
                 meter.say(name)
                 log = functools.partial(run.log, "epoch", model=name)
@@ -85,6 +86,7 @@ class Trainer:
             **self.recipe.architecture,
         )
         self.per_epoch = CLASSES * config.data.train_per_class // config.batch_size
+        self.start = _start(config.start, self.model) if config.start else None
         self.steps = self.recipe.epochs * self.per_epoch
         rate = optax.warmup_cosine_decay_schedule(
             0.0, self.recipe.learning_rate, self.steps // 15, self.steps
@@ -103,7 +105,10 @@ class Trainer:
           on_step: called with 1 after every step.
           on_epoch: called with the keywords epoch, loss and accuracy, on the augmented images.
         """
-        variables, size = initial(self.model, self.config.seed), self.config.batch_size
+        variables, size = (
+            self.start or initial(self.model, self.config.seed),
+            self.config.batch_size,
+        )
         state = self.optimiser.init(variables["params"])
         for epoch in range(self.recipe.epochs):
             order = np.random.default_rng([self.config.seed, epoch]).permutation(len(train))
@@ -151,6 +156,15 @@ def initial(model: Model, seed: int) -> Variables:
         return leaf * (leaf.shape[0] ** -0.5 / jnp.std(leaf)) if inner else leaf
 
     return jax.tree_util.tree_map_with_path(rescale, dict(model.init(jax.random.key(seed))))
+
+
+def _start(name: str, model: Model) -> Variables:
+    """Weights of a network that is there. Raises ValueError if it is no `model`."""
+    there, variables = models.load(name)
+    found, wanted = (models.describe(one).partition(": ")[2] for one in (there, model))
+    if found != wanted:
+        raise ValueError(f"config.start: {name} has {found}; what is trained has {wanted}")
+    return jax.tree.map(jnp.asarray, variables)
 
 
 def _rounded(values: Any) -> float:

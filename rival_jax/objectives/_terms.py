@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from rival_jax import losses, taps
+from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Batch, Model, Score, Variables
 
 
@@ -59,3 +61,18 @@ def input_gradient_terms(
         "classification": losses.label_loss(logits, label, temperature=temperature),
         "correct": correct(logits, label),
     }
+
+
+def gradient_option(method: str, through_grads: bool) -> dict[str, bool]:
+    """The option of a saliency method that says the same; none where it can only be True.
+
+    Raises:
+      ValueError: a method that cannot hold its gradients constant, where it is to.
+    """
+    module = plugin("saliency", method)
+    own = getattr(module, "maps_and_logits", module.maps)
+    if "through_grads" in inspect.signature(own).parameters:
+        return {"through_grads": through_grads}
+    if not through_grads:
+        raise ValueError(f"{method} cannot hold its gradients constant; set through_grads=True")
+    return {}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from rival_jax import losses, saliency, taps
-from rival_jax.objectives._terms import arrays, correct
-from rival_jax.runtime.plugins import plugin
+from rival_jax.objectives._terms import arrays, correct, gradient_option
 from rival_jax.types import Array, Batch, Model, Variables
 
 TARGETS = ("prediction", "label")
@@ -69,7 +67,7 @@ def terms(
         if name not in TARGETS:
             raise ValueError(f"{option}={name!r}; expected one of {TARGETS}")
     image, mask, label = arrays(batch, "image", "mask", "label")
-    options = {**method_options, **_gradient_option(method, through_grads)}
+    options = {**method_options, **gradient_option(method, through_grads)}
     score = taps.class_score(label) if explained == "label" else taps.predicted_score
     given = (method, model, variables, image, score)
     relevance, logits = saliency.explain_with_logits(*given, **options)
@@ -95,14 +93,3 @@ def terms(
         "total": total,
         "correct": correct(logits, label),
     }
-
-
-def _gradient_option(method: str, through_grads: bool) -> dict[str, bool]:
-    """The option of the method that says the same; none where it can only be True."""
-    module = plugin("saliency", method)
-    own = getattr(module, "maps_and_logits", module.maps)
-    if "through_grads" in inspect.signature(own).parameters:
-        return {"through_grads": through_grads}
-    if not through_grads:
-        raise ValueError(f"{method} cannot hold its gradients constant; set through_grads=True")
-    return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ class Recipe:
     epochs: int = 50
     batch_size: int = 8  # images per update
     weight_decay: float = 1e-4
+    trained: str = ""  # regular expression of "block/layer/name", of what is; "": everything
     decayed: str = "all"  # "all" parameters | "kernels": matrices, without norms and biases
     rate_factor: float = 0.85
     rate_every: int = 2
@@ -59,6 +61,12 @@ class Recipe:
                 raise ValueError(
                     f"{name} got {getattr(self, name)!r}, expected one of {', '.join(known)}"
                 )
+        try:
+            re.compile(self.trained)
+        except re.error as error:
+            raise ValueError(
+                f"trained got {self.trained!r}, no regular expression: {error}"
+            ) from None
         for name in ("epochs", "batch_size", "accumulate", "rate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} got {getattr(self, name)}, expected at least 1")
@@ -86,9 +94,25 @@ def optimiser(recipe: Recipe) -> optax.GradientTransformation:
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
     mask = kernels if recipe.decayed == "kernels" else None
-    return optax.chain(
+    adamw = optax.chain(
         optax.scale_by_adam(*BETAS, EPSILON), optax.add_decayed_weights(recipe.weight_decay, mask)
     )
+    if not recipe.trained:
+        return adamw
+    held = functools.partial(_held, recipe.trained)
+    return optax.chain(adamw, optax.masked(optax.set_to_zero(), held))
+
+
+def _held(trained: str, params: Any) -> Any:
+    """Whether each parameter stays as it is. Raises ValueError where none is to be trained."""
+    paths = [
+        "/".join(str(key.key) for key in path)
+        for path, _ in jax.tree_util.tree_leaves_with_path(params)
+    ]
+    held = [re.search(trained, path) is None for path in paths]
+    if all(held):
+        raise ValueError(f"trained={trained!r} names no parameter; there are: {', '.join(paths)}")
+    return jax.tree.unflatten(jax.tree.structure(params), held)
 
 
 def begin(
