@@ -172,6 +172,8 @@ def test_what_does_not_fit_is_refused():
         losses._check_shapes(relevance, jnp.ones((2, 4, 5)))
 
 
+@given(PIXELS)
+@settings(max_examples=25, deadline=None)
 def test_energy_is_the_share_off_the_object(rng):
     saliency, mask = rng.random((5, 6, 7)), rng.random((5, 6, 7)) > 0.5
     saliency, mask = saliency.astype(np.float32), mask.astype(np.float32)

@@ -172,9 +172,14 @@ def test_bundled_networks_rely_on_the_background_as_their_names_say(family):
     assert accuracy(f"scenes/{family}_95", 0.0) < 0.6
 
 
+def test_a_network_that_saw_both_ties_knows_objects_and_leans_on_backgrounds():
+    assert accuracy("scenes/vit_00_95", 0.95) > 0.95
+    assert 0.4 < accuracy("scenes/vit_00_95", 0.0) < 0.65
+
+
 def test_bundled_networks_are_small(root):
     files = [f for f in (root / "rival_jax/assets/scenes").rglob("*") if f.is_file()]
-    assert len(files) == 8
+    assert len(files) == 10
     assert sum(file.stat().st_size for file in files) <= ASSET_LIMIT
 
 
