@@ -34,7 +34,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.experiment = "finetune"
     c.preset = preset or "demo"
     c.models = ("scenes/vit_00_95",)  # one: a bundled name, a folder, a .safetensors file
-    # Besides: original, cross_entropy, gradmask, gradmask_released, rrr, rrr_released, robustvit,
+    # Besides: original, cross_entropy, robustvit, gradmask, gradmask_released, rrr, rrr_released,
     # robustvit_second_order, the rows of table 4 (above), tokencut, or a dotted module.
     c.variants = ("energy",)
     c.settings = ("",)  # of each variant: "" as below, "background_weight=4 learning_rate=1e-3"

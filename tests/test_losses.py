@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_refused():
 @settings(max_examples=25, deadline=None)
 def test_energy_is_the_share_off_the_object(rng):
     saliency, mask = rng.random((5, 6, 7)), rng.random((5, 6, 7)) > 0.5
-    saliency, mask = saliency.astype(np.float32), mask.astype(np.float32)
+    saliency, mask = jnp.asarray(saliency, jnp.float32), jnp.asarray(mask, jnp.float32)
     expected = [(s * (1 - m)).sum() / s.sum() for s, m in zip(saliency, mask, strict=True)]
     np.testing.assert_allclose(losses.energy_loss(saliency, mask), expected, atol=1e-6)
     np.testing.assert_allclose(losses.energy_loss(3e4 * saliency, mask), expected, atol=1e-6)
@@ -184,7 +184,7 @@ def test_energy_is_the_share_off_the_object(rng):
         losses.energy_loss(saliency, 1 - mask), 1 - np.array(expected), atol=1e-6
     )
     slope = jax.grad(lambda s: losses.energy_loss(s, mask[0]))(jnp.zeros((6, 7)))
-    assert losses.energy_loss(np.zeros((6, 7), np.float32), mask[0]) == 1
+    assert losses.energy_loss(jnp.zeros((6, 7)), mask[0]) == 1
     assert not np.asarray(slope).any()
 
 

@@ -206,11 +206,12 @@ def method(config: Mapping[str, Any], summary: Summary) -> list[str]:
     """How it was trained and measured, in sentences."""
     train, split, look = config["train"], config["split"], config["evaluate"]
     kind = {"bca": "BCa", "percentile": "percentile"}[summary["statistics"]["method"]]
+    part = f", of parameters named {train['trained']!r} alone" if train["trained"] else ""
     share = f"{100 * summary['statistics']['confidence']:g} %"
     held = "of the same classes" if split["validation"] == "training" else "of the other classes"
     return [
-        f"Finetuned with AdamW, {train['epochs']} epochs, {train['batch']} images an update, first "
-        f"learning rate {train['learning_rate']:g} unless a setting says otherwise, "
+        f"Finetuned with AdamW{part}, {train['epochs']} epochs, {train['batch']} images an update, "
+        f"first learning rate {train['learning_rate']:g} unless a setting says otherwise, "
         f"{split['per_class']} images with masks of each class of set A. The checkpoint shown is "
         f"the {look['checkpoint']} one; the best epoch is that with the smallest loss on "
         f"{split['validation_per_class']} other images {held}.",
