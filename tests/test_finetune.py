@@ -391,7 +391,7 @@ def test_the_summary_by_hand():
 def test_the_dry_run_prints_the_cost(folder, capsys):
     finetune.dry_run(config(folder), Console(width=200))
     said = capsys.readouterr().out
-    assert "robustvit: 16 images in 1 trainings" in said
+    assert "energy: 16 images in 1 trainings" in said
     assert "nothing was run" in said
 
 
