@@ -122,7 +122,7 @@ def energy_loss(
     Raises:
       ValueError: for shapes that differ, or an unknown rule.
 
-    Source: the energy loss of Rao et al., ICCV 2023, section 3.2.
+    Source: the energy loss of Rao et al., ICCV 2023.
 
     >>> energy_loss(jnp.array([[1.0, 3.0]]), jnp.array([[0.0, 1.0]]))
     Array(0.25, dtype=float32)
