@@ -160,7 +160,8 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
             *("rrr_released", "energy", "robustvit", "robustvit_second_order", *ABLATIONS),
         )
         c.seeds = (0, 1, 2)
-        c.gradmask.relevance_weight, c.rrr.relevance_weight = 1e5, 1.0  # felt beside the cross-entropy
+        c.gradmask.relevance_weight = 1e5  # felt beside the cross-entropy, as rrr's
+        c.rrr.relevance_weight = 1.0
         c.noise.trials = 1
     if preset in ("clean", "paper", "released", *PUBLISHED):  # on one's own masked photos
         c.models = ("timm/vit_base_patch16_224.augreg_in21k_ft_in1k",)
