@@ -35,7 +35,8 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.preset = preset or "demo"
     c.models = ("scenes/vit_00_95",)  # one: a bundled name, a folder, a .safetensors file
     # Besides: original, cross_entropy, robustvit, gradmask, gradmask_released, rrr, rrr_released,
-    # robustvit_second_order, the rows of table 4 (above), tokencut, or a dotted module.
+    # robustvit_second_order, the rows of table 4 (above), tokencut, energy_swap_tokencut, or a
+    # dotted module.
     c.variants = ("energy",)
     c.settings = ("",)  # of each variant: "" as below, "background_weight=4 learning_rate=1e-3"
     c.seeds = (0,)  # of the order, the crops and, by `split`, the images and classes
@@ -130,6 +131,10 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     # What an objective has instead, also its own learning_rate.
     c.energy = ml_collections.ConfigDict(
         {"method": "gradient_x_input", "relevance_weight": 4.0, "classification_weight": 0.2}
+    )
+    c.energy_swap = ml_collections.ConfigDict(
+        {"method": "gradient_x_input", "relevance_weight": 8.0}
+        | {"kept_weight": 1.0, "swapped_weight": 1.0}
     )
     c.gradmask = ml_collections.ConfigDict({"relevance_weight": 0.8})
     c.rrr = ml_collections.ConfigDict({"relevance_weight": 0.8})

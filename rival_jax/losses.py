@@ -134,11 +134,51 @@ def energy_loss(
 
 
 def label_loss(
-    logits: Float[Array, "*b c"], label: Int[Array, "*b"], *, temperature: Any = 1.0
+    logits: Float[Array, "*b c"],
+    label: Int[Array, "*b"],
+    *,
+    temperature: Any = 1.0,
+    outputs: Int[Array, "*b k"] | None = None,
 ) -> Float[Array, "*b"]:
-    """Cross-entropy of softmax(logits / temperature) with the label."""
+    """Cross-entropy of softmax(logits / temperature) with the label.
+
+    Args:
+      logits: of a network.
+      label: which is right.
+      temperature: divides the logits.
+      outputs: the softmax is over these and the label alone, so that no other logit is pushed
+        down: a network keeps its other classes while it is trained on some.
+
+    >>> label_loss(jnp.zeros((1, 4)), jnp.array([0]), outputs=jnp.array([[0, 2]]))
+    Array([0.6931472], dtype=float32)
+    """
+    if outputs is not None:
+        classes = jnp.concatenate([outputs, label[..., None]], axis=-1)[..., None]
+        counts = (classes == jnp.arange(logits.shape[-1])).any(-2)
+        logits = jnp.where(counts, logits, -jnp.inf)
     log_probability = jax.nn.log_softmax(logits / temperature)
     return -jnp.take_along_axis(log_probability, label[..., None], axis=-1)[..., 0]
+
+
+def distillation_loss(
+    logits: Float[Array, "*b c"], teacher: Float[Array, "*b c"], *, temperature: Any = 1.0
+) -> Float[Array, "*b"]:
+    """Kullback-Leibler divergence from the teacher's softmax, >= 0; 0 where both say the same.
+
+    Args:
+      logits: of the network that is trained.
+      teacher: another network's; no gradient flows there.
+      temperature: divides both.
+
+    Source: Hinton et al., "Distilling the knowledge in a neural network", 2015, without its factor
+    of the temperature squared.
+
+    >>> distillation_loss(jnp.array([[0.0, 0.0]]), jnp.array([[1.0, 1.0]]))
+    Array([0.], dtype=float32)
+    """
+    wanted = jax.nn.log_softmax(jax.lax.stop_gradient(teacher) / temperature)
+    found = jax.nn.log_softmax(logits / temperature)
+    return (jnp.exp(wanted) * (wanted - found)).sum(-1)
 
 
 def confidence_loss(logits: Float[Array, "*b c"], *, temperature: Any = 1.0) -> Float[Array, "*b"]:

@@ -36,6 +36,9 @@ class Batch(TypedDict, total=False):
     index: np.ndarray | Array  # int32 [b], position in the data set; -1 is padding
     noise_id: np.ndarray | Array  # uint32 [b], stable hash of the example's name: keys its noise
     attribute_masks: np.ndarray | Array  # float32 [b, a, h, w] in [0, 1], all 0 where absent
+    outputs: np.ndarray | Array  # int32 [b, k], the network's outputs of the classes trained on
+    other_image: np.ndarray | Array  # image and mask of another example, see `objectives`
+    other_mask: np.ndarray | Array
 
 
 @dataclasses.dataclass(frozen=True)

@@ -180,6 +180,60 @@ def source(folder):
     return data.load("masked_folder", folder / "data", "train")
 
 
+class TestNeeds:
+    """What an objective is given beside images, masks and labels."""
+
+    LABELS = np.array([13, 12, 11, 10], np.int32)
+
+    def data(self, folder, source, **changes):
+        c = config(folder, **changes)
+        training = _finetune_data.Training(c, source, Geometry((16, 16)), Console(quiet=True))
+        return training.data(self.LABELS, 3, ("other", "outputs")), training.images[0]
+
+    def others(self, batches):
+        """By index: the other image and mask, from what is no padding."""
+        return {
+            int(index): (image, mask)
+            for batch in batches
+            for index, image, mask in zip(
+                *(batch[name] for name in ("index", "other_image", "other_mask")), strict=True
+            )
+            if index >= 0
+        }
+
+    def test_another_example_for_each(self, folder, source):
+        """Each is one of the others', once; those of a batch do not depend on its size."""
+        found, images = self.data(folder, source, **{"train.batch": 3})
+        for examples, got in (
+            (images.train, self.others(found.train(0, 1, 0))),
+            (images.validation, self.others(found.held_out(0))),
+        ):
+            assert sorted(got) == list(range(len(examples)))
+            place = {e.tobytes(): i for i, e in enumerate(examples.images)}
+            partners = [
+                place[np.rint(got[i][0] * 255).astype(np.uint8).tobytes()] for i in sorted(got)
+            ]
+            assert sorted(partners) == sorted(got)
+            assert all(i != partner for i, partner in enumerate(partners))
+            for i, partner in enumerate(partners):
+                np.testing.assert_array_equal(got[i][1] * 255, examples.masks[partner])
+        wide, _ = self.data(folder, source, **{"train.batch": 8})
+        got, again = self.others(found.train(0, 1, 0)), self.others(wide.train(0, 1, 0))
+        assert all((got[i][0] == again[i][0]).all() for i in got)
+        rest = self.others(found.train(0, 1, 1))
+        assert len(rest) == len(got) - 3
+        assert all((got[i][0] == rest[i][0]).all() for i in rest)
+        later = self.others(found.train(0, 2, 0))
+        assert any((got[i][0] != later[i][0]).any() for i in got)
+
+    def test_outputs_are_those_of_the_classes_with_masks(self, folder, source):
+        found, images = self.data(folder, source)
+        batch = next(found.train(0, 0, 0))
+        assert images.split.masked == ("ant", "bee")
+        np.testing.assert_array_equal(batch["outputs"], [[13, 12]] * 4)
+        assert set(batch["label"]) <= {12, 13}
+
+
 class TestSplit:
     """Which images are seen."""
 

@@ -172,6 +172,30 @@ def test_what_does_not_fit_is_refused():
         losses._check_shapes(relevance, jnp.ones((2, 4, 5)))
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 6), st.integers(0, 2**16))
+def test_losses_of_logits(classes, seed):
+    """Over all outputs it is the plain loss; a divergence is >= 0, and 0 of itself alone."""
+    draw = np.random.default_rng(seed)
+    logits, teacher = (jnp.asarray(3 * draw.normal(size=(4, classes)), jnp.float32) for _ in "12")
+    label = jnp.asarray(draw.integers(0, classes, 4), jnp.int32)
+    everything = jnp.tile(jnp.arange(classes), (4, 1))
+    plain = losses.label_loss(logits, label)
+    np.testing.assert_allclose(losses.label_loss(logits, label, outputs=everything), plain)
+    few = losses.label_loss(logits, label, outputs=everything[:, :1])
+    assert (few <= plain + 1e-6).all()
+    hidden = jnp.arange(classes) == jnp.where(label == classes - 1, 0, classes - 1)[:, None]
+    kept = losses.label_loss(logits + 50 * hidden, label, outputs=label[:, None])
+    np.testing.assert_allclose(kept, 0, atol=1e-6)  # the label alone
+    divergence = losses.distillation_loss(logits, teacher)
+    assert (divergence > 0).all()
+    np.testing.assert_allclose(losses.distillation_loss(logits, logits + 2), 0, atol=1e-5)
+    wide = losses.distillation_loss(2 * logits, 2 * teacher, temperature=2)
+    np.testing.assert_allclose(wide, divergence, rtol=1e-5)
+    slope = jax.grad(lambda t: losses.distillation_loss(logits, t).sum())(teacher)
+    np.testing.assert_array_equal(slope, 0)
+
+
 @given(PIXELS)
 @settings(max_examples=25, deadline=None)
 def test_energy_is_the_share_off_the_object(rng):

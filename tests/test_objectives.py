@@ -12,6 +12,7 @@ import pytest
 
 from rival_jax import objectives, saliency, taps
 from rival_jax.models import vit
+from rival_jax.objectives import energy, energy_swap
 from rival_jax.runtime.plugins import plugin
 from tests.helpers import QUICKLY
 from tests.test_models import SMALL_VIT, VARIANTS, random_images, random_variables
@@ -24,6 +25,7 @@ NAMES = sorted(
 TERMS = {
     "cross_entropy": {"total", "correct"},
     "energy": {"energy", "classification", "total", "correct"},
+    "energy_swap": {"energy", "kept", "swapped", "total", "correct"},
     "gradmask": {"relevance", "classification", "total", "correct"},
     "rrr": {"relevance", "classification", "total", "correct"},
     "robustvit": {"background", "foreground", "classification", "total", "correct"},
@@ -32,13 +34,26 @@ METHODS = ("attention_gradcam", "rollout")
 
 
 def batch_of(model, dtype="float32", n=3):
-    """Images, soft masks and labels."""
+    """Images, soft masks and labels; other images and masks, and outputs that are trained on."""
     rng = np.random.default_rng(3)
-    return {
+    mask = lambda: np.clip(rng.random((n, *model.image_size)) * 1.6 - 0.3, 0, 1)  # noqa: E731
+    batch = {
         "image": random_images(model, n, dtype),
-        "mask": jnp.asarray(np.clip(rng.random((n, *model.image_size)) * 1.6 - 0.3, 0, 1), dtype),
+        "mask": jnp.asarray(mask(), dtype),
         "label": jnp.asarray(rng.integers(0, 3, n), jnp.int32),
     }
+    return {
+        **batch,
+        "other_image": 1 - batch["image"],
+        "other_mask": jnp.asarray(mask(), dtype),
+        "outputs": jnp.asarray(np.tile([0, 2], (n, 1)), jnp.int32),
+    }
+
+
+def with_original(model, variables, dtype="float32"):
+    """Variables with other weights, as those of before the training."""
+    original = jax.tree.map(lambda leaf: 0.9 * leaf, random_variables(model, dtype)["params"])
+    return {**variables, "original": original}
 
 
 def mean_total(name, model, variables, batch, **options):
@@ -62,6 +77,7 @@ def terms_and_gradient(name, model, variables, batch, **options):
         ("robustvit", "registers", {"explained": "prediction", "target": "label"}),
         ("energy", "vit", {"method": "relevance"}),
         ("energy", "registers", {"method": "gradient_x_input", "border": "rebinarised"}),
+        ("energy_swap", "vit", {"temperature": 2.0}),
         ("gradmask", "vit", {"border": "released"}),
         ("rrr", "distilled", {"border": "rebinarised"}),
     ],
@@ -72,12 +88,13 @@ def test_gradients_are_finite_differences(name, variant, options):
     with jax.enable_x64(True):
         variables, batch = random_variables(model, "float64"), batch_of(model, "float64")
         draw = np.random.default_rng(4).normal
-        direction = jax.tree.map(lambda leaf: draw(size=leaf.shape), variables)
+        direction = jax.tree.map(lambda leaf: draw(size=leaf.shape), variables["params"])
 
         @functools.partial(QUICKLY, static_argnames="through_grads")
         def both(step, through_grads):
             def total(step):
-                moved = jax.tree.map(lambda leaf, d: leaf + step * d, variables, direction)
+                moved = jax.tree.map(lambda p, d: p + step * d, variables["params"], direction)
+                moved = with_original(model, {"params": moved}, "float64")
                 given = {"through_grads": through_grads, **options}
                 return mean_total(name, model, moved, batch, **given)
 
@@ -98,7 +115,7 @@ def test_gradients_are_finite_differences(name, variant, options):
 def test_every_objective_in_float32(name):
     """Terms of every example, finite gradients; an example's terms are its own alone."""
     model = VARIANTS["vit"]
-    variables, batch = random_variables(model), batch_of(model)
+    variables, batch = with_original(model, random_variables(model)), batch_of(model)
     everything = functools.partial(terms_and_gradient, name, model)
     found, gradient = everything(variables, batch)
     assert found.keys() == TERMS[name]
@@ -210,10 +227,72 @@ def test_what_cannot_be_asked_for():
         terms(*given, target="truth")
     with pytest.raises(ValueError, match="explained='top'; expected one of"):
         terms(*given, explained="top")
-    bare = {key: value for key, value in given[2].items() if key != "mask"}
+    bare = {key: given[2][key] for key in ("image", "label")}
     with pytest.raises(ValueError, match="batch: got image, label; this objective needs mask too"):
         terms(*given[:2], bare)
     resnet = VARIANTS["resnet"]
     given = (resnet, random_variables(resnet), batch_of(resnet))
     with pytest.raises(ValueError, match="has no attention to explain it by"):
         terms(*given)
+
+
+def test_energy_swap_is_made_of_what_it_says():
+    """Energies of photo and exchanged photo, the divergence from before, the loss among few."""
+    model = VARIANTS["vit"]
+    variables, batch = with_original(model, random_variables(model)), batch_of(model)
+    swapped = {
+        **batch,
+        "image": energy_swap.on_background(
+            *(batch[name] for name in ("image", "mask", "other_image", "other_mask"))
+        ),
+    }
+
+    @QUICKLY
+    def everything(variables):
+        found = energy_swap.terms(model, variables, batch)
+        options = {"method": "gradient_x_input", "through_grads": True}
+        one, other = (energy.terms(model, variables, b, **options) for b in (batch, swapped))
+        logits = [
+            model.forward({"params": variables[kind]}, b["image"], {})[0]
+            for kind, b in (("params", batch), ("original", batch), ("params", swapped))
+        ]
+        return found, one["energy"], other["energy"], logits
+
+    found, one, other, (now, before, on_other) = everything(variables)
+    np.testing.assert_allclose(found["energy"], (one + other) / 2, rtol=1e-4)
+    now, before, on_other = (np.asarray(one, np.float64) for one in (now, before, on_other))
+    log_now, log_before = (one - np.log(np.exp(one).sum(1, keepdims=True)) for one in (now, before))
+    expected = (np.exp(log_before) * (log_before - log_now)).sum(1)
+    np.testing.assert_allclose(found["kept"], expected, rtol=1e-3, atol=1e-6)
+    for i, label in enumerate(np.asarray(batch["label"])):
+        among = on_other[i, sorted({0, 2, int(label)})]
+        expected = np.log(np.exp(among).sum()) - on_other[i, label]
+        np.testing.assert_allclose(found["swapped"][i], expected, rtol=1e-4)
+    expected = 8 * found["energy"] + found["kept"] + found["swapped"]
+    np.testing.assert_allclose(found["total"], expected, rtol=1e-5)
+
+
+def test_energy_swap_keeps_the_network_at_first():
+    """Before the first step nothing has moved; no class without masks is pushed down."""
+    model = VARIANTS["vit"]
+    variables, batch = random_variables(model), batch_of(model)
+    variables = {**variables, "original": variables["params"]}
+    options = {"relevance_weight": 0.0}
+    batch["label"] = batch["label"] * 0  # of 0 and 2 alone
+    found, gradient = terms_and_gradient("energy_swap", model, variables, batch, **options)
+    np.testing.assert_allclose(found["kept"], 0, atol=1e-6)
+    bias = np.asarray(gradient["params"]["head"]["bias"])
+    assert (np.abs(bias[[0, 2]]) > 1e-3).all()
+    np.testing.assert_allclose(np.delete(bias, [0, 2]), 0, atol=1e-7)
+
+
+def test_an_object_before_another_background():
+    """Its own pixels on the object, the other's off it, and nothing of the other's object."""
+    image, other = jnp.full((1, 2, 2, 3), 0.2), jnp.zeros((1, 2, 2, 3)).at[:, 0].set(0.6)
+    mask = jnp.array([[[1.0, 0.0], [0.0, 0.0]]])
+    other = other.at[:, 1, 1].set(1.0)  # the other's object
+    other_mask = jnp.array([[[0.0, 0.0], [0.0, 1.0]]])
+    got = energy_swap.on_background(image, mask, other, other_mask)[..., 0]
+    np.testing.assert_allclose(got, [[[0.2, 0.6], [0.0, 0.4]]], rtol=1e-6)
+    full = energy_swap.on_background(image, mask, other, jnp.ones((1, 2, 2)))
+    assert jnp.isfinite(full).all()

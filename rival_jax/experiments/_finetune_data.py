@@ -175,12 +175,13 @@ class Training:
             parts.append(examples)
         return Images(found, *parts)
 
-    def data(self, labels: np.ndarray, size: int) -> Data:
+    def data(self, labels: np.ndarray, size: int, needs: Sequence[str] = ()) -> Data:
         """Batches for the loop.
 
         Args:
           labels: the network's output of each class [c].
           size: of the batches of what is held out.
+          needs: what the objective is given besides, see `objectives`.
         """
         c = self.config.train
         counts = {len(images.train) for images in self.images.values()}
@@ -195,11 +196,13 @@ class Training:
             batches = examples.augmented_batches(
                 c.batch, number, seed, first=first, augmentation=c.augmentation
             )
-            return map(functools.partial(self._prepared, labels), batches)
+            add = functools.partial(self._completed, needs, labels, seed, examples, number)
+            return map(add, batches)
 
         def held_out(seed: int) -> Iterator[Batch]:
-            batches = self.images[seed].validation.batches(size)
-            return map(functools.partial(self._prepared, labels), batches)
+            examples = self.images[seed].validation
+            add = functools.partial(self._completed, needs, labels, seed, examples, 0)
+            return map(add, examples.batches(size))
 
         return Data(
             per_epoch=-(-counts.pop() // c.batch),
@@ -208,15 +211,38 @@ class Training:
             name=lambda seed, index: self.images[seed].train.names[index],
         )
 
-    def sample(self, labels: np.ndarray) -> Batch:
+    def sample(self, labels: np.ndarray, needs: Sequence[str] = ()) -> Batch:
         """A batch like those of the loop, the same on every host."""
-        found = self.images[self.config.seeds[0]].validation
-        return self._prepared(labels, next(found.batches(self.config.train.batch, everywhere=True)))
+        seed = self.config.seeds[0]
+        found = self.images[seed].validation
+        batch = next(found.batches(self.config.train.batch, everywhere=True))
+        return self._completed(needs, labels, seed, found, 0, batch)
 
-    def _prepared(self, labels: np.ndarray, batch: Batch) -> Batch:
+    def _completed(
+        self,
+        needs: Sequence[str],
+        labels: np.ndarray,
+        seed: int,
+        examples: Examples,
+        epoch: int,
+        batch: Batch,
+    ) -> Batch:
+        """A batch with the network's outputs as labels, and what the objective needs besides."""
         batch["label"] = labels[np.asarray(batch["label"])]
+        if "outputs" in needs:
+            masked = [self.source.classes.index(name) for name in self.images[seed].split.masked]
+            batch["outputs"] = np.tile(labels[masked], (len(batch["label"]), 1))
+        if "other" in needs:
+            # Neighbours in a random ring: of all examples, on every host, whatever the batch is.
+            ring = np.random.default_rng([seed, epoch, 1]).permutation(len(examples))
+            rows = ring[(np.argsort(ring)[np.asarray(batch["index"])] + 1) % len(ring)]
+            others = [examples.example(int(row)) for row in rows]
+            batch["other_image"] = np.stack([o["image"] for o in others]) / np.float32(255)
+            batch["other_mask"] = np.stack([o["mask"] for o in others]) / np.float32(255)
         if self.config.data.mask == "binary":
-            batch["mask"] = (np.asarray(batch["mask"]) > 0.5).astype(np.float32)
+            for name in ("mask", "other_mask"):
+                if name in batch:
+                    batch[name] = (np.asarray(batch[name]) > 0.5).astype(np.float32)
         return batch
 
     def fingerprint(self, seed: int) -> dict[str, str]:

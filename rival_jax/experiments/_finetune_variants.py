@@ -32,6 +32,7 @@ VARIANTS: dict[str, Variant] = {
     "rrr": Variant("rrr", {"through_grads": True}),
     "rrr_released": Variant("rrr", {"through_grads": False}),
     "energy": Variant("energy", {"through_grads": True}),
+    "energy_swap": Variant("energy_swap", {"through_grads": True}),
     "robustvit": Variant("robustvit", {"through_grads": False}),
     "robustvit_second_order": Variant("robustvit", {"through_grads": True}),
     **{
@@ -39,6 +40,7 @@ VARIANTS: dict[str, Variant] = {
         for name, options in ABLATIONS.items()
     },
     "tokencut": Variant("robustvit", {"through_grads": False}, masks="tokencut"),
+    "energy_swap_tokencut": Variant("energy_swap", {"through_grads": True}, masks="tokencut"),
 }
 """The control, the baselines as meant and as released, RobustViT, its table 4, other masks."""
 
@@ -54,6 +56,7 @@ class Setting:
     learning_rate: float
     masks: str
     options: dict[str, Any]  # all of the objective's, for the record
+    needs: tuple[str, ...] = ()  # beside images, masks and labels, see `objectives`
 
 
 def settings(config: Any, model: Model) -> list[Setting]:
@@ -111,7 +114,8 @@ def _setting(config: Any, model: Model, name: str, words: str) -> Setting:
     fixed = tuple(sorted((k, v) for k, v in options.items() if k not in numbers))
     terms = Bound(_terms, (module.terms, model, fixed))
     full = f"{name} {words}".strip().replace(" ", "+")
-    return Setting(full, name, terms, numbers, float(rate), chosen.masks, options)
+    needs = tuple(getattr(module, "NEEDS", ()))
+    return Setting(full, name, terms, numbers, float(rate), chosen.masks, options, needs)
 
 
 def _terms(

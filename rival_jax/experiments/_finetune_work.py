@@ -87,10 +87,12 @@ class Work:
         folder = run.path / "training" / digest([job.depends_on for job in jobs])
         found = train.fit(
             first.terms,
-            self.original.variables,
+            self._variables(first),
             self.recipe,
             members,
-            self.training[first.masks].data(self.labels, self._held_out_batch(first.masks)),
+            self.training[first.masks].data(
+                self.labels, self._held_out_batch(first.masks), first.needs
+            ),
             mesh=self.subject.mesh,
             folder=folder,
             about={"jobs": [job.depends_on for job in jobs]},
@@ -133,7 +135,7 @@ class Work:
         """Of one image's part in an update, measured on a batch."""
         if setting.terms in self._costs:
             return self._costs[setting.terms]
-        batch = self.training[setting.masks].sample(self.labels)
+        batch = self.training[setting.masks].sample(self.labels, setting.needs)
         numbers = {name: np.float32(value) for name, value in setting.numbers.items()}
 
         def slope(variables: Variables, given: Any) -> Any:
@@ -141,9 +143,14 @@ class Work:
             return jax.grad(lambda params: loss(params)["total"].mean())(variables["params"])
 
         layout = (self.subject.mesh, self.config.sharding)
-        found = parallel.measure(slope, self.original.variables, batch, *layout)
+        found = parallel.measure(slope, self._variables(setting), batch, *layout)
         self._costs[setting.terms] = found
         return found
+
+    def _variables(self, setting: Setting) -> Variables:
+        """What a training starts from, and what else its objective reads."""
+        found = self.original.variables
+        return {**found, "original": found["params"]} if "original" in setting.needs else found
 
     def flops(self, setting: Setting) -> float:
         """Operations of one image's part in an update; 0 on CPUs, whose peak is not known."""

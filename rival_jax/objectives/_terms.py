@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rival_jax import losses, taps
+from rival_jax import losses, saliency, taps
 from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Batch, Model, Score, Variables
 
@@ -61,6 +61,27 @@ def input_gradient_terms(
         "classification": losses.label_loss(logits, label, temperature=temperature),
         "correct": correct(logits, label),
     }
+
+
+def energy_and_logits(
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    *,
+    method: str,
+    through_grads: bool,
+    border: str,
+) -> tuple[Array, Array]:
+    """`losses.energy_loss` [b] of the label's map, and the logits [b, c].
+
+    Raises:
+      ValueError: an unknown name, or a method that cannot hold its gradients constant.
+    """
+    image, mask, label = arrays(batch, "image", "mask", "label")
+    given = (method, model, variables, image, taps.class_score(label))
+    options = gradient_option(method, through_grads)
+    found, logits = saliency.explain_with_logits(*given, scaling="none", **options)
+    return losses.energy_loss(jax.nn.relu(found), mask, border=border), logits
 
 
 def gradient_option(method: str, through_grads: bool) -> dict[str, bool]:

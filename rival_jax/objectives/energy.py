@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-
-from rival_jax import losses, saliency, taps
-from rival_jax.objectives._terms import arrays, correct, gradient_option
+from rival_jax import losses
+from rival_jax.objectives._terms import arrays, correct, energy_and_logits
 from rival_jax.types import Array, Batch, Model, Variables
 
 
@@ -40,11 +38,9 @@ def terms(
     Raises:
       ValueError: an unknown name, or a method that cannot hold its gradients constant.
     """
-    image, mask, label = arrays(batch, "image", "mask", "label")
-    given = (method, model, variables, image, taps.class_score(label))
-    options = gradient_option(method, through_grads)
-    found, logits = saliency.explain_with_logits(*given, scaling="none", **options)
-    energy = losses.energy_loss(jax.nn.relu(found), mask, border=border)
+    options: Any = {"method": method, "through_grads": through_grads, "border": border}
+    energy, logits = energy_and_logits(model, variables, batch, **options)
+    (label,) = arrays(batch, "label")
     classification = losses.label_loss(logits, label, temperature=temperature)
     return {
         "energy": energy,

@@ -1,0 +1,82 @@
+"""Energy on photos and on their objects before other backgrounds, and little else changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rival_jax import ablation, losses
+from rival_jax.objectives._terms import arrays, correct, energy_and_logits
+from rival_jax.types import Array, Batch, Model, Variables
+
+NEEDS = ("original", "other", "outputs")
+
+
+def terms(
+    model: Model,
+    variables: Variables,
+    batch: Batch,
+    *,
+    method: str = "gradient_x_input",
+    through_grads: bool = True,
+    border: str = "complement",
+    relevance_weight: Any = 8.0,
+    kept_weight: Any = 1.0,
+    swapped_weight: Any = 1.0,
+    temperature: Any = 1.0,
+) -> dict[str, Array]:
+    """Losses of every example, [b]: "energy", "kept", "swapped", "total" and "correct".
+
+    "energy" is `losses.energy_loss` of the label's map, the mean of the photo's and that of its
+    object before another photo's background (`on_background`). "swapped" is the cross-entropy of
+    the latter with the label among the classes trained on; "kept" is what the predictions of the
+    photo itself have moved from those before the training, over all classes. Neither pushes down
+    the classes without masks, as a plain cross-entropy does.
+
+    Args:
+      method, through_grads, border: see `energy`.
+      relevance_weight, kept_weight, swapped_weight: in "total".
+      temperature: divides the logits in "kept" and "swapped".
+
+    Raises:
+      ValueError: an unknown name, or a method that cannot hold its gradients constant.
+    """
+    image, mask, label, outputs = arrays(batch, "image", "mask", "label", "outputs")
+    swapped_image = on_background(image, mask, *arrays(batch, "other_image", "other_mask"))
+    twice: Batch = {
+        "image": jnp.concatenate([image, swapped_image]),
+        "mask": jnp.concatenate([mask, mask]),
+        "label": jnp.concatenate([label, label]),
+    }
+    network = {kind: tree for kind, tree in variables.items() if kind != "original"}
+    options: Any = {"method": method, "through_grads": through_grads, "border": border}
+    energies, both = energy_and_logits(model, network, twice, **options)
+    energy, (logits, on_other) = energies.reshape(2, -1).mean(0), jnp.split(both, 2)
+    original = jax.tree.map(
+        lambda leaf, now: leaf.astype(now.dtype), variables["original"], variables["params"]
+    )
+    before, _ = model.forward({**network, "params": original}, image, {})
+    kept = losses.distillation_loss(logits, before, temperature=temperature)
+    swapped = losses.label_loss(on_other, label, temperature=temperature, outputs=outputs)
+    total = relevance_weight * energy + kept_weight * kept + swapped_weight * swapped
+    return {
+        "energy": energy,
+        "kept": kept,
+        "swapped": swapped,
+        "total": total,
+        "correct": correct(logits, label),
+    }
+
+
+def on_background(image: Array, mask: Array, other: Array, other_mask: Array) -> Array:
+    """The object of `image` before the background of `other`, [b, h, w, 3].
+
+    Where the other's own object was, its background's mean colour is.
+    """
+    background = 1 - other_mask
+    weight = background.sum((1, 2))[:, None, None, None]
+    total = (other * background[..., None]).sum((1, 2), keepdims=True)
+    colour = jnp.broadcast_to(total / jnp.maximum(weight, 1), other.shape)
+    return ablation.composite(image, 1 - mask, ablation.composite(other, other_mask, colour))
