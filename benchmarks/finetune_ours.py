@@ -16,6 +16,7 @@ from worker import cores, serve
 
 from rival_jax import models, saliency, taps
 from rival_jax.objectives import robustvit
+from rival_jax.runtime import parallel, placement
 from rival_jax.types import Array, Batch, Model, Variables
 
 SECOND = {"ours": False, "ours_second": True}
@@ -55,12 +56,16 @@ class Ours:
             jax.config.update("jax_default_matmul_precision", "highest")
         path = pathlib.Path(folder)
         images, masks = np.load(path / "images.npy"), np.load(path / "masks.npy")
-        self.batch: Batch = {
-            "image": jnp.asarray(images, jnp.float32) / 255,
-            "mask": jnp.asarray(masks, jnp.float32) / 255,
-            "label": jnp.asarray(np.load(path / "labels.npy")),
+        batch = {
+            "image": images.astype(np.float32) / 255,
+            "mask": masks.astype(np.float32) / 255,
+            "label": np.load(path / "labels.npy"),
         }
-        self.model, self.variables = models.load(folder)
+        mesh = parallel.data_mesh()
+        self.batch: Any = placement.spread(batch, mesh, 0)
+        self.whole = placement.replicated(mesh)
+        self.model, variables = models.load(folder)
+        self.variables = jax.device_put(variables, self.whole)
         self.compiled: dict[tuple[str, str], Any] = {}
         return {}
 
@@ -82,7 +87,7 @@ class Ours:
         run = self._program("step", program)
         if not hasattr(self, "state"):
             self.params = jax.tree.map(jnp.copy, self.variables["params"])
-            self.state = ADAMW.init(self.params)
+            self.state = jax.device_put(ADAMW.init(self.params), self.whole)
 
         def update() -> Array:
             self.params, self.state, loss = run(self.params, self.state, self.batch)
@@ -122,11 +127,13 @@ class Ours:
             tree = {**variables, "params": params}
             loss, gradient = loss_and_gradient(model, tree, batch, SECOND[program])
             change, state = ADAMW.update(gradient, state, params)
-            return optax.apply_updates(params, change), state, loss
+            after = optax.apply_updates(params, change), state
+            return *jax.lax.with_sharding_constraint(after, self.whole), loss
 
         params = variables["params"]
         step = jax.jit(update, donate_argnums=(0, 1))
-        return step.lower(params, ADAMW.init(params), self.batch).compile()
+        state = jax.device_put(ADAMW.init(params), self.whole)
+        return step.lower(params, state, self.batch).compile()
 
 
 if __name__ == "__main__":

@@ -70,6 +70,8 @@ def start(options: argparse.Namespace, who: str) -> Worker:
         script = HERE / "finetune_peers.py"
         return Worker(options.peer_python, script, [options.device], ENVIRONMENT)
     env = {**ENVIRONMENT, "JAX_PLATFORMS": options.device, "PYTHONPATH": str(HERE.parent)}
+    if options.device == "cpu":  # a device for every core
+        env["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={cores()}"
     return Worker(sys.executable, HERE / "finetune_ours.py", [], env)
 
 

@@ -34,9 +34,9 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.experiment = "finetune"
     c.preset = preset or "demo"
     c.models = ("scenes/vit_00_95",)  # one: a bundled name, a folder, a .safetensors file
-    # Besides: original, cross_entropy, energy, robustvit, gradmask, gradmask_released, rrr, rrr_released,
-    # robustvit_second_order, the rows of table 4 (above), tokencut, energy_swap_tokencut, or a
-    # dotted module.
+    # Besides: original, cross_entropy, energy, robustvit, gradmask, gradmask_released, rrr,
+    # rrr_released, robustvit_second_order, the rows of table 4 (above), tokencut,
+    # energy_swap_tokencut, or a dotted module.
     c.variants = ("energy_swap",)
     c.settings = ("",)  # of each variant: "" as below, "background_weight=4 learning_rate=1e-3"
     c.seeds = (0,)  # of the order, the crops and, by `split`, the images and classes
