@@ -49,13 +49,14 @@ def saved(folder: Path) -> int:
 class Job:
     """The processes of one start of the command."""
 
-    def __init__(self, folder: Path, processes: int, devices: int):
+    def __init__(self, folder: Path, variant: str, processes: int, devices: int):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         flags = f"--xla_force_host_platform_device_count={devices}"
         environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-        command = [sys.executable, "-m", "rival_jax.main", *FLAGS, f"--workdir={folder}"]
+        command = [sys.executable, "-m", "rival_jax.main", *FLAGS]
+        command += [f"--config.variants=('{variant}',)", f"--workdir={folder}"]
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.processes = folder, []
         for place in range(processes):
@@ -128,7 +129,7 @@ def kept(folder: Path) -> dict[str, str]:
 def gaps(first: Path, here: Path) -> dict[str, float]:
     """Largest differences: of weights, of the biases of attention keys, of held-out terms.
 
-    No attention depends on a bias of all keys; its gradient is rounding, of which Adam makes steps.
+    Those of a term are shares of it where it exceeds 1. No attention depends on a bias of all keys; its gradient is rounding, of which Adam makes steps.
     """
     found = {"weights": 0.0, "key biases": 0.0, "held-out terms": 0.0}
     for file in first.rglob("*.safetensors"):
@@ -143,7 +144,8 @@ def gaps(first: Path, here: Path) -> dict[str, float]:
     for file in first.rglob("training-*.parquet"):
         a, b = (pq.read_table(root / file.relative_to(first)) for root in (first, here))
         held_out = np.array(a["part"].to_pylist()) == "held_out"
-        gap = np.abs(a["value"].to_numpy() - b["value"].to_numpy())[held_out]
+        values, others = (table["value"].to_numpy()[held_out] for table in (a, b))
+        gap = np.abs(values - others) / np.maximum(np.abs(values), 1)
         found["held-out terms"] = max(found["held-out terms"], float(gap.max()))
     return found
 
@@ -162,10 +164,12 @@ def compared(first: Path, here: Path, exactly: bool) -> str:
     return "differ by " + ", ".join(f"{value:.1e} ({name})" for name, value in found.items())
 
 
-def soak(base: Path, topologies: list[tuple[int, int]], faults: int, seed: int) -> None:
+def soak(
+    base: Path, variant: str, topologies: list[tuple[int, int]], faults: int, seed: int
+) -> None:
     """Undisturbed, then with faults; raises SystemExit where they differ."""
     began = time.monotonic()
-    Job(base / "whole", *topologies[0]).checked()
+    Job(base / "whole", variant, *topologies[0]).checked()
     print(f"undisturbed: {time.monotonic() - began:.0f} s", flush=True)
     rng, struck, rounds = np.random.default_rng(seed), 0, 0
     while struck < faults:
@@ -176,22 +180,23 @@ def soak(base: Path, topologies: list[tuple[int, int]], faults: int, seed: int) 
                 break
             number = (signal.SIGTERM, signal.SIGKILL)[struck % 2]
             processes, devices = topologies[int(rng.integers(len(topologies)))]
-            job = Job(folder, processes, devices)
+            job = Job(folder, variant, processes, devices)
             said = disturb(job, number, rng)
             if not said:
                 job.codes()
                 break
             struck += 1
             print(f"{struck}: {processes} x {devices}, {said}", flush=True)
-        Job(folder, *topologies[int(rng.integers(len(topologies)))]).checked()
+        place = int(rng.integers(len(topologies)))
+        Job(folder, variant, *topologies[place]).checked()
         print(f"run {rounds}: {compared(base / 'whole', folder, len(topologies) == 1)}", flush=True)
 
 
-def side_by_side(base: Path, topologies: list[tuple[int, int]]) -> None:
+def side_by_side(base: Path, variant: str, topologies: list[tuple[int, int]]) -> None:
     """Every topology beside the first."""
     for processes, devices in topologies:
         name, began = f"{processes} x {devices}", time.monotonic()
-        Job(base / name, processes, devices).checked()
+        Job(base / name, variant, processes, devices).checked()
         first = "{} x {}".format(*topologies[0])
         said = compared(base / first, base / name, exactly=False)
         print(f"{name}: {said}; {time.monotonic() - began:.0f} s", flush=True)
@@ -202,6 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--topologies", default="1x1", help="processes x devices: 1x1,2x2")
     parser.add_argument("--faults", type=int, default=10)
+    parser.add_argument("--variant", default="robustvit", help="of config.variants")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     topologies = []
@@ -210,9 +216,9 @@ def main() -> None:
         topologies.append((int(processes), int(devices)))
     with tempfile.TemporaryDirectory() as folder:
         if given.faults:
-            soak(Path(folder), topologies, given.faults, given.seed)
+            soak(Path(folder), given.variant, topologies, given.faults, given.seed)
         else:
-            side_by_side(Path(folder), topologies)
+            side_by_side(Path(folder), given.variant, topologies)
 
 
 if __name__ == "__main__":
