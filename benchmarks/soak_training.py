@@ -129,7 +129,8 @@ def kept(folder: Path) -> dict[str, str]:
 def gaps(first: Path, here: Path) -> dict[str, float]:
     """Largest differences: of weights, of the biases of attention keys, of held-out terms.
 
-    Those of a term are shares of it where it exceeds 1. No attention depends on a bias of all keys; its gradient is rounding, of which Adam makes steps.
+    Those of a term are shares of it where it exceeds 1. No attention depends on a bias of all keys;
+    its gradient is rounding, of which Adam makes steps.
     """
     found = {"weights": 0.0, "key biases": 0.0, "held-out terms": 0.0}
     for file in first.rglob("*.safetensors"):
