@@ -66,6 +66,7 @@ class Ours:
         self.whole = placement.replicated(mesh)
         self.model, variables = models.load(folder)
         self.variables = jax.device_put(variables, self.whole)
+        self.params, self.state = None, None
         self.compiled: dict[tuple[str, str], Any] = {}
         return {}
 
@@ -85,7 +86,7 @@ class Ours:
     def step(self, program: str) -> dict[str, float]:
         """One update, timed."""
         run = self._program("step", program)
-        if not hasattr(self, "state"):
+        if self.state is None:
             self.params = jax.tree.map(jnp.copy, self.variables["params"])
             self.state = jax.device_put(ADAMW.init(self.params), self.whole)
 
