@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import resource
 import time
@@ -61,7 +62,8 @@ class Ours:
             "mask": masks.astype(np.float32) / 255,
             "label": np.load(path / "labels.npy"),
         }
-        mesh = parallel.data_mesh()
+        devices = math.gcd(len(images), jax.device_count())
+        mesh = parallel.data_mesh(jax.devices()[:devices])
         self.batch: Any = placement.spread(batch, mesh, 0)
         self.whole = placement.replicated(mesh)
         self.model, variables = models.load(folder)
