@@ -228,6 +228,8 @@ def test_what_cannot_be_asked_for():
     with pytest.raises(ValueError, match="explained='top'; expected one of"):
         terms(*given, explained="top")
     bare = {key: given[2][key] for key in ("image", "label")}
+    with pytest.raises(ValueError, match="variables: got params; this objective needs original"):
+        energy_swap.terms(*given)
     with pytest.raises(ValueError, match="batch: got image, label; this objective needs mask too"):
         terms(*given[:2], bare)
     resnet = VARIANTS["resnet"]

@@ -41,19 +41,26 @@ def terms(
       temperature: divides the logits in "kept" and "swapped".
 
     Raises:
-      ValueError: an unknown name, or a method that cannot hold its gradients constant.
+      ValueError: an unknown name, a method that cannot hold its gradients constant, or something
+        of `NEEDS` that is missing.
     """
     image, mask, label, outputs = arrays(batch, "image", "mask", "label", "outputs")
     swapped_image = on_background(image, mask, *arrays(batch, "other_image", "other_mask"))
+    # Both side by side: of a batch that is cut among devices each keeps its part.
     twice: Batch = {
-        "image": jnp.concatenate([image, swapped_image]),
-        "mask": jnp.concatenate([mask, mask]),
-        "label": jnp.concatenate([label, label]),
+        "image": jnp.stack([image, swapped_image], 1).reshape(-1, *image.shape[1:]),
+        "mask": jnp.repeat(mask, 2, axis=0),
+        "label": jnp.repeat(label, 2),
     }
+    if "original" not in variables:
+        raise ValueError(
+            f"variables: got {', '.join(variables)}; this objective needs original too, the "
+            "parameters before the training"
+        )
     network = {kind: tree for kind, tree in variables.items() if kind != "original"}
     options: Any = {"method": method, "through_grads": through_grads, "border": border}
     energies, both = energy_and_logits(model, network, twice, **options)
-    energy, (logits, on_other) = energies.reshape(2, -1).mean(0), jnp.split(both, 2)
+    energy, logits, on_other = energies.reshape(-1, 2).mean(1), both[::2], both[1::2]
     original = jax.tree.map(
         lambda leaf, now: leaf.astype(now.dtype), variables["original"], variables["params"]
     )
