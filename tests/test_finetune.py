@@ -323,7 +323,7 @@ def test_every_variant_is_an_objective_with_its_options(folder):
         ),
         ({"variants": ("original",)}, "names nothing to finetune"),
         ({"settings": ("relevanceweight=1",)}, "did you mean relevance_weight"),
-        ({"settings": ("border=1",)}, "'border' is no number of the objective energy"),
+        ({"settings": ("border=1",)}, "'border' is no number of the objective energy_swap"),
         ({"train.trained": "attention"}, "trained='attention' names no parameter; there are: "),
         ({"settings": ("background_weight",)}, "expected 'background_weight=4'"),
         ({"seeds": (0, 0)}, "name each seed once"),
@@ -445,7 +445,7 @@ def test_the_summary_by_hand():
 def test_the_dry_run_prints_the_cost(folder, capsys):
     finetune.dry_run(config(folder), Console(width=200))
     said = capsys.readouterr().out
-    assert "energy: 16 images in 1 trainings" in said
+    assert "energy_swap: 16 images in 1 trainings" in said
     assert "nothing was run" in said
 
 
