@@ -20,7 +20,11 @@ def normal(seed: int, *shape: int) -> jax.Array:
 
 @pytest.mark.parametrize(
     ("side", "channels", "size", "stride", "pad"),
-    [(7, 128, 3, 1, 1), (14, 128, 3, 2, 1), (5, 128, 5, 1, 2), (9, 128, 3, 2, 0), (9, 8, 3, 1, 1)],
+    [
+        *((7, 128, 3, 1, 1), (14, 128, 3, 2, 1), (5, 128, 5, 1, 2), (9, 128, 3, 2, 0)),
+        *((9, 8, 3, 1, 1), (15, 3, 7, 2, 3), (15, 3, 3, 2, 1), (14, 3, 7, 2, 3), (15, 3, 5, 2, 2)),
+        *((15, 3, 7, 2, 2), (15, 3, 7, 1, 3)),
+    ],
 )
 def test_a_convolution_however_it_is_computed(side, channels, size, stride, pad):
     x, kernel = normal(0, 2, side, side + 1, channels), normal(1, size, size, channels, 6)
@@ -46,6 +50,17 @@ def test_a_small_map_is_one_product_on_a_cpu():
         return call.lower(x, kernel).as_text().count("stablehlo.convolution")
 
     assert (lines(8), lines(9)) == (0, 1)
+
+
+def test_images_go_in_by_pairs_of_columns_on_a_cpu():
+    def text(width):
+        x, kernel = normal(0, 1, 16, width, 3), normal(1, 7, 7, 3, 8)
+        padding = [(3, 3), (3, 3)]
+        call = jax.jit(lambda x, k: convolved(x, k, (2, 2), padding, dimension_numbers=AXES))
+        return call.lower(x, kernel).as_text()
+
+    assert "tensor<1x16x8x6xf32>" in text(16)
+    assert "tensor<1x16x8x6xf32>" not in text(15)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 8), (5, 5), (8, 3), (1, 2), (1, 1)])

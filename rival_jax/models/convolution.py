@@ -15,6 +15,7 @@ from rival_jax.types import Array
 _HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 _FEW = 64  # positions of the result: up to here a product is faster on CPUs
 _MANY = 128  # channels that go in
+_COLOURS = 4  # channels, at most, that are so few that columns go in by pairs
 
 
 def convolution(features: int, size: int, stride: int, name: str) -> nn.Conv:
@@ -38,7 +39,8 @@ def convolved(
     """`lax.conv_general_dilated` of [b, h, w, c], without dilation and groups.
 
     On CPUs a few positions with many channels (7 x 7 with 512, say) are one matrix product with
-    the neighbourhoods side by side, which takes a third to a half of the time there.
+    the neighbourhoods side by side, which takes a third to a half of the time there. Images under a
+    kernel of stride 2 go in as pairs of columns with twice the channels: three quarters of it.
     """
 
     def plain(x: Array, kernel: Array) -> Array:
@@ -55,6 +57,19 @@ def convolved(
         ]
         return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
+    def paired(x: Array, kernel: Array) -> Array:
+        (b, h, w, c), (high, wide) = x.shape, kernel.shape[:2]
+        pad = padding[1][0]  # odd: the pairs begin one column before the kernel
+        kernel = jnp.pad(kernel, ((0, 0), (1, 0), (0, 0), (0, 0)))
+        kernel = kernel.reshape(high, (wide + 1) // 2, 2 * c, -1)
+        pads = (padding[0], ((pad + 1) // 2, (pad - 1) // 2))
+        x = x.reshape(b, h, w // 2, 2 * c)
+        return lax.conv_general_dilated(x, kernel, (strides[0], 1), pads, **rest)
+
+    wide, pad = kernel.shape[1], padding[1][0]
+    fits = wide == 2 * pad + 1 and pad % 2 == 1 and x.shape[2] % 2 == 0 and strides[1] == 2
+    if fits and x.shape[-1] <= _COLOURS:
+        return lax.platform_dependent(x, kernel, cpu=paired, default=plain)
     _, rows, columns, _ = jax.eval_shape(plain, x, kernel).shape
     if kernel.shape[:2] == (1, 1) or rows * columns > _FEW or x.shape[-1] < _MANY:
         return plain(x, kernel)
