@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -44,8 +45,8 @@ def main() -> None:
         rates = sorted(lap["rate"] for lap in laps)
         seconds = sorted(lap["seconds"] for lap in laps)
         print(
-            f"{processes:9d}  {each:15d}  {rates[len(rates) // 2]:15,.0f}  "
-            f"({rates[0]:,.0f} to {rates[-1]:,.0f})  {seconds[len(seconds) // 2]:20.1f}"
+            f"{processes:9d}  {each:15d}  {statistics.median(rates):15,.0f}  "
+            f"({rates[0]:,.0f} to {rates[-1]:,.0f})  {statistics.median(seconds):20.1f}"
         )
 
 
