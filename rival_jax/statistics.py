@@ -123,7 +123,7 @@ def bootstrap_difference(
 
 
 def _evaluator(statistic: Statistic, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
-    mapped = jax.vmap(statistic)  # not jitted: compiling takes longer than a few array operations
+    mapped = jax.jit(jax.vmap(statistic))
 
     def evaluate(means: np.ndarray) -> np.ndarray:  # [r, c, prod(shape)] -> [r, k]
         values = mapped(jnp.asarray(means.reshape(*means.shape[:2], *shape), jnp.float32))

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
     " --xla_force_host_platform_device_count=4"
     " --xla_backend_optimization_level=0"  # most programs of tests compile for longer than they run
 )
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers and processes of tests share this one
+    _compiled = tempfile.mkdtemp(prefix="rival_jax_tests_")
+    atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 from pathlib import Path
 
 import jax
 import pytest
+
+gc.set_threshold(50_000, 10, 10)  # tracing makes millions of objects, few of them in cycles
 
 ROOT = Path(__file__).resolve().parent.parent
 

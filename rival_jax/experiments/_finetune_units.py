@@ -209,7 +209,8 @@ def forwards(config: Any) -> int:
     return count * config.noise.trials * len(REGIONS)
 
 
-def mixed(original: Variables, tuned: Variables, alpha: float) -> Variables:
+@jax.jit
+def mixed(original: Variables, tuned: Variables, alpha: Array | float) -> Variables:
     """Weights on the straight line between two networks (WiSE-FT); 1 is the finetuned one."""
     mix = lambda a, b: ((1 - alpha) * a + alpha * b).astype(a.dtype)  # noqa: E731
     return {**original, "params": jax.tree.map(mix, original["params"], tuned["params"])}

@@ -113,6 +113,7 @@ def split(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 # Compiled once for all networks and heads of one width.
 _solve = jax.jit(probe.fit_converged, static_argnames="num_classes")
+_loss = jax.jit(lambda head, x, y: probe.cross_entropy(head, x, y).mean())
 
 
 def _converged(
@@ -121,10 +122,10 @@ def _converged(
     values, labels = of_split(model, variables, train, context, Seen.of(options))
     held_out = split(labels, HELD_OUT, options["seed"])
     solve = functools.partial(_solve, num_classes=len(context.classes))
-    x, y = jnp.asarray(values, jnp.float32), jnp.asarray(labels)
+    x, y = np.asarray(values, np.float32), np.asarray(labels)
     heads = jax.vmap(solve, (None, None, 0))(x[~held_out], y[~held_out], jnp.asarray(L2_GRID))
-    losses = jax.vmap(lambda h: probe.cross_entropy(h, x[held_out], y[held_out]).mean())(heads)
-    best = int(jnp.argmin(losses))
+    losses = jax.vmap(_loss, (0, None, None))(heads, x[held_out], y[held_out])
+    best = int(np.argmin(losses))
     head = solve(x, y, L2_GRID[best])
     context.report(f"{model.name}: head fitted, L2 {L2_GRID[best]:.1e}")
     facts = {
