@@ -11,7 +11,7 @@ import tempfile
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
     " --xla_force_host_platform_device_count=4"
-    " --xla_backend_optimization_level=0"  # most programs of tests compile for longer than they run
+    " --xla_backend_optimization_level=1"  # most programs of tests compile for longer than they run
 )
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers and processes of tests share this one
     _compiled = tempfile.mkdtemp(prefix="rival_jax_tests_")

@@ -24,7 +24,7 @@ def together(folder: Path, count: int, devices: int, *names: str) -> list[subpro
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    flags = "--xla_backend_optimization_level=0"
+    flags = "--xla_backend_optimization_level=1"
     flags += f" --xla_force_host_platform_device_count={devices}"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     folder.mkdir(exist_ok=True)
