@@ -50,8 +50,8 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError("name a config: --config=configs/rfs.py (--help lists the flags)")
     logging.set_verbosity(logging.WARNING)
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
-    # Small programs too: a run has a hundred of them, and networks of one kind share theirs.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    # Smaller ones than by default: a run has dozens, and networks of one kind share theirs.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     who = (_NUM_PROCESSES.value, _PROCESS_ID.value)
     hosts.initialize(_DISTRIBUTED.value, *who, heartbeat=_HEARTBEAT.value)
     with hosts.together():

@@ -11,13 +11,17 @@ import tempfile
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
     " --xla_force_host_platform_device_count=4"
-    " --xla_backend_optimization_level=1"  # most programs of tests compile for longer than they run
+    " --xla_backend_optimization_level=0"  # most programs of tests compile for longer than they run
 )
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers and processes of tests share this one
+# Tests compile many programs alike. One folder for each worker: a file of it that another worker is
+# still writing would be read as damaged, which is a warning, and so an error.
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+if not _worker:
     _compiled = tempfile.mkdtemp(prefix="rival_jax_tests_")
     atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_COMPILATION_CACHE_DIR"] += f"/{_worker}"
 
 from pathlib import Path
 

@@ -17,7 +17,7 @@ EXACT = 1e-6  # pixels
 REFERENCE = 1e-5  # probabilities, RFS, figure numbers
 PARITY = 1e-4  # logits, features, maps
 
-QUICKLY = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
+QUICKLY = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 """`jit` for programs that are compiled for far longer than they run."""
 
 
