@@ -23,8 +23,8 @@ REFERENCE = 2e-5  # of the largest value, as the reference data's README says
 GRADIENT = {"ascoded": False, "secondorder": True, "doublebackprop": True}
 ADAMW = optax.adamw(0.003, b1=0.9, b2=0.999, eps=1e-8, weight_decay=1e-4)
 TEMPERATURE = {"T1": 1.0, "T065": 0.65}
-# After Adam's first step this run of the reference is itself 1.7e-4 from float64.
-TRAJECTORY = {("secondorder", "T065"): 20}
+# After Adam's first step this float32 run of the reference is 11.5 tolerances from float64.
+TRAJECTORY = {("secondorder", "T065"): 12}
 NUMBERS = {"relevance_weight": 0.8, "classification_weight": 0.2, "temperature": 1.0}
 RELEVANCE = {"background_weight": 2.0, "foreground_weight": 0.3}
 ROWS = {
@@ -92,9 +92,9 @@ class Reference:
         given = (variables, self.batches[batch], numbers)
         return losses_and_gradients(self.model, objective, settings, *given)
 
-    def train(self, objective, gradient, **numbers):
+    def train(self, objective, gradient, dtype=np.float32, **numbers):
         """Parameters, loss before the update and gradient norm of three steps."""
-        params, steps = self.variables["params"], []
+        params, steps = jax.tree.map(dtype, self.variables["params"]), []
         state = ADAMW.init(params)
         for batch in range(3):
             _, loss, slope = self.compute(objective, gradient, params, batch, **numbers)
@@ -142,7 +142,11 @@ def reference(shared):
 @pytest.mark.parametrize("temperature", TEMPERATURE)
 @pytest.mark.parametrize("gradient", ["ascoded", "secondorder"])
 def test_robustvit_is_the_reference(reference, gradient, temperature):
-    """Losses and the gradient of every parameter on one batch; three steps."""
+    """Losses and the gradient of every parameter on one batch; three steps.
+
+    Adam turns a gradient that is rounding about 0 into a whole step: what comes after the first one
+    is compared in float64, and so differs by the reference's rounding alone.
+    """
     numbers = {"temperature": TEMPERATURE[temperature]}
     found, loss, slope = reference.compute("robustvit", gradient, **numbers)
     expected = reference.arrays("finetune_losses_batch0")
@@ -151,7 +155,8 @@ def test_robustvit_is_the_reference(reference, gradient, temperature):
     close(found["classification"].mean(), expected[f"classification_loss_{temperature}"])
     close(loss, expected[f"total_loss_{temperature}"])
     reference.compare(slope, f"finetune_grad_{gradient}_{temperature}")
-    params, losses, norms = reference.train("robustvit", gradient, **numbers)
+    with jax.enable_x64(True):
+        _, losses, norms = reference.train("robustvit", gradient, np.float64, **numbers)
     trajectory = reference.arrays("finetune_trajectory")
     times = TRAJECTORY.get((gradient, temperature), 1)
     for found, name in ((losses, "loss"), (norms, "gn")):
@@ -159,6 +164,7 @@ def test_robustvit_is_the_reference(reference, gradient, temperature):
         close(found[0], expected[0])  # before any update the factor has no reason
         close(found[1:], expected[1:], times)
     if temperature == "T1":
+        params, *_ = reference.train("robustvit", gradient, **numbers)
         for step in (1, 3):
             name = f"finetune_params_step{step}_{gradient}_T1"
             reference.compare_share(params[step - 1], name)
