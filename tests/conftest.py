@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import shutil
+import signal
 import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -28,6 +29,7 @@ from pathlib import Path
 import jax
 import pytest
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # `&` in a script has it ignored
 gc.set_threshold(50_000, 10, 10)  # tracing makes millions of objects, few of them in cycles
 
 ROOT = Path(__file__).resolve().parent.parent
