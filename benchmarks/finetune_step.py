@@ -43,6 +43,7 @@ WANTED = {
     ("step", "eager", "ours"): 1.0,
     ("step", "eager_second", "ours_second"): None,
 }  # command, slow, fast: how many times faster
+WARM_UP = 3  # repeats
 MOST = 2.0  # of our second-order step, in first-order steps
 TOLERANCE = {"maps": 1e-2, "loss": 1e-4, "norm": 1e-2}  # of the largest value
 
@@ -100,10 +101,10 @@ def programs(options: argparse.Namespace, command: str, who: str | None = None) 
 def in_turn(
     workers: dict[str, Worker], options: argparse.Namespace, command: str
 ) -> dict[str, list[float]]:
-    """Every program's seconds; the first repeat, the warm-up, is left out."""
+    """Every program's seconds, after some repeats in which memory grows to what they need."""
     order = programs(options, command)
     seconds: dict[str, list[float]] = {program: [] for program in order}
-    for repeat in range(-1, options.repeats):
+    for repeat in range(-WARM_UP, options.repeats):
         for program in order[repeat % len(order) :] + order[: repeat % len(order)]:
             run = workers[PROGRAMS[command][program]].ask(command, program=program)
             if repeat >= 0:

@@ -30,8 +30,12 @@ PROGRAMS = {"ours": "ours", "released": "peers", "eager": "peers"}  # -> process
 TOLERANCE = {"float32": 1e-3, "tf32": 2e-2, "bfloat16": 2e-1}  # of logits of order 1
 NOISE_TOLERANCE = 0.15  # of one noisy image's probability: the programs draw different noise
 PEAK_SIZES = {"cpu": (1024, 2048, 4096), "cuda": (4096, 8192)}
-# Transparent huge pages for large buffers; without effect where the C library does not know it.
-ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+# Of every program: large pages, and memory kept from run to run, as `runtime.memory` has it.
+ALLOCATOR = {"hugetlb": 1, "mmap_max": 0, "trim_threshold": 2**64 - 1, "arena_max": 1}
+ENVIRONMENT = {
+    "GLIBC_TUNABLES": ":".join(f"glibc.malloc.{name}={n}" for name, n in ALLOCATOR.items()),
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
 
 Results = dict[str, Any]
 

@@ -12,7 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 from rich.console import Console
 
-from rival_jax.runtime import hosts, profile
+from rival_jax.runtime import hosts, memory, profile
 from rival_jax.runtime.plugins import check_config_keys, plugin
 from rival_jax.runtime.results import Run, cache_folder
 
@@ -79,6 +79,7 @@ def _run(config: Any) -> None:
 
 def cli() -> None:
     """`main`, where an error of input is one line; RIVAL_JAX_TRACEBACK=1 shows where it arose."""
+    memory.keep()
     try:
         app.run(main, flags_parser=_parse)
     except (ValueError, OSError) as error:

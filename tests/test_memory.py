@@ -1,0 +1,46 @@
+"""Memory kept by the process: large arrays made again cost no page faults."""
+
+import subprocess
+import sys
+
+import pytest
+
+from rival_jax import main
+
+PROGRAM = """
+import resource, sys
+import numpy as np
+from rival_jax.runtime import memory
+
+if "keep" in sys.argv and not memory.keep():
+    sys.exit(3)
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.full(2**26, 1, np.uint8).sum()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(*arguments: str) -> list[int]:
+    """Of making the same array of 64 MiB three times."""
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    if found.returncode == 3:
+        pytest.skip("the C library here is not glibc")
+    assert found.returncode == 0, found.stderr
+    return [int(line) for line in found.stdout.split()]
+
+
+def test_a_large_array_is_fetched_from_the_system_once():
+    first, *again = faults("keep")
+    assert first > 16  # large pages of 2 MiB, or many small ones
+    assert max(again) < first / 10
+    assert min(faults()) > max(again)
+
+
+def test_the_command_keeps_memory(monkeypatch):
+    called = []
+    monkeypatch.setattr(main.memory, "keep", lambda: called.append("keep"))
+    monkeypatch.setattr(main.app, "run", lambda *_, **__: called.append("run"))
+    main.cli()
+    assert called == ["keep", "run"]
