@@ -80,3 +80,4 @@ class Model:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     interpolation: str = "bilinear"
     crop_pct: float = 1.0
+    notices: tuple[str, ...] = ()  # what had to be assumed of the file, for console and page

@@ -41,6 +41,7 @@ class Examples:
       positions: int32 [n], places in the source.
       classes, class_wnids: of the source.
       skipped: list of (name, reason), the bad examples.
+      notices: what a reader must know of the data: what was assumed, what looks doubtful.
       fingerprint: hex digits of a hash of the classes, names, labels and pixels.
       mine: the rows that this host's `batches` have.
       attributes: names of the attributes [a], empty unless their masks are read.
@@ -86,6 +87,7 @@ class Examples:
         self._threads = threads or min(16, os.cpu_count() or 1)
         self.classes, self.class_wnids = source.classes, source.class_wnids
         self.skipped: list[tuple[str, str]] = []
+        self.notices: list[str] = list(getattr(source, "notices", ()))
         share = hosts.shares(len(source))[hosts.index()]
         size = len(share) * 4 * geometry.size[0] * geometry.size[1]
         held = size <= memory_limit and not attributes

@@ -14,7 +14,11 @@ Item = dict[str, Any]
 
 @runtime_checkable
 class Source(Protocol):
-    """What a data set is: names and labels at once, pictures one by one."""
+    """What a data set is: names and labels at once, pictures one by one.
+
+    It may have `notices` besides, tuple[str, ...]: what had to be assumed to read it, in sentences
+    for the console and the page.
+    """
 
     classes: tuple[str, ...]
     class_wnids: tuple[tuple[str, ...], ...] | None

@@ -49,6 +49,7 @@ class Subject:
 
     def __init__(self, config: Any, console: Console):
         self.config, self.console, self.mesh = config, console, parallel.data_mesh()
+        self.notices: list[str] = []  # see `note`
         for key, known in (("mask", ("soft", "binary")), ("resize", ("squash", "crop"))):
             one_of(f"data.{key}", config.data[key], known)
         one_of("normalise", config.normalise, ("model", "none"))
@@ -74,6 +75,8 @@ class Subject:
         if len({model.name for model in loaded}) < len(loaded):
             raise ValueError(f"two of config.models have one name: {[m.name for m in loaded]}")
         self.models: tuple[Model, ...] = tuple(loaded)  # as they are, without heads or weights
+        for notice in [n for model in loaded for n in model.notices]:
+            self.note(notice)
         self._examples: dict[tuple[Geometry, str, bool], data.Examples] = {}
         for geometry in dict.fromkeys(map(self.geometry, loaded)):
             self.examples(geometry)
@@ -103,8 +106,20 @@ class Subject:
                 )
             for name, reason in examples.skipped:
                 self.console.print(f"skipped {name}: {reason}")
+            for notice in examples.notices:
+                self.note(notice)
             self._examples[key] = examples
         return self._examples[key]
+
+    def note(self, text: str) -> None:
+        """Says once, on the console and at the top of the page, what a reader must know.
+
+        For what was assumed, and for what makes a number doubtful: one or two sentences that name
+        the thing, the place and the cure.
+        """
+        if text not in self.notices:
+            self.notices.append(text)
+            self.console.print(f"note: {text}", markup=False)
 
     def _source(self, split: str, **options: bool) -> data.Source:
         config = self.config.data
@@ -143,6 +158,7 @@ class Subject:
             mesh=self.mesh,
             sharding=self.sharding,
             report=self.console.print,
+            note=self.note,
         )
         description, parameters = models.describe(model), jax.tree.leaves(variables["params"])
         model, variables, head = plugin("heads", self.config.head).attach(model, variables, context)
@@ -257,6 +273,7 @@ class Subject:
             "images": len(examples),
             "skipped": [list(item) for item in examples.skipped],
             "fingerprint": examples.fingerprint,
+            "notices": list(self.notices),
         }
 
     def _load(self, name: str) -> tuple[Model, Variables]:

@@ -100,6 +100,7 @@ class Material:
             "images": len(self.photos),
             "skipped": [list(item) for item in self.skipped],
             "fingerprint": digest([photo.digest for photo in self.photos]),
+            "notices": list(getattr(self.source, "notices", ())),
         }
 
 

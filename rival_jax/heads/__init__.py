@@ -27,3 +27,4 @@ class Context:
     mesh: Mesh
     report: Callable[[str], None]  # one line of progress
     sharding: str = "replicated"  # of the network's weights, see `parallel.map_examples`
+    note: Callable[[str], None] = lambda text: None  # what a reader must know, see `Subject.note`

@@ -68,6 +68,7 @@ def data_facts(facts: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str,
         "sentence": sentence,
         "counts": list(counts.items()),
         "skipped": facts.get("skipped", []),
+        "notices": facts.get("notices", []),
     }
 
 
