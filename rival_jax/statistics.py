@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 from scipy import special
 
-Statistic = Callable[[Array], Array]
-_CHUNK = 1 << 23  # class means held at once, numbers
+from rival_jax.strata import Statistic, Strata
+
+FEW = 3  # degrees of freedom below which resamples do not reach far enough
 
 
 class Interval(NamedTuple):
@@ -49,12 +47,20 @@ def bootstrap(
     confidence: float = 0.95,
     method: str = "bca",
     seed: int = 0,
+    bounds: tuple[float, float] | None = None,
 ) -> Interval:
     """Bootstrap interval of a statistic of the class means; images are resampled within classes.
 
-    An image's trials stay together (it is the cluster), and every class keeps its size (the
+    An image's trials stay together (it is the cluster), and every class keeps its weight (the
     strata). Models stacked along an axis of `values` share the resamples, so a difference between
     them, formed inside `statistic`, is paired.
+
+    It is made to cover on few images too (`benchmarks/coverage.py`): resamples vary as much as
+    classes of n do, not by (n - 1) / n of it; their tails are taken further out, as far as
+    Student's t is from the normal, with the degrees of freedom that the classes' variances leave
+    (Satterthwaite); classes of one image are collapsed (`strata.Block`). Where no image varies,
+    the interval says what images that were not seen could do: for a share it is Clopper and
+    Pearson's at the effective number of images, so 6 right of 6 are [0.54, 1].
 
     Args:
       statistic: means of the classes present, [c, *v] in label order -> any array; traceable by
@@ -66,44 +72,28 @@ def bootstrap(
       method: "percentile", or "bca" (bias-corrected and accelerated; acceleration by the
         stratified jackknife).
       seed: of the resampling.
+      bounds: between which an image's values must lie. Default: (0, 1) if all are there, (-1, 1)
+        if all are there, else none. Without bounds, a statistic in which no image varies has an
+        interval of NaN.
 
     Returns:
-      `Interval` of arrays shaped like the statistic.
+      `Interval` of arrays shaped like the statistic; the estimate lies in it.
 
     Raises:
-      ValueError: for an unknown method, a NaN value, or lengths that differ.
+      ValueError: for an unknown method, a NaN value, no image, values outside the bounds, or
+        lengths that differ.
 
-    Source: Efron, JASA 1987; Davison and Hinkley, "Bootstrap Methods", 1997, sections 5.3.2, 5.6.
+    Source: Efron, JASA 1987; Davison and Hinkley, "Bootstrap Methods", 1997, sections 5.3.2, 5.6;
+    Rao and Wu, JASA 1988; Satterthwaite, Biometrics 1946; Hesterberg, The American Statistician
+    2015, section 4.3.
+
+    >>> six = bootstrap(lambda m: m.mean(0), np.ones(6), np.zeros(6, int))
+    >>> [round(float(limit), 2) for limit in six]
+    [1.0, 0.54, 1.0]
     """
-    values, labels = np.asarray(values), np.asarray(labels)
-    if method not in ("percentile", "bca"):
-        raise ValueError(f"method got {method!r}, expected 'percentile' or 'bca'")
-    if len(values) != len(labels):
-        raise ValueError(f"labels: got {labels.shape}, expected ({len(values)},)")
-    if not np.isfinite(values).all():
-        raise ValueError("values: got NaN or infinity; drop those images first")
-    flat = values.reshape(len(values), -1).astype(np.float64)
-    strata = [flat[labels == label] for label in np.unique(labels)]
-    means = np.stack([stratum.mean(0) for stratum in strata])
-    evaluate = _evaluator(statistic, values.shape[1:])
-    shape = jax.eval_shape(statistic, jnp.zeros((len(strata), *values.shape[1:]))).shape
-    estimate = evaluate(means[None])[0]
-    step = max(1, _CHUNK // means.size)
-    rng = np.random.Generator(np.random.PCG64(seed))
-    draws = np.concatenate(
-        [
-            evaluate(_resampled_means(strata, min(step, resamples - start), rng))
-            for start in range(0, resamples, step)
-        ]
-    )
-    tail = np.full(estimate.shape, (1 - confidence) / 2)
-    low, high = tail, 1 - tail
-    if method == "bca":
-        acceleration = _acceleration(evaluate, strata, means, step)
-        low, high = _bca_quantiles(estimate, draws, acceleration, low, high)
-    draws.sort(axis=0)
-    limits = (estimate, _quantile(draws, low), _quantile(draws, high))
-    return Interval(*(limit.reshape(shape) for limit in limits))
+    strata = Strata(statistic, values, labels, bounds)
+    options = {"resamples": resamples, "confidence": confidence, "method": method, "seed": seed}
+    return interval(strata, **options)
 
 
 def bootstrap_difference(
@@ -115,77 +105,79 @@ def bootstrap_difference(
 ) -> Interval:
     """Paired interval of `statistic(b) - statistic(a)`, the same images in the same order.
 
-    Arguments and errors as `bootstrap`; an interval that excludes 0 is a difference between the
-    two models that resampling the images does not explain.
+    Arguments and errors as `bootstrap`. Whether two models differ is for
+    `significance.sign_flips` to say.
     """
     both = np.stack([values_a, values_b], axis=1)
     return bootstrap(lambda m: statistic(m[:, 1]) - statistic(m[:, 0]), both, labels, **options)
 
 
-def _evaluator(statistic: Statistic, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
-    mapped = jax.jit(jax.vmap(statistic))
-
-    def evaluate(means: np.ndarray) -> np.ndarray:  # [r, c, prod(shape)] -> [r, k]
-        values = mapped(jnp.asarray(means.reshape(*means.shape[:2], *shape), jnp.float32))
-        return np.asarray(values, np.float64).reshape(len(means), -1)
-
-    return evaluate
-
-
-def _resampled_means(
-    strata: list[np.ndarray], resamples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """[resamples, c, v]: counts of every image in a resample, times the values."""
-    means = []
-    for stratum in strata:
-        n = len(stratum)
-        drawn = rng.integers(n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=n * resamples).reshape(resamples, n)
-        means.append(counts @ stratum / n)
-    return np.stack(means, axis=1)
-
-
-def _acceleration(
-    evaluate: Callable[[np.ndarray], np.ndarray],
-    strata: list[np.ndarray],
-    means: np.ndarray,
-    step: int,
-) -> np.ndarray:
-    """Skewness of the jackknife influences; a class of one image has none."""
-    square = cube = np.zeros(1)
-    for index, stratum in enumerate(strata):
-        n = len(stratum)
-        if n == 1:
-            continue
-        without = (means[index] * n - stratum) / (n - 1)
-        left_out = []
-        for start in range(0, n, step):
-            part = np.repeat(means[None], len(without[start : start + step]), axis=0)
-            part[:, index] = without[start : start + step]
-            left_out.append(evaluate(part))
-        values = np.concatenate(left_out)
-        influence = (n - 1) * (values.mean(0) - values)
-        square = square + (influence**2).sum(0) / n**2
-        cube = cube + (influence**3).sum(0) / n**3
-    scale = square**1.5
-    return cube / np.where(scale > 0, 6 * scale, 1)
+def interval(
+    strata: Strata,
+    *,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    method: str = "bca",
+    seed: int = 0,
+) -> Interval:
+    """`bootstrap` of a statistic that is one with its images already."""
+    if method not in ("percentile", "bca"):
+        raise ValueError(f"method got {method!r}, expected 'percentile' or 'bca'")
+    estimate, centre = strata.evaluate(np.stack([strata.means, strata.centre]))
+    draws = strata.resampled(resamples, seed)
+    error, skewness, freedom = _spread(strata)
+    far = special.stdtrit(freedom, (1 - confidence) / 2)  # Student's quantile; below 0
+    tails = (far, -far)
+    if method == "bca":
+        tails = _corrected(centre, draws, skewness, tails)
+    draws.sort(axis=0)
+    low, high = (_quantile(draws, special.ndtr(z)) for z in tails)
+    few = freedom < FEW
+    if few.any():
+        low, high = _student(strata, estimate, far * error, few, low, high)
+    # Equal in float64, unequal by rounding once they were float32.
+    still = draws[-1] - draws[0] <= 1e-6 * np.maximum(1, np.abs(estimate))
+    if still.any():
+        low, high = _unseen(strata, still, low, high, confidence)
+    found = (estimate, np.minimum(low, estimate), np.maximum(high, estimate))
+    return Interval(*(array.reshape(strata.shape) for array in found))
 
 
-def _bca_quantiles(
-    estimate: np.ndarray,
+def _spread(strata: Strata) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each output [k]: its standard error, acceleration, and degrees of freedom.
+
+    Acceleration is the skewness of the jackknife's influences. Degrees of freedom are
+    Satterthwaite's for a sum of the classes' variances, each with one less than its images.
+    """
+    square = cube = variance = fourth = np.zeros(1)
+    for influence in strata.influences():
+        size = len(influence)
+        squares = (influence**2).sum(0)
+        square = square + squares / size**2
+        cube = cube + (influence**3).sum(0) / size**3
+        variance = variance + squares / (size * (size - 1))
+        fourth = fourth + (squares / (size * (size - 1))) ** 2 / (size - 1)
+    scale, some = square**1.5, fourth > 0
+    freedom = np.where(some, variance**2 / np.where(some, fourth, 1), 1)
+    return np.sqrt(variance), cube / np.where(scale > 0, 6 * scale, 1), freedom
+
+
+def _corrected(
+    centre: np.ndarray,
     draws: np.ndarray,
     acceleration: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
+    limits: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    below = ((draws < estimate).mean(0) + (draws <= estimate).mean(0)) / 2
+    """BCa: the normal quantiles to read off the draws instead of `limits`."""
+    below = ((draws < centre).mean(0) + (draws <= centre).mean(0)) / 2
     bias = special.ndtri(np.clip(below, 0.5 / len(draws), 1 - 0.5 / len(draws)))
 
-    def corrected(tail: np.ndarray) -> np.ndarray:
-        z = bias + special.ndtri(tail)
-        return special.ndtr(bias + z / (1 - acceleration * z))
+    def moved(z: np.ndarray) -> np.ndarray:
+        # Past 1 / acceleration the correction would come back from the other side.
+        room = np.maximum(1 - acceleration * (bias + z), 0.05)
+        return bias + (bias + z) / room
 
-    return corrected(low), corrected(high)
+    return moved(limits[0]), moved(limits[1])
 
 
 def _quantile(ordered: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -198,22 +190,45 @@ def _quantile(ordered: np.ndarray, share: np.ndarray) -> np.ndarray:
     return left + (position - below) * (right - left)
 
 
-def benjamini_hochberg(p_values: Float[np.ndarray, "*t"]) -> Float[np.ndarray, "*t"]:
-    """P-values adjusted for false discovery: what is at most q has a false discovery rate of q.
+def _student(
+    strata: Strata,
+    estimate: np.ndarray,
+    reach: np.ndarray,
+    few: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Limits at least as wide as Student's where `few`: no resample leaves the range of the images.
 
-    Args:
-      p_values: any shape; a NaN is a test not made, and stays NaN.
-
-    Source: Benjamini and Hochberg, J. R. Stat. Soc. B 1995.
-
-    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03, 0.5])).round(3).tolist()
-    [0.04, 0.053, 0.053, 0.5]
+    But none beyond what the statistic can be, as far as `Strata.extremes` shows it.
     """
-    p = np.asarray(p_values, np.float64)
-    adjusted, made = np.full(p.shape, np.nan), ~np.isnan(p)
-    order = np.argsort(p[made])
-    steps = p[made][order] * made.sum() / np.arange(1, made.sum() + 1)
-    ranked = np.empty(len(order))
-    ranked[order] = np.minimum.accumulate(steps[::-1])[::-1]
-    adjusted[made] = np.minimum(ranked, 1)
-    return adjusted
+    far_low, far_high = estimate + reach, estimate - reach
+    if strata.bounds is not None:
+        corners = strata.extremes(1.0)
+        far_low = np.maximum(far_low, corners.min(0))
+        far_high = np.minimum(far_high, corners.max(0))
+    return (
+        np.where(few, np.minimum(low, far_low), low),
+        np.where(few, np.maximum(high, far_high), high),
+    )
+
+
+def _unseen(
+    strata: Strata, still: np.ndarray, low: np.ndarray, high: np.ndarray, confidence: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The limits of the outputs that do not vary: what a share of unlike images would make them.
+
+    None of n images differs, so at most 1 - (tail)^(1 / n) of all images do (Clopper and Pearson,
+    Biometrika 1934). That share of every class is put at the bounds. n is the number of images
+    that would give the output the same variance if all counted alike.
+    """
+    if strata.bounds is None:
+        return np.where(still, np.nan, low), np.where(still, np.nan, high)
+    weights = strata.weights()
+    number = weights.sum(0) / np.maximum((weights**2 / strata.sizes[:, None]).sum(0), 1e-30)
+    answers = still & (weights.sum(0) > 0)  # the others are the same whatever the images are
+    for images in np.unique(number[answers].round(6)):
+        found = strata.extremes(1 - ((1 - confidence) / 2) ** (1 / images))
+        these = answers & (number.round(6) == images)
+        low, high = np.where(these, found.min(0), low), np.where(these, found.max(0), high)
+    return low, high

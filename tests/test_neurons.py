@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
-from rival_jax import alignment, maps, neurons, saliency, statistics, taps
+from rival_jax import alignment, maps, neurons, saliency, significance, taps
 from rival_jax.experiments import _neuron_passes as passes
 from rival_jax.models import clip_resnet, clip_vit, resnet, vit
 from tests.helpers import PARITY, golden
@@ -220,9 +220,9 @@ def test_shuffled_weights_are_uniform_under_their_null_and_a_detector_stands_out
         scores = level + own + 0.1 * rng.normal(size=(21, 30))
         found = neurons.shuffled_p_values(scores)
         p.append(found[rng.integers(30)])
-        alarms += (statistics.benjamini_hochberg(found) <= 0.05).any()
+        alarms += (significance.benjamini_hochberg(found) <= 0.05).any()
         scores[0, 7] += 1.0
-        q = statistics.benjamini_hochberg(neurons.shuffled_p_values(scores))
+        q = significance.benjamini_hochberg(neurons.shuffled_p_values(scores))
         assert q[7] <= 0.05
     assert scipy.stats.kstest(p, "uniform").pvalue > 0.01
     assert alarms <= 9  # 5 % of 60 is 3
@@ -232,12 +232,12 @@ def test_shuffled_weights_are_uniform_under_their_null_and_a_detector_stands_out
 def test_benjamini_hochberg_is_scipys():
     p = np.random.default_rng(0).random(50) ** 3
     want = scipy.stats.false_discovery_control(p)
-    np.testing.assert_allclose(statistics.benjamini_hochberg(p), want)
+    np.testing.assert_allclose(significance.benjamini_hochberg(p), want)
     with_gap = np.insert(p, 4, np.nan)
-    got = statistics.benjamini_hochberg(with_gap)
+    got = significance.benjamini_hochberg(with_gap)
     assert np.isnan(got[4])
     np.testing.assert_allclose(np.delete(got, 4), want)
-    assert statistics.benjamini_hochberg(np.zeros(0)).shape == (0,)
+    assert significance.benjamini_hochberg(np.zeros(0)).shape == (0,)
 
 
 @pytest.mark.parametrize("name", BUILDS)

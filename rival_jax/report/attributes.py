@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import statistics
+from rival_jax import significance, statistics
 from rival_jax.report import cubes
 from rival_jax.report.cubes import at
 from rival_jax.runtime.results import read_rows
-from rival_jax.statistics import Interval
+from rival_jax.significance import Finding
 from rival_jax.types import Array
 
 Summary = dict[str, Any]
@@ -159,7 +159,7 @@ def label_summary(files: Mapping[str, Path], classes: Sequence[str], **options: 
         for rows in (table, scored)
     )
     correct = scored.column("correct").to_numpy().astype(float)
-    found = statistics.bootstrap(lambda means: means.mean(0), correct, truth, **options)
+    found = significance.findings(lambda means: means.mean(0), correct, truth, **options)
     present = np.unique(labels)
     return {
         "names": names,
@@ -215,7 +215,7 @@ def _parts(values: np.ndarray, having: np.ndarray, labels: np.ndarray, pooling: 
 
 
 def _attribute(
-    found: Parts, having: np.ndarray, intervals: Mapping[str, Interval], a: int
+    found: Parts, having: np.ndarray, intervals: Mapping[str, Finding], a: int
 ) -> dict[str, Any]:
     """One attribute on the images that have it."""
     rows = np.flatnonzero(having[:, a, 0])
@@ -258,4 +258,4 @@ def _attribute(
 
 
 def _ends(interval: dict[str, float], known: bool) -> dict[str, float]:
-    return interval if known else {**interval, "low": np.nan, "high": np.nan}
+    return interval if known else {**interval, "low": np.nan, "high": np.nan, "p": np.nan}

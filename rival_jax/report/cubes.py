@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rival_jax import statistics
-from rival_jax.statistics import Interval
+from rival_jax import significance
+from rival_jax.significance import Finding
 from rival_jax.types import Array
 
 Parts = Callable[[Array], Mapping[str, Array]]
@@ -87,7 +87,7 @@ def joint(parts: Parts, values: np.ndarray, labels: np.ndarray, **options: Any) 
       options: of `statistics.bootstrap`.
 
     Returns:
-      `Interval` by name, shaped as `parts` shapes them.
+      `Finding` by name, shaped as `parts` shapes them.
     """
     shapes = jax.eval_shape(parts, jnp.zeros((len(np.unique(labels)), *values.shape[1:])))
 
@@ -95,17 +95,17 @@ def joint(parts: Parts, values: np.ndarray, labels: np.ndarray, **options: Any) 
         made = parts(means)
         return jnp.concatenate([made[name].ravel() for name in sorted(made)])
 
-    found = statistics.bootstrap(statistic, values, labels, **options)
+    found = significance.findings(statistic, values, labels, **options)
     intervals, start = {}, 0
     for name in sorted(shapes):
         shape = shapes[name].shape
         size = int(np.prod(shape))
         block = (array[start : start + size].reshape(shape) for array in found)
-        intervals[name], start = Interval(*block), start + size
+        intervals[name], start = Finding(*block), start + size
     return intervals
 
 
-def at(interval: Interval, *index: int) -> dict[str, float]:
+def at(interval: Finding, *index: int) -> dict[str, float]:
     """One number of an interval of arrays, as a summary holds it."""
     return {name: float(array[index]) for name, array in interval._asdict().items()}
 

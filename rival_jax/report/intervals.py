@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import metrics, statistics
+from rival_jax import metrics, significance
 from rival_jax.report import numbers
 from rival_jax.report.sweep import Sweep
-from rival_jax.statistics import Interval
+from rival_jax.significance import Finding
 from rival_jax.types import Array
 
 SUFFIX = {"foreground": "fg", "background": "bg", "all": "all"}
@@ -27,11 +27,11 @@ class Intervals(NamedTuple):
     ("negative", norm), the share of images x levels with iRFS below 0.
     """
 
-    means: dict[tuple[str, ...], Interval]
-    rfs: dict[tuple[str, ...], Interval]  # (norm, level or "mean")
-    mean_of_rfs: dict[str, Interval]  # by norm
-    by_class: dict[str, Interval]  # by norm, [c, m]
-    differences: dict[str, Interval]  # by norm, [pairs], of the RFS of means
+    means: dict[tuple[str, ...], Finding]
+    rfs: dict[tuple[str, ...], Finding]  # (norm, level or "mean")
+    mean_of_rfs: dict[str, Finding]  # by norm
+    by_class: dict[str, Finding]  # by norm, [c, m]
+    differences: dict[str, Finding]  # by norm, [pairs], of the RFS of means
 
 
 def measure(sweep: Sweep, pairs: Sequence[tuple[int, int]], **options: Any) -> Intervals:
@@ -62,7 +62,7 @@ def measure(sweep: Sweep, pairs: Sequence[tuple[int, int]], **options: Any) -> I
         parts = (mean, rfs, rfs[:, first:] @ over_levels, by_class, contrast @ rfs[:, :first])
         return jnp.concatenate([part.ravel() for part in parts])
 
-    interval = statistics.bootstrap(
+    interval = significance.findings(
         measures,
         np.stack([*fg.values(), *bg.values(), *rest.values()]).transpose(2, 1, 0),
         sweep.labels,
@@ -74,15 +74,15 @@ def measure(sweep: Sweep, pairs: Sequence[tuple[int, int]], **options: Any) -> I
 
 
 def _split(
-    interval: Interval, names: Sequence[Sequence], leading: Sequence[tuple[int, ...]]
-) -> list[dict[Any, Interval]]:
+    interval: Finding, names: Sequence[Sequence], leading: Sequence[tuple[int, ...]]
+) -> list[dict[Any, Finding]]:
     """Cuts flat arrays into blocks [*leading, names], one dict by name for each block."""
     parts, start = [], 0
     for keys, lead in zip(names, leading, strict=True):
         shape = (*lead, len(keys))
         size = int(np.prod(shape))
         block = [array[start : start + size].reshape(shape) for array in interval]
-        parts.append({key: Interval(*(b[..., k] for b in block)) for k, key in enumerate(keys)})
+        parts.append({key: Finding(*(b[..., k] for b in block)) for k, key in enumerate(keys)})
         start += size
     return parts
 

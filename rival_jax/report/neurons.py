@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rival_jax import neurons, statistics
+from rival_jax import neurons, significance
 from rival_jax.runtime.results import read_rows
 from rival_jax.types import Array
 
@@ -113,7 +113,7 @@ def summarise(found: Found, settings: Mapping[str, Any], seed: int, **options: A
     ])  # fmt: skip
     shuffled = neurons.shuffled_p_values(scores) if len(scores) > 1 else 0 * pairing
     p = np.maximum(pairing, shuffled)
-    q = statistics.benjamini_hochberg(p)
+    q = significance.benjamini_hochberg(p)
     reported = q <= settings["false_discovery_rate"]
     interval = _intervals(found, reported, **options)
     pairs = []
@@ -149,10 +149,10 @@ def _false_alarms(scores: np.ndarray, rate: float) -> int:
     """Of the shuffled networks, those that report something in the place of the first."""
     others = scores[1:]
     found = [neurons.shuffled_p_values(np.roll(others, -i, axis=0)) for i in range(len(others))]
-    return sum(bool((statistics.benjamini_hochberg(p) <= rate).any()) for p in found)
+    return sum(bool((significance.benjamini_hochberg(p) <= rate).any()) for p in found)
 
 
-def _intervals(found: Found, reported: np.ndarray, **options: Any) -> statistics.Interval:
+def _intervals(found: Found, reported: np.ndarray, **options: Any) -> significance.Finding:
     """Mean held-out IoU of each pair, then of all, then of those reported: [t + 2].
 
     Images are resampled within classes, all attributes of an image together.
@@ -170,4 +170,4 @@ def _intervals(found: Found, reported: np.ndarray, **options: Any) -> statistics
         mean = jnp.where(count > 0, total / jnp.where(count > 0, count, 1), estimate)
         return jnp.concatenate([mean, mean.mean(keepdims=True), (mean @ weight)[None]])
 
-    return statistics.bootstrap(measures, values, found.labels, **options)
+    return significance.findings(measures, values, found.labels, **options)

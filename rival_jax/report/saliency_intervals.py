@@ -9,18 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import statistics
-from rival_jax.statistics import Interval
+from rival_jax import significance, statistics
+from rival_jax.significance import Finding
 from rival_jax.types import Array
 
 
 class Joint(NamedTuple):
     """Measures [k] of subjects, of pairs of them, of groups, and of classes over all subjects."""
 
-    means: Interval  # [s, k]
-    pairs: Interval  # [p, k]
-    groups: Interval  # [g, k]
-    classes: Interval  # [c, k]
+    means: Finding  # [s, k]
+    pairs: Finding  # [p, k]
+    groups: Finding  # [g, k]
+    classes: Finding  # [c, k]
 
 
 def joint_intervals(
@@ -47,10 +47,10 @@ def joint_intervals(
         of_class, weight = _filled(means)
         return jnp.concatenate([combined @ _mean(of_class, weight, 0), _mean(of_class, weight, 1)])
 
-    interval = statistics.bootstrap(statistic, columns, labels, **options)
+    interval = significance.findings(statistic, columns, labels, **options)
     ends = np.cumsum([subjects, len(pairs), len(groups)])
     parts = zip(*(np.split(array, ends) for array in interval), strict=True)
-    means, differences, of_groups, of_classes = (Interval(*part) for part in parts)
+    means, differences, of_groups, of_classes = (Finding(*part) for part in parts)
     unknown = ~known[present].any(0)  # [s, k]
     return Joint(
         _without(means, np.asarray(unknown)),
@@ -62,18 +62,18 @@ def joint_intervals(
 
 def over_classes(
     values: np.ndarray, labels: np.ndarray, num_classes: int, options: Mapping[str, Any]
-) -> tuple[Interval, Interval]:
+) -> tuple[Finding, Finding]:
     """(mean over classes [k], of each class [c, k]) of values [n, k] that may be NaN."""
     if not len(values):
         nothing = np.full((num_classes, values.shape[1]), np.nan)
-        return Interval(*(nothing[0],) * 3), Interval(*(nothing,) * 3)
+        return Finding(*(nothing[0],) * 4), Finding(*(nothing,) * 4)
     present = np.unique(labels)
     columns, known = _columns(values, labels, num_classes)
-    interval = statistics.bootstrap(_mean_and_classes, columns, labels, **options)
-    mean, of_class = Interval(*(a[0] for a in interval)), Interval(*(a[1:] for a in interval))
+    interval = significance.findings(_mean_and_classes, columns, labels, **options)
+    mean, of_class = Finding(*(a[0] for a in interval)), Finding(*(a[1:] for a in interval))
     counts = np.stack([np.isfinite(values[labels == c]).sum(0) for c in present])
     estimate, *limits = _without(of_class, counts == 0)
-    of_class = Interval(estimate, *(np.where(counts < 2, np.nan, limit) for limit in limits))
+    of_class = Finding(estimate, *(np.where(counts < 2, np.nan, limit) for limit in limits))
     return _without(mean, np.asarray(~known.any(0))), _spread(of_class, present, num_classes)
 
 
@@ -111,11 +111,11 @@ def _mean(of_class: Array, weight: Array, axis: int) -> Array:
     return (of_class * weight).sum(axis) / jnp.maximum(weight.sum(axis), 1)
 
 
-def _without(interval: Interval, unknown: np.ndarray) -> Interval:
-    return Interval(*(np.where(unknown, np.nan, array) for array in interval))
+def _without(interval: Finding, unknown: np.ndarray) -> Finding:
+    return Finding(*(np.where(unknown, np.nan, array) for array in interval))
 
 
-def _spread(interval: Interval, present: np.ndarray, num_classes: int) -> Interval:
+def _spread(interval: Finding, present: np.ndarray, num_classes: int) -> Finding:
     """Rows of the classes that are present, among those of all classes."""
 
     def spread(array: np.ndarray) -> np.ndarray:
@@ -123,4 +123,4 @@ def _spread(interval: Interval, present: np.ndarray, num_classes: int) -> Interv
         wide[present] = array
         return wide
 
-    return Interval(*map(spread, interval))
+    return Finding(*map(spread, interval))

@@ -10,7 +10,7 @@ import numpy as np
 
 from rival_jax.report.saliency import MEASURES, Alignment, class_table, lowest, mean
 from rival_jax.report.saliency_intervals import joint_intervals, over_classes
-from rival_jax.statistics import Interval
+from rival_jax.significance import Finding
 
 Summary = dict[str, Any]
 
@@ -155,10 +155,10 @@ def _hits(
     return {"images": len(rows), "examples": [found.names[row] for row in rows], **kept}
 
 
-def _named(interval: Interval, *row: int) -> dict[str, dict[str, float]]:
+def _named(interval: Finding, *row: int) -> dict[str, dict[str, float]]:
     """Measures [k] by their names."""
     return {name: _at(interval, *row, k) for k, name in enumerate(MEASURES)}
 
 
-def _at(interval: Interval, *index: int) -> dict[str, float]:
+def _at(interval: Finding, *index: int) -> dict[str, float]:
     return {name: float(value[index]) for name, value in interval._asdict().items()}

@@ -11,7 +11,7 @@ import numpy as np
 from rival_jax.report import numbers
 from rival_jax.report.intervals import SUFFIX, Intervals, measure
 from rival_jax.report.sweep import Noise, Sweep
-from rival_jax.statistics import Interval
+from rival_jax.significance import Finding
 
 Summary = dict[str, Any]
 
@@ -125,7 +125,7 @@ def _without_irfs(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differences(
-    sweep: Sweep, noise: Noise, interval: Interval, pairs: Sequence[tuple[str, str]]
+    sweep: Sweep, noise: Noise, interval: Finding, pairs: Sequence[tuple[str, str]]
 ) -> list[dict[str, Any]]:
     fg, bg = (_trial_accuracy(noise, name) for name in ("foreground", "background"))
     by_trial = dict(zip(sweep.models, numbers.rfs(fg, bg).T, strict=True))
@@ -151,5 +151,5 @@ def _standard_error(replicates: np.ndarray) -> float | None:
     return float(replicates.std(ddof=1) / np.sqrt(len(replicates)))
 
 
-def _at(interval: Interval, *index: int) -> dict[str, float]:
+def _at(interval: Finding, *index: int) -> dict[str, float]:
     return {name: float(value[index]) for name, value in interval._asdict().items()}

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from rival_jax.report import cubes
 from rival_jax.report.saliency_intervals import joint_intervals, over_classes
-from rival_jax.statistics import Interval
+from rival_jax.significance import Finding
 
 Summary = dict[str, Any]
 MEASURES = {  # of a photo: what the tables call it
@@ -108,7 +108,7 @@ def summarise(found: Masks, **options: Any) -> Summary:
 def _model(found: Masks, m: int, options: Mapping[str, Any]) -> dict[str, Any]:
     reasons = found.reasons[m]
     mean, of_class = over_classes(found.values[m], found.labels, len(found.classes), options)
-    single = Interval(*(array[None] for array in mean))
+    single = Finding(*(array[None] for array in mean))
     return {
         "photos": len(reasons),
         "masks": sum(not reason for reason in reasons),
@@ -118,7 +118,7 @@ def _model(found: Masks, m: int, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _named(interval: Interval, row: int) -> dict[str, dict[str, float]]:
+def _named(interval: Finding, row: int) -> dict[str, dict[str, float]]:
     return {name: cubes.at(interval, row, k) for k, name in enumerate(MEASURES)}
 
 

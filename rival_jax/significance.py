@@ -1,0 +1,177 @@
+"""Whether a difference is one: exact tests on few images, and their adjustment for number."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import special
+
+from rival_jax.statistics import interval
+from rival_jax.strata import Statistic, Strata
+
+EXACT = 14  # images up to which all patterns of signs are gone through
+NORMAL = 400  # images from which on the sum of random signs is normal to three digits
+FLIPS = 9999  # random patterns in between
+_STEP = 1 / 64  # of a mean towards an image: a power of 2, large beside float32's rounding
+_CHUNK = 1 << 23
+
+
+class Finding(NamedTuple):
+    """An estimate, its confidence interval, and the p-value of its being 0; arrays of one shape."""
+
+    estimate: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p: np.ndarray
+
+
+def findings(
+    statistic: Statistic,
+    values: Float[np.ndarray, "n *v"],
+    labels: Int[np.ndarray, " n"],
+    **options,
+) -> Finding:
+    """`statistics.bootstrap` with its options, and `sign_flips`, of one statistic.
+
+    p is NaN where the statistic cannot be below 0, whatever the images are: of an accuracy nobody
+    asks whether it is 0.
+    """
+    strata = Strata(statistic, values, labels, options.pop("bounds", None))
+    p = np.where(strata.extremes(1.0).min(0) < 0, _p_values(strata), np.nan)
+    return Finding(*interval(strata, **options), p.reshape(strata.shape))
+
+
+def sign_flips(
+    statistic: Statistic, values: Float[np.ndarray, "n *v"], labels: Int[np.ndarray, " n"]
+) -> np.ndarray:
+    """Two-sided p-values of a statistic of the class means being 0, by flipping images' signs.
+
+    If a mean of differences is 0 because each image's is as likely one way as the other, any
+    pattern of signs is as likely as the one seen: p is the share of patterns whose sum is as far
+    from 0. This holds at any number of images and in any classes, and it cannot be below 2^(1 - n)
+    for n images (`smallest_p`). A statistic that is a class-balanced mean is split into its
+    images' own differences, exactly; any other (a difference of RFS) into what it is by its
+    derivatives, which is exact for large n. All patterns are gone through up to `EXACT` images,
+    9,999 random ones above, and from `NORMAL` images on their normal limit is taken.
+
+    Args:
+      statistic, values, labels: as for `statistics.bootstrap`; the statistic is one that is 0 if
+        there is no difference, such as a difference of two models' means, or RFS.
+
+    Returns:
+      float64, shaped like the statistic, in (0, 1].
+
+    Source: Fisher, "The Design of Experiments", 1935, section 21; Pitman, 1937.
+
+    >>> differences = np.array([1, 1, 1, 1, 1, 1, 0, 0, -1.0])
+    >>> sign_flips(lambda m: m.mean(0), differences, np.zeros(9, int))
+    array(0.125)
+    """
+    strata = Strata(statistic, values, labels)
+    return _p_values(strata).reshape(strata.shape)
+
+
+def _p_values(strata: Strata) -> np.ndarray:
+    shares = _shares(strata)
+    reach = np.abs(shares).sum(0)
+    shares = shares[(np.abs(shares) > 1e-6 * np.where(reach > 0, reach, 1)).any(1)]
+    p = _normal(shares) if len(shares) >= NORMAL else _by_patterns(shares, 1e-4 * reach)
+    return np.where(reach > 0, p, 1.0)
+
+
+def smallest_p(images: int) -> float:
+    """The smallest p-value that `sign_flips` can have: above 0.05 for fewer than 6 images.
+
+    >>> smallest_p(5), smallest_p(6)
+    (0.0625, 0.03125)
+    """
+    return 2.0 ** (1 - images)
+
+
+def _shares(strata: Strata) -> np.ndarray:
+    """What every image adds to the statistic [n, k]; they sum to it.
+
+    To first order, an image adds its distance from the mean over classes, in the statistic's
+    derivative by its class's mean, and its part of the statistic itself. Derivatives are steps of
+    `_STEP` towards it.
+    """
+    weights = strata.weights()
+    here = strata.evaluate(strata.means[None])[0]
+    means, middle = strata.means, strata.means.mean(0)
+
+    def towards(label: int, places: np.ndarray) -> np.ndarray:
+        steps = means[label] + _STEP * (places - means[label])
+        return (strata.moved(means, [label], steps) - here) / _STEP
+
+    apart = -np.concatenate([towards(c, middle[None]) for c in range(len(means))])
+    own = apart + weights * (here - apart.sum(0))
+    parts = [(towards(c, some) + own[c]) / len(some) for c, some in enumerate(strata.images)]
+    return np.concatenate(parts)
+
+
+def _normal(shares: np.ndarray) -> np.ndarray:
+    deviation = np.sqrt((shares**2).sum(0))
+    return 2 * special.ndtr(-np.abs(shares.sum(0)) / np.where(deviation > 0, deviation, 1))
+
+
+def _by_patterns(shares: np.ndarray, tie: np.ndarray) -> np.ndarray:
+    """The share of sign patterns that reach as far as none flipped, `tie` short of it included."""
+    number = len(shares)
+    if number <= EXACT:  # the first sign stays: flipping all changes no distance
+        patterns = np.arange(2 ** max(number - 1, 0))[:, None] >> np.arange(number) & 1
+    else:
+        rng = np.random.Generator(np.random.PCG64(0))
+        patterns = rng.integers(2, size=(FLIPS, number), dtype=np.int8)
+    signs = (1 - 2 * patterns).astype(np.float64)
+    least = np.abs(shares.sum(0)) - tie
+    step = max(1, _CHUNK // len(signs))
+    reached = [
+        (np.abs(signs @ shares[:, k : k + step]) >= least[k : k + step]).sum(0)
+        for k in range(0, shares.shape[1], step)
+    ]
+    count = np.concatenate(reached)
+    return count / len(signs) if number <= EXACT else (count + 1) / (len(signs) + 1)
+
+
+def holm(p_values: Float[np.ndarray, "*t"]) -> Float[np.ndarray, "*t"]:
+    """P-values adjusted for number: that any true null is called a difference is as rare as p says.
+
+    Args:
+      p_values: any shape; a NaN is a test not made, and stays NaN.
+
+    Source: Holm, Scandinavian Journal of Statistics 1979.
+
+    >>> holm(np.array([0.01, 0.04, 0.03, 0.5])).round(3).tolist()
+    [0.04, 0.09, 0.09, 0.5]
+    """
+    p = np.asarray(p_values, np.float64)
+    adjusted, made = np.full(p.shape, np.nan), ~np.isnan(p)
+    order = np.argsort(p[made], kind="stable")
+    steps = p[made][order] * np.arange(made.sum(), 0, -1)
+    ranked = np.empty(len(order))
+    ranked[order] = np.minimum(np.maximum.accumulate(steps), 1) if len(order) else steps
+    adjusted[made] = ranked
+    return adjusted
+
+
+def benjamini_hochberg(p_values: Float[np.ndarray, "*t"]) -> Float[np.ndarray, "*t"]:
+    """P-values adjusted for false discovery: what is at most q has a false discovery rate of q.
+
+    Args:
+      p_values: any shape; a NaN is a test not made, and stays NaN.
+
+    Source: Benjamini and Hochberg, J. R. Stat. Soc. B 1995.
+
+    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03, 0.5])).round(3).tolist()
+    [0.04, 0.053, 0.053, 0.5]
+    """
+    p = np.asarray(p_values, np.float64)
+    adjusted, made = np.full(p.shape, np.nan), ~np.isnan(p)
+    order = np.argsort(p[made])
+    steps = p[made][order] * made.sum() / np.arange(1, made.sum() + 1)
+    ranked = np.empty(len(order))
+    ranked[order] = np.minimum.accumulate(steps[::-1])[::-1]
+    adjusted[made] = np.minimum(ranked, 1)
+    return adjusted
