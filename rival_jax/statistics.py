@@ -72,9 +72,10 @@ def bootstrap(
       method: "percentile", or "bca" (bias-corrected and accelerated; acceleration by the
         stratified jackknife).
       seed: of the resampling.
-      bounds: between which an image's values must lie. Default: (0, 1) if all are there, (-1, 1)
-        if all are there, else none. Without bounds, a statistic in which no image varies has an
-        interval of NaN.
+      bounds: between which an image's values must lie. Default, for each column of them: (0, 1)
+        if all are there, (-1, 1) if all are there, else none; a column of differences, which may
+        be all positive by chance, wants its bounds said. Without bounds, a statistic in which no
+        image varies has an interval of NaN.
 
     Returns:
       `Interval` of arrays shaped like the statistic; the estimate lies in it.
@@ -203,7 +204,7 @@ def _student(
     But none beyond what the statistic can be, as far as `Strata.extremes` shows it.
     """
     far_low, far_high = estimate + reach, estimate - reach
-    if strata.bounds is not None:
+    if strata.bounded:
         corners = strata.extremes(1.0)
         far_low = np.maximum(far_low, corners.min(0))
         far_high = np.minimum(far_high, corners.max(0))
@@ -222,7 +223,7 @@ def _unseen(
     Biometrika 1934). That share of every class is put at the bounds. n is the number of images
     that would give the output the same variance if all counted alike.
     """
-    if strata.bounds is None:
+    if not strata.bounded:
         return np.where(still, np.nan, low), np.where(still, np.nan, high)
     weights = strata.weights()
     number = weights.sum(0) / np.maximum((weights**2 / strata.sizes[:, None]).sum(0), 1e-30)

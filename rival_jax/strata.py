@@ -12,7 +12,7 @@ import numpy as np
 from rival_jax.types import Array
 
 Statistic = Callable[[Array], Array]
-WAYS = 64  # to put columns at the ends of their reach
+WAYS = 64  # to put columns at their bounds
 POOL = 6  # images that classes of one are collapsed with, at least
 _CHUNK = 1 << 23  # class means held at once, numbers
 
@@ -61,9 +61,9 @@ class Strata:
       centre: the same with those of collapsed classes replaced by the mean of their pool, which is
         what resamples vary about.
       shape: of the statistic.
-      bounds: between which an image's values must lie: those given, else (0, 1) or (-1, 1) where
-        all values are there, else None.
-      reach: the bounds, or where there are none the smallest and the largest value.
+      low, high: [v], between which an image's values must lie: the bounds that are given, else
+        0 and 1, or -1 and 1, for columns that are there, else a column's smallest and largest.
+      bounded: whether there are bounds for all columns.
     """
 
     def __init__(
@@ -80,10 +80,8 @@ class Strata:
             raise ValueError("values: got no image, expected at least one")
         if not np.isfinite(values).all():
             raise ValueError("values: got NaN or infinity; drop those images first")
-        least, most = float(values.min()), float(values.max())
-        self.bounds = _bounds(least, most, bounds)
-        self.reach = self.bounds or (least, most)
         flat = values.reshape(len(values), -1).astype(np.float64)
+        self.low, self.high, self.bounded = _bounds(flat, bounds)
         self.images = [flat[labels == label] for label in np.unique(labels)]
         self.sizes = np.array([len(images) for images in self.images])
         self.means = np.stack([images.mean(0) for images in self.images])
@@ -142,9 +140,8 @@ class Strata:
         Found by moving the means of one class after another by the same steps, one for each column,
         up and down: the outputs need not vary.
         """
-        columns, (low, high) = self.means.shape[1], self.reach
-        share = 0.25 + 0.5 * np.random.Generator(np.random.PCG64(0)).random(columns)
-        step = share * max(high - low, 1) / 8
+        share = 0.25 + 0.5 * np.random.Generator(np.random.PCG64(0)).random(len(self.low))
+        step = share * np.maximum(self.high - self.low, 1) / 8
         here = self.evaluate(self.means[None])[0]
         moved = [
             self.moved(self.means, [c], mean + np.stack([step, -step]))
@@ -156,14 +153,14 @@ class Strata:
         return response / np.where(total > 0, total, 1)
 
     def extremes(self, share: float) -> np.ndarray:
-        """The statistic [w, k] where a share of every class's images is at an end of the reach.
+        """The statistic [w, k] where a share of every class's images is at its bounds.
 
-        Every column of values is at the low end, at the high end or as it is, in `WAYS` ways.
+        Every column of values is at its low one, at its high one or as it is, in `WAYS` ways.
         """
         columns = np.arange(self.means.shape[1])
         ways = np.random.Generator(np.random.PCG64(0)).integers(3, size=(WAYS, len(columns)))
         ways[:2] = [[0], [1]]
-        ends = [np.full_like(self.means, end) for end in self.reach]
+        ends = [np.broadcast_to(end, self.means.shape) for end in (self.low, self.high)]
         places = np.stack([*ends, self.means])
         found = []
         for start in range(0, WAYS, self.step):
@@ -174,16 +171,19 @@ class Strata:
 
 
 def _bounds(
-    least: float, most: float, given: tuple[float, float] | None
-) -> tuple[float, float] | None:
-    for low, high in [given] if given else [(0.0, 1.0), (-1.0, 1.0)]:
-        if low <= least and most <= high:
-            return low, high
+    values: np.ndarray, given: tuple[float, float] | None
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    least, most = values.min(0), values.max(0)
     if given:
-        raise ValueError(
-            f"values: got {least:g} to {most:g}, expected {given[0]:g} to {given[1]:g}"
-        )
-    return None
+        if least.min() < given[0] or most.max() > given[1]:
+            raise ValueError(
+                f"values: got {least.min():g} to {most.max():g}, expected {given[0]:g} to "
+                f"{given[1]:g}"
+            )
+        return np.full_like(least, given[0]), np.full_like(most, given[1]), True
+    inside = (least >= -1) & (most <= 1)
+    low = np.where(inside, np.where(least < 0, -1.0, 0.0), least)
+    return low, np.where(inside, 1.0, most), bool(inside.all())
 
 
 def _blocks(images: list[np.ndarray]) -> list[Block]:

@@ -276,13 +276,13 @@ def test_names_are_escaped(tmp_path):
     assert "<b>" not in (tmp_path / "page.html").read_text()
 
 
-@pytest.mark.parametrize(("low", "sign"), [(0.1, "foreground"), (-0.1, "do not tell")])
-def test_headline_claims_no_more_than_the_interval(material, low, sign):
+@pytest.mark.parametrize(("p", "sign"), [(0.01, "foreground"), (0.06, "do not tell")])
+def test_headline_claims_no_more_than_the_test(material, p, sign):
     name = material.sweep.models[0]
     summary = json.loads(json.dumps(material.summary))
     summary["models"] = {name: summary["models"][name]}
     summary["differences"] = {"linf": []}
-    interval = {"estimate": 0.2, "low": low, "high": 0.4}
+    interval = {"estimate": 0.2, "low": 0.1, "high": 0.4, "p": p}
     summary["models"][name]["linf"]["rfs_of_means"] = interval
     assert sign in words.headline(summary)[0].split(": ")[-1]
 

@@ -95,7 +95,7 @@ def test_every_interval_is_the_bootstrap_of_its_own_number(sweep):
 
     def check(got, statistic, values):
         want = statistics.bootstrap(statistic, values, sweep.labels, **options)
-        assert list(got.values()) == pytest.approx([float(x) for x in want], **NEAR)
+        assert [got[end] for end in want._fields] == pytest.approx([float(x) for x in want], **NEAR)
 
     check(entry["accuracy_clean"], lambda m: m.mean(0), sweep.correct[model])
     bg = noise.region(noise.correct, "background")[model]
@@ -131,11 +131,13 @@ def test_intervals_hold_their_estimates(sweep):
             assert interval["low"] < interval["estimate"] < interval["high"]
 
 
-def test_one_image_per_class_leaves_nothing_to_resample(tmp_path):
+def test_one_image_per_class_is_collapsed_and_too_few(tmp_path):
     sweep = Sweep.read(invented(tmp_path, per_class=1, trials=1))
-    entry = summarise(sweep, resamples=20)["models"][sweep.models[0]]["linf"]
+    summary = summarise(sweep, resamples=200)
+    entry = summary["models"][sweep.models[0]]["linf"]
     for name in ("rfs_of_means", "irfs_mean"):
-        assert entry[name]["low"] == entry[name]["estimate"] == entry[name]["high"]
+        assert entry[name]["low"] < entry[name]["high"]
+    assert {row[2] for row in tables.differences(summary, "linf").rows} == {"too few images"}
     assert entry["noise_error"]["rfs_of_means"] is None
 
 
@@ -174,16 +176,18 @@ def test_tables_show_the_summary(by_hand):
     assert [row[0] for row in table.rows] == ["a", "b"], "highest RFS first"
     assert table.rows[0][1].startswith("75.0 [")
     assert table.rows[0][-1].startswith("+0.64 [")
-    assert table.rows[1][-1] == "-1.00 [-1.00, -1.00]"
+    assert table.rows[1][-1] == "-1.00 [-1.00, +0.20]", "nothing varies in 4 images"
     text = tables.markdown(by_hand)
     assert "| b minus a | -1.64 [" in text
+    assert tables.differences(by_hand, "linf").rows[0][2:4] == ("too few images", "")
     assert "sigma 0.1 to 0.2 (2 levels), 2 trials" in text
     assert "95 % BCa bootstrap intervals over 4 images" in text
 
 
 def test_csv_holds_every_number_unrounded(by_hand):
     lines = [line.split(",") for line in tables.to_csv(by_hand).splitlines()]
-    rows = {tuple(line[:7]): [float(x) for x in line[7:]] for line in lines[1:]}
+    rows = {tuple(line[:7]): [float(x) for x in line[7:] if x] for line in lines[1:]}
+    assert lines[0][7:] == ["estimate", "low", "high", "p"]
     a = by_hand["models"]["a"]["linf"]
     assert rows["model", "a", "", "linf", "rfs", "0.2", ""] == list(a["rfs_by_level"][1].values())
     assert rows["model", "a", "", "linf", "rfs_of_means", "", "dog"] == list(

@@ -99,7 +99,7 @@ def summarise(found: Parts, *, pooling: str = "classes", **options: Any) -> Summ
     values, having = _paired(found)
     parts = _parts(values, having, found.labels, pooling)
     stacked = np.concatenate([values, having[:, None]], axis=1)
-    intervals = cubes.joint(parts, stacked, found.labels, **options)
+    intervals = cubes.joint(parts, stacked, found.labels, bounds=(-1.0, 1.0), **options)
     attributes = {
         name: _attribute(found, having, intervals, a) for a, name in enumerate(found.attributes)
     }

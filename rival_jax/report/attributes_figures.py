@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rival_jax.report.attributes import Summary, heat_map
+from rival_jax.report.cubes import ends
 from rival_jax.report.examples import sheet
 from rival_jax.report.figures import Drawn
 from rival_jax.report.style import COLOURS, FAINT, INK, MUTED
@@ -79,7 +80,7 @@ def ranks(summary: Summary) -> Drawn:
                 axes.hlines(y, value["low"], value["high"], color=colour, lw=1.1)
                 style = {"color": colour, "markerfacecolor": face, "ms": 4}
                 axes.plot(value["estimate"], y, "o", **style)
-                lines.append((model, row + 1, name, kind, *value.values()))
+                lines.append((model, row + 1, name, kind, *ends(value).values()))
         axes.set_yticks(range(len(order)), order)
         axes.set(ylim=(len(order) - 0.5, -0.5))
         axes.axvline(0, color=MUTED, lw=0.8)

@@ -9,12 +9,14 @@ from typing import Any
 
 from rich.console import Console
 
+from rival_jax import significance
 from rival_jax.report import attributes
 from rival_jax.report import attributes_figures as figures
 from rival_jax.report.attributes import Summary
 from rival_jax.report.document import Document, Picture, Section, write_document
 from rival_jax.report.rows import read_json
-from rival_jax.report.tables import Table, excludes_zero, percent
+from rival_jax.report.tables import Table, percent
+from rival_jax.report.verdicts import METHOD, RATE, Verdict, verdicts
 from rival_jax.runtime.results import Run
 
 FIRST = 3  # attributes that the headline names
@@ -48,20 +50,25 @@ def headline(summary: Summary) -> list[str]:
     sentences = []
     for model, ranking in list(summary["ranking"].items())[:6]:
         entries = {name: summary["attributes"][name]["models"][model] for name in ranking}
-        sure = [n for n, e in entries.items() if e["probability_excess"]["low"] > 0]
+        told = _excesses(summary, model)
+        sure = [
+            n
+            for n, e in entries.items()
+            if told[n].differs and e["probability_excess"]["estimate"] > 0
+        ]
         if not sure:
             sentences.append(
-                f"{model}: no part costs more probability than a random region of its size by more "
-                "than resampling the images explains."
+                f"{model}: the images show no part to cost more probability than a random region "
+                "of its size."
             )
             continue
-        told = ", ".join(
+        most = ", ".join(
             f"{name} ({percent(entries[name]['probability_excess'])} points)"
             for name in sure[:FIRST]
         )
         sentences.append(
             f"{model}: beyond a random region of equal area, the true class's probability falls "
-            f"most without {told}."
+            f"most without {most}."
         )
     accuracy = percent(summary["labels"]["classifier"]["accuracy"])
     sentences.append(
@@ -73,7 +80,7 @@ def headline(summary: Summary) -> list[str]:
 
 def by_model(summary: Summary, model: str) -> Table:
     """All attributes for one model, by excess."""
-    rows = []
+    rows, told = [], _excesses(summary, model)
     for name in summary["ranking"][model]:
         entry = summary["attributes"][name]
         found = entry["models"][model]
@@ -87,12 +94,25 @@ def by_model(summary: Summary, model: str) -> Table:
                 percent(found["probability_drop"]),
                 percent(found["control_probability_drop"]),
                 percent(found["probability_excess"]),
-                "yes" if excludes_zero(found["probability_excess"]) else "no",
+                told[name].word,
+                told[name].p,
             )
         )
     header = ("attribute", "images", "area, % of object", "accuracy drop", "control",
-              "probability drop", "control", "difference", "excludes 0")  # fmt: skip
+              "probability drop", "control", "difference", "differs", "p")  # fmt: skip
     return Table(f"{model}: drops in points when an attribute is greyed", header, rows)
+
+
+def _excesses(summary: Summary, model: str) -> dict[str, Verdict]:
+    """Whether an attribute costs a model more, or less, than its control: those of one table."""
+    entries = summary["attributes"]
+    told = verdicts(
+        [entry["models"][model]["probability_excess"] for entry in entries.values()],
+        summary["statistics"],
+        [entry["images"] for entry in entries.values()],
+        significance.benjamini_hochberg,
+    )
+    return dict(zip(entries, told, strict=True))
 
 
 def swaps(summary: Summary) -> Table:
@@ -111,17 +131,28 @@ def swaps(summary: Summary) -> Table:
 
 def differences(summary: Summary) -> Table:
     """Every pair of models: difference of their excess."""
+    pairs = [
+        (name, entry["images"], pair)
+        for name, entry in summary["attributes"].items()
+        for pair in entry["differences"]
+    ]
+    told = verdicts(
+        [pair["probability_excess"] for _, _, pair in pairs],
+        summary["statistics"],
+        [images for _, images, _ in pairs],
+        significance.benjamini_hochberg,
+    )
     rows = [
         (
             name,
             f"{pair['model']} minus {pair['minus']}",
             percent(pair["probability_excess"]),
-            "yes" if excludes_zero(pair["probability_excess"]) else "no",
+            verdict.word,
+            verdict.p,
         )
-        for name, entry in summary["attributes"].items()
-        for pair in entry["differences"]
+        for (name, _, pair), verdict in zip(pairs, told, strict=True)
     ]
-    header = ("attribute", "models", "difference in excess, points", "excludes 0")
+    header = ("attribute", "models", "difference in excess, points", "differs", "p")
     return Table("Differences between models", header, rows)
 
 
@@ -176,6 +207,7 @@ def _method(config: Mapping[str, Any]) -> list[str]:
         "moved and stretched box to box, shown inside the attribute's mask.",
         "Brackets are bootstrap intervals with images as the clusters, resampled within classes; "
         "drops, controls and swaps are paired over the same images.",
+        METHOD.format(RATE),
     ]
 
 
@@ -216,8 +248,8 @@ CAVEATS = [
         "several pieces at the rim.",
     ),
     (
-        "All findings at once.",
-        "Intervals are for one attribute and model each; of twenty whose true difference is 0, one "
-        "excludes 0 by chance.",
+        "Every finding at once.",
+        "Of the differences marked, one in twenty is expected to be false. Intervals are for one "
+        "attribute and model each, and are not adjusted.",
     ),
 ]

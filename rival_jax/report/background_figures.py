@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from rival_jax.report import cubes
 from rival_jax.report.background import Summary, first_of, regions_of, treatments_of
 from rival_jax.report.examples import sheet
 from rival_jax.report.figures import Drawn
@@ -35,7 +36,7 @@ def bars(summary: Summary) -> Drawn:
             axes.barh(row, grey["estimate"], height=0.6, color=COLOURS[0], alpha=0.55, lw=0)
             axes.hlines(row, grey["low"], grey["high"], color=INK, lw=1.2)
             axes.vlines(clean["estimate"], row - 0.36, row + 0.36, color=COLOURS[1], lw=1.6)
-            lines.append((group, head, *grey.values(), *clean.values()))
+            lines.append((group, head, *cubes.ends(grey).values(), *cubes.ends(clean).values()))
         axes.set_yticks(range(len(groups)), list(groups) if not column else [""] * len(groups))
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -64,7 +65,7 @@ def treatments(summary: Summary) -> Drawn:
                 drop, y = entry[name][region]["accuracy_drop"], row + 0.2 * (r - 0.5)
                 axes.hlines(y, drop["low"], drop["high"], color=COLOURS[r], lw=1.2)
                 axes.plot(drop["estimate"], y, "os"[r], color=COLOURS[r], ms=4.5)
-                lines.append((model, name, region, *drop.values()))
+                lines.append((model, name, region, *cubes.ends(drop).values()))
         panels.append(axes)
         axes.axvline(0, color=MUTED, lw=0.8)
         axes.set_yticks(range(len(names)), names if not column else [""] * len(names))

@@ -14,7 +14,8 @@ from rival_jax.report.background import Summary, regions_of, some_entry, treatme
 from rival_jax.report.background_figures import HEADS, Shown, bars, contact, treatments
 from rival_jax.report.document import Document, Picture, Section, write_document
 from rival_jax.report.rows import read_json
-from rival_jax.report.tables import Table, excludes_zero, percent
+from rival_jax.report.tables import Table, percent
+from rival_jax.report.verdicts import HOLM, METHOD, verdicts
 from rival_jax.runtime.results import Run
 
 
@@ -132,17 +133,20 @@ def heads_table(summary: Summary) -> Table:
 
 def differences(summary: Summary) -> Table:
     """Every pair of models: drop of one minus drop of the other, on the same images."""
+    tests = [d["accuracy_drop"] for d in summary["differences"]]
+    told = verdicts(tests, summary["statistics"], summary["dataset"]["images"])
     rows = [
         (
             f"{d['model']} minus {d['minus']}",
             d["head"],
             _setting(d),
             percent(d["accuracy_drop"]),
-            "yes" if excludes_zero(d["accuracy_drop"]) else "no",
+            verdict.word,
+            verdict.p,
         )
-        for d in summary["differences"]
+        for d, verdict in zip(summary["differences"], told, strict=True)
     ]
-    header = ("models", "head", "treatment", "difference of drops, points", "excludes 0")
+    header = ("models", "head", "treatment", "difference of drops, points", "differs", "p")
     return Table("Differences between models", header, rows)
 
 
@@ -164,6 +168,7 @@ def _method(config: Mapping[str, Any], summary: Summary) -> list[str]:
         f"One region of every photo is replaced: {done}. Masks are taken {masks}.",
         "Drops are differences between the same images with and without the treatment; brackets "
         "are bootstrap intervals with images as the clusters, resampled within classes.",
+        METHOD.format(HOLM),
     ]
 
 

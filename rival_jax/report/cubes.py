@@ -105,9 +105,15 @@ def joint(parts: Parts, values: np.ndarray, labels: np.ndarray, **options: Any) 
     return intervals
 
 
-def at(interval: Finding, *index: int) -> dict[str, float]:
-    """One number of an interval of arrays, as a summary holds it."""
-    return {name: float(array[index]) for name, array in interval._asdict().items()}
+def at(finding: Finding, *index: int) -> dict[str, float]:
+    """One number of a finding of arrays, as a summary holds it; "p" only where there is one."""
+    numbers = {name: float(array[index]) for name, array in finding._asdict().items()}
+    return numbers if np.isfinite(numbers["p"]) else ends(numbers)
+
+
+def ends(number: Mapping[str, float]) -> dict[str, float]:
+    """A number of a summary without its p-value: the columns of a figure's CSV."""
+    return {name: number[name] for name in ("estimate", "low", "high")}
 
 
 def pairs(count: int) -> list[tuple[int, int]]:

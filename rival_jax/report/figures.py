@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from rival_jax.report import numbers
+from rival_jax.report.cubes import ends
 from rival_jax.report.style import FAINT, INK, MUTED, end_labels, look, point_labels
 from rival_jax.report.summary import Summary
 from rival_jax.report.sweep import Sweep
@@ -166,7 +167,7 @@ def bars(material: Material) -> Drawn:
             axes.barh(row, interval["estimate"], height=0.62, color=colour, alpha=0.55, lw=0)
             axes.hlines(row, low, high, color=INK, lw=1.2)
             limits += [low, high]
-            lines.append((name, norm, *interval.values()))
+            lines.append((name, norm, *ends(interval).values()))
         axes.set_yticks(range(len(names)), names if column == 0 else [""] * len(names))
         axes.axvline(0, color=MUTED, lw=0.8)
         axes.tick_params(axis="y", length=0)

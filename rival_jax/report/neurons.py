@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rival_jax import neurons, significance
+from rival_jax.report.cubes import at
 from rival_jax.runtime.results import read_rows
 from rival_jax.types import Array
 
@@ -124,7 +125,7 @@ def summarise(found: Found, settings: Mapping[str, Any], seed: int, **options: A
             "feature": int(found.feature[t]),
             "train_score": float(found.train_score[t]),
             "images": int(np.isfinite(found.iou[0, :, t]).sum()),
-            "iou": {k: float(v[t]) for k, v in interval._asdict().items()},
+            "iou": at(interval, t),
             "shuffled_iou": float(scores[1:, t].mean()) if len(scores) > 1 else None,
             "p_pairing": float(pairing[t]),
             "p_shuffled": float(shuffled[t]) if len(scores) > 1 else None,
@@ -132,7 +133,7 @@ def summarise(found: Found, settings: Mapping[str, Any], seed: int, **options: A
             "reported": bool(reported[t]),
         })  # fmt: skip
     pairs.sort(key=lambda pair: (not pair["reported"], -pair["iou"]["estimate"]))
-    every, mine = ({k: float(v[i]) for k, v in interval._asdict().items()} for i in (-2, -1))
+    every, mine = (at(interval, i) for i in (-2, -1))
     return {
         "tested": len(pairs),
         "reported": int(reported.sum()),

@@ -47,7 +47,7 @@ def joint_intervals(
         of_class, weight = _filled(means)
         return jnp.concatenate([combined @ _mean(of_class, weight, 0), _mean(of_class, weight, 1)])
 
-    interval = significance.findings(statistic, columns, labels, **options)
+    interval = significance.findings(statistic, columns, labels, bounds=_bounds(columns), **options)
     ends = np.cumsum([subjects, len(pairs), len(groups)])
     parts = zip(*(np.split(array, ends) for array in interval), strict=True)
     means, differences, of_groups, of_classes = (Finding(*part) for part in parts)
@@ -69,7 +69,9 @@ def over_classes(
         return Finding(*(nothing[0],) * 4), Finding(*(nothing,) * 4)
     present = np.unique(labels)
     columns, known = _columns(values, labels, num_classes)
-    interval = significance.findings(_mean_and_classes, columns, labels, **options)
+    interval = significance.findings(
+        _mean_and_classes, columns, labels, bounds=_bounds(columns), **options
+    )
     mean, of_class = Finding(*(a[0] for a in interval)), Finding(*(a[1:] for a in interval))
     counts = np.stack([np.isfinite(values[labels == c]).sum(0) for c in present])
     estimate, *limits = _without(of_class, counts == 0)
@@ -99,6 +101,11 @@ def _columns(
     whole = np.nan_to_num(means[..., 0, :]) / np.where(count > 0, count, 1)
     constant = np.stack([whole, count > 0], axis=-2)[labels]
     return np.concatenate([pair, constant], axis=-2), count > 0
+
+
+def _bounds(columns: np.ndarray) -> tuple[float, float] | None:
+    """Of measures that may be below 0, though none of these images' be."""
+    return (-1.0, 1.0) if np.abs(columns).max() <= 1 else None
 
 
 def _filled(means: Array) -> tuple[Array, Array]:

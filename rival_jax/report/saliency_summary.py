@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rival_jax.report.cubes import at
 from rival_jax.report.saliency import MEASURES, Alignment, class_table, lowest, mean
 from rival_jax.report.saliency_intervals import joint_intervals, over_classes
 from rival_jax.significance import Finding
@@ -151,14 +152,10 @@ def _hits(
     both = {**shares, **value}
     stacked = np.stack(list(both.values()), axis=-1)
     means, _ = over_classes(stacked, filed[rows], len(found.classes), options)
-    kept = {name: _at(means, k) for k, name in enumerate(both) if name != "accuracy"}
+    kept = {name: at(means, k) for k, name in enumerate(both) if name != "accuracy"}
     return {"images": len(rows), "examples": [found.names[row] for row in rows], **kept}
 
 
 def _named(interval: Finding, *row: int) -> dict[str, dict[str, float]]:
     """Measures [k] by their names."""
-    return {name: _at(interval, *row, k) for k, name in enumerate(MEASURES)}
-
-
-def _at(interval: Finding, *index: int) -> dict[str, float]:
-    return {name: float(value[index]) for name, value in interval._asdict().items()}
+    return {name: at(interval, *row, k) for k, name in enumerate(MEASURES)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import numpy as np
 from rival_jax.report import saliency
 from rival_jax.report.saliency import METRICS
 from rival_jax.report.saliency_summary import Summary, filed
-from rival_jax.report.tables import Table, excludes_zero, percent, ratio
+from rival_jax.report.tables import Table, percent, ratio
+from rival_jax.report.verdicts import STAR, Verdict, starred, verdicts
 
 COMPARED = ("iou", "density_gap", "average_precision")  # in the table of differences
 SHARES = {"on_background": "gap below 0", "missed": "maximum off the object", "wrong": "wrong"}
@@ -44,11 +45,13 @@ def _excluded(entry: Mapping[str, Any]) -> str:
 def differences_table(summary: Summary) -> list[Table]:
     """Paired differences of `COMPARED`; none for one subject."""
     rows = []
-    for pair in summary["differences"]:
-        cells = (f"{cell(pair[m])}{_star(pair[m])}" for m in COMPARED)
+    images = summary["dataset"]["images"]
+    told = _verdicts([(pair, images) for pair in summary["differences"]], COMPARED, summary)
+    for pair, mine in zip(summary["differences"], told, strict=True):
+        cells = (starred(cell(pair[m]), mine[m]) for m in COMPARED)
         rows.append((f"{pair['subject']} minus {pair['minus']}", *cells))
     header = ("", *(METRICS[metric] for metric in COMPARED))
-    title = "Differences on the same images, true classes; * excludes 0"
+    title = f"Differences on the same images, true classes; {STAR}"
     return [Table(title, header, rows)] if rows else []
 
 
@@ -70,13 +73,30 @@ def hits_table(summary: Summary) -> Table:
 def effects_table(summary: Summary) -> Table:
     """Drops of both probabilities over all images with a salient background."""
     means, _ = filed(summary)
-    rows = []
-    for name, entry in summary["subjects"].items():
-        images = summary["dataset"]["images"] - entry["excluded"].get("target_excess", 0)
-        cells = [f"{cell(entry[means][m])}{_star(entry[means][m])}" for m in saliency.EFFECTS]
-        rows.append((name, str(images), *cells))
+    subjects = [
+        (entry[means], summary["dataset"]["images"] - entry["excluded"].get("target_excess", 0))
+        for entry in summary["subjects"].values()
+    ]
+    told = _verdicts(subjects, tuple(saliency.EFFECTS), summary)
+    rows = [
+        (name, str(images), *(starred(cell(entry[m]), mine[m]) for m in saliency.EFFECTS))
+        for name, (entry, images), mine in zip(summary["subjects"], subjects, told, strict=True)
+    ]
     header = ("model", "images", *saliency.EFFECTS.values())
-    return Table("Drops of probability; * excludes 0", header, rows)
+    return Table(f"Drops of probability; {STAR}", header, rows)
+
+
+def _verdicts(
+    rows: Sequence[tuple[Mapping[str, Any], int]], measures: Sequence[str], summary: Summary
+) -> list[dict[str, Verdict]]:
+    """Of one table's rows, (numbers, images): whether each measure differs from 0."""
+    told = verdicts(
+        [numbers[measure] for numbers, _ in rows for measure in measures],
+        summary["statistics"],
+        [images for _, images in rows for _ in measures],
+    )
+    step = len(measures)
+    return [dict(zip(measures, told[i : i + step], strict=True)) for i in range(0, len(told), step)]
 
 
 def estimate(interval: Mapping[str, float]) -> float:
@@ -96,7 +116,3 @@ def cell(interval: Mapping[str, float]) -> str:
     if not np.isfinite(interval["low"]):
         return f"{interval['estimate']:+.2f}"
     return ratio(interval)
-
-
-def _star(interval: Mapping[str, float]) -> str:
-    return "*" if excludes_zero(interval) else ""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rival_jax.report import numbers
+from rival_jax.report.cubes import at
 from rival_jax.report.intervals import SUFFIX, Intervals, measure
 from rival_jax.report.sweep import Noise, Sweep
 from rival_jax.significance import Finding
@@ -58,7 +59,7 @@ def summarise(
     position = both.models.index
     found = measure(both, [(position(a), position(b)) for a, b in pairs], **options)
     entries = {
-        name: {"accuracy_clean": _at(found.means["clean",], m)}
+        name: {"accuracy_clean": at(found.means["clean",], m)}
         | {norm: _entry(both, noise, found, m) for norm, noise in both.noise.items()}
         for m, name in enumerate(both.models)
     }
@@ -93,19 +94,19 @@ def _entry(sweep: Sweep, noise: Noise, found: Intervals, m: int) -> dict[str, An
         "trials": noise.trials,
         **{
             f"accuracy_{SUFFIX[region]}": {
-                "mean": _at(found.means[SUFFIX[region], norm, "mean"], m),
-                "by_level": [_at(found.means[SUFFIX[region], norm, str(s)], m) for s in levels],
+                "mean": at(found.means[SUFFIX[region], norm, "mean"], m),
+                "by_level": [at(found.means[SUFFIX[region], norm, str(s)], m) for s in levels],
             }
             for region in noise.regions
         },
-        "rfs_by_level": [_at(found.rfs[norm, str(s)], m) for s in levels],
-        "rfs_of_means": _at(found.rfs[norm, "mean"], m),
-        "mean_of_rfs": _at(found.mean_of_rfs[norm], m),
+        "rfs_by_level": [at(found.rfs[norm, str(s)], m) for s in levels],
+        "rfs_of_means": at(found.rfs[norm, "mean"], m),
+        "mean_of_rfs": at(found.mean_of_rfs[norm], m),
         "rfs_by_class": {
-            name: _at(found.by_class[norm], c, m) for c, name in enumerate(sweep.classes)
+            name: at(found.by_class[norm], c, m) for c, name in enumerate(sweep.classes)
         },
-        "irfs_mean": _at(found.means["irfs", norm], m),
-        "irfs_negative": _at(found.means["negative", norm], m),
+        "irfs_mean": at(found.means["irfs", norm], m),
+        "irfs_negative": at(found.means["negative", norm], m),
         "noise_error": {
             "accuracy_fg": _standard_error(fg),
             "accuracy_bg": _standard_error(bg),
@@ -133,7 +134,7 @@ def _differences(
         {
             "model": b,
             "minus": a,
-            "rfs_of_means": _at(interval, k),
+            "rfs_of_means": at(interval, k),
             "noise_error": _standard_error(by_trial[b] - by_trial[a]),
         }
         for k, (a, b) in enumerate(pairs)
@@ -149,7 +150,3 @@ def _standard_error(replicates: np.ndarray) -> float | None:
     if len(replicates) < 2:
         return None
     return float(replicates.std(ddof=1) / np.sqrt(len(replicates)))
-
-
-def _at(interval: Finding, *index: int) -> dict[str, float]:
-    return {name: float(value[index]) for name, value in interval._asdict().items()}

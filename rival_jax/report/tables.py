@@ -11,7 +11,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from rival_jax.report.cubes import ends
 from rival_jax.report.summary import Summary
+from rival_jax.report.verdicts import HOLM, METHOD, verdicts
 
 SIDES = {"fg": "foreground", "bg": "background", "all": "whole-image"}
 PRINTED, WIDE = 21, 200  # rows on the console, and columns where it is no terminal
@@ -81,17 +83,24 @@ def differences(summary: Summary, norm: str, kind: str = "differences") -> Table
       norm: of the noise.
       kind: "differences" of models or "group_differences".
     """
+    pairs = summary[kind][norm]
+    told = verdicts(
+        [pair["rfs_of_means"] for pair in pairs],
+        summary["statistics"],
+        summary["dataset"]["images"],
+    )
     rows = [
         (
             f"{pair['model']} minus {pair['minus']}",
             ratio(pair["rfs_of_means"]),
-            "yes" if excludes_zero(pair["rfs_of_means"]) else "no",
+            verdict.word,
+            verdict.p,
             _error(pair["noise_error"]),
         )
-        for pair in summary[kind][norm]
+        for pair, verdict in zip(pairs, told, strict=True)
     ]
     title = f"{norm_title(norm)}: differences in RFS between {KINDS[kind]}"
-    return Table(title, (KINDS[kind], "difference", "excludes 0", "noise error"), rows)
+    return Table(title, (KINDS[kind], "difference", "differs", "p", "noise error"), rows)
 
 
 def _error(value: float | None) -> str:
@@ -118,11 +127,6 @@ def ranked(summary: Summary, norm: str, most: int | None = None) -> list[str]:
     if most is None or len(names) <= most:
         return names
     return [names[round(k * (len(names) - 1) / (most - 1))] for k in range(most)]
-
-
-def excludes_zero(interval: Mapping[str, float]) -> bool:
-    """Whether 0 lies outside the interval."""
-    return interval["low"] > 0 or interval["high"] < 0
 
 
 def norm_title(norm: str) -> str:
@@ -179,7 +183,7 @@ def footnote(summary: Summary) -> str:
         f"{summary['dataset']['images']} images, resampled within classes "
         f"({options['resamples']} resamples). RFS is computed from the averaged accuracies "
         "(rfs_of_means); mean of RFS averages it over the levels instead. Noise error: what the "
-        "finite number of noise draws adds, as a standard error."
+        f"finite number of noise draws adds, as a standard error. {METHOD.format(HOLM)}"
     )
 
 
@@ -187,22 +191,26 @@ def to_csv(summary: Summary) -> str:
     """One line per number, unrounded."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    ends = ("estimate", "low", "high")
-    writer.writerow(("kind", "name", "minus", "norm", "quantity", "level", "class", *ends))
+    place = ("kind", "name", "minus", "norm", "quantity", "level", "class")
+    writer.writerow((*place, "estimate", "low", "high", "p"))
     for kind, entries in (("model", summary["models"]), ("group", summary["groups"])):
         for name, entry in entries.items():
-            clean = entry["accuracy_clean"].values()
-            writer.writerow((kind, name, "", "", "accuracy_clean", "", "", *clean))
+            clean = entry["accuracy_clean"]
+            writer.writerow((kind, name, "", "", "accuracy_clean", "", "", *_cells(clean)))
             for norm in summary["differences"]:
                 for quantity, level, label, interval in _flat(entry[norm]):
-                    row = (kind, name, "", norm, quantity, level, label, *interval.values())
+                    row = (kind, name, "", norm, quantity, level, label, *_cells(interval))
                     writer.writerow(row)
     for kind in KINDS:
         for norm, pairs in summary[kind].items():
             for pair in pairs:
                 row = (kind[:-1], pair["model"], pair["minus"], norm, "rfs_of_means", "", "")
-                writer.writerow((*row, *pair["rfs_of_means"].values()))
+                writer.writerow((*row, *_cells(pair["rfs_of_means"])))
     return buffer.getvalue()
+
+
+def _cells(interval: Mapping[str, float]) -> tuple[float | str, ...]:
+    return (*ends(interval).values(), interval.get("p", ""))
 
 
 def _flat(entry: dict[str, Any]) -> Iterator[tuple[str, Any, str, dict[str, float]]]:

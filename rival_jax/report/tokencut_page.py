@@ -15,9 +15,10 @@ from rival_jax.report import tokencut
 from rival_jax.report.document import Document, Picture, Section, write_document
 from rival_jax.report.rows import read_json
 from rival_jax.report.saliency_tables import cell, known
-from rival_jax.report.tables import Table, excludes_zero, percent
+from rival_jax.report.tables import Table, percent
 from rival_jax.report.tokencut import MEASURES, Masks, Summary
 from rival_jax.report.tokencut_figures import Shown, by_class, overlays
+from rival_jax.report.verdicts import HOLM, METHOD, STAR, starred, verdicts
 from rival_jax.runtime.results import Run, atomic
 
 IN_PERCENT = ("area", "box")
@@ -131,15 +132,18 @@ def differences(summary: Summary) -> Table:
     measures = [
         m for m in ("area", "iou", "iou_coarse", "box") if known(summary["differences"][0][m])
     ]
-    rows = [
-        (
-            f"{pair['model']} minus {pair['minus']}",
-            *(_cell(pair, m) + ("*" if excludes_zero(pair[m]) else "") for m in measures),
-        )
-        for pair in summary["differences"]
-    ]
+    told = verdicts(
+        [pair[m] for pair in summary["differences"] for m in measures],
+        summary["statistics"],
+        summary["dataset"]["images"],
+    )
+    rows = []
+    for row, pair in enumerate(summary["differences"]):
+        mine = told[row * len(measures) : (row + 1) * len(measures)]
+        cells = (starred(_cell(pair, m), v) for m, v in zip(measures, mine, strict=True))
+        rows.append((f"{pair['model']} minus {pair['minus']}", *cells))
     header = ("models", *(_title(m) for m in measures))
-    return Table("Differences between models, paired; * excludes 0", header, rows)
+    return Table(f"Differences between models, paired; {STAR}", header, rows)
 
 
 def _title(measure: str) -> str:
@@ -209,6 +213,7 @@ def _method(config: Mapping[str, Any]) -> list[str]:
         f"Skipped are masks below {c['min_pixels']} pixels, and photos whose second and third "
         f"eigenvalue differ by {c['min_gap']:g} or less, in which no cut stands out.",
         "Brackets: bootstrap intervals over photos, resampled within classes.",
+        METHOD.format(HOLM),
     ]
 
 

@@ -10,7 +10,8 @@ import scipy  # which loads its `stats` when that is first used: a second and a 
 
 from rival_jax.report.summary import Summary
 from rival_jax.report.sweep import Sweep
-from rival_jax.report.tables import excludes_zero, norm_title, ranked, ratio
+from rival_jax.report.tables import norm_title, ranked, ratio
+from rival_jax.report.verdicts import verdicts
 
 CROWDED = 0.05  # mean accuracies this near 0 or 1 leave RFS a ratio of small numbers
 
@@ -35,7 +36,7 @@ def _one(summary: Summary, norm: str, name: str) -> str:
     return (
         f"{norm_title(norm)}: {name} keeps {fg:.1f} % accuracy under noise on the foreground and "
         f"{bg:.1f} % under the same noise on the background, an RFS of "
-        f"{ratio(entry['rfs_of_means'])}: {_leaning(entry['rfs_of_means'], summary)}."
+        f"{ratio(entry['rfs_of_means'])}: {_leaning(summary, norm, name)}."
     )
 
 
@@ -43,12 +44,14 @@ def _many(summary: Summary, norm: str, names: list[str]) -> str:
     first, last = names[0], names[-1]
     top, bottom = (summary["models"][name][norm]["rfs_of_means"] for name in (first, last))
     pairs = summary["differences"][norm]
-    apart = sum(excludes_zero(pair["rfs_of_means"]) for pair in pairs)
-    images = f"{summary['dataset']['images']} images"
+    number = summary["dataset"]["images"]
+    tests = [pair["rfs_of_means"] for pair in pairs]
+    apart = sum(v.differs for v in verdicts(tests, summary["statistics"], number))
+    images = f"{number} images"
     if not apart:
         return (
-            f"{norm_title(norm)}: no two of the {len(names)} models differ in relative foreground "
-            f"sensitivity by more than resampling the {images} explains; they lie between "
+            f"{norm_title(norm)}: {images} show no two of the {len(names)} models to differ in "
+            "relative foreground sensitivity; they lie between "
             f"{ratio(bottom)} ({last}) and {ratio(top)} ({first})."
         )
     ends = next(pair for pair in pairs if {pair["model"], pair["minus"]} == {first, last})
@@ -59,13 +62,18 @@ def _many(summary: Summary, norm: str, names: list[str]) -> str:
         f"{norm_title(norm)}: relative foreground sensitivity is highest for {first}, "
         f"{ratio(top)}, and lowest for {last}, {ratio(bottom)}. The difference, paired over the "
         f"same {images} and the same noise, is {ratio(found)}; {apart} of {len(pairs)} pairs of "
-        f"models differ by more than resampling the images explains. For {last}, "
-        f"{_leaning(bottom, summary)}."
+        f"models differ by a test adjusted for their number. For {last}, "
+        f"{_leaning(summary, norm, last)}."
     )
 
 
-def _leaning(rfs: Mapping[str, float], summary: Summary) -> str:
-    if not excludes_zero(rfs):
+def _leaning(summary: Summary, norm: str, name: str) -> str:
+    """Which noise costs a model more, if its RFS differs from 0 among those of all models."""
+    names = list(summary["models"])
+    every = [summary["models"][model][norm]["rfs_of_means"] for model in names]
+    told = verdicts(every, summary["statistics"], summary["dataset"]["images"])
+    rfs, verdict = every[names.index(name)], told[names.index(name)]
+    if not verdict.differs:
         return (
             f"{summary['dataset']['images']} images do not tell which of the two noises costs it "
             "more accuracy"
@@ -121,15 +129,16 @@ def caveats(sweep: Sweep, summary: Summary) -> list[tuple[str, str]]:
         ("That other training runs would agree.",
          "The intervals say how the numbers would move with other images of the same kind. They "
          "do not cover training seeds, the choice of classes or noise levels, or errors in masks "
-         f"and labels. The smallest class, {smallest}, has {counts[smallest]} images, and an "
-         "accuracy of 100 % has an interval without width although the next image may fail. What "
-         "the finite number of noise draws adds is listed as noise error."),
+         f"and labels. The smallest class, {smallest}, has {counts[smallest]} images; of a class "
+         "with one, what varies is taken from the other smallest classes. What the finite number "
+         "of noise draws adds is listed as noise error."),
     ]  # fmt: skip
     if pairs > 1:
         found.append(
             ("That every difference marked is real.",
-             f"{pairs} differences are compared with 0, each at the stated confidence; the "
-             "intervals are not adjusted for their number."),
+             f"{pairs} differences are tested, and p adjusted so that one false mark in a table is "
+             "as rare as the confidence says. Intervals are for one number each: of twenty whose "
+             "true difference is 0, one excludes 0 by chance."),
         )  # fmt: skip
     if any(run["config"].get("normalise") == "none" for run in sweep.runs):
         found.append(

@@ -1,0 +1,60 @@
+"""What may be called a difference: tests of one table, adjusted for how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rival_jax import significance
+
+Adjust = Callable[[np.ndarray], np.ndarray]
+METHOD = (
+    "Whether a difference differs from 0 is tested by flipping the signs of the images' own "
+    "differences (exact on few images); p is adjusted for the number of tests of its table by {}."
+)
+STAR = "* differs from 0 (p adjusted by Holm's method)"
+HOLM, RATE = "Holm's method", "Benjamini and Hochberg's method (false discovery rate)"
+
+
+class Verdict(NamedTuple):
+    """Of one number: whether it differs from 0, that in a word, and the adjusted p-value."""
+
+    differs: bool
+    word: str  # "yes" | "no" | "too few images" | "" where nothing was tested
+    p: str  # "0.012", "<0.001", "" where nothing was tested
+
+
+def verdicts(
+    intervals: Sequence[Mapping[str, float]],
+    statistics: Mapping[str, Any],
+    images: int | Sequence[int],
+    adjust: Adjust = significance.holm,
+) -> list[Verdict]:
+    """All numbers of one table against 0, at the level that the confidence leaves.
+
+    Args:
+      intervals: with their "p"; one without is not tested.
+      statistics: of the summary; its "confidence" counts.
+      images: that the numbers are of, or a number for each.
+      adjust: for the number of tests: `significance.holm`, or `benjamini_hochberg` for long lists.
+    """
+    counts = np.broadcast_to(images, len(intervals))
+    level = 1 - statistics["confidence"]
+    adjusted = adjust(np.array([interval.get("p", np.nan) for interval in intervals], np.float64))
+    found = []
+    for p, count in zip(adjusted, counts, strict=True):
+        if np.isnan(p):
+            found.append(Verdict(False, "", ""))
+        elif significance.smallest_p(int(count)) > level:
+            found.append(Verdict(False, "too few images", ""))
+        else:
+            text = f"{p:.3f}" if p >= 0.001 else "<0.001"
+            found.append(Verdict(bool(p <= level), "yes" if p <= level else "no", text))
+    return found
+
+
+def starred(cell: str, verdict: Verdict) -> str:
+    """A cell with a star where its number differs from 0."""
+    return f"{cell}*" if verdict.differs else cell
