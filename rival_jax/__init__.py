@@ -4,6 +4,7 @@ The pure functions. Everything else is found in its module, and the command line
 `python -m rival_jax.main --config=configs/rfs.py`.
 """
 
+from rival_jax import saliency
 from rival_jax._version import VERSION as __version__
 from rival_jax.alignment import (
     average_precision,
@@ -70,6 +71,7 @@ __all__ = [
     "relevance",
     "relevance_objective",
     "rfs",
+    "saliency",
     "saliency_density_gap",
     "saliency_precision",
     "tap_grads",

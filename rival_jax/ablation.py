@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Key
 
+from rival_jax.metrics import check_unit
+
 _TINY = 1e-12  # a weight below it is none
 _WIDTHS = (1 / 4, 1 / 16, 1 / 64)  # of the Gaussians that fill in, as shares of the height
 
@@ -265,3 +267,5 @@ def _check(image: Array, region: Array, other: Array) -> None:
         raise ValueError(f"region: got {region.shape}, expected {image.shape[:-1]}, without c")
     if other.shape != image.shape:
         raise ValueError(f"other: got {other.shape}, expected the image's {image.shape}")
+    check_unit("image", image)
+    check_unit("region", region)

@@ -125,20 +125,24 @@ def pointing_game(
     return jnp.where(at.all((-2, -1)), jnp.nan, (at & mask).sum((-2, -1)) / at.sum((-2, -1)))
 
 
-def average_precision(
-    score: Float[Array, "*b n"], target: Num[Array, "*b n"]
-) -> Float[Array, "*b"]:
+def average_precision(score: Float[Array, "*n"], target: Num[Array, "*n"]) -> Float[Array, "*b"]:
     """Area under the precision-recall curve of pixels ranked by score, ties taken together.
 
     `sum_k (recall_k - recall_{k-1}) precision_k` over distinct scores, descending.
 
     Args:
-      score: [*, n] or [*, h, w] like target; target: > 0 is positive.
+      score, target: [*, h, w], or the pixels of one map, [n]; target: > 0 is positive.
 
     Returns:
-      [*] over the last axis (maps: flatten them first); 0 where there is no positive.
+      [*], one number a map; 0 where there is no positive.
+
+    >>> maps = jnp.array([[[4.0, 3.0], [1.0, 0.0]]])
+    >>> average_precision(maps, (maps > 2).astype(float))
+    Array([1.], dtype=float32)
     """
     check_same("target", target, "score", score)
+    if score.ndim > 1:
+        score, target = _flat(score), _flat(target)
     score, positive = sorting.ranked(score, target > 0)
     hits = jnp.cumsum(positive.astype(jnp.float32), axis=-1)
     precision = hits / jnp.arange(1, score.shape[-1] + 1)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+_SLACK = 1e-4  # of rounding beyond [0, 1]
 
 
 def rfs(acc_fg: Float[Array, "*s"], acc_bg: Float[Array, "*s"]) -> Float[Array, "*s"]:
@@ -65,3 +68,20 @@ def check_same(name: str, value: Array, other_name: str, other: Array) -> None:
     """Raises ValueError unless two arguments have one shape."""
     if value.shape != other.shape:
         raise ValueError(f"{name}: got {value.shape}, expected {other_name}'s {other.shape}")
+
+
+def check_unit(name: str, value: Array) -> None:
+    """Raises ValueError unless an argument holds floats in [0, 1].
+
+    Numbers are looked at where they are known: under `jit` and `vmap` the type alone is.
+    """
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(
+            f"{name}: got {value.dtype}, expected floats in [0, 1]; divide bytes by 255 first"
+        )
+    if isinstance(value, jax.core.Tracer) or not value.size:
+        return
+    numbers = np.asarray(value)  # not jax: what is computed while tracing has no value
+    low, high = float(numbers.min()), float(numbers.max())
+    if not (low >= -_SLACK and high <= 1 + _SLACK):
+        raise ValueError(f"{name}: got {low:g} to {high:g}, expected [0, 1]")

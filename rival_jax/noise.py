@@ -10,6 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key, UInt32
 
+from rival_jax.metrics import check_unit
+
 REGIONS = ("foreground", "background", "all")
 NORMS = ("linf", "l2")
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -110,7 +112,8 @@ def corrupt(
       norm: "linf" or "l2".
 
     Raises:
-      ValueError: for shapes that do not match, an unknown region or norm.
+      ValueError: for shapes that do not match, an image or mask of integers or beyond [0, 1], an
+        unknown region or norm.
 
     >>> image, mask = jnp.full((2, 2, 1), 0.5), jnp.eye(2)
     >>> noise = jnp.ones((2, 2, 1))
@@ -140,7 +143,7 @@ def grey_out(
       value: the grey, in [0, 1].
 
     Raises:
-      ValueError: for shapes that do not match.
+      ValueError: for shapes that do not match, integers, values beyond [0, 1].
 
     >>> grey_out(jnp.ones((1, 2, 1)), jnp.array([[0.0, 1.0]]))[..., 0]
     Array([[1. , 0.5]], dtype=float32)
@@ -155,3 +158,5 @@ def _check_shapes(image: Array, mask: Array, noise: Array) -> None:
         raise ValueError(f"mask: got {mask.shape}, expected {image.shape[:-1]} (image without c)")
     if noise.shape != image.shape:
         raise ValueError(f"noise: got {noise.shape}, expected the image's {image.shape}")
+    check_unit("image", image)
+    check_unit("mask", mask)

@@ -165,7 +165,7 @@ def test_both_metrics_of_the_peers_are_ours():
         "density_gap": alignment.saliency_density_gap(x, m),
         "precision": alignment.saliency_precision(x, m),
         "coverage": alignment.mask_coverage(x, m)[:, 0],
-        "average_precision": alignment.average_precision(x.reshape(3, -1), m.reshape(3, -1)),
+        "average_precision": alignment.average_precision(x, m),
     }
     for name, value in ours.items():
         np.testing.assert_allclose(fast[name], value, atol=1e-5, err_msg=name)

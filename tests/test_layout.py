@@ -55,8 +55,8 @@ RANK = {
     "version": 0,
     "types": 0,
     "numerics": 1,
-    "facade": 2,
     "runtime": 2,
+    "facade": 4,
     "experiments": 4,
     "main": 5,
 }

@@ -89,10 +89,15 @@ def test_alignment_golden(shared):
     got = np.asarray(alignment.mask_coverage(saliency, mask))
     np.testing.assert_allclose(got[read], data["mask_coverage"][read], atol=REFERENCE)
     assert np.isfinite(got[~read]).all()
-    ranked = jnp.nan_to_num(saliency).reshape(len(saliency), -1)
-    flat = (mask > 0).astype(jnp.float32).reshape(len(mask), -1)
-    got = alignment.average_precision(ranked, flat)
+    ranked, inside = jnp.nan_to_num(saliency), (mask > 0).astype(jnp.float32)
+    got = alignment.average_precision(ranked, inside)
     np.testing.assert_allclose(got, data["average_precision"], atol=REFERENCE)
+    one = [
+        alignment.average_precision(s.ravel(), m.ravel())
+        for s, m in zip(ranked, inside, strict=True)
+    ]
+    np.testing.assert_allclose(one, got, atol=EXACT)
+    np.testing.assert_allclose(alignment.average_precision(ranked[0], inside[0]), got[0])
 
 
 def test_alignment_by_hand():

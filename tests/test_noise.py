@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
 
-from rival_jax import noise
+from rival_jax import ablation, noise
 from rival_jax.runtime.parallel import data_mesh
 from tests.helpers import EXACT, golden, nhwc
 
@@ -155,3 +155,35 @@ def test_gaussian_bits_do_not_depend_on_devices_or_order(devices):
     shuffled = bits(draw(jax.device_put(IDS[order], split)))
     alone = bits(jax.jit(lambda ids: noise.gaussian(KEY, ids, 1, (12, 12, 3)))(IDS))
     np.testing.assert_array_equal(shuffled, alone[order])
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((2, 2, 3), np.uint8), "image: got uint8, expected floats"),
+        (np.full((2, 2, 3), 255.0, np.float32), r"image: got 255 to 255, expected \[0, 1\]"),
+        (np.full((2, 2, 3), -0.5, np.float32), "image: got -0.5"),
+        (np.full((2, 2, 3), np.nan, np.float32), "image: got nan"),
+    ],
+)
+def test_images_that_are_no_images_are_refused(image, message):
+    inside = np.eye(2, dtype=np.float32)
+    unit = np.zeros(image.shape, np.float32)
+    arguments = {"region": "all", "level": 0.1, "norm": "linf"}
+    for call in (
+        lambda: inspect.unwrap(noise.corrupt)(
+            *map(jnp.asarray, (image, inside, unit)), **arguments
+        ),
+        lambda: inspect.unwrap(noise.grey_out)(jnp.asarray(image), jnp.asarray(inside)),
+        lambda: inspect.unwrap(ablation.mean_colour)(jnp.asarray(image), jnp.asarray(inside)),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_the_type_is_looked_at_where_the_numbers_are_not_known():
+    bytes_ = jnp.zeros((2, 2, 3), jnp.uint8)
+    with pytest.raises(ValueError, match="uint8"):
+        jax.jit(lambda x: inspect.unwrap(noise.grey_out)(x, jnp.eye(2)))(bytes_)
+    far = jnp.full((2, 2, 3), 7.0)
+    jax.jit(lambda x: noise.grey_out(x, jnp.eye(2)))(far)  # not known under jit

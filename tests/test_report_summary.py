@@ -137,7 +137,6 @@ def test_one_image_per_class_is_collapsed_and_too_few(tmp_path):
     entry = summary["models"][sweep.models[0]]["linf"]
     for name in ("rfs_of_means", "irfs_mean"):
         assert entry[name]["low"] < entry[name]["high"]
-    assert {row[2] for row in tables.differences(summary, "linf").rows} == {"too few images"}
     assert entry["noise_error"]["rfs_of_means"] is None
 
 

@@ -50,15 +50,12 @@ def scored(model: Model, look: Look, variables: Variables, batch: Batch) -> dict
     inside = (jnp.asarray(batch["mask"]) > 0.5).astype(jnp.float32)
     marked = (found > found.mean((1, 2), keepdims=True)).astype(jnp.float32)
     both, either = alignment.intersection_and_union(marked, inside)
-    pixels = (len(found), -1)
     return {
         "probability": probability,
         "correct": correct,
         "iou": both[:, 1] / jnp.maximum(either[:, 1], 1),
         "pixel_accuracy": alignment.pixel_accuracy(marked, inside),
-        "average_precision": alignment.average_precision(
-            found.reshape(pixels), inside.reshape(pixels)
-        ),
+        "average_precision": alignment.average_precision(found, inside),
     }
 
 

@@ -116,11 +116,10 @@ def on_mask(found: Array, mask: Array, plan: Plan) -> dict[str, Array]:
     found, mask = jnp.nan_to_num(found), mask.astype(jnp.float32)
     ties = {"threshold": plan.threshold, "ties_inside": plan.ties_inside}
     coverage = alignment.mask_coverage(found, mask, energies=ENERGIES)
-    pixels = (len(found), -1)
     values = (
         alignment.iou(found, mask, **ties),
         alignment.dice(found, mask, **ties),
-        alignment.average_precision(found.reshape(pixels), mask.reshape(pixels)),
+        alignment.average_precision(found, mask),
         alignment.saliency_density_gap(found, mask),
         alignment.saliency_precision(found, mask),
         *jnp.moveaxis(coverage, -1, 0),

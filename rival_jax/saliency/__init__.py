@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from rival_jax import maps
+from rival_jax.metrics import check_unit
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.types import Array, Model, Score, Variables
 
@@ -47,10 +48,12 @@ def explain(
       [b, h, w].
 
     Raises:
-      ValueError: an unknown method or scaling, or a method that the network does not allow.
+      ValueError: an unknown method or scaling, a method that the network does not allow, images
+        that are bytes or beyond [0, 1].
     """
     if scaling not in SCALINGS:
         raise ValueError("saliency scaling: " + no_such(scaling, SCALINGS))
+    check_unit("images", images)
     raw = plugin("saliency", method).maps(model, variables, images, score, **options)
     return SCALINGS[scaling](raw, images.shape[1:3])
 
@@ -71,6 +74,7 @@ def explain_with_logits(
     """
     if scaling not in SCALINGS:
         raise ValueError("saliency scaling: " + no_such(scaling, SCALINGS))
+    check_unit("images", images)
     module = plugin("saliency", method)
     if hasattr(module, "maps_and_logits"):
         raw, logits = module.maps_and_logits(model, variables, images, score, **options)
