@@ -55,16 +55,16 @@ def test_an_interrupted_unit_leaves_nothing(tmp_path):
 def test_a_full_disk_is_named_and_loses_nothing(tmp_path, monkeypatch):
     run = Run(tmp_path, CONFIG)
     run.rows("done", {}, columns)
-    write_table = pq.write_table
+    write_table = pq.ParquetWriter.write_table
 
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     with pytest.raises(OSError, match=r"disk is full; .*next.*Finished units are kept") as error:
         run.rows("next", {}, columns)
     assert error.value.errno == errno.ENOSPC
-    monkeypatch.setattr(pq, "write_table", write_table)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", write_table)
     assert not run.rows("done", {}, columns)
     assert run.rows("next", {}, columns)
     assert not list(tmp_path.glob("**/.partial*"))

@@ -206,6 +206,7 @@ def test_the_batch_size_picked_is_recorded_and_reused(study, tmp_path, monkeypat
     run = run_in(tmp_path / "run", config)
     picked = run.read_json("plans.json")
     plan = {"images": pytest.approx(16, abs=12), "trials": 4, "flops": ANY, "devices": 4}
+    plan |= {"for": ANY, "check": ANY}
     assert picked == {"tiny": plan}
     monkeypatch.setattr(parallel, "memory_budget", lambda device: 1)
     for path in (run.path / "rows").rglob("linf*"):

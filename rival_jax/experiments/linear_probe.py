@@ -35,6 +35,7 @@ def dry_run(config: Any, console: Console) -> None:
 def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Fits and scores what is missing; returns accuracies with intervals."""
     subject = Subject(config, console)
+    run.settle(subject.facts())
     table = Table("model", "classes", "test accuracy", "interval", "head")
     summary: dict[str, Any] = {"models": []}
     for name in config.models:

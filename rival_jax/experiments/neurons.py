@@ -79,6 +79,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Computes the units that are missing, then tables, figures and report; returns the summary."""
     check(config)
     subject = Subject(config, console)
+    run.settle(subject.facts())
     plans, facts, shown = Plans(run, subject.mesh.size), [], {}
     units: dict[str, dict[str, str]] = {}
     for name in config.models:
@@ -144,7 +145,7 @@ def _studied(
         "least_images": config.neurons.least_images,
         "test": [test.fingerprint, test.attribute_fingerprint],
     }
-    batch_size = plans.of(model.name, pick)["images"]
+    batch_size = plans.of(model.name, pick, images=len(test))["images"]
     return Studied(model, variables, train, test, pairs, batch_size, depends_on)
 
 
