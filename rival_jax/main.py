@@ -14,7 +14,7 @@ from ml_collections import config_flags
 from rich.console import Console
 
 from rival_jax import noise
-from rival_jax.runtime import hosts, memory, profile
+from rival_jax.runtime import hosts, memory, profile, signals, watch
 from rival_jax.runtime.plugins import check_config_keys, plugin
 from rival_jax.runtime.results import Run, cache_folder
 
@@ -24,6 +24,10 @@ PINNED = {
     "jax_threefry_partitionable": True,
     "jax_enable_x64": False,
 }
+STOPPED = (
+    "stopped in the middle of a program; what is finished is kept. Run the same command again to go "
+    f"on (exit code {signals.EXIT_INTERRUPTED})"
+)
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
@@ -64,7 +68,9 @@ def main(argv: Sequence[str]) -> None:
     for name, value in PINNED.items():
         jax.config.update(name, value)
     hosts.initialize(_DISTRIBUTED.value, *who, heartbeat=_HEARTBEAT.value)
-    with hosts.together():
+    # With other hosts a signal waits for a step of all of them, see `watch`.
+    patience = watch.GRACE * (1 if hosts.count() == 1 else 5)
+    with signals.ends_within(patience, STOPPED), hosts.together():
         _run(_CONFIG.value)
 
 
@@ -94,6 +100,8 @@ def cli() -> None:
     memory.keep()
     try:
         app.run(main, flags_parser=_parse)
+    except signals.Interrupted:
+        signals.end_now(signals.EXIT_INTERRUPTED)
     except (ValueError, OSError) as error:
         if os.environ.get("RIVAL_JAX_TRACEBACK"):
             raise
