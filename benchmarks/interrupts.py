@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM at random moments of every experiment: does it end, and go on to the same bytes?
+"""SIGINT and SIGTERM at random moments of every experiment: do rows end with the same bytes?
 
   python -m benchmarks.interrupts --faults=100
 
@@ -96,10 +96,8 @@ def disturbed(root: Path, name: str, count: int, rng: random.Random, ends: Count
         if code == 0 and rows(folder) != rows(calm):
             bad += 1
             print(f"{name}: rows differ from those of an undisturbed run", flush=True)
-        print(
-            f"{name}: {struck} interrupts, the longest took {longest:.0f} s, {bad} faults",
-            flush=True,
-        )
+        said = f"{struck} interrupts, the longest took {longest:.0f} s, {bad} faults"
+        print(f"{name}: {said}", flush=True)
     return bad
 
 

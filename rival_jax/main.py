@@ -25,8 +25,8 @@ PINNED = {
     "jax_enable_x64": False,
 }
 STOPPED = (
-    "stopped in the middle of a program; what is finished is kept. Run the same command again to go "
-    f"on (exit code {signals.EXIT_INTERRUPTED})"
+    "stopped in the middle of a program; what is finished is kept. Run the same command again "
+    f"to go on (exit code {signals.EXIT_INTERRUPTED})"
 )
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -100,8 +100,10 @@ def cli() -> None:
     memory.keep()
     try:
         app.run(main, flags_parser=_parse)
-    except signals.Interrupted:
-        signals.end_now(signals.EXIT_INTERRUPTED)
+    except SystemExit as ended:
+        if ended.code in (None, 0, signals.EXIT_INTERRUPTED):
+            signals.end_now(ended.code or 0)
+        raise
     except (ValueError, OSError) as error:
         if os.environ.get("RIVAL_JAX_TRACEBACK"):
             raise

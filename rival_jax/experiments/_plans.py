@@ -50,7 +50,8 @@ class Plans:
     def _read(self) -> dict[str, dict[str, Any]]:
         """The plans that are as they were written."""
         try:
-            found = self.run.read_json(NAME) or {}
+            found = self.run.read_json(NAME)
+            found = {} if found is None else found
             intact = {name: plan for name, plan in found.items() if _intact(plan)}
         except (ValueError, AttributeError):
             found, intact = None, {}
@@ -60,5 +61,6 @@ class Plans:
         return intact
 
 
-def _intact(plan: dict[str, Any]) -> bool:
-    return plan.get("check") == digest({k: v for k, v in plan.items() if k != "check"})
+def _intact(plan: Any) -> bool:
+    told = {k: v for k, v in plan.items() if k != "check"}
+    return plan.get("check") == digest(told)

@@ -16,7 +16,7 @@ from rival_jax.experiments._plans import Plans
 from rival_jax.experiments._saliency_unit import METRICS, REGIONS, Plan, Seen, look, measure
 from rival_jax.experiments._subject import TYPICAL_BATCH, Loaded, Subject
 from rival_jax.report.saliency import gallery_rows
-from rival_jax.runtime import hosts, parallel
+from rival_jax.runtime import checksums, hosts, parallel
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Category, Columns, Run, atomic, digest
 from rival_jax.types import Model
@@ -83,11 +83,12 @@ class Work:
         rows = self.run.unit_path(file, depends_on)
         wanted = {**depends_on, "classes": c.saliency.classes, "hits": c.saliency.hits}
         pictures = self.run.path / "hits" / f"{file}-{digest(wanted)}.npz"
-        if hosts.first() and not pictures.exists():
+        if hosts.first() and not checksums.holds(pictures):
             found = gallery_rows(rows, c.saliency.classes, c.saliency.hits)
             arrays: dict[str, Any] = self._pictures(loaded, settings, found)
             with atomic(pictures) as partial:
                 np.savez_compressed(partial, **arrays)
+            checksums.note(pictures)
         files = {"rows": rows, "hits": pictures}
         named = {k: path.relative_to(self.run.path).as_posix() for k, path in files.items()}
         return {"model": loaded.model.name, "method": method, **named}, computed

@@ -134,7 +134,11 @@ def intact(rows: Path, folder: Path, photos: bool) -> bool:
             continue
         if not mask.exists() or (photos and not photo.exists()):
             return False
-        with Image.open(mask) as picture:
-            if _digest(np.asarray(picture) > 0) != wanted:
-                return False
+        try:
+            with Image.open(mask) as picture:
+                found = _digest(np.asarray(picture) > 0)
+        except (OSError, SyntaxError, ValueError):  # damaged, in Pillow's words
+            return False
+        if found != wanted:
+            return False
     return True

@@ -195,7 +195,7 @@ def _units(
         "pairing": studied.depends_on | settings,
     }
     paths = {unit: run.unit_path(f"{name}/{unit}", on) for unit, on in depends_on.items()}
-    if not hosts.agreed(all(path.exists() for path in paths.values())):
+    if not all(run.intact(path) for path in paths.values()):
         with Meter(images, "images x networks", subject.console) as meter:
             meter.say(name)
             networks = with_shuffled(studied.variables, count - 1, config.seed)

@@ -172,6 +172,7 @@ class Run:
             if fault := row_files.fault(rows):
                 self.say(f"{rows} {fault}; it is computed again")
                 self.log("damaged", file=rows.relative_to(self.path).as_posix(), fault=fault)
+                buckets.remove(rows)
             return not fault
 
         return hosts.decided(look)
