@@ -189,6 +189,7 @@ class Work:
             tests = {name: test.first_examples() for name, test in self.tests.items()}
             _finetune_data.refuse_overlap(source, tests)
             found[masks] = Training(config, source, self.original.geometry, self.console)
+            found[masks].data(self.labels, 1)  # raises what it would before a training
         return found
 
     def _tokencut_source(self) -> Any:

@@ -185,6 +185,8 @@ def dry_run(config: Any, console: Console) -> None:
     """Checks what a run would check and prints what it would cost."""
     subject, geometry = _subject(config, console)
     examples = subject.examples(geometry, attributes=True)
+    subject.read_training()
+    subject.examples(geometry, str(config.data.train_split), attributes=True)
     pairs = _parts.find(examples, names_of(config, examples), config.seed)
     each, seconds = STEPS * len(all_steps(config.ablation.draws)), 0.0
     for name in config.models:

@@ -167,6 +167,7 @@ def dry_run(config: Any, console: Console) -> None:
     check(config)
     subject, seconds = Subject(config, console), 0.0
     check(config, subject)
+    subject.read_training()
     images, count = len(subject.first_examples()), len(settings(config)) * len(heads(config))
     for name in config.models:
         model, _, measured = subject.bare(name)

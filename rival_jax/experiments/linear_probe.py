@@ -21,6 +21,7 @@ from rival_jax.runtime.results import Run, atomic, read_rows
 def dry_run(config: Any, console: Console) -> None:
     """Checks what a run would check and prints what it would cost."""
     subject = Subject(config, console)
+    subject.read_training()
     for name in config.models:
         model, _, cost = subject.bare(name)
         images = sum(len(source) for source in subject.sources.values())

@@ -64,6 +64,7 @@ def dry_run(config: Any, console: Console) -> None:
     for name in config.models:
         model, _, cost = subject.bare(name)
         train, test = _splits(subject, model)
+        _pairs(config, train, test)
         forwards = (2 * len(train) + len(test)) * (1 + config.neurons.shuffled)
         seconds = forwards * cost().seconds / subject.mesh.size
         total += seconds
@@ -115,20 +116,7 @@ def _studied(
 ) -> Studied:
     """The network's splits, and what its rows follow from; raises ValueError if nothing can be."""
     train, test = _splits(subject, model)
-    both = set(train.names) & set(test.names)
-    if both:
-        raise ValueError(
-            f"{len(both)} photos are in both {config.data.train_split!r} and "
-            f"{config.data.split!r} ({min(both)}): nothing would be held out. Give the data two "
-            "splits, or name another --config.data.split"
-        )
-    pairs = _count(train) >= config.neurons.least_images
-    pairs &= _count(test) >= config.neurons.least_images
-    if not pairs.any():
-        raise ValueError(
-            f"no attribute has {config.neurons.least_images} images of a class in both splits; "
-            "pass a lower --config.neurons.least_images"
-        )
+    pairs = _pairs(config, train, test)
 
     def pick() -> dict[str, Any]:
         size, _ = subject.batch(cost(), _geometry(subject, model), 1, 1)
@@ -147,6 +135,25 @@ def _studied(
     }
     batch_size = plans.of(model.name, pick, images=len(test))["images"]
     return Studied(model, variables, train, test, pairs, batch_size, depends_on)
+
+
+def _pairs(config: Any, train: data.Examples, test: data.Examples) -> np.ndarray:
+    """bool [c, a]: classes and attributes with enough images; raises ValueError without any."""
+    both = set(train.names) & set(test.names)
+    if both:
+        raise ValueError(
+            f"{len(both)} photos are in both {config.data.train_split!r} and "
+            f"{config.data.split!r} ({min(both)}): nothing would be held out. Give the data two "
+            "splits, or name another --config.data.split"
+        )
+    pairs = _count(train) >= config.neurons.least_images
+    pairs &= _count(test) >= config.neurons.least_images
+    if not pairs.any():
+        raise ValueError(
+            f"no attribute has {config.neurons.least_images} images of a class in both splits; "
+            "pass a lower --config.neurons.least_images"
+        )
+    return pairs
 
 
 def _geometry(subject: Subject, model: Model) -> Geometry:

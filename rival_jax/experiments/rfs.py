@@ -103,6 +103,7 @@ def dry_run(config: Any, console: Console) -> None:
     check(config)
     subject, seconds, count = Subject(config, console), 0.0, forwards(config)
     images = len(subject.first_examples())
+    subject.read_training()
     for name in config.models:
         model, _, measured = subject.bare(name)
         cost = measured()
