@@ -1,4 +1,9 @@
 import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -155,3 +160,39 @@ def test_gaussian_bits_do_not_depend_on_devices_or_order(devices):
     shuffled = bits(draw(jax.device_put(IDS[order], split)))
     alone = bits(jax.jit(lambda ids: noise.gaussian(KEY, ids, 1, (12, 12, 3)))(IDS))
     np.testing.assert_array_equal(shuffled, alone[order])
+
+
+DRAWS = """
+import jax, jax.numpy as jnp
+from rival_jax import noise
+ids = jnp.array([7], jnp.uint32)
+print(jax.config.jax_default_prng_impl)
+print(noise.gaussian(noise.key(0), ids, 0, (4, 4, 3)).ravel()[:3].tolist())
+noise.gaussian(jax.random.key(0), ids, 0, (4, 4, 3))
+"""
+
+
+def test_draws_do_not_follow_the_generator_that_the_environment_names():
+    environment = {**os.environ, "JAX_DEFAULT_PRNG_IMPL": "unsafe_rbg", "JAX_PLATFORMS": "cpu"}
+    found = subprocess.run(
+        [sys.executable, "-c", DRAWS], env=environment, capture_output=True, text=True, check=False
+    )
+    here = noise.gaussian(noise.key(0), jnp.array([7], jnp.uint32), 0, (4, 4, 3)).ravel()[:3]
+    assert found.stdout.splitlines() == ["unsafe_rbg", str(here.tolist())]
+    assert "ValueError: key: got one of 'unsafe_rbg', expected 'threefry2x32'" in found.stderr
+
+
+@pytest.mark.parametrize("kind", ["rbg", "unsafe_rbg", "threefry2x32"])
+def test_a_key_of_another_generator_is_refused(kind):
+    with jax.default_prng_impl(kind):
+        assert str(jax.random.key_impl(noise.key(0))) == noise.GENERATOR
+        if kind != noise.GENERATOR:
+            with pytest.raises(ValueError, match=rf"got one of '{kind}'.*noise\.key\(seed\)"):
+                noise.gaussian(jax.random.key(0), IDS[:1], 0, (2, 2, 3))
+
+
+def test_keys_are_made_in_one_place():
+    package = Path(noise.__file__).parent
+    for path in package.rglob("*.py"):
+        if path.name != "noise.py":
+            assert not re.search(r"random\.(key|PRNGKey)\(", path.read_text()), path
