@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -12,10 +13,21 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 from rich.console import Console
 
-from rival_jax.runtime import hosts, memory, profile
+from rival_jax import noise
+from rival_jax.runtime import hosts, memory, profile, signals, watch
 from rival_jax.runtime.plugins import check_config_keys, plugin
 from rival_jax.runtime.results import Run, cache_folder
 
+# What jax would take from the environment, and results would follow under the same names.
+PINNED = {
+    "jax_default_prng_impl": noise.GENERATOR,
+    "jax_threefry_partitionable": True,
+    "jax_enable_x64": False,
+}
+STOPPED = (
+    "stopped in the middle of a program; what is finished is kept. Run the same command again "
+    f"to go on (exit code {signals.EXIT_INTERRUPTED})"
+)
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
@@ -53,8 +65,12 @@ def main(argv: Sequence[str]) -> None:
     # Smaller ones than by default: a run has dozens, and networks of one kind share theirs.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     who = (_NUM_PROCESSES.value, _PROCESS_ID.value)
+    for name, value in PINNED.items():
+        jax.config.update(name, value)
     hosts.initialize(_DISTRIBUTED.value, *who, heartbeat=_HEARTBEAT.value)
-    with hosts.together():
+    # With other hosts a signal waits for a step of all of them, see `watch`.
+    patience = watch.GRACE * (1 if hosts.count() == 1 else 5)
+    with signals.ends_within(patience, STOPPED), hosts.together():
         _run(_CONFIG.value)
 
 
@@ -67,11 +83,13 @@ def _run(config: Any) -> None:
         experiment.dry_run(config, console)
         return
     workdir = _WORKDIR.value or f"runs/{config.experiment}"
-    run = Run(workdir, config.to_dict(), extend=_EXTEND.value)
+    say = functools.partial(console.print, markup=False)
+    run = Run(workdir, config.to_dict(), extend=_EXTEND.value, say=say)
     run.log("start", argv=sys.argv[1:])
     if _PROFILE.value:
         profile.start(_PROFILE.value)
     run.save_json("summary.json", experiment.run(config, run, console))
+    run.finish()
     profile.stop()
     run.log("end")
     run.close()
@@ -82,6 +100,10 @@ def cli() -> None:
     memory.keep()
     try:
         app.run(main, flags_parser=_parse)
+    except SystemExit as ended:
+        if ended.code in (None, 0, signals.EXIT_INTERRUPTED):
+            signals.end_now(ended.code or 0)
+        raise
     except (ValueError, OSError) as error:
         if os.environ.get("RIVAL_JAX_TRACEBACK"):
             raise

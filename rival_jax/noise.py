@@ -14,7 +14,13 @@ from rival_jax.metrics import check_unit
 
 REGIONS = ("foreground", "background", "all")
 NORMS = ("linf", "l2")
+GENERATOR = "threefry2x32"  # of every random number; in the identity of every unit of results
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+
+
+def key(seed: int) -> Key[Array, ""]:
+    """The key of a seed, of `GENERATOR` whatever JAX_DEFAULT_PRNG_IMPL names."""
+    return jax.random.key(seed, impl=GENERATOR)
 
 
 def gaussian(
@@ -30,7 +36,7 @@ def gaussian(
     The same numbers as any other split over batches, devices or hosts would give.
 
     Args:
-      key: a key of `jax.random.key(seed)` (threefry).
+      key: of `noise.key(seed)`, which is `jax.random.key(seed)` unless jax was told otherwise.
       noise_id: uint32 [b]; `Batch["noise_id"]`.
       trial: integer scalar.
       shape: of one example, `(h, w, 3)`.
@@ -38,12 +44,20 @@ def gaussian(
     Returns:
       float32 [b, *shape].
 
+    Raises:
+      ValueError: for a key of another generator, whose draws would be others.
+
     >>> key = jax.random.key(0)
     >>> ids = jnp.arange(4, dtype=jnp.uint32)
     >>> whole = gaussian(key, ids, 3, (8, 8, 3))
     >>> bool((whole[2:] == gaussian(key, ids[2:], 3, (8, 8, 3))).all())
     True
     """
+    kind = str(jax.random.key_impl(key))
+    if kind != GENERATOR:
+        raise ValueError(
+            f"key: got one of {kind!r}, expected {GENERATOR!r}; rival_jax.noise.key(seed) makes it"
+        )
     size = math.prod(shape)
     counter = lax.iota(jnp.uint32, (size + 1) // 2)
 

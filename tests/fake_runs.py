@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from rival_jax.runtime import row_files
 
 REGIONS = ("foreground", "background", "all")
 CLASSES = ("truck", "car", "plane", "ship", "cat", "dog", "equine", "deer", "frog", "bird")
@@ -141,4 +142,4 @@ def _unit(file, model, names, words, norm, level, arrays) -> None:
         "probability": probability.ravel().astype(np.float32),
         "correct": correct.ravel().astype(bool),
     }
-    pq.write_table(pa.table(columns), file, compression="zstd")
+    row_files.write([pa.table(columns)], file, file.name)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -66,3 +67,42 @@ def test_a_signal_is_an_exit_code_and_a_line():
     assert found.returncode == signals.EXIT_INTERRUPTED
     assert "SIGTERM: stopped; what is finished is kept" in found.stderr
     assert not found.stdout
+
+
+BUSY = """
+import os, signal, sys, threading, time
+from rival_jax.runtime import signals
+
+class Deaf:
+    def __del__(self):  # what a handler raises here is lost
+        time.sleep(3)
+
+with signals.ends_within(0.5, "ended"), signals.ending():
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    if sys.argv[1] == "deaf":
+        Deaf()
+        time.sleep(30)
+    if sys.argv[1] == "caught":
+        try:
+            time.sleep(30)
+        except signals.Interrupted:
+            time.sleep(30)
+    if sys.argv[1] == "done":
+        with signals.Caught() as caught:
+            while not caught.name:
+                time.sleep(0.01)
+            caught.name = ""
+if sys.argv[1] == "done":
+    time.sleep(1)
+    print("alive")
+"""
+
+
+@pytest.mark.parametrize(("kind", "code"), [("deaf", 75), ("caught", 75), ("done", 0)])
+def test_a_signal_that_nobody_heeds_ends_the_process_in_time(kind, code):
+    began = time.monotonic()
+    found = subprocess.run([sys.executable, "-c", BUSY, kind], capture_output=True, text=True)
+    assert found.returncode == code, found.stderr
+    assert time.monotonic() - began < 25
+    assert ("ended" in found.stderr) == (code == 75)
+    assert ("alive" in found.stdout) == (code == 0)

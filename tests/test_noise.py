@@ -1,4 +1,9 @@
 import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -187,3 +192,39 @@ def test_the_type_is_looked_at_where_the_numbers_are_not_known():
         jax.jit(lambda x: inspect.unwrap(noise.grey_out)(x, jnp.eye(2)))(bytes_)
     far = jnp.full((2, 2, 3), 7.0)
     jax.jit(lambda x: noise.grey_out(x, jnp.eye(2)))(far)  # not known under jit
+
+
+DRAWS = """
+import jax, jax.numpy as jnp
+from rival_jax import noise
+ids = jnp.array([7], jnp.uint32)
+print(jax.config.jax_default_prng_impl)
+print(noise.gaussian(noise.key(0), ids, 0, (4, 4, 3)).ravel()[:3].tolist())
+noise.gaussian(jax.random.key(0), ids, 0, (4, 4, 3))
+"""
+
+
+def test_draws_do_not_follow_the_generator_that_the_environment_names():
+    environment = {**os.environ, "JAX_DEFAULT_PRNG_IMPL": "unsafe_rbg", "JAX_PLATFORMS": "cpu"}
+    found = subprocess.run(
+        [sys.executable, "-c", DRAWS], env=environment, capture_output=True, text=True, check=False
+    )
+    here = noise.gaussian(noise.key(0), jnp.array([7], jnp.uint32), 0, (4, 4, 3)).ravel()[:3]
+    assert found.stdout.splitlines() == ["unsafe_rbg", str(here.tolist())]
+    assert "ValueError: key: got one of 'unsafe_rbg', expected 'threefry2x32'" in found.stderr
+
+
+@pytest.mark.parametrize("kind", ["rbg", "unsafe_rbg", "threefry2x32"])
+def test_a_key_of_another_generator_is_refused(kind):
+    with jax.default_prng_impl(kind):
+        assert str(jax.random.key_impl(noise.key(0))) == noise.GENERATOR
+        if kind != noise.GENERATOR:
+            with pytest.raises(ValueError, match=rf"got one of '{kind}'.*noise\.key\(seed\)"):
+                noise.gaussian(jax.random.key(0), IDS[:1], 0, (2, 2, 3))
+
+
+def test_keys_are_made_in_one_place():
+    package = Path(noise.__file__).parent
+    for path in package.rglob("*.py"):
+        if path.name != "noise.py":
+            assert not re.search(r"random\.(key|PRNGKey)\(", path.read_text()), path

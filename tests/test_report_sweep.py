@@ -3,10 +3,10 @@
 import json
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from rival_jax.report.sweep import Sweep
+from rival_jax.runtime import row_files
 from tests.fake_runs import CLASSES, invented, write_run
 
 LEVELS = [0.1, 0.2]
@@ -117,7 +117,7 @@ def test_runs_that_do_not_fit_are_refused(tmp_path, change, message):
 def test_a_unit_that_is_cut_short_is_refused(tmp_path):
     run = small(tmp_path)
     file = next((run / "rows" / "b").glob("linf_0*"))
-    pq.write_table(pq.read_table(file).slice(1), file)
+    row_files.write([row_files.read(file).slice(1)], file, file.name)
     with pytest.raises(ValueError, match=r"linf_0.*model b, linf 0.1 has 15 of 16 rows"):
         Sweep.read(run)
 
@@ -125,8 +125,7 @@ def test_a_unit_that_is_cut_short_is_refused(tmp_path):
 def test_a_unit_with_rows_twice_is_refused(tmp_path):
     run = small(tmp_path)
     file = next((run / "rows" / "b").glob("clean*"))
-    table = pq.read_table(file)
-    pq.write_table(table.take([0, 0, 1, 2, 3]), file)
+    row_files.write([row_files.read(file).take([0, 0, 1, 2, 3])], file, file.name)
     with pytest.raises(ValueError, match="1 more than once; delete the file"):
         Sweep.read(run)
 

@@ -206,6 +206,7 @@ def test_the_batch_size_picked_is_recorded_and_reused(study, tmp_path, monkeypat
     run = run_in(tmp_path / "run", config)
     picked = run.read_json("plans.json")
     plan = {"images": pytest.approx(16, abs=12), "trials": 4, "flops": ANY, "devices": 4}
+    plan |= {"for": ANY, "check": ANY}
     assert picked == {"tiny": plan}
     monkeypatch.setattr(parallel, "memory_budget", lambda device: 1)
     for path in (run.path / "rows").rglob("linf*"):
@@ -228,6 +229,34 @@ def test_a_plan_on_other_devices_keeps_the_images_of_each(tmp_path, devices, ima
     Plans(run, 4).of("a", lambda: {"images": 12})
     again = Plans(run, devices).of("a", lambda: pytest.fail("picked again"))
     assert again["images"] == images
+
+
+def test_a_plan_is_picked_anew_for_other_settings_and_kept_for_the_same(tmp_path):
+    def of(trials, images=8, **config):
+        run = Run(tmp_path, {"batch_size": "auto", **config}, extend=True)
+        return Plans(run, 1).of("a", lambda: {"images": images, "trials": trials}, trials=trials)
+
+    assert of(2)["trials"] == 2
+    assert [of(trials)["trials"] for trials in (3, 6, 5, 10)] == [3, 6, 5, 10]
+    assert of(10, images=9)["images"] == 8
+    assert of(10, images=9, batch_size=9)["images"] == 9
+    assert of(10, images=7, batch_size=9, dtype="bfloat16")["images"] == 7
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"{", b"[]", b"\xff", b'{"a": 3}', b'{"a": {"images": 3}}', None]
+)
+def test_damaged_plans_are_picked_anew_and_said(tmp_path, damaged):
+    run = Run(tmp_path, {})
+    Plans(run, 1).of("a", lambda: {"images": 12})
+    file = tmp_path / "plans.json"
+    before = file.read_text()
+    file.write_bytes(before.replace("12", "13").encode() if damaged is None else damaged)
+    said = []
+    plan = Plans(Run(tmp_path, {}, say=said.append), 1).of("a", lambda: {"images": 12})
+    assert plan["images"] == 12
+    assert file.read_text() == before
+    assert "plans.json is damaged" in said[0]
 
 
 @pytest.mark.parametrize("budget", [1, 1 << 20, 1 << 34])

@@ -87,7 +87,7 @@ def test_another_machine_goes_on_where_a_bucket_is(bucket, monkeypatch, tmp_path
     monkeypatch.setenv("RIVAL_JAX_CACHE", str(tmp_path / "another machine"))
     again = Run(bucket, {"seed": 0})
     assert again.path != run.path
-    assert again.unchanged
+    assert again.read_json("config.json") == {"seed": 0}
     assert not again.rows("m/u", {}, lambda: pytest.fail("computed again"))
     with pytest.raises(ValueError, match="another config"):
         Run(bucket, {"seed": 1})

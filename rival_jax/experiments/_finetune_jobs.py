@@ -12,7 +12,7 @@ import numpy as np
 
 from rival_jax import models, weights
 from rival_jax.experiments._finetune_variants import Setting
-from rival_jax.runtime import buckets, hosts
+from rival_jax.runtime import buckets, checksums, hosts
 from rival_jax.runtime.members import Trained
 from rival_jax.runtime.results import Category, Columns, Run, digest
 from rival_jax.runtime.update import Recipe
@@ -40,7 +40,7 @@ class Job:
 
     def done(self, run: Run) -> bool:
         """Whether its rows, and so its networks, are there."""
-        return run.unit_path(f"{self.name}/training", self.depends_on).exists()
+        return run.intact(run.unit_path(f"{self.name}/training", self.depends_on))
 
     def keep(self, run: Run, model: Model, trained: Trained) -> None:
         """Saves its networks, which all hosts then have."""
@@ -49,12 +49,14 @@ class Job:
             files = [folder / name for name in (weights.CONFIG, weights.TENSORS)]
             if hosts.first():
                 models.save(folder, model, getattr(trained, checkpoint))
+                checksums.note(folder)
                 for file in files:
                     buckets.push(file)
             hosts.barrier()
             if not hosts.first():
                 for file in files:
                     buckets.fetch(file)
+                checksums.fetch(folder)
 
     def rows(self, history: list[dict[str, Any]]) -> Columns:
         """One row for each epoch, part and term."""

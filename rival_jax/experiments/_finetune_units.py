@@ -137,7 +137,7 @@ def _noise_units(
                     variables,
                     examples.batches(sizes["noisy_images"]),
                     subject.mesh,
-                    jax.random.key(config.seed),
+                    noise.key(config.seed),
                     jnp.float32(level),
                     on_batch=lambda images: on_batch(images * c.trials * len(REGIONS)),
                     sharding=config.sharding,

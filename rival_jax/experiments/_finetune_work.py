@@ -20,7 +20,7 @@ from rival_jax.experiments._finetune_units import ROWS_VERSION
 from rival_jax.experiments._finetune_variants import Setting, settings
 from rival_jax.experiments._subject import Loaded, Subject, one_of
 from rival_jax.heads import Context, imagenet
-from rival_jax.runtime import hosts, parallel, train
+from rival_jax.runtime import checksums, hosts, parallel, train
 from rival_jax.runtime.members import Member, Watch
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Run, digest
@@ -129,6 +129,11 @@ class Work:
                 f"{folder} is gone, and its rows are there; delete {run.path / 'rows' / job.name} "
                 "to train it again"
             )
+        if not checksums.holds(folder):
+            raise ValueError(
+                f"{folder} is not as it was written; delete {run.path / 'rows' / job.name} to "
+                "train it again"
+            )
         return models.load(str(folder))[1]
 
     def step_cost(self, setting: Setting) -> parallel.Cost:
@@ -184,6 +189,7 @@ class Work:
             tests = {name: test.first_examples() for name, test in self.tests.items()}
             _finetune_data.refuse_overlap(source, tests)
             found[masks] = Training(config, source, self.original.geometry, self.console)
+            found[masks].data(self.labels, 1)  # raises what it would before a training
         return found
 
     def _tokencut_source(self) -> Any:

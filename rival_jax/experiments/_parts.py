@@ -183,7 +183,7 @@ def sheet(
     batch |= {"noise_id": examples.noise_ids[pairs.image[chosen]]}
     batch |= {"attribute": pairs.attribute[chosen].astype(np.int32)}
     show = jax.jit(functools.partial(changed, plan))
-    key = jax.random.key(seed)
+    key = noise.key(seed)
     made = [np.asarray(255 * show(batch, key, k, 0) + 0.5) for k in range(len(CHANGES))]
     return [
         (

@@ -39,7 +39,7 @@ def noised_pictures(
         if config.data.mask == "binary":
             mask = (mask > 0.5).astype(jnp.float32)
         ids = jnp.asarray(examples.noise_ids[row : row + 1])
-        unit = draw(jax.random.key(config.seed), ids, 0, image.shape)[0]
+        unit = draw(noise.key(config.seed), ids, 0, image.shape)[0]
 
         def noised(region: str) -> np.ndarray:
             x = noise.corrupt(image, mask, unit, region=region, level=level, norm=norm)

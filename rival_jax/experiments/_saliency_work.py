@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rival_jax import noise
 from rival_jax.experiments._plans import Plans
 from rival_jax.experiments._saliency_unit import METRICS, REGIONS, Plan, Seen, look, measure
 from rival_jax.experiments._subject import TYPICAL_BATCH, Loaded, Subject
 from rival_jax.report.saliency import gallery_rows
-from rival_jax.runtime import hosts, parallel
+from rival_jax.runtime import checksums, hosts, parallel
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Category, Columns, Run, atomic, digest
 from rival_jax.types import Model
@@ -49,7 +50,7 @@ class Costs:
         """Measured on a small batch when first asked for."""
         make = nameless(loaded.model), settings, loaded.geometry
         if make not in self.known:
-            examples, key = self.subject.examples(loaded.geometry), jax.random.key(0)
+            examples, key = self.subject.examples(loaded.geometry), noise.key(0)
             size = min(TYPICAL_BATCH, len(examples))
             batch = next(examples.batches(size, everywhere=True))
             everything = lambda v, b: measure(loaded.model, settings, v, b, key)  # noqa: E731
@@ -82,11 +83,12 @@ class Work:
         rows = self.run.unit_path(file, depends_on)
         wanted = {**depends_on, "classes": c.saliency.classes, "hits": c.saliency.hits}
         pictures = self.run.path / "hits" / f"{file}-{digest(wanted)}.npz"
-        if hosts.first() and not pictures.exists():
+        if hosts.first() and not checksums.holds(pictures):
             found = gallery_rows(rows, c.saliency.classes, c.saliency.hits)
             arrays: dict[str, Any] = self._pictures(loaded, settings, found)
             with atomic(pictures) as partial:
                 np.savez_compressed(partial, **arrays)
+            checksums.note(pictures)
         files = {"rows": rows, "hits": pictures}
         named = {k: path.relative_to(self.run.path).as_posix() for k, path in files.items()}
         return {"model": loaded.model.name, "method": method, **named}, computed
@@ -103,7 +105,7 @@ class Work:
             loaded.variables,
             examples.batches(self._batch_size(loaded, settings, file)),
             self.subject.mesh,
-            jax.random.key(self.config.seed),
+            noise.key(self.config.seed),
             on_batch=self.meter.advance,
             sharding=self.subject.sharding,
         )
@@ -138,7 +140,8 @@ class Work:
             cost = self.costs.of(loaded, settings)
             return {"images": self.subject.batch(cost, loaded.geometry, 1, 1)[0]}
 
-        return self.plans.of(file, pick)["images"]
+        images = len(self.subject.examples(loaded.geometry))
+        return self.plans.of(file, pick, images=images, **dataclasses.asdict(settings))["images"]
 
     def _pictures(self, loaded: Loaded, settings: Plan, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Photos, masks, maps and salient backgrounds [k, h, w] of some rows, as bytes."""

@@ -111,6 +111,16 @@ class Subject:
             self._examples[key] = examples
         return self._examples[key]
 
+    def read_training(self) -> None:
+        """Reads and checks what heads are fitted on, as a run does before its first network runs.
+
+        Raises:
+          ValueError: naming the bad examples.
+        """
+        for geometry in {key[0]: None for key in self._examples}:
+            if self.config.head == "probe":
+                self.examples(geometry, str(self.config.data.train_split))
+
     def note(self, text: str) -> None:
         """Says once, on the console and at the top of the page, what a reader must know.
 

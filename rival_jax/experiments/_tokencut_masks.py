@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 from PIL import Image
 
 from rival_jax.experiments import _bilateral
 from rival_jax.experiments._bilateral import Sigmas, overlap
+from rival_jax.runtime import row_files
 from rival_jax.runtime.results import atomic
 
 HIT = 0.5  # IoU of boxes above which an object counts as found, as in CorLoc
@@ -125,7 +125,7 @@ def _digest(mask: np.ndarray) -> str:
 
 def intact(rows: Path, folder: Path, photos: bool) -> bool:
     """Whether all files that a unit's rows tell of are there, masks as they were written."""
-    table = pq.read_table(rows, columns=["file", "mask"])
+    table = row_files.read(rows, ["file", "mask"])
     for file, wanted in zip(*(table.column(k).to_pylist() for k in ("file", "mask")), strict=True):
         mask, photo = (folder / kind / f"{file}.png" for kind in ("masks", "images"))
         if not wanted:
@@ -134,7 +134,11 @@ def intact(rows: Path, folder: Path, photos: bool) -> bool:
             continue
         if not mask.exists() or (photos and not photo.exists()):
             return False
-        with Image.open(mask) as picture:
-            if _digest(np.asarray(picture) > 0) != wanted:
-                return False
+        try:
+            with Image.open(mask) as picture:
+                found = _digest(np.asarray(picture) > 0)
+        except (OSError, SyntaxError, ValueError):  # damaged, in Pillow's words
+            return False
+        if found != wanted:
+            return False
     return True

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rival_jax import noise
 from rival_jax.runtime import parallel
 from rival_jax.tokencut import normalised_cut
 from rival_jax.types import Array, Batch, Forward, Model, Variables
@@ -80,7 +81,7 @@ def step_size(model: Model, tokens: int, config: Any, devices: Any) -> int:
 def _shapes(model: Model) -> Mapping[str, Any]:
     """Of every tap for one image of the network's own size."""
     image = jax.ShapeDtypeStruct((1, *model.image_size, 3), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0))
+    variables = jax.eval_shape(model.init, noise.key(0))
     return jax.eval_shape(lambda v, x: model.forward(v, x, {})[1], variables, image)
 
 

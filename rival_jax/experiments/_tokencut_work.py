@@ -196,11 +196,9 @@ class Work:
         They are again if their masks are not as they were written.
         """
         path = run.unit_path(unit.name, unit.depends_on)
-        if (
-            hosts.first()
-            and path.exists()
-            and not intact(path, self.folder, self.config.tokencut.photos)
-        ):
+        masks, photos = self.folder, self.config.tokencut.photos
+        if run.intact(path) and hosts.first() and not intact(path, masks, photos):
+            run.say(f"{path.name}: not all masks in {masks} are as they were written; made anew")
             path.unlink()
         meter.say(unit.name)
         compute = lambda: self.compute(unit, meter)  # noqa: E731

@@ -106,7 +106,7 @@ def sheet(
     for treatment, region in settings:
         number = ("none", *TREATMENTS).index(treatment)
         place = REGIONS.index(region) if number else 0
-        pictures = np.asarray(255 * show(batch, jax.random.key(seed), number, place) + 0.5)
+        pictures = np.asarray(255 * show(batch, noise.key(seed), number, place) + 0.5)
         for k, picture in enumerate(pictures.astype(np.uint8)):
             found[k][f"{region}: {treatment}" if number else "photo"] = picture
     classes = [examples.classes[examples.labels[row]] for row in rows]

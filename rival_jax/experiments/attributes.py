@@ -12,13 +12,12 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from rich.console import Console
 
-from rival_jax import metrics
+from rival_jax import metrics, noise
 from rival_jax.data import Examples
 from rival_jax.experiments import _parts
 from rival_jax.experiments._attribute_labels import label_units
@@ -27,6 +26,7 @@ from rival_jax.experiments._parts import CHANGES, Pairs, Plan
 from rival_jax.experiments._plans import Plans
 from rival_jax.experiments._subject import Loaded, Subject, one_of
 from rival_jax.report import attributes_page
+from rival_jax.report.document import shown_again
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Category, Columns, Run
@@ -119,7 +119,7 @@ def _rows(
         loaded.variables,
         _parts.batches(examples, names, pairs, size, swap=with_swap),  # pyright: ignore[reportArgumentType]
         subject.mesh,
-        jax.random.key(config.seed),
+        noise.key(config.seed),
         np.array(steps, np.int32),
         on_batch=lambda count: on_batch(count * len(steps)),
         sharding=subject.sharding,
@@ -185,6 +185,8 @@ def dry_run(config: Any, console: Console) -> None:
     """Checks what a run would check and prints what it would cost."""
     subject, geometry = _subject(config, console)
     examples = subject.examples(geometry, attributes=True)
+    subject.read_training()
+    subject.examples(geometry, str(config.data.train_split), attributes=True)
     pairs = _parts.find(examples, names_of(config, examples), config.seed)
     each, seconds = STEPS * len(all_steps(config.ablation.draws)), 0.0
     for name in config.models:
@@ -199,16 +201,17 @@ def dry_run(config: Any, console: Console) -> None:
 def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Computes the units that are missing, then tables, figures and report; returns the summary."""
     subject, geometry = _subject(config, console)
+    run.settle(subject.facts())
     examples = subject.examples(geometry, attributes=True)
     names = names_of(config, examples)
     pairs = _parts.find(examples, names, config.seed)
     plans, facts, paths, computed = Plans(run, subject.mesh.size), [], [], 0
-    each = STEPS * len(all_steps(config.ablation.draws))
+    each, images = STEPS * len(all_steps(config.ablation.draws)), len(subject.first_examples())
     with Meter(len(pairs.image) * each * len(config.models), "forwards", console) as meter:
         for name in config.models:
             loaded = subject.load(name)
             model = loaded.model.name
-            plan = plans.of(model, functools.partial(subject.pick, loaded))
+            plan = plans.of(model, functools.partial(subject.pick, loaded), images=images)
             for unit in units(config, subject, loaded, plan["images"]):
                 meter.say(f"{model} {unit.name}", plan["flops"])
                 compute = functools.partial(unit.compute, on_batch=meter.advance)
@@ -222,9 +225,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     run.save_json("models.json", facts)
     run.save_json("data.json", {**subject.facts(), "attributes": list(examples.attributes)})
     console.print(f"{computed} of {len(paths)} units computed, the others were there")
-    if not computed and run.unchanged and (run.path / "report.html").exists():
-        console.print(f"nothing new to report: {run.path / 'report.html'}")
-        return run.read_json("summary.json")
+    if not computed and run.finished():
+        return shown_again(run, console)
     if not hosts.first():
         return {}
     shown = _parts.sheet(plan_of(config), examples, names, pairs, config.seed)

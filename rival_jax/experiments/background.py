@@ -11,12 +11,11 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from rival_jax import metrics
+from rival_jax import metrics, noise
 from rival_jax.data import Examples
 from rival_jax.experiments._changed import partners, tidy
 from rival_jax.experiments._groups import groups
@@ -31,6 +30,7 @@ from rival_jax.experiments._treatments import (
     with_others,
 )
 from rival_jax.report import background_page, cubes
+from rival_jax.report.document import shown_again
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Columns, Run
@@ -100,7 +100,7 @@ def _rows(
         loaded.variables,
         with_others(examples, size, others),
         subject.mesh,
-        jax.random.key(config.seed),
+        noise.key(config.seed),
         np.int32(treatment),
         np.int32(region),
         on_batch=on_batch,
@@ -167,6 +167,7 @@ def dry_run(config: Any, console: Console) -> None:
     check(config)
     subject, seconds = Subject(config, console), 0.0
     check(config, subject)
+    subject.read_training()
     images, count = len(subject.first_examples()), len(settings(config)) * len(heads(config))
     for name in config.models:
         model, _, measured = subject.bare(name)
@@ -181,16 +182,18 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Computes the units that are missing, then tables, figures and report; returns the summary."""
     check(config)
     subject = Subject(config, console)
+    run.settle(subject.facts())
     check(config, subject)
     plans, facts, paths, computed = Plans(run, subject.mesh.size), [], [], 0
-    total = len(subject.first_examples()) * len(settings(config)) * len(heads(config))
+    images = len(subject.first_examples())
+    total = images * len(settings(config)) * len(heads(config))
     with Meter(total * len(config.models), "forwards", console) as meter:
         for name in config.models:
             cards = []
             for head, options in heads(config).items():
                 loaded = subject.load(name, **options)
                 model = loaded.model.name
-                plan = plans.of(model, functools.partial(subject.pick, loaded))
+                plan = plans.of(model, functools.partial(subject.pick, loaded), images=images)
                 for unit in units(config, subject, loaded, head, plan["images"]):
                     meter.say(f"{model} {unit.name}", plan["flops"])
                     compute = functools.partial(unit.compute, on_batch=meter.advance)
@@ -203,9 +206,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     run.save_json("models.json", facts)
     run.save_json("data.json", subject.facts())
     console.print(f"{computed} of {len(paths)} units computed, the others were there")
-    if not computed and run.unchanged and (run.path / "report.html").exists():
-        console.print(f"nothing new to report: {run.path / 'report.html'}")
-        return run.read_json("summary.json")
+    if not computed and run.finished():
+        return shown_again(run, console)
     if not hosts.first():
         return {}
     examples = subject.first_examples()

@@ -23,6 +23,7 @@ from rival_jax.experiments._finetune_work import Work
 from rival_jax.experiments._plans import Plans
 from rival_jax.experiments._subject import Subject, one_of
 from rival_jax.report import finetune_page
+from rival_jax.report.document import shown_again
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Run
@@ -131,6 +132,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     check(config)
     tests = subjects(config, console)
     first = next(iter(tests.values()))
+    run.settle(first.facts())
     work = Work(config, tests, console)
     computed = _train(work, run, console)
     sizes, paths, facts = _sizes(config, work, first, run), [], []
@@ -172,11 +174,10 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     }
     run.save_json("units.json", trainings)
     console.print(f"{computed} units computed, the others were there")
+    if not computed and run.finished():
+        return shown_again(run, console)
     if not hosts.first():
         return {}
-    if not computed and run.unchanged and (run.path / "report.html").exists():
-        console.print(f"nothing new to report: {run.path / 'report.html'}")
-        return run.read_json("summary.json")
     return finetune_page.write(run, console, list(tests), _pictures(config, work, tests, networks))
 
 
@@ -205,8 +206,10 @@ def _sizes(config: Any, work: Work, first: Subject, run: Run) -> dict[str, Any]:
         images, trials = first.batch(cost, loaded.geometry, config.noise.trials, regions)
         return {"images": images, "trials": trials, "flops": cost.flops}
 
-    noisy = plans.of("noise", noise)
-    sizes = {"images": plans.of("scores", scores)["images"], "noisy_images": noisy["images"]}
+    images = len(first.first_examples())
+    noisy = plans.of("noise", noise, images=images, trials=config.noise.trials)
+    chosen = plans.of("scores", scores, images=images)
+    sizes = {"images": chosen["images"], "noisy_images": noisy["images"]}
     return {**sizes, "trials": noisy["trials"], "flops": noisy["flops"]}
 
 

@@ -21,6 +21,7 @@ from rival_jax.runtime.results import Run, atomic, read_rows
 def dry_run(config: Any, console: Console) -> None:
     """Checks what a run would check and prints what it would cost."""
     subject = Subject(config, console)
+    subject.read_training()
     for name in config.models:
         model, _, cost = subject.bare(name)
         images = sum(len(source) for source in subject.sources.values())
@@ -35,6 +36,7 @@ def dry_run(config: Any, console: Console) -> None:
 def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Fits and scores what is missing; returns accuracies with intervals."""
     subject = Subject(config, console)
+    run.settle(subject.facts())
     table = Table("model", "classes", "test accuracy", "interval", "head")
     summary: dict[str, Any] = {"models": []}
     for name in config.models:

@@ -64,6 +64,7 @@ def dry_run(config: Any, console: Console) -> None:
     for name in config.models:
         model, _, cost = subject.bare(name)
         train, test = _splits(subject, model)
+        _pairs(config, train, test)
         forwards = (2 * len(train) + len(test)) * (1 + config.neurons.shuffled)
         seconds = forwards * cost().seconds / subject.mesh.size
         total += seconds
@@ -79,6 +80,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Computes the units that are missing, then tables, figures and report; returns the summary."""
     check(config)
     subject = Subject(config, console)
+    run.settle(subject.facts())
     plans, facts, shown = Plans(run, subject.mesh.size), [], {}
     units: dict[str, dict[str, str]] = {}
     for name in config.models:
@@ -114,20 +116,7 @@ def _studied(
 ) -> Studied:
     """The network's splits, and what its rows follow from; raises ValueError if nothing can be."""
     train, test = _splits(subject, model)
-    both = set(train.names) & set(test.names)
-    if both:
-        raise ValueError(
-            f"{len(both)} photos are in both {config.data.train_split!r} and "
-            f"{config.data.split!r} ({min(both)}): nothing would be held out. Give the data two "
-            "splits, or name another --config.data.split"
-        )
-    pairs = _count(train) >= config.neurons.least_images
-    pairs &= _count(test) >= config.neurons.least_images
-    if not pairs.any():
-        raise ValueError(
-            f"no attribute has {config.neurons.least_images} images of a class in both splits; "
-            "pass a lower --config.neurons.least_images"
-        )
+    pairs = _pairs(config, train, test)
 
     def pick() -> dict[str, Any]:
         size, _ = subject.batch(cost(), _geometry(subject, model), 1, 1)
@@ -144,8 +133,27 @@ def _studied(
         "least_images": config.neurons.least_images,
         "test": [test.fingerprint, test.attribute_fingerprint],
     }
-    batch_size = plans.of(model.name, pick)["images"]
+    batch_size = plans.of(model.name, pick, images=len(test))["images"]
     return Studied(model, variables, train, test, pairs, batch_size, depends_on)
+
+
+def _pairs(config: Any, train: data.Examples, test: data.Examples) -> np.ndarray:
+    """bool [c, a]: classes and attributes with enough images; raises ValueError without any."""
+    both = set(train.names) & set(test.names)
+    if both:
+        raise ValueError(
+            f"{len(both)} photos are in both {config.data.train_split!r} and "
+            f"{config.data.split!r} ({min(both)}): nothing would be held out. Give the data two "
+            "splits, or name another --config.data.split"
+        )
+    pairs = _count(train) >= config.neurons.least_images
+    pairs &= _count(test) >= config.neurons.least_images
+    if not pairs.any():
+        raise ValueError(
+            f"no attribute has {config.neurons.least_images} images of a class in both splits; "
+            "pass a lower --config.neurons.least_images"
+        )
+    return pairs
 
 
 def _geometry(subject: Subject, model: Model) -> Geometry:
@@ -194,7 +202,7 @@ def _units(
         "pairing": studied.depends_on | settings,
     }
     paths = {unit: run.unit_path(f"{name}/{unit}", on) for unit, on in depends_on.items()}
-    if not hosts.agreed(all(path.exists() for path in paths.values())):
+    if not all(run.intact(path) for path in paths.values()):
         with Meter(images, "images x networks", subject.console) as meter:
             meter.say(name)
             networks = with_shuffled(studied.variables, count - 1, config.seed)

@@ -11,7 +11,6 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from rich.console import Console
 
@@ -20,6 +19,7 @@ from rival_jax.experiments._noise_trials import Sweep, noise_trials
 from rival_jax.experiments._pictures import noised_pictures
 from rival_jax.experiments._plans import Plans
 from rival_jax.experiments._subject import Loaded, Subject, clean_trial, one_of
+from rival_jax.report.document import shown_again
 from rival_jax.runtime import hosts
 from rival_jax.runtime.parallel import Bound
 from rival_jax.runtime.progress import Meter, duration
@@ -63,7 +63,7 @@ def units(config: Any, subject: Subject, loaded: Loaded, plan: dict[str, Any]) -
         for level in levels:
             settings = {"norm": norm, "level": level, "trials": trials, "regions": regions}
             settings |= {"seed": config.seed, "mask": config.data.mask}
-            args = (jax.random.key(config.seed), jnp.float32(level))
+            args = (noise.key(config.seed), jnp.float32(level))
             compute = functools.partial(rows, trial, (norm, level, regions), *args)
             yield Unit(f"{norm}_{level:.6g}", base | settings, compute)
 
@@ -103,6 +103,7 @@ def dry_run(config: Any, console: Console) -> None:
     check(config)
     subject, seconds, count = Subject(config, console), 0.0, forwards(config)
     images = len(subject.first_examples())
+    subject.read_training()
     for name in config.models:
         model, _, measured = subject.bare(name)
         cost = measured()
@@ -119,13 +120,16 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Computes the units that are missing, then tables, figures and report; returns the summary."""
     check(config)
     subject = Subject(config, console)
+    run.settle(subject.facts())
     plans, facts, paths, computed = Plans(run, subject.mesh.size), [], [], 0
     images = len(subject.first_examples())
     with Meter(images * forwards(config) * len(config.models), "forwards", console) as meter:
         for name in config.models:
             loaded = subject.load(name)
             model = loaded.model.name
-            plan = plans.of(model, functools.partial(pick, config, subject, loaded))
+            asked = {"trials": config.noise.trials, "regions": len(config.noise.regions)}
+            choose = functools.partial(pick, config, subject, loaded)
+            plan = plans.of(model, choose, images=images, **asked)
             for unit in units(config, subject, loaded, plan):
                 meter.say(f"{model} {unit.name}", plan["flops"])
                 file = f"{model}/{unit.name}"
@@ -137,9 +141,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     run.save_json("data.json", subject.facts())
     run.save_json("units.json", [path.relative_to(run.path).as_posix() for path in paths])
     console.print(f"{computed} of {len(paths)} units computed, the others were there")
-    if not computed and run.unchanged and (run.path / "report.html").exists():
-        console.print(f"nothing new to report: {run.path / 'report.html'}")
-        return run.read_json("summary.json")
+    if not computed and run.finished():
+        return shown_again(run, console)
     if not hosts.first():
         return {}
     return report.write(run, console, noised_pictures(config, subject, noise_levels(config)[0]))

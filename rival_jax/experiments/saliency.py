@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from rival_jax import taps
+from rival_jax import noise, taps
 from rival_jax.experiments._groups import groups
 from rival_jax.experiments._saliency_unit import explain
 from rival_jax.experiments._saliency_work import Costs, Work, nameless, plan
 from rival_jax.experiments._subject import Subject, one_of
+from rival_jax.report.document import shown_again
 from rival_jax.report.saliency_page import write
 from rival_jax.runtime import hosts
 from rival_jax.runtime.plugins import plugin
@@ -91,7 +92,7 @@ def allowed(config: Any, subject: Subject, console: Console) -> dict[str, tuple[
 def _fault(model: Model, method: str) -> str:
     """Why a network does not allow a method, "" if it does: traced, without weights."""
     image = jax.ShapeDtypeStruct((1, *model.image_size, 3), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0))
+    variables = jax.eval_shape(model.init, noise.key(0))
     score = taps.class_score(jnp.zeros(1, jnp.int32))
     try:
         jax.eval_shape(lambda v, x: explain(model, method, v, x, score, "none"), variables, image)
@@ -123,6 +124,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Computes the units that are missing, then tables, figures and report; returns the summary."""
     check(config)
     subject = Subject(config, console)
+    run.settle(subject.facts())
     methods = allowed(config, subject, console)
     facts, units, computed = [], [], 0
     images = len(subject.first_examples()) * sum(map(len, methods.values()))
@@ -140,9 +142,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     run.save_json("data.json", subject.facts())
     run.save_json("units.json", units)
     console.print(f"{computed} of {len(units)} units computed, the others were there")
-    if not computed and run.unchanged and (run.path / "report.html").exists():
-        console.print(f"nothing new to report: {run.path / 'report.html'}")
-        return run.read_json("summary.json")
+    if not computed and run.finished():
+        return shown_again(run, console)
     if not hosts.first():
         return {}
     return write(run, console, groups(config.groups))

@@ -22,6 +22,7 @@ from rival_jax.experiments._tokencut_work import Work, cost
 from rival_jax.models.positions import METHODS
 from rival_jax.report import tokencut as numbers
 from rival_jax.report import tokencut_page
+from rival_jax.report.document import shown_again
 from rival_jax.report.tokencut_figures import Shown
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter, duration
@@ -123,6 +124,7 @@ def dry_run(config: Any, console: Console) -> None:
 def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Computes the units that are missing, then tables, figures and report; returns the summary."""
     material = Material(config, run, console)
+    run.settle(material.facts(config))
     paths, computed = {}, 0
     with Meter(2 * len(material.photos) * len(material.works), "steps", console) as meter:
         for work in material.works:
@@ -139,9 +141,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     console.print(f"{computed} of {units} units computed, the others were there")
     for work in material.works:
         console.print(f"masks are in {work.folder}")
-    if not computed and run.unchanged and (run.path / "report.html").exists():
-        console.print(f"nothing new to report: {run.path / 'report.html'}")
-        return run.read_json("summary.json")
+    if not computed and run.finished():
+        return shown_again(run, console)
     if not hosts.first():
         return {}
     photos = [(photo.name, photo.label) for photo in material.photos]

@@ -16,7 +16,7 @@ import optax.contrib
 from rich.console import Console
 from rich.table import Table
 
-from rival_jax import data, models
+from rival_jax import data, models, noise
 from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Run
@@ -128,7 +128,7 @@ class Trainer:
         self, variables: Variables, state: Any, images: Array, labels: Array, number: Array
     ) -> tuple[Variables, Any, Array]:
         """One update; also (loss, accuracy) before it, [2]."""
-        key = jax.random.fold_in(jax.random.key(self.config.seed), number)
+        key = jax.random.fold_in(noise.key(self.config.seed), number)
         images, brightness = images.astype(jnp.float32) / 255, self.config.brightness
         images = augment(images, key, brightness=brightness, noise=self.recipe.noise)
         target = optax.smooth_labels(jax.nn.one_hot(labels, CLASSES), self.config.label_smoothing)
@@ -155,7 +155,7 @@ def initial(model: Model, seed: int) -> Variables:
         inner = path[-1].key == "kernel" and leaf.ndim == 2 and path[-2].key not in ("head", "fc")
         return leaf * (leaf.shape[0] ** -0.5 / jnp.std(leaf)) if inner else leaf
 
-    return jax.tree_util.tree_map_with_path(rescale, dict(model.init(jax.random.key(seed))))
+    return jax.tree_util.tree_map_with_path(rescale, dict(model.init(noise.key(seed))))
 
 
 def _start(name: str, model: Model) -> Variables:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rival_jax import noise, probe
 from rival_jax.heads import Context
-from rival_jax.runtime import hosts
+from rival_jax.runtime import checksums, hosts
 from rival_jax.runtime.parallel import Bound, map_examples
 from rival_jax.runtime.results import atomic, digest, tree_digest
 from rival_jax.types import Array, Batch, Forward, Model, Variables
@@ -49,7 +49,7 @@ def of_split(
     content = [model.name, model.mean, model.std, tree_digest(variables), examples.fingerprint]
     content += [*seen] if seen.region != "all" else []
     path = context.cache / "features" / f"{safe(model.name)}-{digest(content)}.npy"
-    if not all(hosts.gathered(path.exists())):
+    if not all(hosts.gathered(checksums.holds(path))):
         context.report(f"{model.name}: features of {len(examples)} images")
         batches = examples.batches(context.batch_size())
         fn, sharding = per_batch(model, seen), context.sharding
@@ -57,6 +57,7 @@ def of_split(
         rows = hosts.gathered_rows(rows)
         with atomic(path) as partial:
             np.save(partial, rows["features"])
+        checksums.note(path)
     return np.load(path, allow_pickle=False), np.asarray(examples.labels)
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import probe
+from rival_jax import noise, probe
 from rival_jax.heads import Context, _training_mode
 from rival_jax.heads._features import Fitted, Seen, of_split, per_batch
 from rival_jax.runtime import hosts
@@ -29,7 +29,7 @@ def fit(model: Model, variables: Variables, context: Context, train: Any, option
     step = jax.jit(functools.partial(probe.study_step, optimiser=optimiser))
     inputs = jax.ShapeDtypeStruct((1, *context.geometry.size, 3), jnp.float32)
     taps = jax.eval_shape(lambda v, x: model.forward(v, x, {})[1], variables, inputs)
-    key, width = jax.random.key(options["seed"]), taps[model.feature_tap].shape[1]
+    key, width = noise.key(options["seed"]), taps[model.feature_tap].shape[1]
     head = probe.study_start(key, width, len(context.classes))
     state, network, best = optimiser.init(head), variables, (-1.0, head, 0, variables)
     for epoch in range(options["epochs"]):

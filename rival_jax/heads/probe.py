@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from rival_jax import probe
 from rival_jax.heads import Context, _study
 from rival_jax.heads._features import Fitted, Seen, of_split, safe
-from rival_jax.runtime import hosts
+from rival_jax.runtime import checksums, hosts
 from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.results import atomic, digest, tree_digest
 from rival_jax.types import Array, Forward, Model, Taps, Variables
@@ -72,7 +72,7 @@ def fit(model: Model, variables: Variables, context: Context) -> Fitted:
         }
     )
     path = context.cache / "heads" / f"{safe(model.name)}-{key}.safetensors"
-    if not all(hosts.gathered(path.exists())):
+    if not all(hosts.gathered(checksums.holds(path))):
         fitted = _converged if options["recipe"] == "converged" else _study.fit
         found = fitted(model, variables, context, train, options)
         if options["region"] == "foreground":
@@ -82,6 +82,7 @@ def fit(model: Model, variables: Variables, context: Context) -> Fitted:
         tensors = {name: np.asarray(v) for name, v in {**found.head._asdict(), **tensors}.items()}
         with atomic(path) as partial:
             save_file(tensors, partial, {"facts": json.dumps(found.facts)})
+        checksums.note(path)
     return _read(path)
 
 

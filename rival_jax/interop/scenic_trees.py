@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rival_jax import models
+from rival_jax import models, noise
 from rival_jax.interop import scenic_config, scenic_names, scenic_networks
 from rival_jax.models import clip_vit
 from rival_jax.types import Model, Variables
@@ -109,7 +109,7 @@ def _to_leaves(model: Model, variables: Variables) -> dict[str, dict[str, np.nda
 
 def _check_fits(leaves: Mapping[str, np.ndarray], model: Model) -> None:
     """Raises ValueError unless the leaves are exactly those of Scenic's module for this model."""
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    shapes = jax.eval_shape(model.init, noise.key(0))
     blank = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes)
     expected = {
         path: leaf.shape

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import weights
+from rival_jax import noise, weights
 from rival_jax.models import renaming
 from rival_jax.models.network import INPUT, Network, module_of
 from rival_jax.runtime.plugins import plugin
@@ -114,7 +114,7 @@ def describe(model: Model) -> str:
     "vit_tiny: 5,717,416 parameters, 1000 classes, 224x224 bicubic, crop 0.9, mean 0.5 0.5 0.5,
     std 0.5 0.5 0.5"
     """
-    params = jax.eval_shape(model.init, jax.random.key(0))["params"]
+    params = jax.eval_shape(model.init, noise.key(0))["params"]
     size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
     height, width = model.image_size
     mean, std = (" ".join(f"{value:g}" for value in values) for values in (model.mean, model.std))

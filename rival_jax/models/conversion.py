@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rival_jax import noise
 from rival_jax.types import Variables
 
 _LEAF_NAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
@@ -40,7 +41,7 @@ def torch_rules(
     [h, w, in, out]. Tensors named in `flat` lack the leaf's axes of length 1.
     """
     renamed = renamed or {}
-    leaves, _ = jax.tree_util.tree_flatten_with_path(jax.eval_shape(init, jax.random.key(0)))
+    leaves, _ = jax.tree_util.tree_flatten_with_path(jax.eval_shape(init, noise.key(0)))
     rules = []
     for keys, leaf in leaves:
         path: tuple[str, ...] = tuple(key.key for key in keys)

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rival_jax import significance
+from rival_jax.runtime import row_files
 from rival_jax.significance import Finding
 from rival_jax.types import Array
 
@@ -42,9 +42,7 @@ def read_cube(
       ValueError: if two rows have one place: a unit is there twice.
     """
     text = [*dict.fromkeys([*axes, "label"])]
-    tables = [
-        pq.read_table(path, columns=[*text, *columns], read_dictionary=text) for path in paths
-    ]
+    tables = [row_files.read(path, [*text, *columns], text) for path in paths]
     table = pa.concat_tables(tables).unify_dictionaries()
     codes, words = {}, {}
     for axis in axes:

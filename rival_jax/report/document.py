@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
@@ -90,6 +90,13 @@ def write_document(run: Run, console: Console, document: Document) -> None:
     with atomic(run.path / "report.html") as partial:
         partial.write_text(text, encoding="utf-8")
     console.print(f"report: {run.path / 'report.html'}")
+
+
+def shown_again(run: Run, console: Console) -> dict[str, Any]:
+    """Prints the tables of a run that is finished; returns its summary."""
+    console.print((run.path / "tables.md").read_text(encoding="utf-8"), markup=False)
+    console.print(f"nothing new to report: {run.path / 'report.html'}")
+    return run.read_json("summary.json")
 
 
 def _part(run: Run, section: Section) -> dict:

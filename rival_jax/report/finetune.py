@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import pyarrow.parquet as pq
 
 from rival_jax import metrics
 from rival_jax.report import cubes
 from rival_jax.report.cubes import at
 from rival_jax.report.rows import read_json
+from rival_jax.runtime import row_files
 from rival_jax.types import Array
 
 Summary = dict[str, Any]
@@ -196,7 +196,7 @@ def curves(folder: Path, term: str = "total") -> dict[str, dict[str, np.ndarray]
     """Training curves: network -> "epoch", "train" and "held_out" of a term, "best"."""
     found = {}
     for path in read_json(folder / "units.json")["trainings"]:
-        table = pq.read_table(folder / path)
+        table = row_files.read(folder / path)
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
         mine = [i for i, name in enumerate(columns["term"]) if name == term]
         epochs = sorted({columns["epoch"][i] for i in mine})

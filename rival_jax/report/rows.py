@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
@@ -10,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rival_jax import statistics
+from rival_jax.runtime import row_files
+from rival_jax.runtime.results import parsed
 
 REGIONS = ("clean", "foreground", "background", "all")
 TEXT = ("model", "dataset", "example", "label", "region", "norm")
@@ -64,16 +66,21 @@ def read_json(path: Path) -> Any:
 
     Raises:
       FileNotFoundError: if it is not there; names the cure.
+      ValueError: if it is damaged; names the cure.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; name the workdir of a finished rfs run")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return parsed(path)
 
 
 def read_argv(workdir: Path) -> list[str]:
-    """The last command line of a run, from its log."""
-    events = [json.loads(line) for line in (workdir / "log.jsonl").read_text("utf-8").splitlines()]
-    return next((event["argv"] for event in reversed(events) if "argv" in event), [])
+    """The last command line of a run, from its log; lines that are damaged are passed over."""
+    log = workdir / "log.jsonl"
+    lines = log.read_text("utf-8", errors="replace").splitlines() if log.is_file() else []
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return [str(word) for word in json.loads(line)["argv"]]
+    return []
 
 
 def read_units(workdir: Path, classes: Sequence[str]) -> Iterator[Unit]:
@@ -87,9 +94,7 @@ def read_units(workdir: Path, classes: Sequence[str]) -> Iterator[Unit]:
     """
     for name in read_json(workdir / "units.json"):
         file = workdir / name
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing; run the same command again to compute it")
-        table = pq.read_table(file, columns=list(COLUMNS), read_dictionary=list(TEXT))
+        table = row_files.read(file, COLUMNS, TEXT)
         columns = {name: _column(table.column(name)) for name in COLUMNS}
         levels, level = np.unique(columns["level"], return_inverse=True)
         (model, models), (norm, norms) = columns["model"], columns["norm"]

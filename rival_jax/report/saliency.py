@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rival_jax import statistics
 from rival_jax.report.rows import read_json
+from rival_jax.runtime import row_files
 
 METRICS = {
     "iou": "IoU",
@@ -113,9 +113,7 @@ def read(folder: Path) -> Alignment:
 
 def read_unit(file: Path, classes: Sequence[str]) -> dict[str, Any]:
     """The columns of one unit: arrays, classes as their positions; example names as a list."""
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing; run the same command again to compute it")
-    table, position = pq.read_table(file), {name: i for i, name in enumerate(classes)}
+    table, position = row_files.read(file), {name: i for i, name in enumerate(classes)}
     found: dict[str, Any] = {"example": table["example"].to_pylist()}
     for name in TEXT:
         found[name] = np.array([position[word] for word in table[name].to_pylist()], np.int32)
@@ -200,7 +198,7 @@ def gallery_rows(file: Path, classes: str, count: int) -> np.ndarray:
       classes: "true" or "predicted", what images are filed under.
       count: hits of each class.
     """
-    table = pq.read_table(file, columns=["label", "predicted", "density_gap"])
+    table = row_files.read(file, ["label", "predicted", "density_gap"])
     words = np.array(table["predicted" if classes == "predicted" else "label"].to_pylist())
     codes = np.unique(words, return_inverse=True)[1]
     gap = table["density_gap"].to_numpy()

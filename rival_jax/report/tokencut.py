@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from rival_jax.report import cubes
 from rival_jax.report.saliency_intervals import joint_intervals, over_classes
+from rival_jax.runtime import row_files
 from rival_jax.significance import Finding
 
 Summary = dict[str, Any]
@@ -43,7 +43,7 @@ def read(
 ) -> Masks:
     """The rows of the units of every network, in the order of `photos`, (name, label)."""
     rows = {
-        model: {row["example"]: row for file in files for row in pq.read_table(file).to_pylist()}
+        model: {row["example"]: row for file in files for row in row_files.read(file).to_pylist()}
         for model, files in paths.items()
     }
     nothing = {"reason": ABSENT, "component": None, **dict.fromkeys(MEASURES, np.nan)}

@@ -81,7 +81,8 @@ class Checkpoints:
           like: a tree of the arrays that are expected; those restored lie on the same devices.
 
         Raises:
-          ValueError: if the states are of another training, or of a network of other shapes.
+          ValueError: if the states are of another training, or of a network of other shapes; if the
+        newest cannot be read.
         """
         if not hosts.agreed(self.folder.is_dir()):
             return None
@@ -89,13 +90,23 @@ class Checkpoints:
         step = manager.latest_step()
         if step is None:
             return None
-        found = manager.restore(step, args=ocp.args.Composite(note=ocp.args.JsonRestore()))
-        note = found["note"]
+        asked = ocp.args.Composite(note=ocp.args.JsonRestore())
+        note = self._read(manager, step, asked)["note"]
         _refuse_another_run(self.folder, note["about"], self.about)
         self._check_shapes(manager, step, like)
         wanted = ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, like))
-        state = manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
+        state = self._read(manager, step, ocp.args.Composite(state=wanted))["state"]
         return state, note["position"]
+
+    def _read(self, manager: ocp.CheckpointManager, step: int, asked: Any) -> Any:
+        try:
+            return manager.restore(step, args=asked)
+        except Exception as error:  # of many kinds, as deep in Orbax as the damage is
+            words = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"the training state {self.folder / str(step)} cannot be read ({words}); delete "
+                f"it to go on from the one before, or {self.folder} to begin anew"
+            ) from error
 
     def _manager(self) -> ocp.CheckpointManager:
         if self._open is None:

@@ -15,19 +15,14 @@ from typing import Any
 import jax
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from rival_jax.runtime import buckets, hosts
+from rival_jax import noise
+from rival_jax.runtime import buckets, hosts, outputs, row_files, same_config, watch
 from rival_jax.runtime.environment import environment
-from rival_jax.runtime.workdir import PART, atomic, check_shared, claim, clear, disk_errors, seen
+from rival_jax.runtime.workdir import atomic, check_shared, claim, clear, disk_errors
 
 Columns = Mapping[str, Any]
 """Tidy columns of one length: NumPy arrays, or `Category` for repeated strings."""
-
-# What may differ between two calls on one work directory: it changes no row.
-FREE_KEYS = ("batch_size", "resamples", "confidence", "method", "sharding")
-PARQUET: dict[str, Any] = {"compression": "zstd", "store_schema": False}
-PART_ROWS = 1 << 17  # of a row group: as many are held while parts are merged
 
 
 class Run:
@@ -40,33 +35,85 @@ class Run:
       config: plain, JSON-able.
       extend: accept a work directory that holds another config's results. Its finished units are
         kept, and reused where what they depend on is the same.
+      say: prints a line for the user.
 
     Raises:
       ValueError: if the directory holds another config's results and `extend` is False.
     """
 
-    def __init__(self, workdir: str | Path, config: Mapping[str, Any], *, extend: bool = False):
-        self.path = Path(workdir)
+    def __init__(
+        self,
+        workdir: str | Path,
+        config: Mapping[str, Any],
+        *,
+        extend: bool = False,
+        say: Callable[[str], object] = watch.say,
+    ):
+        self.path, self.say = Path(workdir), say
         if buckets.is_bucket(workdir):
             self.path = buckets.opened(str(workdir), cache_folder(), hosts.index())
         self.config = json.loads(json.dumps(config))
-        # Whether the config is the same as in the last call on this directory.
-        self.unchanged = hosts.decided(functools.partial(self._begin, extend))
+        self._moved = hosts.decided(functools.partial(self._begin, extend))  # see `settle`
         check_shared(self.path)
         self._token = hosts.agreed(secrets.token_hex(4))  # hosts of a run before may still live
         self.save_json("environment.json", environment())
 
-    def _begin(self, extend: bool) -> bool:
+    def _begin(self, extend: bool) -> list[str]:
         self.path.mkdir(parents=True, exist_ok=True)
         claim(self.path)
         buckets.pull(self.path)
         clear(self.path)
-        before = self.read_json("config.json")
+        before, moved = self.read_json("config.json"), []
         started = any(self.path.glob("rows/**/*.parquet"))
         if before is not None and started and not extend:
-            _refuse_other_config(self.path, before, self.config)
-        self.save_json("config.json", self.config)
-        return before == self.config
+            moved, changed = same_config.differences(before, self.config)
+            if changed:
+                raise same_config.refusal(self.path, changed + moved)
+        if not moved:
+            self.save_json("config.json", self.config)
+        log = self.path / "log.jsonl"
+        if log.is_file() and log.read_bytes()[-1:] not in (b"", b"\n"):
+            with log.open("a") as file:  # the line that a killed run was writing
+                file.write("\n")
+        return moved
+
+    def settle(self, facts: Mapping[str, Any]) -> None:
+        """To be called when the data are read: notes what they are, in `data.json`.
+
+        Data that lie in another folder than at the last call have to be the same.
+
+        Args:
+          facts: `fingerprint`, and what else is to be noted until the run's end.
+
+        Raises:
+          ValueError: if they are others.
+        """
+
+        def look() -> None:
+            known = self.read_json("data.json") if self._moved else None
+            if self._moved and (known or {}).get("fingerprint") != facts["fingerprint"]:
+                raise same_config.refusal(self.path, self._moved)
+            self.save_json("config.json", self.config)
+            if not (self.path / "data.json").exists():  # else there are those of a finished run
+                self.save_json("data.json", facts)
+
+        hosts.decided(look)
+
+    def finished(self) -> bool:
+        """Whether tables, figures and report are as the last call left them: process 0's word."""
+
+        def look() -> bool:
+            try:
+                return outputs.as_left(self.path, self.read_json(outputs.NAME))
+            except ValueError:  # damaged
+                return False
+
+        return hosts.decided(look)
+
+    def finish(self) -> None:
+        """To be called when all is written: from here on the run is `finished`."""
+        if hosts.first():
+            self.save_json(outputs.NAME, outputs.hashes(self.path))
 
     def rows(
         self,
@@ -90,27 +137,50 @@ class Run:
           about: called at the end; what the log says of the unit.
         """
         target = self.unit_path(unit, depends_on)
-        known = hosts.gathered([target.name, target.exists()])
-        if len({name for name, _ in known}) > 1:
+        known = hosts.gathered(target.name)
+        if len(set(known)) > 1:
             raise ValueError(
-                f"hosts disagree on what {unit} follows from ({', '.join(n for n, _ in known)}): "
+                f"hosts disagree on what {unit} follows from ({', '.join(known)}): "
                 "do all have the same data, weights and versions?"
             )
-        if known[0][1]:
+        if self.intact(target):
             return False
         table = pa.table({name: _column(values) for name, values in compute().items()})
         if hosts.count() > 1 and not everywhere:
-            _merge(table, target, self._token)
+            row_files.merge(table, target, self._token)
         elif hosts.first():
             with atomic(target) as partial:
-                pq.write_table(table, partial, **PARQUET)
+                row_files.write([table], partial, target.name)
         hosts.barrier()
         self.log("unit", unit=unit, **about())
         return True
 
+    def intact(self, rows: Path) -> bool:
+        """Whether a file of rows is there as it was written: process 0's word, on every host.
+
+        If it is there otherwise, that is said, and in the log; it is to be computed again.
+
+        Raises:
+          ValueError: if a folder is in its place that is not empty.
+        """
+
+        def look() -> bool:
+            if rows.is_dir() and not rows.is_symlink():
+                row_files.make_way(rows)
+            if not (rows.exists() or rows.is_symlink()):
+                return False
+            if fault := row_files.fault(rows):
+                self.say(f"{rows} {fault}; it is computed again")
+                self.log("damaged", file=rows.relative_to(self.path).as_posix(), fault=fault)
+                buckets.remove(rows)
+            return not fault
+
+        return hosts.decided(look)
+
     def unit_path(self, unit: str, depends_on: Mapping[str, Any]) -> Path:
         """Where a unit's rows are, or would be."""
-        return self.path / "rows" / f"{unit}-{digest(depends_on)}.parquet"
+        named = {"generator": noise.GENERATOR, **depends_on}
+        return self.path / "rows" / f"{unit}-{digest(named)}.parquet"
 
     def save_json(self, name: str, value: Any) -> None:
         """Writes `name` atomically; NaN becomes null. Process 0 alone does."""
@@ -123,14 +193,7 @@ class Run:
     def read_json(self, name: str) -> Any:
         """The content of `name`, None when there is no such file."""
         path = self.path / name
-        if not path.exists():
-            return None
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path} is not valid JSON ({error}); delete it and run again"
-            ) from None
+        return parsed(path) if path.exists() else None
 
     def log(self, event: str, **values: Any) -> None:
         """Appends one line to `log.jsonl`. Process 0 alone does."""
@@ -175,7 +238,19 @@ def read_rows(*paths: Path) -> pa.Table:
         raise FileNotFoundError(
             f"no rows under {', '.join(map(str, paths))}: run the experiment first"
         )
-    return pa.concat_tables([pq.read_table(file) for file in files]).unify_dictionaries()
+    return pa.concat_tables([row_files.read(file) for file in files]).unify_dictionaries()
+
+
+def parsed(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+      ValueError: if it is damaged; names the cure.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of the encoding, or of the text
+        raise ValueError(f"{path} is not valid JSON ({error}); delete it and run again") from None
 
 
 def digest(value: Any) -> str:
@@ -192,64 +267,6 @@ def tree_digest(tree: Any) -> str:
         state.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
         state.update(np.ascontiguousarray(array).view(np.uint8).data)
     return state.hexdigest()
-
-
-def _refuse_other_config(path: Path, before: Any, now: Any) -> None:
-    old, new = _flat(before), _flat(now)
-    changed = [
-        f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-        and key.split(".")[-1] not in FREE_KEYS
-        and not _of_another_data_set(key, new)
-    ]
-    if changed:
-        raise ValueError(
-            f"{path} holds the results of another config ({'; '.join(changed[:5])}). Name another "
-            "--workdir, or pass --extend to add to this one (finished units that fit are reused)"
-        )
-
-
-def _of_another_data_set(key: str, flat: Mapping[str, Any]) -> bool:
-    """Whether `key` is an option of a data set that is not the one in use: "data.scenes.size"."""
-    section, _, rest = key.partition(".")
-    name, option, _ = rest.partition(".")
-    used = str(flat.get("data.name")).replace(".", "_")
-    return section == "data" and bool(option) and name != used
-
-
-def _merge(table: pa.Table, target: Path, token: str) -> None:
-    """Writes all hosts' rows: each its part, which process 0 copies without holding all of them."""
-    mine = target.with_name(f"{PART}{token}-{hosts.index()}-{target.name}")
-    if table.num_rows:
-        with atomic(mine) as partial:
-            pq.write_table(table, partial, row_group_size=PART_ROWS, **PARQUET)
-    said = hosts.gathered(mine.name if table.num_rows else "")
-    parts = [target.with_name(name) for name in said if name]
-    if not hosts.first():
-        return
-    if not all(map(seen, parts)):
-        raise OSError(
-            f"not all of {', '.join(map(str, parts))} are there, which hosts have written"
-        )
-    schema = pq.read_schema(parts[0])
-    with atomic(target) as partial, pq.ParquetWriter(partial, schema, **PARQUET) as writer:
-        for part in parts:
-            with pq.ParquetFile(part) as file:
-                for group in range(file.num_row_groups):
-                    writer.write_table(file.read_row_group(group))
-    for part in parts:
-        buckets.remove(part)
-
-
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(config, dict):
-        return {prefix: config}
-    return {
-        key: value
-        for name, inner in config.items()
-        for key, value in _flat(inner, f"{prefix}.{name}" if prefix else name).items()
-    }
 
 
 def _column(values: Any) -> pa.Array:

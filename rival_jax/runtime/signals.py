@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 EXIT_INTERRUPTED = 75  # the shell's "try again": the same command goes on where this one stopped
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -70,6 +73,62 @@ def ending() -> Iterator[None]:
         yield
     finally:
         _restore(before)
+
+
+@contextlib.contextmanager
+def ends_within(seconds: float, words: str) -> Iterator[None]:
+    """Within it a process that gets SIGTERM or SIGINT is gone so many seconds later.
+
+    Handlers run between two steps of Python: not while a program is compiled or computed, and what
+    they raise is lost in a destructor. A thread hears of the signal nevertheless, waits, and then
+    ends the process with code 75.
+
+    Args:
+      words: printed then.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    except ValueError:  # not the main thread
+        for end in (reader, writer):
+            os.close(end)
+        yield
+        return
+    done = threading.Event()
+
+    def listen() -> None:
+        while number := os.read(reader, 1):
+            if number[0] in SIGNALS and not done.wait(seconds):
+                print(words, file=sys.stderr, flush=True)
+                end_now(EXIT_INTERRUPTED)
+            if done.is_set():
+                return
+
+    threading.Thread(target=listen, name="deadline", daemon=True).start()
+    try:
+        yield
+        done.set()
+    except Interrupted:
+        raise  # the thread watches the rest of the way
+    except BaseException:
+        done.set()
+        raise
+    finally:
+        if done.is_set():
+            signal.set_wakeup_fd(before)
+            os.write(writer, b"\0")
+
+
+def end_now(code: int) -> NoReturn:
+    """Ends the process at once; what was to be written is.
+
+    The interpreter's own end waits for threads and takes memory from programs that still compute.
+    """
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:

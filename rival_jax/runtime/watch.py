@@ -10,7 +10,6 @@ import _thread
 import contextlib
 import ctypes
 import json
-import os
 import signal
 import sys
 import threading
@@ -20,6 +19,7 @@ from typing import Any, NoReturn
 import jax
 from jax._src import distributed  # the coordination service's client has no public name
 
+from rival_jax.runtime import signals
 from rival_jax.runtime.signals import EXIT_INTERRUPTED
 
 EXIT_LOST = 76  # another host is gone: start all of them again with the same command
@@ -107,13 +107,13 @@ def lost(why: str) -> NoReturn:
     time.sleep(2 * LOOK_EVERY)  # the note of a host that left may still be heard
     note = _room.note
     if note:
-        _exit(int(note["code"]))
+        signals.end_now(int(note["code"]))
     reason = " ".join(why.split())[:300]
     say(
         f"another host was lost, seen by {_name()} ({reason}). What is finished is kept: start all "
         f"hosts again with the same command (exit code {EXIT_LOST})"
     )
-    _exit(EXIT_LOST)
+    signals.end_now(EXIT_LOST)
 
 
 def _name() -> str:
@@ -171,7 +171,7 @@ def _obey(note: dict[str, Any]) -> None:
         if note["host"] != _room.index:
             time.sleep(4 * LOOK_EVERY)  # this host may have the same to say, or more
             say(f"host {_room.index} ends: host {note['host']} failed: {note['why']}")
-            _exit(EXIT_FAILED)
+            signals.end_now(EXIT_FAILED)
         return
     with _room.lock:
         _room.note = note
@@ -185,7 +185,7 @@ def _obey(note: dict[str, Any]) -> None:
         _thread.interrupt_main(signal.SIGTERM)
     if not _room.done.wait(GRACE if not waiting else 4 * GRACE):
         say(f"host {_room.index} did not end within {GRACE:.0f} s of {note['why']}; ended")
-        _exit(EXIT_INTERRUPTED)
+        signals.end_now(EXIT_INTERRUPTED)
 
 
 def stopped(name: str) -> None:
@@ -193,7 +193,7 @@ def stopped(name: str) -> None:
     if not _room.note:
         _leave_note(EXIT_INTERRUPTED, name)
     if not _closed(within=GRACE / 5):
-        _exit(EXIT_INTERRUPTED)
+        signals.end_now(EXIT_INTERRUPTED)
 
 
 def failed(why: str) -> None:
@@ -231,11 +231,3 @@ def _closed(within: float) -> bool:
 def say(text: str) -> None:
     """Prints a line, whatever host this is."""
     print(text, file=sys.stderr, flush=True)
-
-
-def _exit(code: int) -> NoReturn:
-    """Ends at once: a thread cannot raise in another, and devices may wait for lost hosts."""
-    with contextlib.suppress(Exception):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rival_jax import noise
 from rival_jax.saliency import _layers
 from rival_jax.types import Array, Model, Score, Variables
 
@@ -32,5 +33,5 @@ def maps(
         noisy = images + sigma * jax.random.normal(key, images.shape[1:])
         return total + _layers.input_gradient(model, variables, noisy, score), None
 
-    keys = jax.random.split(jax.random.key(seed), samples)
+    keys = jax.random.split(noise.key(seed), samples)
     return jnp.abs(lax.scan(add, jnp.zeros_like(images), keys)[0] / samples).max(-1)

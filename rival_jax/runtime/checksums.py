@@ -1,0 +1,45 @@
+"""Checksums beside files that cannot hold their own: caches, pictures, trained networks."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from rival_jax.runtime import buckets
+from rival_jax.runtime.workdir import atomic
+
+ENDING = ".blake2b"
+
+
+def note(path: Path) -> None:
+    """To be called when a file, or a folder of files, is written: notes its checksum beside it."""
+    with atomic(_beside(path)) as partial:
+        partial.write_text(_hash(path) + "\n", encoding="ascii")
+
+
+def holds(path: Path) -> bool:
+    """Whether a file or folder is there as it was when its checksum was noted."""
+    try:
+        return _beside(path).read_text(encoding="ascii").strip() == _hash(path)
+    except (OSError, ValueError):  # one of both is not there, or is no text
+        return False
+
+
+def fetch(path: Path) -> None:
+    """Copies a checksum down that another host has pushed; see `buckets.fetch`."""
+    buckets.fetch(_beside(path))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ENDING)
+
+
+def _hash(path: Path) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    for file in files:
+        if not file.is_dir():
+            content = file.read_bytes()
+            state.update(f"{file.relative_to(path).as_posix()} {len(content)} ".encode())
+            state.update(content)
+    return state.hexdigest()

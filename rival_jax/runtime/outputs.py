@@ -1,0 +1,34 @@
+"""What a finished run leaves for its readers, and whether all of it is still as it was left."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+NAME = "outputs.json"
+ENDINGS = (".json", ".csv", ".md", ".html")
+NOT = (NAME, "environment.json", "plans.json")  # of the machine and the last call, not of results
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Path below `folder` -> hash: of tables, figures, report, and the config they are of."""
+    texts = [path for path in folder.glob("[!.]*") if path.suffix in ENDINGS]
+    files = [path for path in [*texts, *(folder / "figures").rglob("[!.]*")] if path.is_file()]
+    return {
+        path.relative_to(folder).as_posix(): _hash(path)
+        for path in sorted(files)
+        if path.name not in NOT
+    }
+
+
+def as_left(folder: Path, known: Any) -> bool:
+    """Whether every file that `known` names, see `hashes`, is there and the same."""
+    if not isinstance(known, dict) or "report.html" not in known:
+        return False
+    paths = {name: folder / name for name in known}
+    return all(paths[name].is_file() and _hash(paths[name]) == known[name] for name in known)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()

@@ -1,0 +1,51 @@
+"""Whether a work directory holds the results of this config, or of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# What may differ between two calls on one work directory: it changes no row.
+FREE_KEYS = ("batch_size", "resamples", "confidence", "method", "sharding", "cache")
+# Where the data are, which may be somewhere else if they are the same: see `Run.settle`.
+PLACES = ("root", "manifest")
+
+
+def differences(before: Any, now: Any) -> tuple[list[str], list[str]]:
+    """What differs between two configs and matters, in words: places of the data, all else."""
+    old, new = _flat(before), _flat(now)
+    moved, changed = [], []
+    for key in sorted(old.keys() | new.keys()):
+        last = key.split(".")[-1]
+        if old.get(key) == new.get(key) or last in FREE_KEYS or _of_another_data_set(key, new):
+            continue
+        words = f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
+        (moved if last in PLACES and old.get(key) and new.get(key) else changed).append(words)
+    return moved, changed
+
+
+def refusal(path: Path, words: list[str]) -> ValueError:
+    """What is to be raised where a work directory is another config's."""
+    return ValueError(
+        f"{path} holds the results of another config ({'; '.join(words[:5])}). Name another "
+        "--workdir, or pass --extend to add to this one (finished units that fit are reused)"
+    )
+
+
+def _of_another_data_set(key: str, flat: Mapping[str, Any]) -> bool:
+    """Whether `key` is an option of a data set that is not the one in use: "data.scenes.size"."""
+    section, _, rest = key.partition(".")
+    name, option, _ = rest.partition(".")
+    used = str(flat.get("data.name")).replace(".", "_")
+    return section == "data" and bool(option) and name != used
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(config, dict):
+        return {prefix: config}
+    return {
+        key: value
+        for name, inner in config.items()
+        for key, value in _flat(inner, f"{prefix}.{name}" if prefix else name).items()
+    }
