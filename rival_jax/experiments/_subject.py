@@ -53,6 +53,7 @@ class Subject:
     def __init__(self, config: Any, console: Console, *, heads: bool = True):
         self.config, self.console, self.mesh = config, console, parallel.data_mesh()
         self.notices: list[str] = []  # see `note`
+        self.clean: dict[str, dict[str, Any]] = {}  # see `_clean`
         for key, known in (("mask", ("soft", "binary")), ("resize", ("squash", "crop"))):
             one_of(f"data.{key}", config.data[key], known)
         one_of("normalise", config.normalise, ("model", "none"))
@@ -261,6 +262,7 @@ class Subject:
             "skipped": [list(item) for item in examples.skipped],
             "fingerprint": examples.fingerprint,
             "notices": list(self.notices),
+            "clean": dict(self.clean),
         }
 
     def _load(self, name: str) -> tuple[Model, Variables]:
