@@ -155,6 +155,7 @@ def test_classes_find_their_outputs_by_synset():
     [
         (("cats", "dog"), ("cat", "dog"), r"no output for class 'cat' \(nearest: 'cats'\)"),
         (("crane", "crane"), ("crane", "dog"), r"'crane' \(several: 'crane', 'crane'\), 'dog'"),
+        (("cat", "dog"), ("Cat", "CAT"), "no output for class 'Cat'"),
         (("tabby, cat", "siamese, cat"), ("cat", "dog"), "'cat' .several"),
         (tuple("abcdefg"), tuple("tuvwxyz"), "and 2 more; outputs are a, b"),
     ],
@@ -207,7 +208,7 @@ def test_named_outputs_are_put_in_the_order_of_the_classes():
 def test_other_orders_of_many_outputs_have_other_facts():
     names = tuple(f"name {i}" for i in range(60))
     swapped = (*names[:30], names[31], names[30], *names[32:])
-    orders = [(*swapped[:-2], swapped[-1], swapped[-2]), swapped]
+    orders = [(*swapped[:40], swapped[41], swapped[40], *swapped[42:]), swapped]
     facts = [own.attach(network(order), {}, asked(names)[0])[2] for order in orders]
     assert facts[0] != facts[1]
 

@@ -67,8 +67,8 @@ def test_only_unchanged_photos_count_each_once(tmp_path, column, words):
     rows = {
         "example": ["x", "x", "y", "y", "x"],
         "label": ["a", "a", "b", "b", "a"],
-        "correct": [True, False, False, True, True],
-        column: [words[0], words[1], words[0], words[1], words[0]],
+        "correct": [False, True, False, True, False],
+        column: [words[1], words[0], words[0], words[1], words[1]],
     }
     pq.write_table(pa.table(rows), tmp_path / "rows.parquet")
     found = _clean.read(tmp_path / "rows.parquet")
