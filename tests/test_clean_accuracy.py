@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -81,6 +82,7 @@ def test_predictions_tell_what_is_right(tmp_path):
     pq.write_table(pa.table(rows), tmp_path / "rows.parquet")
     found = _clean.read(tmp_path / "rows.parquet")
     assert found.correct.tolist() == [True, False]
+    assert found.predicted is not None
     assert found.predicted.tolist() == ["a", "a"]
 
 
@@ -117,7 +119,7 @@ def study(tmp_path_factory):
 
 
 def configured(study, model, **more):
-    c = config_of("rfs")
+    c: Any = config_of("rfs")
     c.models = (str(study / model),)
     c.data.name, c.data.root = "masked_folder", str(study)
     c.noise.trials, c.noise.sigmas, c.batch_size = 1, (0.3,), 16
@@ -132,13 +134,14 @@ def test_turned_outputs_with_names_give_the_same_numbers(study, tmp_path, monkey
     for model in ("net", "named/net", "turned/net"):
         c = configured(study, model)
         run = Run(tmp_path / model.replace("/", "_"), c.to_dict())
-        console = Console(file=io.StringIO(), width=500)
+        out = io.StringIO()
+        console = Console(file=out, width=500)
         rfs.run(c, run, console)
         keys = [(key, "ascending") for key in ("norm", "example", "region")]
         rows = read_rows(run.path / "rows").sort_by(keys)
         found[model] = (rows["probability"].to_numpy(), run.read_json("data.json"))
         for notice in found[model][1]["notices"]:
-            assert f"note: {notice}" in console.file.getvalue()
+            assert f"note: {notice}" in out.getvalue()
     np.testing.assert_allclose(found["net"][0], found["named/net"][0], atol=1e-6)
     assert np.abs(found["net"][0] - found["turned/net"][0]).max() > 1e-3
     told = {model: " ".join(data["notices"]) for model, (_, data) in found.items()}
@@ -177,6 +180,6 @@ def test_a_head_needs_the_same_classes_in_both_splits(study, tmp_path):
     with pytest.raises(ValueError, match=r"'train', which the head is fitted on.*class2 differs"):
         Subject(c, Console(file=io.StringIO()))
     c.data.train_split = "test"
-    out = Console(file=io.StringIO(), width=300)
-    Subject(c, out)
-    assert "fitted on split 'test' and scored on the same photos" in out.file.getvalue()
+    out = io.StringIO()
+    Subject(c, Console(file=out, width=300))
+    assert "fitted on split 'test' and scored on the same photos" in out.getvalue()
