@@ -216,7 +216,9 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
                 computed += run.rows(file, on, compute, about=meter.lap)
                 paths.append(run.unit_path(f"{model}/{unit.name}", unit.depends_on))
                 if unit.name == "parts":
-                    _clean.check(subject, model, paths[-1])
+                    black = config.ablation.background == "black"
+                    shown = f"{model} (on black backgrounds)" if black else model
+                    _clean.check(subject, shown, paths[-1])
             facts.append({**loaded.facts, "flops": plan["flops"]})
     splits = [config.data.train_split, config.data.split]
     train, test = (subject.examples(geometry, split, attributes=True) for split in splits)
