@@ -51,6 +51,10 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.sharding = "replicated"  # of parameters and moments | "fsdp": cut among the devices
     c.cache = ""
 
+    c.probe = ml_collections.ConfigDict()  # of head="imagenet"
+    c.probe.synsets = ""  # JSON {class: [wnid, ...]} instead of the data set's
+    c.probe.members = "auto"  # or "study": its own synsets | "below": all below RIVAL10's classes
+
     c.data = ml_collections.ConfigDict()
     c.data.name = "scenes"  # "scenes" | "rival10" | "masked_folder" | "tfds"
     c.data.root = ""

@@ -62,6 +62,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.probe.select = "last"  # study: "last" | "test" (best epoch on the test split, as released)
     c.probe.seed = 0
     c.probe.synsets = ""  # head="imagenet": JSON {class: [wnid, ...]} instead of the data set's
+    c.probe.members = "auto"  # or "study": its own synsets | "below": all below RIVAL10's classes
 
     c.statistics = ml_collections.ConfigDict()
     c.statistics.resamples = 2000

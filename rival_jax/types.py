@@ -80,4 +80,5 @@ class Model:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     interpolation: str = "bilinear"
     crop_pct: float = 1.0
+    class_names: tuple[str, ...] | None = None  # of each output, synonyms by commas; None: unknown
     notices: tuple[str, ...] = ()  # what had to be assumed of the file, for console and page

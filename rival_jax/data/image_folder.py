@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from rival_jax.data.masked_folder import SUFFIXES
+from rival_jax.data.source import class_order
 from rival_jax.data.transforms import open_photo
 
 
 def load(root: Path, split: str) -> ImageFolder:
-    """Photos by class folder, sorted by name.
+    """Photos by class folder, sorted by name; folders named by numbers are in their order.
 
     Args:
       root: folder of the data.
@@ -51,7 +52,7 @@ class ImageFolder:
     """A `Source` whose items have an `image` and no `mask`."""
 
     def __init__(self, base: Path, files: list[Path]) -> None:
-        self.classes = tuple(sorted({file.parent.name for file in files}))
+        self.classes = class_order(file.parent.name for file in files)
         wnids = all(re.fullmatch(r"n\d{8}", name) for name in self.classes)
         self.class_wnids = tuple((name,) for name in self.classes) if wnids else None
         self.names = [file.relative_to(base).as_posix() for file in files]

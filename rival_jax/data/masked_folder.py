@@ -21,6 +21,7 @@ import numpy as np
 
 from rival_jax.data.checks import report
 from rival_jax.data.mask_formats import READERS
+from rival_jax.data.source import class_order
 from rival_jax.data.transforms import open_photo, open_picture
 from rival_jax.runtime.plugins import no_such
 
@@ -68,7 +69,7 @@ def load(
         raise ValueError("data masked_folder: mask_format: " + no_such(mask_format, READERS))
     rows = _manifest_rows(root / manifest, split) if manifest else _folder_rows(root, split)
     folders = {row.folder for row in rows}
-    class_of, classes = {folder: folder for folder in folders}, tuple(sorted(folders))
+    class_of, classes = {folder: folder for folder in folders}, class_order(folders)
     if class_map:
         class_of, classes = _read_map(root / class_map, folders)
     rows = [row for row in rows if row.folder in class_of]
@@ -76,7 +77,7 @@ def load(
 
 
 class MaskedFolder:
-    """A `Source`, sorted by name; classes in the order of the class map's indices, else by name."""
+    """A `Source`, sorted by name; classes by the class map's indices, or `class_order`."""
 
     def __init__(
         self, rows: list[Row], class_of: dict[str, str], classes: tuple[str, ...], mask_format: str
@@ -212,7 +213,7 @@ def _read_map(path: Path, folders: set[str]) -> tuple[dict[str, str], tuple[str,
             raise ValueError(f"class_map {path}: no photo for it: " + no_such(folder, folders))
     values = list(mapping.values())
     if all(isinstance(value, str) for value in values):
-        return mapping, tuple(sorted(set(values)))
+        return mapping, class_order(values)
     if not all(isinstance(v, list) and [type(part) for part in v] == [str, int] for v in values):
         raise ValueError(f"class_map {path}: expected class names throughout, or [name, index]")
     pairs = sorted({(index, name) for name, index in values})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -59,6 +60,21 @@ class AttributeSource(Source, Protocol):
     def attribute_pixels(self, item: Item, geometry: Geometry) -> np.ndarray:
         """uint8 [at least a, h, w], an item's `attribute_masks` on the pixels of its photo."""
         ...
+
+
+def class_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names in the order in which they get their labels: sorted, each once.
+
+    By their value where all of them are whole numbers, so that folder 10 follows 9 and is the
+    label 10; in any other case by their letters.
+
+    >>> class_order(["10", "2", "0"]), class_order(["10", "2", "cat"])
+    (('0', '2', '10'), ('10', '2', 'cat'))
+    """
+    found = sorted(set(names))
+    if all(name.isascii() and name.isdigit() for name in found):
+        found.sort(key=int)
+    return tuple(found)
 
 
 def noise_id(name: str) -> int:

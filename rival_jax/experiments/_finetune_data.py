@@ -13,7 +13,7 @@ from rich.console import Console
 
 from rival_jax import data
 from rival_jax.data import Examples, Source
-from rival_jax.data.source import Item, name_hash
+from rival_jax.data.source import Item, class_order, name_hash
 from rival_jax.experiments._subject import one_of
 from rival_jax.runtime.members import Data
 from rival_jax.runtime.plugins import no_such
@@ -42,7 +42,7 @@ def split(source: Source, config: Any, seed: int) -> Split:
       ValueError: for an unknown class, too few classes, or a class with too few images.
     """
     c = config.split
-    order = sorted(source.classes)
+    order = list(class_order(source.classes))
     if c.by == "seed":
         order = sorted(order, key=lambda name: name_hash(f"{seed} class {name}", 8))
     if c.classes:

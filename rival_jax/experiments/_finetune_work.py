@@ -215,6 +215,7 @@ class Work:
         if config.head != "imagenet" or config.outputs == "head":
             return loaded.model, np.arange(len(classes), dtype=np.int32)
         members = imagenet.membership(_context(config, self.subject, loaded))
+        members = imagenet.of_outputs(self.raw, members)
         several = [name for name, row in zip(classes, members, strict=True) if row.sum() > 1]
         if several:
             raise ValueError(

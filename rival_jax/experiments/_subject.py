@@ -14,11 +14,11 @@ import numpy as np
 from rich.console import Console
 
 from rival_jax import data, metrics, models
-from rival_jax.heads import Context
+from rival_jax.experiments import _heads
 from rival_jax.runtime import parallel, placement
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.runtime.progress import Meter
-from rival_jax.runtime.results import Category, Columns, cache_folder, tree_digest
+from rival_jax.runtime.results import Category, Columns, tree_digest
 from rival_jax.types import Array, Batch, Forward, Geometry, Model, Variables
 
 TYPICAL_BATCH = 8  # images a forward pass is measured on
@@ -43,13 +43,17 @@ class Subject:
     Making one finds all that can be wrong with them: unknown names, weights that fit no network,
     unreadable photos, bad masks.
 
+    Args:
+      heads: whether `load` will be asked for, so that what heads need is checked at once.
+
     Raises:
       ValueError, FileNotFoundError: naming the thing, the place and the cure.
     """
 
-    def __init__(self, config: Any, console: Console):
+    def __init__(self, config: Any, console: Console, *, heads: bool = True):
         self.config, self.console, self.mesh = config, console, parallel.data_mesh()
         self.notices: list[str] = []  # see `note`
+        self.clean: dict[str, dict[str, Any]] = {}  # see `_clean`
         for key, known in (("mask", ("soft", "binary")), ("resize", ("squash", "crop"))):
             one_of(f"data.{key}", config.data[key], known)
         one_of("normalise", config.normalise, ("model", "none"))
@@ -60,13 +64,8 @@ class Subject:
             {config.data.train_split} if config.head == "probe" else set()
         )
         self.sources = {split: self._source(split) for split in splits}
-        both = set.intersection(*(set(source.names) for source in self.sources.values()))
-        if len(splits) == 2 and both:
-            raise ValueError(
-                f"{len(both)} photos are in both {config.data.train_split!r} and "
-                f"{config.data.split!r} ({min(both)}): a head would be scored on what it was "
-                "fitted to. Give the data two splits, or pass --config.head=imagenet or own"
-            )
+        if heads and config.head == "probe":
+            _heads.check_splits(self)
         loaded = [self._load(name)[0] for name in config.models]
         if not loaded:
             raise ValueError(
@@ -78,6 +77,8 @@ class Subject:
         for notice in [n for model in loaded for n in model.notices]:
             self.note(notice)
         self._examples: dict[tuple[Geometry, str, bool], data.Examples] = {}
+        if heads:
+            _heads.check(self)
         for geometry in dict.fromkeys(map(self.geometry, loaded)):
             self.examples(geometry)
 
@@ -155,21 +156,8 @@ class Subject:
         """A network with its head; `probe`: options that stand in for those of config.probe."""
         model, variables, cost = self.bare(name)
         geometry = self.geometry(model)
-        test = self.examples(geometry)
-        context = Context(
-            classes=test.classes,
-            class_wnids=test.class_wnids,
-            geometry=geometry,
-            train=lambda: self.examples(geometry, self.config.data.train_split),
-            test=lambda: test,
-            batch_size=lambda: self.batch(cost(), geometry, 1, 1)[0],
-            options={"mask": self.config.data.mask, **self.config.get("probe", {}), **probe},
-            cache=cache_folder(self.config.cache),
-            mesh=self.mesh,
-            sharding=self.sharding,
-            report=self.console.print,
-            note=self.note,
-        )
+        batch_size = lambda: self.batch(cost(), geometry, 1, 1)[0]  # noqa: E731
+        context = _heads.context(self, model, batch_size, **probe)
         description, parameters = models.describe(model), jax.tree.leaves(variables["params"])
         model, variables, head = plugin("heads", self.config.head).attach(model, variables, context)
         identity = [model.name, head, model.mean, model.std, tree_digest(variables)]
@@ -284,6 +272,7 @@ class Subject:
             "skipped": [list(item) for item in examples.skipped],
             "fingerprint": examples.fingerprint,
             "notices": list(self.notices),
+            "clean": dict(self.clean),
         }
 
     def _load(self, name: str) -> tuple[Model, Variables]:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from rival_jax import metrics, noise
 from rival_jax.data import Examples
-from rival_jax.experiments import _parts
+from rival_jax.experiments import _clean, _parts
 from rival_jax.experiments._attribute_labels import label_units
 from rival_jax.experiments._changed import tidy
 from rival_jax.experiments._parts import CHANGES, Pairs, Plan
@@ -218,6 +218,10 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
                 file, on = f"{model}/{unit.name}", unit.depends_on
                 computed += run.rows(file, on, compute, about=meter.lap)
                 paths.append(run.unit_path(f"{model}/{unit.name}", unit.depends_on))
+                if unit.name == "parts":
+                    black = config.ablation.background == "black"
+                    shown = f"{model} (on black backgrounds)" if black else model
+                    _clean.check(subject, shown, paths[-1])
             facts.append({**loaded.facts, "flops": plan["flops"]})
     splits = [config.data.train_split, config.data.split]
     train, test = (subject.examples(geometry, split, attributes=True) for split in splits)

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from rival_jax import metrics, noise
 from rival_jax.data import Examples
+from rival_jax.experiments import _clean
 from rival_jax.experiments._changed import partners, tidy
 from rival_jax.experiments._groups import groups
 from rival_jax.experiments._plans import Plans
@@ -200,6 +201,9 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
                     file, on = f"{model}/{unit.name}", unit.depends_on
                     computed += run.rows(file, on, compute, about=meter.lap)
                     paths.append(run.unit_path(f"{model}/{unit.name}", unit.depends_on))
+                    if unit.name == f"{head}_none_none":
+                        several = f" ({head} head)" if len(heads(config)) > 1 else ""
+                        _clean.check(subject, model + several, paths[-1])
                 cards.append(loaded.facts)
             heads_text = " | ".join(card["head"] for card in cards)
             facts.append({**cards[0], "head": heads_text, "flops": plan["flops"]})

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from rival_jax.experiments import _finetune_data, _finetune_units
+from rival_jax.experiments import _clean, _finetune_data, _finetune_units
 from rival_jax.experiments._finetune_jobs import Job
 from rival_jax.experiments._finetune_units import Look, maps_of, mixed
 from rival_jax.experiments._finetune_variants import ORIGINAL
@@ -160,6 +160,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
                 computed += run.rows(file, depends, compute, about=meter.lap)
                 place = run.unit_path(file, depends).relative_to(run.path)
                 files[unit.name] = place.as_posix()
+            _clean.check(first, network.name, run.path / files[config.data.test_name])
             if network.job:
                 job = network.job
                 place = run.unit_path(f"{job.name}/training", job.depends_on)

@@ -11,6 +11,7 @@ from rich.table import Table
 from safetensors.numpy import save_file
 
 from rival_jax import statistics
+from rival_jax.experiments import _clean
 from rival_jax.experiments._subject import Subject, clean_trial
 from rival_jax.runtime import hosts
 from rival_jax.runtime.parallel import Bound
@@ -59,6 +60,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
             run.rows(unit, depends_on, compute, about=meter.lap)
         if not hosts.first():
             continue
+        _clean.check(subject, loaded.model.name, run.unit_path(unit, depends_on))
         rows = read_rows(run.unit_path(unit, depends_on))
         correct = rows["correct"].to_numpy(zero_copy_only=False).astype(np.float64)
         interval = statistics.bootstrap(

@@ -60,7 +60,7 @@ def check(config: Any) -> None:
 def dry_run(config: Any, console: Console) -> None:
     """Checks what a run would check and prints what it would cost."""
     check(config)
-    subject, total = Subject(config, console), 0.0
+    subject, total = Subject(config, console, heads=False), 0.0
     for name in config.models:
         model, _, cost = subject.bare(name)
         train, test = _splits(subject, model)
@@ -79,7 +79,7 @@ def dry_run(config: Any, console: Console) -> None:
 def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Computes the units that are missing, then tables, figures and report; returns the summary."""
     check(config)
-    subject = Subject(config, console)
+    subject = Subject(config, console, heads=False)
     run.settle(subject.facts())
     plans, facts, shown = Plans(run, subject.mesh.size), [], {}
     units: dict[str, dict[str, str]] = {}

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from rival_jax import noise, report
+from rival_jax.experiments import _clean
 from rival_jax.experiments._noise_trials import Sweep, noise_trials
 from rival_jax.experiments._pictures import noised_pictures
 from rival_jax.experiments._plans import Plans
@@ -136,6 +137,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
                 compute = functools.partial(unit.compute, on_batch=meter.advance)
                 computed += run.rows(file, unit.depends_on, compute, about=meter.lap)
                 paths.append(run.unit_path(file, unit.depends_on))
+                if unit.name == "clean":
+                    _clean.check(subject, model, paths[-1])
             facts.append({**loaded.facts, "flops": plan["flops"]})
     run.save_json("models.json", facts)
     run.save_json("data.json", subject.facts())

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from rival_jax import noise, taps
+from rival_jax.experiments import _clean
 from rival_jax.experiments._groups import groups
 from rival_jax.experiments._saliency_unit import explain
 from rival_jax.experiments._saliency_work import Costs, Work, nameless, plan
@@ -138,6 +139,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
                 files, new = work.unit(loaded, method)
                 units.append(files)
                 computed += new
+                if loaded.model.name not in subject.clean:  # the same under every method
+                    _clean.check(subject, loaded.model.name, run.path / files["rows"])
     run.save_json("models.json", facts)
     run.save_json("data.json", subject.facts())
     run.save_json("units.json", units)

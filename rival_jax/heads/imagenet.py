@@ -5,14 +5,25 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax.heads import Context
+from rival_jax.heads import Context, _meeting
+from rival_jax.runtime.plugins import no_such
+from rival_jax.runtime.results import digest
 from rival_jax.types import Array, Model, Taps, Variables
+
+MEMBERS = ("auto", "study", "below")  # of config.probe.members, see `membership`
+# Outputs of ImageNet's usual list of names, whose order is that of the synsets.
+_USUAL = {0: "tench", 1: "goldfish", 388: "giant panda", 999: "toilet"}
+
+Synsets = Sequence[Sequence[str]]
 
 
 def attach(
@@ -24,7 +35,28 @@ def attach(
     of these classes", as a fitted head's are.
 
     Raises:
-      ValueError: if the model has not 1000 outputs, or a class has no known synset.
+      ValueError: see `check`.
+    """
+    members = check(model, context)
+    forward = _forward(model, tuple(map(tuple, members.astype(int).tolist())))
+    classes = context.classes
+    grouped = dataclasses.replace(
+        model, forward=forward, num_classes=len(classes), class_names=classes
+    )
+    facts = {"head": f"imagenet ({int(members.sum())} synsets)"}
+    if not np.array_equal(members, membership(context)):  # these facts tell networks apart
+        facts["outputs"] = f"ImageNet's in another order ({digest(model.class_names)})"
+    return grouped, variables, facts
+
+
+def check(model: Model, context: Context) -> np.ndarray:
+    """bool [classes, 1000]: which of the model's outputs belong to which class.
+
+    What had to be assumed of outputs and classes goes to `context.note`.
+
+    Raises:
+      ValueError: if the model has not 1000 outputs, they are named and not ImageNet's, or a class
+        has no known synset.
     """
     if model.num_classes != 1000:
         raise ValueError(
@@ -32,41 +64,104 @@ def attach(
             "pass --config.head=probe"
         )
     members = membership(context)
-    key = tuple(map(tuple, members.astype(int).tolist()))
-    forward = _forward(model, key)
-    grouped = dataclasses.replace(model, forward=forward, num_classes=len(context.classes))
-    return grouped, variables, {"head": f"imagenet ({int(members.sum())} synsets)"}
+    if model.class_names is None:
+        context.note(
+            f"{model.name}: its 1000 outputs are taken to be ImageNet's in the order of the "
+            "synsets, because the checkpoint names none. If that is not their order, write the "
+            "synset of each, a line each, to class_names.txt beside the weights."
+        )
+    kind, synsets = _synsets(context)
+    if kind in _TOLD and any(list(s) != [c] for c, s in zip(context.classes, synsets, strict=True)):
+        named = [f"{c} {len(s)}" for c, s in zip(context.classes, synsets, strict=True)]
+        if kind == "study":
+            named = [f"{c} {' '.join(s)}" for c, s in zip(context.classes, synsets, strict=True)]
+        context.note(_TOLD[kind].format(int(members.sum()), _meeting.listed(named)))
+    return of_outputs(model, members)
+
+
+_TOLD = {
+    "study": "Head imagenet: a class is the sum of the data set's own synsets, {} of ImageNet's "
+    "1000 classes in all ({}). Photos of other kinds, such as other birds or trucks, count as "
+    "wrong: for these pass --config.probe.members=below.",
+    "below": "Head imagenet: a class is the sum of all ImageNet classes below it, {} of 1000 "
+    "in all ({}). For the study's two synsets of each class, where the data set has them, pass "
+    "--config.probe.members=study.",
+}
 
 
 def membership(context: Context) -> np.ndarray:
-    """bool [classes, 1000]: which ImageNet outputs belong to which class.
+    """bool [classes, 1000]: which of ImageNet's classes, in its order, belong to which class.
 
-    From `config.probe.synsets`, a JSON file `{class: [wnid, ...]}`, or else the data set's own.
+    By `config.probe.synsets`, a JSON file `{class: [wnid, ...]}`, where it is given; else by
+    `config.probe.members`: "study", the data set's own synsets (of RIVAL10's classes the two that
+    its photos are of, or folders named by synsets); "below", all of ImageNet's classes below one
+    of RIVAL10's (59 birds), for photos of other origin; "auto", the first that is there.
+
+    Raises:
+      ValueError: for a class without synsets, or with one that is not of ImageNet-1k.
     """
-    wnids = (resources.files("rival_jax") / "assets" / "imagenet_wnids.txt").read_text().split()
-    path = context.options.get("synsets")
-    if path:
-        with open(path, encoding="utf-8") as file:
-            table = json.load(file)
-        missing = [name for name in context.classes if name not in table]
-        if missing:
-            raise ValueError(f"{path} has no synsets for class {missing[0]!r}; add its wnids")
-        synsets = [table[name] for name in context.classes]
-    elif context.class_wnids is None:
-        raise ValueError(
-            "this data set does not say which ImageNet synsets its classes are; name a JSON file "
-            "{class: [wnid, ...]} with --config.probe.synsets, or pass --config.head=probe"
-        )
-    else:
-        synsets = context.class_wnids
-    position = {wnid: index for index, wnid in enumerate(wnids)}
-    members = np.zeros((len(context.classes), len(wnids)), bool)
-    for row, (name, group) in enumerate(zip(context.classes, synsets, strict=True)):
+    position = {wnid: index for index, wnid in enumerate(_wnids())}
+    members = np.zeros((len(context.classes), len(position)), bool)
+    for row, (name, group) in enumerate(zip(context.classes, _synsets(context)[1], strict=True)):
         unknown = [wnid for wnid in group if wnid not in position]
         if unknown or not group:
             raise ValueError(f"class {name!r}: {unknown or 'no synset'} is not of ImageNet-1k")
         members[row, [position[wnid] for wnid in group]] = True
     return members
+
+
+def _synsets(context: Context) -> tuple[str, Synsets]:
+    """Where the synsets of the classes are from, and what they are."""
+    kind, path = context.options.get("members", "auto"), context.options.get("synsets")
+    if kind not in MEMBERS:
+        raise ValueError("config.probe.members: " + no_such(kind, MEMBERS))
+    if path:
+        return path, _of_table(path, json.loads(Path(path).read_text(encoding="utf-8")), context)
+    if context.class_wnids is not None and kind != "below":
+        return "study", context.class_wnids
+    table = json.loads(_asset("imagenet_below.json"))
+    if kind != "study" and not set(context.classes) - set(table):
+        return "below", [table[name].split() for name in context.classes]
+    known = f" (known by name: {', '.join(table)})" if kind != "study" else ""
+    raise ValueError(
+        f"this data set does not say which ImageNet synsets its classes are{known}; name a JSON "
+        "file {class: [wnid, ...]} with --config.probe.synsets, or pass --config.head=probe"
+    )
+
+
+def _of_table(path: str, table: Mapping[str, Any], context: Context) -> Synsets:
+    missing = [name for name in context.classes if name not in table]
+    if missing:
+        raise ValueError(f"{path} has no synsets for class {missing[0]!r}; add its wnids")
+    return [table[name] for name in context.classes]
+
+
+def of_outputs(model: Model, members: np.ndarray) -> np.ndarray:
+    """bool [classes, 1000]: `membership`, with the columns in the order of a model's outputs.
+
+    Raises:
+      ValueError: the outputs are named, neither by the synsets nor as ImageNet's usual list.
+    """
+    outputs = model.class_names
+    if outputs is None or outputs == _wnids():
+        return members
+    try:
+        return members[:, np.argsort(_meeting.by_name(outputs, _wnids(), None))]
+    except ValueError as error:
+        if all(name in outputs[i].casefold() for i, name in _USUAL.items()):
+            return members
+        raise ValueError(
+            f"{model.name} has 1000 outputs, named otherwise than ImageNet's "
+            f"({', '.join(outputs[:3])}, ...); pass --config.head=own or probe"
+        ) from error
+
+
+def _wnids() -> tuple[str, ...]:
+    return tuple(_asset("imagenet_wnids.txt").split())
+
+
+def _asset(name: str) -> str:
+    return (resources.files("rival_jax") / "assets" / name).read_text(encoding="utf-8")
 
 
 @functools.lru_cache(maxsize=64)

@@ -54,6 +54,12 @@ def attach(
     return with_head, {"network": variables, "head": fitted.head}, {"head": "probe", **fitted.facts}
 
 
+def check(model: Model, context: Context) -> None:
+    """Raises ValueError for options that `attach` would refuse; reads nothing."""
+    del model
+    _checked(context.options)
+
+
 def fit(model: Model, variables: Variables, context: Context) -> Fitted:
     """The head by `config.probe.recipe`, on what `config.probe.region` leaves of the photos.
 

@@ -83,6 +83,7 @@ def load(
         variables = family.convert(tensors, model)
         if image_size and image_size != model.image_size:
             model, variables = family.resized(model, variables, image_size, positions)
+        model = dataclasses.replace(model, class_names=_class_names(found.file, config, model))
     except ValueError as error:
         raise ValueError(f"{found.file}: {error}") from error
     return model, {
@@ -104,6 +105,7 @@ def save(
     """
     family = sys.modules[type(module_of(model)).__module__]
     treatment = {key: getattr(model, key) for key in ("image_size", *INPUT)}
+    treatment["class_names"] = model.class_names
     config = dataclasses.replace(family.config(model), **treatment)
     weights.write_folder(folder, family.export(variables, model), config, dtype)
 
@@ -136,7 +138,26 @@ def _locate(name: str) -> weights.Located:
         return weights.locate(name, bundled())
     folder = _ASSETS / name
     config = weights.read_config(folder / weights.CONFIG)
+    named = weights.class_names.beside(folder.parent)  # one list for all networks on these data
+    config = dataclasses.replace(config, class_names=named)
     return weights.Located(folder / weights.TENSORS, name, config)
+
+
+def _class_names(
+    file: pathlib.Path, config: weights.Config, model: Model
+) -> tuple[str, ...] | None:
+    """What the outputs are called; the user's own list counts before what came with the weights."""
+    if not model.num_classes:
+        return None
+    named = weights.class_names.beside(file) or config.class_names
+    named = named or weights.class_names.in_checkpoint(file)
+    if named and len(named) != model.num_classes:
+        raise ValueError(
+            f"{len(named)} names for {model.num_classes} outputs ({', '.join(named[:3])}, ...); "
+            f"give one for each in {' or '.join(weights.class_names.FILES)} beside the weights, or "
+            "take label_names (id2label, ...) out of config.json"
+        )
+    return named
 
 
 def _assumed(

@@ -76,7 +76,7 @@ def write_document(run: Run, console: Console, document: Document) -> None:
         title=document.title,
         subtitle=document.subtitle,
         sections=[*((p["id"], p["title"]) for p in parts), *((n, n.title()) for n in named)],
-        headline=document.headline,
+        headline=[*document.headline, *words.clean(data.get("clean", {}))],
         parts=parts,
         data=html.data_facts(data, {name: count for name, count in counts.items() if count}),
         models=html.models_table(read_json(run.path / "models.json"), {}),

@@ -43,13 +43,14 @@ def write_page(
     norm = next(iter(sweep.noise))
     noise = sweep.noise[norm]
     level = float(noise.levels[examples.level_shown(noise)])
+    clean = {name: entry["accuracy_clean"] for name, entry in summary["models"].items()}
     text = html.render(
         "page.html.jinja",
         title=f"Foreground sensitivity of {_list(sweep.models)} on {sweep.dataset}",
         subtitle=f"{len(sweep.models)} models, {len(sweep.names)} images, {len(sweep.classes)} "
         f"classes; {'; '.join(map(_protocol_line, material.sweep.noise.values()))}",
         sections=SECTIONS,
-        headline=words.headline(summary),
+        headline=[*words.headline(summary), *words.clean(clean)],
         norms=[_norm_part(material, figures, name) for name in sweep.noise],
         bars=_figure(material, figures, "fig6"),
         footnote=tables.footnote(summary),
@@ -57,7 +58,7 @@ def write_page(
         example_level=tables.levels_text(norm, [level]),
         example_trials=noise.trials,
         contact=_figure(material, figures, f"examples_{norm}") if pictures else None,
-        data=html.data_facts(sweep.runs[0]["data"], summary["dataset"]["classes"]),
+        data=html.data_facts(_data(sweep.runs), summary["dataset"]["classes"]),
         models=html.models_table(sweep.cards, material.groups),
         protocol=words.protocol(sweep),
         run_names=[run["path"] for run in sweep.runs],
@@ -66,6 +67,12 @@ def write_page(
     )
     with atomic(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def _data(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The first run's data.json, with what all of the runs have to say of theirs."""
+    notices = [notice for run in runs for notice in run["data"].get("notices", [])]
+    return {**runs[0]["data"], "notices": list(dict.fromkeys(notices))}
 
 
 def _norm_part(material: Material, figures: Mapping[str, Files], norm: str) -> dict[str, Any]:

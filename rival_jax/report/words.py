@@ -10,9 +10,10 @@ import scipy  # which loads its `stats` when that is first used: a second and a 
 
 from rival_jax.report.summary import Summary
 from rival_jax.report.sweep import Sweep
-from rival_jax.report.tables import norm_title, ranked, ratio
+from rival_jax.report.tables import norm_title, percent, ranked, ratio
 from rival_jax.report.verdicts import verdicts
 
+CLEAN_SHOWN = 8  # networks that a headline names
 CROWDED = 0.05  # mean accuracies this near 0 or 1 leave RFS a ratio of small numbers
 
 
@@ -28,6 +29,22 @@ def headline(summary: Summary) -> list[str]:
     if len(sentences) > 1 and len(summary["models"]) > 2:
         sentences.append(_agreement(summary))
     return sentences
+
+
+def clean(shares: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """How often networks are right on the photos as they are: one sentence for all, or none.
+
+    Args:
+      shares: name of a network -> interval of its accuracy; with `right` and `images` where it is
+        a plain share of images.
+    """
+    told = []
+    for name, found in list(shares.items())[:CLEAN_SHOWN]:
+        counted = f" ({found['right']} of {found['images']} images)" if "images" in found else ""
+        told.append(f"{name} {percent(found)} %{counted}")
+    more = len(shares) - CLEAN_SHOWN
+    told += [f"and {more} more"] if more > 0 else []
+    return [f"Right on the photos as they are: {', '.join(told)}."] if told else []
 
 
 def _one(summary: Summary, norm: str, name: str) -> str:

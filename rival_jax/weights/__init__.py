@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rival_jax.weights import class_names
 from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config, read_config, write_folder
 from rival_jax.weights.names import Located, locate
 from rival_jax.weights.reader import read_tensors, read_tree
@@ -12,6 +13,7 @@ __all__ = [
     "TENSORS",
     "Config",
     "Located",
+    "class_names",
     "locate",
     "read_config",
     "read_tensors",

@@ -166,12 +166,19 @@ def _entry(line: int, row: Mapping[str, str]) -> Entry:
                 std=tuple(map(float, row["std"].split())),
                 interpolation=row["interpolation"],
                 crop_pct=float(fractions.Fraction(row["crop_pct"])),  # "224/232" is exact
+                class_names=_imagenet() if row["num_classes"] == "1000" else None,
             ),
             study=tuple(row["study"].split()),
             notes=row["notes"],
         )
     except (AttributeError, KeyError, ValueError) as error:
         raise ValueError(f"{_TABLE}, line {line}: {error!r}") from error
+
+
+@functools.cache
+def _imagenet() -> tuple[str, ...]:
+    """The synsets of ImageNet-1k's outputs, which all published networks of 1000 have."""
+    return tuple((_TABLE.parent / "imagenet_wnids.txt").read_text(encoding="utf-8").split())
 
 
 def _setting(text: str) -> tuple[str, Any]:

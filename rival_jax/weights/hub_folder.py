@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rival_jax.weights import class_names
 from rival_jax.weights.safetensors import write_tensors
 
 CONFIG = "config.json"
@@ -40,6 +41,7 @@ class Config:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: str = "bicubic"
     crop_pct: float = 0.875
+    class_names: tuple[str, ...] | None = None  # what the outputs are called, see `class_names`
 
 
 def read_config(path: pathlib.Path) -> Config:
@@ -68,7 +70,7 @@ def read_config(path: pathlib.Path) -> Config:
     values = {key: _field(path, key, read, flat) for key, read in _FIELDS.items() if key in flat}
     if "input_size" in values:
         values["image_size"] = values.pop("input_size")
-    config = Config(**values)
+    config = Config(**values, class_names=_class_names(path, said, inner))
     missing = [key for key in ("mean", "std", "interpolation", "crop_pct") if key not in values]
     if missing:
         taken = ", ".join(f"{key}={getattr(config, key)}" for key in missing)
@@ -88,6 +90,7 @@ def write_folder(
         "architecture": config.architecture,
         "num_classes": config.num_classes,
         "global_pool": config.global_pool,
+        "label_names": list(config.class_names or ()) or None,
         "model_args": dict(config.model_args),
         "pretrained_cfg": {
             "input_size": [3, *config.image_size] if config.image_size else None,
@@ -106,6 +109,24 @@ def _said(content: Any) -> Any:
     if not isinstance(content, dict):
         return content
     return {key: _said(value) for key, value in content.items() if value not in (None, {})}
+
+
+def _class_names(
+    path: pathlib.Path, outer: Mapping[str, Any], inner: Mapping[str, Any]
+) -> tuple[str, ...] | None:
+    """What the outputs are called: as the top says, else `pretrained_cfg`.
+
+    A finetuned head keeps the `pretrained_cfg` of its source, so names there are not this head's
+    where their number is another.
+    """
+    try:
+        if found := class_names.in_config(outer):
+            return found
+        found = class_names.in_config(inner)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; mend it or take it out") from error
+    count = outer.get("num_classes")
+    return found if found and count in (None, len(found)) else None
 
 
 def _count(value: Any) -> int:
