@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from rival_jax.runtime import buckets, hosts
 from rival_jax.runtime.environment import environment
+from rival_jax.runtime.names import file_path
 from rival_jax.runtime.workdir import PART, atomic, check_shared, claim, clear, disk_errors, seen
 
 Columns = Mapping[str, Any]
@@ -110,7 +111,7 @@ class Run:
 
     def unit_path(self, unit: str, depends_on: Mapping[str, Any]) -> Path:
         """Where a unit's rows are, or would be."""
-        return self.path / "rows" / f"{unit}-{digest(depends_on)}.parquet"
+        return self.path / "rows" / f"{file_path(unit)}-{digest(depends_on)}.parquet"
 
     def save_json(self, name: str, value: Any) -> None:
         """Writes `name` atomically; NaN becomes null. Process 0 alone does."""
