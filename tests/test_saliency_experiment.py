@@ -31,6 +31,7 @@ from rival_jax.report.saliency_summary import summarise
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Model
+from tests.damaged_runs import NAMES, renamed, reported
 from tests.helpers import EXACT, REFERENCE, config_of, golden, save_tiny_vit
 
 PLAN = _saliency_unit.Plan(
@@ -642,3 +643,10 @@ def test_hits_lie_on_the_background_where_the_network_was_taught_it(
     assert share["00"] <= most_at_00
     assert share["95"] >= least_at_95
     assert moved["95"] > moved["00"] + 0.01
+
+
+def test_names_that_do_harm_are_text_on_page_and_console(finished, tmp_path):
+    names = {f"class{i}": name for i, name in enumerate(NAMES[4:])} | {"tiny": NAMES[0]}
+    names["other"] = "../nul"
+    folder = renamed(finished.run.path, tmp_path / "run", names)
+    assert NAMES[0] in reported(folder, lambda run, console: saliency.write(run, console, {}))

@@ -227,5 +227,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         return run.read_json("summary.json")
     if not hosts.first():
         return {}
-    shown = _parts.sheet(plan_of(config), examples, names, pairs, config.seed)
-    return attributes_page.write(run, console, paths, more, shown)
+    shown = functools.partial(_parts.sheet, plan_of(config), examples, names, pairs, config.seed)
+    return attributes_page.write(
+        run, console, paths, more, shown if (pairs.lender >= 0).any() else None
+    )

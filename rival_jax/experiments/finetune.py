@@ -177,7 +177,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     if not computed and run.unchanged and (run.path / "report.html").exists():
         console.print(f"nothing new to report: {run.path / 'report.html'}")
         return run.read_json("summary.json")
-    return finetune_page.write(run, console, list(tests), _pictures(config, work, tests, networks))
+    shown = functools.partial(_pictures, config, work, tests, networks)
+    return finetune_page.write(run, console, list(tests), shown)
 
 
 def _train(work: Work, run: Run, console: Console) -> int:

@@ -43,7 +43,9 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         examples = subject.examples(loaded.geometry)
         head = loaded.variables["head"]
         if hosts.first():
-            with atomic(run.path / "heads" / f"{file_path(loaded.model.name)}.safetensors") as partial:
+            with atomic(
+                run.path / "heads" / f"{file_path(loaded.model.name)}.safetensors"
+            ) as partial:
                 save_file({k: np.asarray(v) for k, v in head._asdict().items()}, partial)
         batch_size, _ = subject.batch(loaded.cost(), loaded.geometry, 1, 1)
         with Meter(len(examples), "images", console) as meter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rival_jax.report import attributes_figures as figures
 from rival_jax.report.attributes import Summary
 from rival_jax.report.document import Document, Picture, Section, write_document
 from rival_jax.report.rows import read_json
-from rival_jax.report.tables import Table, excludes_zero, percent
+from rival_jax.report.tables import Table, counted, excludes_zero, percent
 from rival_jax.runtime.results import Run
 
 FIRST = 3  # attributes that the headline names
@@ -25,14 +25,14 @@ def write(
     console: Console,
     paths: Sequence[Path],
     labels: Mapping[str, Path],
-    shown: figures.Shown,
+    shown: Callable[[], figures.Shown] | None,
 ) -> Summary:
     """Writes tables, figures and report.html of a run; returns the summary.
 
     Args:
       paths: of the units of rows.
       labels: the files "labels" and "classifier".
-      shown: (attribute, example, {change: uint8 [h, w, 3]}).
+      shown: gives (attribute, example, {change: uint8 [h, w, 3]}); None if no image lends a part.
     """
     data, options = read_json(run.path / "data.json"), run.config["statistics"]
     found = attributes.read(paths, data["classes"])
@@ -125,19 +125,25 @@ def differences(summary: Summary) -> Table:
     return Table("Differences between models", header, rows)
 
 
-def _document(config: Mapping[str, Any], summary: Summary, shown: figures.Shown) -> Document:
+def _document(
+    config: Mapping[str, Any], summary: Summary, shown: Callable[[], figures.Shown] | None
+) -> Document:
     drawn = [
         Picture("ranks", functools.partial(figures.ranks, summary), *RANKS_TEXT),
         Picture("models", functools.partial(figures.models, summary), *MODELS_TEXT),
         Picture("classes", functools.partial(figures.classes, summary), *CLASSES_TEXT),
     ]
     fig3 = Picture("fig3", functools.partial(figures.figure_3, summary["labels"]), *FIG3_TEXT)
-    photos = Picture("photos", functools.partial(figures.contact, shown), *PHOTOS_TEXT, photos=True)
+    photos = []
+    if shown:
+        draw = lambda: figures.contact(shown())  # noqa: E731
+        photos = [Picture("photos", draw, *PHOTOS_TEXT, photos=True)]
     swapped = swaps(summary)
     compared = differences(summary)
     return Document(
         title="Parts taken away",
-        subtitle=f"{len(summary['ranking'])} models, {len(summary['attributes'])} attributes",
+        subtitle=f"{counted(len(summary['ranking']), 'model')}, "
+        f"{counted(len(summary['attributes']), 'attribute')}",
         headline=headline(summary),
         sections=[
             Section(
@@ -148,7 +154,7 @@ def _document(config: Mapping[str, Any], summary: Summary, shown: figures.Shown)
             Section("Swaps", tables=[swapped] if swapped.rows else []),
             Section("Comparisons", tables=[compared] if compared.rows else []),
             Section("Attributes and classes", pictures=[fig3], tables=[]),
-            Section("What the networks were shown", pictures=[photos] if shown else []),
+            Section("What the networks were shown", pictures=photos),
         ],
         method=_method(config),
         caveats=CAVEATS,

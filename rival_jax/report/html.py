@@ -69,8 +69,8 @@ def data_facts(facts: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str,
     size = f"{most} of each" if fewest == most else f"{fewest} to {most} of each"
     sentence = (
         f"{facts['name']}, split {facts['split']}: {counted(facts['images'], 'image')} of "
-        f"{counted(len(counts), 'class')}, {size}. Averages give every class the same weight. Fingerprint of the pixels: "
-        f"{facts['fingerprint']}."
+        f"{counted(len(counts), 'class')}, {size}. Averages give every class the same "
+        f"weight. Fingerprint of the pixels: {facts['fingerprint']}."
     )
     if empty:
         sentence += f" Without images, and left out: {', '.join(empty)}."

@@ -27,14 +27,14 @@ def letter(text: str) -> str:
 
 
 def letters(figure: Figure) -> None:
-    """`letter` for all that is written in a figure: titles, labels, legends, ticks."""
+    """`letter` for all that is written in a figure; what ticks say stays in one line."""
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             formatter = axis.get_major_formatter()
             if isinstance(formatter, FuncFormatter):
                 formatter.func = _lettered(formatter.func)
             elif isinstance(formatter, FixedFormatter):
-                formatter.seq = [letter(text) for text in formatter.seq]
+                formatter.seq = [letter(visible(text)) for text in formatter.seq]
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         if (shown := letter(text.get_text())) != text.get_text():
@@ -47,7 +47,7 @@ def margin(names: Iterable[str]) -> float:
 
 
 def _lettered(func: Callable[..., Any]) -> Callable[..., str]:
-    return lambda *place: letter(str(func(*place)))
+    return lambda *place: letter(visible(str(func(*place))))
 
 
 def _glyph(character: str) -> str:

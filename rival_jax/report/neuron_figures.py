@@ -19,9 +19,12 @@ MOST_PAIRS = 30  # in the overview of a model
 BINS = np.linspace(0, 1, 21)
 
 
-def of_model(name: str, summary: Summary, found: Found, shown: Shown) -> list[Picture]:
-    """A model's pictures: its best features at work, their IoU, and all pairs."""
-    stem, options = name.replace("/", "_"), summary["settings"]
+def of_model(name: str, stem: str, summary: Summary, found: Found, shown: Shown) -> list[Picture]:
+    """A model's pictures: its best features at work, their IoU, and all pairs.
+
+    `stem`: how the names of their files begin.
+    """
+    options = summary["settings"]
     pairs = summary["models"][name]["pairs"][: options["pictures"]]
     overview = Picture(
         f"{stem}_pairs",

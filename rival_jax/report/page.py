@@ -73,7 +73,9 @@ def write_page(
         partial.write_text(text, encoding="utf-8")
 
 
-def _norm_part(material: Material, figures: Mapping[str, Files | Missing], norm: str) -> dict[str, Any]:
+def _norm_part(
+    material: Material, figures: Mapping[str, Files | Missing], norm: str
+) -> dict[str, Any]:
     summary = material.summary
     shown = [tables.differences(summary, norm, kind) for kind in tables.KINDS]
     return {
@@ -87,7 +89,9 @@ def _norm_part(material: Material, figures: Mapping[str, Files | Missing], norm:
     }
 
 
-def _figure(material: Material, figures: Mapping[str, Files | Missing], name: str) -> dict[str, str]:
+def _figure(
+    material: Material, figures: Mapping[str, Files | Missing], name: str
+) -> dict[str, str]:
     kind, _, norm = name.partition("_")
     caption, alt = captions.caption(material, kind, norm)
     return html.inlined(figures[name], caption, alt, photos=kind == "examples")

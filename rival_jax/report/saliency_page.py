@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,8 @@ from rival_jax.report.saliency_tables import (
     estimate,
     hits_table,
 )
-from rival_jax.report.tables import percent, ratio
+from rival_jax.report.tables import counted, percent, ratio
+from rival_jax.runtime.names import file_names
 from rival_jax.runtime.results import Run
 
 GALLERIES = 8  # subjects whose hits are on the page
@@ -72,7 +72,7 @@ def document(run: Run, found: Alignment, summary: Summary) -> Document:
     ]
     return Document(
         title=f"Where {_several(found.models)} look",
-        subtitle=f"{methods}; {images} images, {len(found.classes)} classes",
+        subtitle=f"{methods}; {counted(images, 'image')}, {counted(len(found.classes), 'class')}",
         headline=headline(summary),
         sections=sections,
         method=_method(settings, run.config["data"]["mask"]),
@@ -141,11 +141,12 @@ def _heat(found: Alignment, summary: Summary, metric: str) -> Picture:
 
 def _galleries(run: Run, found: Alignment, summary: Summary) -> Iterator[Picture]:
     units = read_json(run.path / "units.json")
+    stems = file_names(found.subjects)
     for s, name in list(enumerate(found.subjects))[:GALLERIES]:
         if summary["subjects"][name]["hits"]["images"]:
             file, classes = run.path / units[s]["hits"], summary["statistics"]["classes"]
             yield Picture(
-                "fig7_" + re.sub(r"[^\w.-]+", "_", name),
+                f"fig7_{stems[name]}",
                 functools.partial(gallery, found, s, file, classes),
                 f"{name}: the {IN_GALLERY} images of each class with the lowest density gap. "
                 "Photo, map, and what the map marks of the background greyed; the object is "

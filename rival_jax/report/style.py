@@ -89,15 +89,20 @@ def attempt(draw: Draw, target: Path, run: results.Run, console: Console) -> Fil
     """
     try:
         content = _drawn(draw)
-    except Exception as error:  # of any kind: the numbers are there, and a report without a figure
-        kind, said = type(error).__name__, " ".join(visible(str(error), keep="\n").split())
-        missing = Missing(target.name, short(f"{kind}: {said}" if said else kind, 300))
+    except Exception as error:  # of any kind: the numbers are there, with a figure or without
         for path in _files(target):
             buckets.remove(path)
-        run.log("figure", name=missing.name, error=missing.reason)
-        console.print(plain(f"note: figure {missing.name} could not be drawn: {missing.reason}"))
-        return missing
+        return Missing(target.name, told(target.name, error, run, console))
     return _write(content, target)
+
+
+def told(name: str, error: Exception, run: results.Run, console: Console) -> str:
+    """Says in log and console that a figure could not be drawn; why, in one line."""
+    said = " ".join(visible(str(error), keep="\n").split()).rstrip(".")
+    reason = short(f"{type(error).__name__}: {said}" if said else type(error).__name__, 300)
+    run.log("figure", name=name, error=reason)
+    console.print(plain(f"note: figure {name} could not be drawn: {reason}"))
+    return reason
 
 
 def _files(target: Path) -> Files:

@@ -71,7 +71,8 @@ def results(summary: Summary, norm: str) -> Table:
         accuracies = [models[name]["accuracy_clean"]]
         accuracies += [models[name][norm][f"accuracy_{side}"]["mean"] for side in sides]
         rows.append((name, *map(percent, accuracies), ratio(models[name][norm]["rfs_of_means"])))
-    title = f"{norm_title(norm)}: {levels_text(norm, some['levels'])}, {counted(some['trials'], 'trial')}"
+    title = f"{norm_title(norm)}: {levels_text(norm, some['levels'])}, "
+    title += counted(some["trials"], "trial")
     header = ("model", "clean", *(f"{SIDES[side]} noise" for side in sides), "RFS")
     return Table(title, header, rows)
 
@@ -201,7 +202,6 @@ def footnote(summary: Summary) -> str:
 
 def to_csv(summary: Summary) -> str:
     """One line per number, unrounded."""
-    buffer = io.StringIO()
     ends = ("estimate", "low", "high")
     lines: list[Sequence[Any]] = []
     for kind, entries in (("model", summary["models"]), ("group", summary["groups"])):
@@ -210,9 +210,7 @@ def to_csv(summary: Summary) -> str:
             lines.append((kind, name, "", "", "accuracy_clean", "", "", *clean))
             for norm in summary["differences"]:
                 for quantity, level, label, interval in _flat(entry[norm]):
-                    lines.append(
-                        (kind, name, "", norm, quantity, level, label, *interval.values())
-                    )
+                    lines.append((kind, name, "", norm, quantity, level, label, *interval.values()))
     for kind in KINDS:
         for norm, pairs in summary[kind].items():
             for pair in pairs:
