@@ -17,12 +17,14 @@ from rival_jax.report.saliency_gallery import IN_GALLERY, gallery
 from rival_jax.report.saliency_summary import Summary, filed, summarise
 from rival_jax.report.saliency_tables import (
     alignment_table,
+    cell,
     differences_table,
     effects_table,
     estimate,
     hits_table,
 )
-from rival_jax.report.tables import counted, percent, ratio
+from rival_jax.report.tables import counted, percent
+from rival_jax.runtime.console import plain
 from rival_jax.runtime.names import file_names
 from rival_jax.runtime.results import Run
 
@@ -37,6 +39,8 @@ def write(run: Run, console: Console, groups: Mapping[str, Sequence[str]] | None
         found, groups, classes=settings["classes"], hits=settings["hits"], **options
     )
     run.save_json("summary.json", summary)
+    for sentence in flat(summary):
+        console.print(plain(f"note: {sentence}"))
     write_document(run, console, document(run, found, summary))
     return summary
 
@@ -86,35 +90,58 @@ def document(run: Run, found: Alignment, summary: Summary) -> Document:
 def headline(summary: Summary) -> list[str]:
     """The main results in sentences."""
     means, by = filed(summary)
-    subjects = summary["subjects"]
+    subjects, sentences = summary["subjects"], flat(summary)
     order = sorted(subjects, key=lambda name: -estimate(subjects[name][means]["iou"]))
-    first, last = order[0], order[-1]
-    if first == last:
-        told = f"The maps of {first} cover the objects with an IoU of "
-        told += f"{ratio(subjects[first][means]['iou'])}."
+    iou = {name: cell(subjects[name][means]["iou"]) for name in order}
+    some = [name for name in order if iou[name]]
+    if not some:
+        return [*sentences, "No map has an IoU with its object; the tables count what is left out."]
+    if len(some) == 1:
+        told = f"The maps of {some[0]} cover the objects with an IoU of {iou[some[0]]}."
     else:
-        told = f"IoU of map and object is highest for {first}, "
-        told += f"{ratio(subjects[first][means]['iou'])}, and lowest for {last}, "
-        told += f"{ratio(subjects[last][means]['iou'])}."
-    table = [[estimate(c["iou"]) for c in e[by].values()] for e in subjects.values()]
-    over_models = saliency.mean(np.array(table), 1)
+        told = f"IoU of map and object is highest for {some[0]}, {iou[some[0]]}, "
+        told += f"and lowest for {some[-1]}, {iou[some[-1]]}."
+    table = [[estimate(c["iou"]) for c in subjects[name][by].values()] for name in some]
     over_classes = saliency.mean(np.array(table), 0)
-    between = f" Between classes it ranges over {np.nanmax(over_classes):.2f} to "
-    between += f"{np.nanmin(over_classes):.2f}"
-    if len(subjects) > 1:
-        between += f", between models over {over_models.max():.2f} to {over_models.min():.2f}"
-    sentences = [f"{told}{between}."]
+    between = f" Between classes it ranges over {_range(over_classes)}"
+    if len(some) > 1:
+        between += f", between models over {_range(saliency.mean(np.array(table), 1))}"
+    sentences.append(f"{told}{between}.")
     most = max(subjects, key=lambda name: estimate(subjects[name]["hits"]["on_background"]))
-    hits = subjects[most]["hits"]
-    if hits["images"]:
-        sentences.append(
-            f"Of the {hits['images']} images with the lowest density gap of each class, the map of "
-            f"{most} is stronger outside the object than inside in "
-            f"{percent(hits['on_background'])} %; greying what it marks there lowers the explained "
-            f"class's probability by {ratio(hits['target_drop_salient'])}, greying as much of the "
-            f"background at random by {ratio(hits['target_drop_random'])}."
+    return sentences + _hits_words(most, subjects[most]["hits"])
+
+
+def flat(summary: Summary) -> list[str]:
+    """A sentence for each subject whose maps mark nothing at all."""
+    images = summary["dataset"]["images"]
+    return [
+        f"All maps of {name} are flat, {images} of {images}: they are the same everywhere, so that "
+        "their alignment with objects says nothing."
+        for name, entry in summary["subjects"].items()
+        if entry["flat"] == images
+    ]
+
+
+def _range(values: np.ndarray) -> str:
+    found = values[np.isfinite(values)]
+    return f"{found.max():.2f} to {found.min():.2f}"
+
+
+def _hits_words(name: str, hits: Mapping[str, Any]) -> list[str]:
+    if not hits["images"]:
+        return []
+    told = (
+        f"Of the {counted(hits['images'], 'image')} with the lowest density gap of each class, the "
+        f"map of {name} is stronger outside the object than inside in "
+        f"{percent(hits['on_background'])} %"
+    )
+    if cell(hits["target_drop_salient"]):
+        told += (
+            "; greying what it marks there lowers the explained class's probability by "
+            f"{cell(hits['target_drop_salient'])}, greying as much of the background at random by "
+            f"{cell(hits['target_drop_random'])}"
         )
-    return sentences
+    return [told + "."]
 
 
 def _bars(summary: Summary, metric: str) -> Picture:
