@@ -20,15 +20,20 @@ from rival_jax.runtime.names import visible
 
 def render(template: str, **values: Any) -> str:
     """A page from `template` of this folder, as text."""
-    environment = jinja2.Environment(
+    return environment().get_template(template).render(version=VERSION, **values)
+
+
+def environment() -> jinja2.Environment:
+    """What templates are rendered in: names in them are text, and seen."""
+    made = jinja2.Environment(
         autoescape=True,
         finalize=_visible,
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
         loader=jinja2.PackageLoader("rival_jax.report", ""),
     )
-    environment.filters["minus"] = _minus
-    return environment.get_template(template).render(version=VERSION, **values)
+    made.filters["minus"] = _minus
+    return made
 
 
 def inlined(
