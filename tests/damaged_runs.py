@@ -72,7 +72,7 @@ def reported(folder: Path, write: Callable[[Run, Terminal], object]) -> str:
 def check(folder: Path) -> None:
     """Every file of a report is what it says it is, and says what it holds."""
     events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert not [event for event in events if event["event"] == "figure"], "all figures are drawn"
+    assert [event for event in events if event["event"] == "figure"] == [], "all are drawn"
     page = (folder / "report.html").read_text(encoding="utf-8")
     shows(page)
     assert not re.search(r"<b>|<script|could not be drawn", page)

@@ -17,7 +17,7 @@ from rival_jax.runtime.results import Run
 from tests.damaged_runs import NAMES, reported
 from tests.fake_runs import invented, write_run
 
-OPTIONS = {"resamples": 20, "confidence": 0.95, "method": "percentile", "seed": 0}
+OPTIONS = {"resamples": 20, "confidence": 0.95, "method": "percentile"}
 
 
 def pictures(name):

@@ -60,7 +60,7 @@ def write_page(
         footnote=tables.footnote(summary),
         examples=_examples(material, norm, pictures),
         example_level=tables.levels_text(norm, [level]),
-        example_trials=noise.trials,
+        example_draws=counted(noise.trials, "noise draw"),
         contact=_figure(material, figures, f"examples_{norm}") if pictures else None,
         data=html.data_facts(sweep.runs[0]["data"], summary["dataset"]["classes"]),
         models=html.models_table(sweep.cards, material.groups),

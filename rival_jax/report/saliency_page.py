@@ -208,8 +208,8 @@ def _counterfactual_words(settings: Mapping[str, Any]) -> str:
     return (
         f"The background where the map exceeds {settings['threshold']:g} of its maximum is greyed. "
         f"For comparison as many pixels of the background are greyed in random blotches (mean of "
-        f"{settings['draws']} draws), and where the map is lowest. Images whose map marks no "
-        "background are left out and counted."
+        f"{counted(settings['draws'], 'draw')}), and where the map is lowest. Images whose map marks "
+        "no background are left out and counted."
     )
 
 
@@ -247,8 +247,8 @@ def _caveats(found: Alignment, summary: Summary, dataset: str) -> list[tuple[str
          "They are the extremes of each class, chosen by the same maps that are then scored. "
          "Their intervals say how they would move with the choice among them, no more."),
         ("That other training runs or images would agree.",
-         f"Intervals resample {len(found.names)} images within their class; the smallest, "
-         f"{smallest}, has {counts[smallest]}. They are not adjusted for the number of "
+         f"Intervals resample {counted(len(found.names), 'image')} within their class; the "
+         f"smallest, {smallest}, has {counts[smallest]}. They are not adjusted for the number of "
          "comparisons."),
     ]  # fmt: skip
     if dataset == "scenes":
@@ -262,4 +262,4 @@ def _caveats(found: Alignment, summary: Summary, dataset: str) -> list[tuple[str
 
 def _several(names: Sequence[str]) -> str:
     distinct = list(dict.fromkeys(names))
-    return distinct[0] if len(distinct) == 1 else f"{len(distinct)} models"
+    return distinct[0] if len(distinct) == 1 else counted(len(distinct), "model")

@@ -193,7 +193,7 @@ def footnote(summary: Summary) -> str:
     return (
         f"Accuracies in percent, averaged over classes and noise levels. Brackets: "
         f"{100 * options['confidence']:g} % {kind} bootstrap intervals over "
-        f"{summary['dataset']['images']} images, resampled within classes "
+        f"{counted(summary['dataset']['images'], 'image')}, resampled within classes "
         f"({options['resamples']} resamples). RFS is computed from the averaged accuracies "
         "(rfs_of_means); mean of RFS averages it over the levels instead. Noise error: what the "
         "finite number of noise draws adds, as a standard error."

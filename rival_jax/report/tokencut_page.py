@@ -107,7 +107,7 @@ def headline(summary: Summary) -> list[str]:
     sentences = []
     for name, entry in summary["models"].items():
         left_out = ", ".join(f"{reason} {n}" for reason, n in entry["skipped"].items())
-        told = f"{name}: masks for {entry['masks']} of {entry['photos']} photos"
+        told = f"{name}: masks for {entry['masks']} of {counted(entry['photos'], 'photo')}"
         sentences.append(f"{told}{f' (skipped: {left_out})' if left_out else ''}.")
         if known(entry["iou"]):
             sentences.append(

@@ -10,7 +10,7 @@ import scipy  # which loads its `stats` when that is first used: a second and a 
 
 from rival_jax.report.summary import Summary
 from rival_jax.report.sweep import Sweep
-from rival_jax.report.tables import excludes_zero, norm_title, ranked, ratio
+from rival_jax.report.tables import counted, excludes_zero, norm_title, ranked, ratio
 
 CROWDED = 0.05  # mean accuracies this near 0 or 1 leave RFS a ratio of small numbers
 
@@ -44,7 +44,7 @@ def _many(summary: Summary, norm: str, names: list[str]) -> str:
     top, bottom = (summary["models"][name][norm]["rfs_of_means"] for name in (first, last))
     pairs = summary["differences"][norm]
     apart = sum(excludes_zero(pair["rfs_of_means"]) for pair in pairs)
-    images = f"{summary['dataset']['images']} images"
+    images = counted(summary["dataset"]["images"], "image")
     if not apart:
         return (
             f"{norm_title(norm)}: no two of the {len(names)} models differ in relative foreground "
@@ -65,11 +65,10 @@ def _many(summary: Summary, norm: str, names: list[str]) -> str:
 
 
 def _leaning(rfs: Mapping[str, float], summary: Summary) -> str:
+    count = summary["dataset"]["images"]
+    images = "1 image does not tell" if count == 1 else f"{count} images do not tell"
     if not excludes_zero(rfs):
-        return (
-            f"{summary['dataset']['images']} images do not tell which of the two noises costs it "
-            "more accuracy"
-        )
+        return f"{images} which of the two noises costs it more accuracy"
     region = "foreground" if rfs["estimate"] > 0 else "background"
     return f"noise on the {region} costs it more accuracy"
 
@@ -108,7 +107,7 @@ def caveats(sweep: Sweep, summary: Summary) -> list[tuple[str, str]]:
          "RFS divides the gap by the largest gap possible at that mean accuracy. It is 1 or -1 as "
          "soon as one of the two accuracies is 0 or 1, however small the gap, and 0 by convention "
          "where both are 0 or both are 1. "
-         f"In this report the mean accuracy of {crowded} of {points} models x levels is within "
+         f"In this report the mean accuracy of {crowded} of {points} (model, level) is within "
          f"{CROWDED:g} of 0 or 1: read those together with the accuracies."),
         ("A number that does not depend on the order of averaging.",
          "RFS of averaged accuracies (rfs_of_means, the headline, as in the study's figures 4 and "
@@ -121,8 +120,8 @@ def caveats(sweep: Sweep, summary: Summary) -> list[tuple[str, str]]:
         ("That other training runs would agree.",
          "The intervals say how the numbers would move with other images of the same kind. They "
          "do not cover training seeds, the choice of classes or noise levels, or errors in masks "
-         f"and labels. The smallest class, {smallest}, has {counts[smallest]} images, and an "
-         "accuracy of 100 % has an interval without width although the next image may fail. What "
+         f"and labels. The smallest class, {smallest}, has {counted(counts[smallest], 'image')}, and "
+         "an accuracy of 100 % has an interval without width although the next image may fail. What "
          "the finite number of noise draws adds is listed as noise error."),
     ]  # fmt: skip
     if pairs > 1:
