@@ -78,7 +78,13 @@ def test_cells_of_csv_are_text_or_numbers_and_never_formulas(cells):
             assert got == str(cell)
 
 
-@given(st.lists(ANY, min_size=2, unique=True))
+@given(
+    st.lists(
+        st.one_of(ANY, st.from_regex(r"(nul|COM1|a)[. ]*(b|A)?", fullmatch=True)),
+        min_size=2,
+        unique=True,
+    )
+)
 def test_no_two_names_share_a_file(texts):
     own = {text: names.file_name(text) for text in texts}
     assert len(set(own.values())) == len(texts)
@@ -87,6 +93,7 @@ def test_no_two_names_share_a_file(texts):
     for name in (*own.values(), *together.values()):
         assert name == names.visible(name)
         assert not re.search(r'[<>:"/\\|?*]|^\.*$|[. ]$', name)
+    for name in own.values():
         assert name.partition(".")[0].casefold() not in ("nul", "con", "aux", "com1")
         assert len(name.encode()) < 200
 
@@ -97,7 +104,7 @@ def test_what_is_a_file_name_stays(text):
     assert names.file_name(names.file_name("a:" + text)) == names.file_name("a:" + text)
 
 
-@pytest.mark.parametrize("model", ["..", "../../x", "/etc/x", "nul", "a\x00b", "x" * 300])
+@pytest.mark.parametrize("model", ["..", "../../x", "/etc/x", "nul.x", "a\x00b", "x" * 300])
 def test_rows_stay_below_their_folder(tmp_path, model):
     run = Run(tmp_path / "run", {})
     assert run.rows(f"{model}/clean", {}, lambda: {"a": [1.0]})

@@ -175,9 +175,9 @@ def _method(config: Mapping[str, Any]) -> list[str]:
         f"Each attribute is replaced by grey {c['grey']:g} in the images that have it. "
         f"{kept[c['background']]} {pooled[c['pooling']]}",
         f"Control: in the same image, the pixels of the object nearest to a random one of them, as "
-        f"many as the attribute's area, grey likewise; mean over {counted(c['draws'], 'draw')}. It may "
-        "cover the attribute, and does where the attribute is the whole object, so that the difference "
-        "is then 0 by construction.",
+        f"many as the attribute's area, grey likewise; mean over {counted(c['draws'], 'draw')}. "
+        "It may cover the attribute, and does where the attribute is the whole object, so that the "
+        "difference is then 0 by construction.",
         "Swap: the same attribute of an image of another class, filled up from its surroundings, "
         "moved and stretched box to box, shown inside the attribute's mask.",
         "Brackets are bootstrap intervals with images as the clusters, resampled within classes; "

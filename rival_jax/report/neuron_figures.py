@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from rival_jax.report.document import Picture
 from rival_jax.report.figures import Drawn
+from rival_jax.report.lettering import letters
 from rival_jax.report.neurons import Found, Shown, Summary
 from rival_jax.report.style import COLOURS, FAINT, INK, MUTED
 
@@ -135,6 +136,7 @@ def _bottom(pairs: Sequence[dict[str, Any]], found: Found) -> Drawn:
             (*_key(pair), low, high, int(n))
             for low, high, n in zip(BINS[:-1].round(2), BINS[1:].round(2), counts, strict=True)
         ]
+    letters(figure)  # whose sizes the layout follows
     figure.tight_layout()
     return Drawn(figure, ("class", "attribute", "feature", "iou_from", "iou_to", "images"), lines)
 

@@ -208,8 +208,8 @@ def _counterfactual_words(settings: Mapping[str, Any]) -> str:
     return (
         f"The background where the map exceeds {settings['threshold']:g} of its maximum is greyed. "
         f"For comparison as many pixels of the background are greyed in random blotches (mean of "
-        f"{counted(settings['draws'], 'draw')}), and where the map is lowest. Images whose map marks "
-        "no background are left out and counted."
+        f"{counted(settings['draws'], 'draw')}), and where the map is lowest. Images whose map "
+        "marks no background are left out and counted."
     )
 
 

@@ -120,9 +120,9 @@ def caveats(sweep: Sweep, summary: Summary) -> list[tuple[str, str]]:
         ("That other training runs would agree.",
          "The intervals say how the numbers would move with other images of the same kind. They "
          "do not cover training seeds, the choice of classes or noise levels, or errors in masks "
-         f"and labels. The smallest class, {smallest}, has {counted(counts[smallest], 'image')}, and "
-         "an accuracy of 100 % has an interval without width although the next image may fail. What "
-         "the finite number of noise draws adds is listed as noise error."),
+         f"and labels. The smallest class, {smallest}, has {counted(counts[smallest], 'image')}, "
+         "and an accuracy of 100 % has an interval without width although the next image may fail. "
+         "What the finite number of noise draws adds is listed as noise error."),
     ]  # fmt: skip
     if pairs > 1:
         found.append(

@@ -106,11 +106,12 @@ def file_name(text: str) -> str:
     What is a name already stays as it is; another gets a digest of the text at its end.
 
     >>> file_name("vit_tiny.augreg 2"), file_name("nul"), file_name("..")[:2]
-    ('vit_tiny.augreg 2', 'nul-5bc585ee', '_-')
+    ('vit_tiny.augreg 2', '_nul-5bc585ee', '_-')
     """
     clean = re.sub(r'[<>:"/\\|?*]+', "_", visible(text)).strip(". ")
+    if clean.partition(".")[0].rstrip().casefold() in RESERVED:
+        clean = f"_{clean}"
     fits = len(text.encode("utf-8", "surrogatepass")) <= 2 * LONGEST
-    fits = fits and text.partition(".")[0].casefold() not in RESERVED
     if clean == text and text and fits and unicodedata.is_normalized("NFC", text):
         return text
     return f"{clean[: LONGEST // 2] or '_'}-{_digest(text)}"
@@ -139,7 +140,7 @@ def file_names(texts: Sequence[str]) -> dict[str, str]:
     return {
         text: name
         if count[name.casefold()] == 1 and file_name(name) == name
-        else f"{file_name(name)[:LONGEST]}-{_digest(text)}"
+        else f"{name.strip('.')[: LONGEST // 2] or '_'}-{_digest(text)}"
         for text, name in plain.items()
     }
 
