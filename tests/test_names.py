@@ -194,3 +194,9 @@ def test_a_page_shows_names(text):
 def test_counts_of_one():
     assert tables.counted(1, "class") == "1 class"
     assert tables.percent({"estimate": -1e-5, "low": -0.0, "high": 0.1}) == "0.0 [0.0, 10.0]"
+
+
+def test_a_console_of_few_letters_shows_escapes():
+    raw = io.BytesIO()
+    Terminal(file=io.TextIOWrapper(raw, encoding="ascii", write_through=True)).print("\u72ac 0.5")
+    assert raw.getvalue() == b"\\u72ac 0.5\n"

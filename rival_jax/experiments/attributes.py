@@ -173,6 +173,11 @@ def _subject(config: Any, console: Console) -> tuple[Subject, Geometry]:
     examples = subject.examples(geometry, attributes=True)
     for name in config.ablation.attributes:
         one_of("ablation.attributes", name, examples.attributes)
+        if name not in names_of(config, examples):
+            subject.note(
+                f"No image of {config.data.name} {config.data.split} has the attribute {name}, "
+                "which config.ablation.attributes asks for: it is left out of all that follows."
+            )
     if not names_of(config, examples):
         raise ValueError(
             f"no image of {config.data.name} {config.data.split} has one of the attributes asked "

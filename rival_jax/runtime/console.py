@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +16,10 @@ class Terminal(Console):
 
     def __init__(self, **options: Any):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
+        if isinstance(
+            self.file, io.TextIOWrapper
+        ):  # one that cannot write a letter shows its escape
+            self.file.reconfigure(errors="backslashreplace")
 
     def render_str(self, text: str, **options: Any) -> Text:
         """`text`, its line breaks alone kept: rich asks this for all that is printed."""
