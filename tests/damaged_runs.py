@@ -18,9 +18,11 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 
-from rival_jax.report.tables import csv_cell
+from rival_jax.report import style
 from rival_jax.runtime.console import Terminal
+from rival_jax.runtime.names import csv_cell
 from rival_jax.runtime.results import Run
 
 NAMES = ("$\\frac{$", "<b>x</b>", "=1+1", "a|b`", "[red]x[/red]", "\x1b[31m\x07", "..", "nul",
@@ -59,8 +61,10 @@ def _renamed(value, names):
 def reported(folder: Path, write: Callable[[Run, Terminal], object]) -> str:
     """Writes the report of a run and checks all that it is made of; returns what was printed."""
     run = Run(folder, json.loads((folder / "config.json").read_text()), extend=True)
-    with (folder / "printed").open("w+", newline="") as file, warnings.catch_warnings():
+    patch = pytest.MonkeyPatch.context()
+    with (folder / "printed").open("w+", newline="") as file, warnings.catch_warnings(), patch as p:
         warnings.simplefilter("error")
+        p.setattr(style, "DPI", 30)  # drawn faster
         write(run, Terminal(file=file, soft_wrap=True))
         file.seek(0)
         printed = file.read()

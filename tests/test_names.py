@@ -198,5 +198,6 @@ def test_counts_of_one():
 
 def test_a_console_of_few_letters_shows_escapes():
     raw = io.BytesIO()
-    Terminal(file=io.TextIOWrapper(raw, encoding="ascii", write_through=True)).print("\u72ac 0.5")
+    file = io.TextIOWrapper(raw, encoding="ascii", write_through=True)
+    Terminal(file=file).print("\u72ac 0.5")
     assert raw.getvalue() == b"\\u72ac 0.5\n"
