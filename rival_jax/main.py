@@ -11,10 +11,11 @@ from typing import Any
 import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
-from rich.console import Console
 
 from rival_jax import noise
 from rival_jax.runtime import hosts, memory, profile, signals, watch
+from rival_jax.runtime.console import Terminal
+from rival_jax.runtime.names import visible
 from rival_jax.runtime.plugins import check_config_keys, plugin
 from rival_jax.runtime.results import Run, cache_folder
 
@@ -75,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _run(config: Any) -> None:
-    console = Console(highlight=False, soft_wrap=True, quiet=not hosts.first())
+    console = Terminal(soft_wrap=True, quiet=not hosts.first())
     experiment = plugin("experiments", config.experiment)
     if hosts.count() > 1 and getattr(experiment, "ONE_PROCESS", False):
         raise ValueError(f"config {config.experiment} runs in one process: omit --distributed")
@@ -107,7 +108,7 @@ def cli() -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("RIVAL_JAX_TRACEBACK"):
             raise
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {visible(str(error), keep=chr(10))}")
 
 
 def _parse(argv: Sequence[str]) -> Sequence[str]:

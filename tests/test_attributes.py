@@ -16,6 +16,7 @@ from rival_jax.report import attributes as numbers
 from rival_jax.report import attributes_page
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Geometry, Model
+from tests.damaged_runs import NAMES, renamed, reported
 from tests.helpers import EXACT, REFERENCE, config_of, golden, nhwc, save_tiny_vit
 
 KEY = jax.random.key(0)
@@ -410,3 +411,18 @@ def test_presets_hold_the_protocols():
     assert released.ablation.pooling == "images"
     assert released.data.rival10.attribute_masks == "released"
     assert (clean.ablation.pooling, tuple(clean.ablation.attributes)) == ("classes", ())
+
+
+def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
+    run = done[0]
+    words = [*run.read_json("data.json")["classes"], "wheels", "ears"]
+    folder = renamed(run.path, tmp_path / "run", dict(zip(words, NAMES, strict=False)))
+
+    def write(run, console):
+        rows = sorted((run.path / "rows").rglob("*.parquet"))
+        labels = {name: next(run.path.rglob(f"{name}-*")) for name in ("labels", "classifier")}
+        paths = [path for path in rows if path not in labels.values()]
+        picture = dict.fromkeys(NAMES, np.zeros((8, 8, 3), np.uint8))
+        attributes_page.write(run, console, paths, labels, lambda: [("$_", "p", picture)])
+
+    assert "\\u202eevil" in reported(folder, write)

@@ -21,6 +21,7 @@ from rival_jax.experiments._treatments import REGIONS, TREATMENTS, Strength, tre
 from rival_jax.report import background as numbers
 from rival_jax.report import background_page, cubes
 from rival_jax.runtime.results import Run, read_rows
+from tests.damaged_runs import NAMES, renamed, reported
 from tests.helpers import EXACT, REFERENCE, config_of, golden, nhwc
 
 KEY = jax.random.key(0)
@@ -350,3 +351,16 @@ def test_presets_hold_the_protocols():
     assert (paper.probe.batch_norm, released.probe.select) == ("frozen", "test")
     assert tuple(released.ablation.treatments) == ("grey",)
     assert set(clean.ablation.treatments) == set(_treatments.TREATMENTS)
+
+
+def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
+    folder = done[0].path
+    classes = dict(zip(("class0", "class1", "class2"), NAMES, strict=False))
+    renamed(folder, tmp_path / "run", {**classes, "tiny": "[/red]$_\x1b"})
+
+    def write(run, console):
+        paths = sorted((run.path / "rows").rglob("*.parquet"))
+        picture = dict.fromkeys(NAMES, np.zeros((8, 8, 3), np.uint8))
+        background_page.write(run, console, paths, {}, lambda: [("p", "$a_b$", picture)])
+
+    assert "[/red]$_\\x1b" in reported(tmp_path / "run", write)

@@ -17,10 +17,12 @@ from rival_jax import data, models
 from rival_jax.experiments import _finetune_data, _finetune_work, finetune
 from rival_jax.experiments._finetune_variants import VARIANTS, settings
 from rival_jax.report import finetune as report
+from rival_jax.report import finetune_page
 from rival_jax.runtime import train
 from rival_jax.runtime.signals import Interrupted
 from rival_jax.types import Geometry
 from tests import finetune_cases as cases
+from tests.damaged_runs import NAMES, renamed, reported
 from tests.finetune_cases import CLASSES, config, row_bytes, run_in
 from tests.helpers import config_of, save_tiny_vit
 
@@ -477,3 +479,16 @@ def test_a_step_of_the_networks_own_outputs(folder, monkeypatch):
     assert (trained, labels.tolist()) == (model, [3, 2, 1, 0])
     c.outputs = "head"
     assert work._outputs()[0] == headed
+
+
+def test_names_that_do_harm_are_text_on_page_and_console(finished, tmp_path):
+    classes = dict(zip(cases.CLASSES, NAMES, strict=False))
+    folder = renamed(finished.path, tmp_path / "run", classes)
+    shown = [
+        {"example": "p", "label": NAMES[5], "network": "n", "predicted": NAMES[:2]}
+        | {name: np.zeros((8, 8)) for name in ("mask", "before", "after")}
+        | {"image": np.zeros((8, 8, 3), np.uint8)}
+    ]
+    tests = list(finished.read_json("summary.json")["dataset"])
+    shown[0]["mask"] = shown[0]["mask"].astype(np.uint8)
+    reported(folder, lambda run, c: finetune_page.write(run, c, tests, lambda: shown))

@@ -7,6 +7,7 @@ import inspect
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +34,7 @@ from rival_jax.report.saliency_summary import summarise
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Model
+from tests.damaged_runs import NAMES, renamed, reported
 from tests.helpers import EXACT, REFERENCE, config_of, golden, save_tiny_vit
 
 PLAN = _saliency_unit.Plan(
@@ -642,3 +646,42 @@ def test_hits_lie_on_the_background_where_the_network_was_taught_it(
     assert share["00"] <= most_at_00
     assert share["95"] >= least_at_95
     assert moved["95"] > moved["00"] + 0.01
+
+
+def test_names_that_do_harm_are_text_on_page_and_console(finished, tmp_path):
+    names = {f"class{i}": name for i, name in enumerate(NAMES[4:])} | {"tiny": NAMES[0]}
+    names["other"] = "../nul"
+    folder = renamed(finished.run.path, tmp_path / "run", names)
+    assert NAMES[0] in reported(folder, lambda run, console: saliency.write(run, console, {}))
+
+
+UNKNOWN = (*numbers.METRICS, *(f"{of}_{r}" for of in ("true", "target") for r in numbers.REGIONS))
+
+
+@pytest.mark.parametrize(
+    ("models", "columns", "flat", "told"),
+    [
+        ("tiny other", UNKNOWN, True, "All maps of tiny are flat, 15 of 15"),
+        ("other", UNKNOWN, True, "All maps of other are flat, 15 of 15"),
+        ("tiny other", numbers.METRICS, False, "No map has an IoU with its object"),
+    ],
+)
+def test_maps_without_numbers_end_in_a_report(finished, tmp_path, models, columns, flat, told):
+    folder = renamed(finished.run.path, tmp_path / "run", {})
+    for path in (folder / "rows").rglob("*.parquet"):
+        table = pq.read_table(path)
+        if table["model"][0].as_py() in models:
+            nothing = pa.array(np.full(len(table), np.nan, np.float32))
+            for name in columns:
+                table = table.set_column(table.column_names.index(name), name, nothing)
+            if flat:
+                place = table.column_names.index("flat")
+                table = table.set_column(place, "flat", pa.array(np.ones(len(table), bool)))
+            pq.write_table(table, path)
+    printed = reported(folder, lambda run, console: saliency.write(run, console, {}))
+    page = (folder / "report.html").read_text()
+    assert told in page
+    assert (f"note: {told}" in printed) == flat
+    lead = re.search(r'class="lead".*?</div>', page, re.DOTALL)[0]
+    assert not re.search(r"nan\b|inf\b", lead + (folder / "tables.md").read_text())
+    assert (folder / "figures" / "fig9.svg").exists()

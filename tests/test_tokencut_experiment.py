@@ -17,9 +17,12 @@ from rival_jax.experiments._bilateral import overlap
 from rival_jax.experiments._tokencut_masks import centre_box, filled_box, make, rate
 from rival_jax.experiments._tokencut_unit import token_features
 from rival_jax.models import vit
+from rival_jax.report import tokencut as numbers
 from rival_jax.report import tokencut_page
+from rival_jax.report.tokencut_figures import Shown
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Geometry
+from tests.damaged_runs import NAMES, renamed, reported
 from tests.helpers import config_of, draw_study, nhwc
 
 
@@ -329,3 +332,21 @@ def test_every_attention_network_shows_its_keys(photos):
     settings = _tokencut_work.settings(tiny(photos))
     assert _tokencut_work.tap_of(tiny_vit, settings) == "block0/qkv"
     assert _tokencut_work.patch_size(tiny_vit, "block0/qkv") == 8
+
+
+def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
+    classes = [f"class{i}" for i in range(3)]
+    names = {**dict(zip(classes, NAMES[4:], strict=False)), "tiny": "../$_\x1b"}
+    folder = renamed(done[0], tmp_path / "run", names)
+    look = np.zeros((8, 8, 3), np.uint8), *[np.zeros((8, 8), bool)] * 3
+    shown = [Shown("p", name, *look, np.nan, "") for name in NAMES]
+
+    def write(run, console):
+        paths = {names["tiny"]: sorted((run.path / "rows").rglob("*.parquet"))}
+        rows = read_rows(run.path / "rows")
+        photos = sorted(dict.fromkeys(rows["example"].to_pylist(), 0).items())
+        found = numbers.read(paths, NAMES, photos)
+        looks = {names["tiny"]: lambda: (shown, shown[:1])}
+        tokencut_page.write(run, console, found, {names["tiny"]: run.path}, looks)
+
+    assert "../$_\\x1b" in reported(folder, write)

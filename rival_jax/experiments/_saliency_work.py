@@ -17,6 +17,7 @@ from rival_jax.experiments._saliency_unit import METRICS, REGIONS, Plan, Seen, l
 from rival_jax.experiments._subject import TYPICAL_BATCH, Loaded, Subject
 from rival_jax.report.saliency import gallery_rows
 from rival_jax.runtime import checksums, hosts, parallel
+from rival_jax.runtime.names import file_path
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Category, Columns, Run, atomic, digest
 from rival_jax.types import Model
@@ -82,7 +83,7 @@ class Work:
         computed = self.run.rows(file, depends_on, compute, about=self.meter.lap)
         rows = self.run.unit_path(file, depends_on)
         wanted = {**depends_on, "classes": c.saliency.classes, "hits": c.saliency.hits}
-        pictures = self.run.path / "hits" / f"{file}-{digest(wanted)}.npz"
+        pictures = self.run.path / "hits" / f"{file_path(file)}-{digest(wanted)}.npz"
         if hosts.first() and not checksums.holds(pictures):
             found = gallery_rows(rows, c.saliency.classes, c.saliency.hits)
             arrays: dict[str, Any] = self._pictures(loaded, settings, found)

@@ -173,6 +173,11 @@ def _subject(config: Any, console: Console) -> tuple[Subject, Geometry]:
     examples = subject.examples(geometry, attributes=True)
     for name in config.ablation.attributes:
         one_of("ablation.attributes", name, examples.attributes)
+        if name not in names_of(config, examples):
+            subject.note(
+                f"No image of {config.data.name} {config.data.split} has the attribute {name}, "
+                "which config.ablation.attributes asks for: it is left out of all that follows."
+            )
     if not names_of(config, examples):
         raise ValueError(
             f"no image of {config.data.name} {config.data.split} has one of the attributes asked "
@@ -233,5 +238,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         return shown_again(run, console)
     if not hosts.first():
         return {}
-    shown = _parts.sheet(plan_of(config), examples, names, pairs, config.seed)
-    return attributes_page.write(run, console, paths, more, shown)
+    shown = functools.partial(_parts.sheet, plan_of(config), examples, names, pairs, config.seed)
+    return attributes_page.write(
+        run, console, paths, more, shown if (pairs.lender >= 0).any() else None
+    )

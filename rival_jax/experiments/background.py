@@ -31,6 +31,7 @@ from rival_jax.experiments._treatments import (
     with_others,
 )
 from rival_jax.report import background_page, cubes
+from rival_jax.report.background_figures import Shown
 from rival_jax.report.document import shown_again
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter, duration
@@ -215,7 +216,9 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     if not hosts.first():
         return {}
     examples = subject.first_examples()
-    shown = sheet(
-        examples, strength_of(config), settings(config), _others(config, examples), config.seed
-    )
+
+    def shown() -> Shown:
+        others = _others(config, examples)
+        return sheet(examples, strength_of(config), settings(config), others, config.seed)
+
     return background_page.write(run, console, paths, groups(config.groups), shown)

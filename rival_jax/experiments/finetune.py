@@ -179,7 +179,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         return shown_again(run, console)
     if not hosts.first():
         return {}
-    return finetune_page.write(run, console, list(tests), _pictures(config, work, tests, networks))
+    shown = functools.partial(_pictures, config, work, tests, networks)
+    return finetune_page.write(run, console, list(tests), shown)
 
 
 def _train(work: Work, run: Run, console: Console) -> int:

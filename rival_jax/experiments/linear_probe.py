@@ -14,6 +14,7 @@ from rival_jax import statistics
 from rival_jax.experiments import _clean
 from rival_jax.experiments._subject import Subject, clean_trial
 from rival_jax.runtime import hosts
+from rival_jax.runtime.names import file_path
 from rival_jax.runtime.parallel import Bound
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Run, atomic, read_rows
@@ -45,7 +46,9 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         examples = subject.examples(loaded.geometry)
         head = loaded.variables["head"]
         if hosts.first():
-            with atomic(run.path / "heads" / f"{loaded.model.name}.safetensors") as partial:
+            with atomic(
+                run.path / "heads" / f"{file_path(loaded.model.name)}.safetensors"
+            ) as partial:
                 save_file({k: np.asarray(v) for k, v in head._asdict().items()}, partial)
         batch_size, _ = subject.batch(loaded.cost(), loaded.geometry, 1, 1)
         with Meter(len(examples), "images", console) as meter:

@@ -6,6 +6,7 @@ folders that the data set `masked_folder` reads, with the photos.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Any
 
@@ -148,7 +149,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     photos = [(photo.name, photo.label) for photo in material.photos]
     found = numbers.read(paths, material.source.classes, photos)
     shown = {
-        work.model.name: _shown(config, material, found, m) for m, work in enumerate(material.works)
+        work.model.name: functools.partial(_shown, config, material, found, m)
+        for m, work in enumerate(material.works)
     }
     folders = {work.model.name: work.folder.parent for work in material.works}
     return tokencut_page.write(run, console, found, folders, shown)

@@ -11,6 +11,7 @@ import numpy as np
 from rival_jax import noise, probe
 from rival_jax.heads import Context
 from rival_jax.runtime import checksums, hosts
+from rival_jax.runtime.names import file_name
 from rival_jax.runtime.parallel import Bound, map_examples
 from rival_jax.runtime.results import atomic, digest, tree_digest
 from rival_jax.types import Array, Batch, Forward, Model, Variables
@@ -75,5 +76,5 @@ def _per_batch(
 
 
 def safe(name: str) -> str:
-    """A model's name as part of a file's."""
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+    """A model's name as part of a file's, before a digest that tells it from others."""
+    return file_name("".join(c if c.isalnum() or c in "._-" else "_" for c in name))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rival_jax.report import examples, figures, instances, tables
 from rival_jax.report.examples import Pictures
 from rival_jax.report.page import write_page
-from rival_jax.report.style import save
+from rival_jax.report.style import attempt
 from rival_jax.report.summary import Summary, summarise
 from rival_jax.report.sweep import Sweep
 from rival_jax.runtime.results import Run, atomic
@@ -50,7 +50,7 @@ def write(
     material = figures.Material(sweep, summary, sweep.groups(groups))
     pictures = pictures and functools.cache(pictures)
     files = {
-        name: save(draw, run.path / "figures" / name)
+        name: attempt(draw, run.path / "figures" / name, run, console)
         for name, draw in _drawings(material, pictures).items()
     }
     write_page(run.path / "report.html", material, files, pictures)

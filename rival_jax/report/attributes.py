@@ -16,6 +16,7 @@ import numpy as np
 from rival_jax import significance, statistics
 from rival_jax.report import cubes
 from rival_jax.report.cubes import at
+from rival_jax.report.saliency import mean
 from rival_jax.runtime.results import read_rows
 from rival_jax.significance import Finding
 from rival_jax.types import Array
@@ -129,9 +130,12 @@ def pooled_drop(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def heat_map(table: np.ndarray) -> np.ndarray:
-    """[a, m] -> [a + 1, m + 1]: with the plain means of rows and of columns, last."""
-    rows = np.concatenate([table, np.nanmean(table, axis=1, keepdims=True)], axis=1)
-    return np.concatenate([rows, np.nanmean(rows, axis=0, keepdims=True)])
+    """[a, m] -> [a + 1, m + 1]: with the plain means of rows and of columns, last.
+
+    Of what is not NaN; NaN where nothing is.
+    """
+    rows = np.concatenate([table, mean(table, 1)[:, None]], axis=1)
+    return np.concatenate([rows, mean(rows, 0)[None]])
 
 
 def correlations(shown: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from rival_jax.report.attributes import Summary, heat_map
 from rival_jax.report.cubes import ends
 from rival_jax.report.examples import sheet
 from rival_jax.report.figures import Drawn
+from rival_jax.report.lettering import margin
 from rival_jax.report.style import COLOURS, FAINT, INK, MUTED
 
 PANELS = 4  # models that figures by class and by attribute show
@@ -131,7 +132,7 @@ def _heat_maps(
 ) -> Figure:
     """Tables of points beside each other on one scale."""
     across, tall = CELL * len(columns), CELL * len(rows)
-    left, below = 0.075 * max(map(len, rows)) + 0.15, 0.075 * max(map(len, columns)) + 0.1
+    left, below = 1.1 * margin(rows) + 0.15, 1.1 * margin(columns) + 0.1
     width, height = left + len(tables) * (max(across, 1.2) + 0.35), tall + below + 0.3
     figure = Figure(figsize=(width, height))
     most = max(float(np.nanmax(np.abs(table), initial=1.0)) for table in tables)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rival_jax.report import attributes_figures as figures
 from rival_jax.report.attributes import Summary
 from rival_jax.report.document import Document, Picture, Section, write_document
 from rival_jax.report.rows import read_json
-from rival_jax.report.tables import Table, percent
+from rival_jax.report.tables import Table, counted, percent
 from rival_jax.report.verdicts import METHOD, RATE, Verdict, verdicts
 from rival_jax.runtime.results import Run
 
@@ -27,14 +27,14 @@ def write(
     console: Console,
     paths: Sequence[Path],
     labels: Mapping[str, Path],
-    shown: figures.Shown,
+    shown: Callable[[], figures.Shown] | None,
 ) -> Summary:
     """Writes tables, figures and report.html of a run; returns the summary.
 
     Args:
       paths: of the units of rows.
       labels: the files "labels" and "classifier".
-      shown: (attribute, example, {change: uint8 [h, w, 3]}).
+      shown: gives (attribute, example, {change: uint8 [h, w, 3]}); None if no image lends a part.
     """
     data, options = read_json(run.path / "data.json"), run.config["statistics"]
     found = attributes.read(paths, data["classes"])
@@ -156,19 +156,25 @@ def differences(summary: Summary) -> Table:
     return Table("Differences between models", header, rows)
 
 
-def _document(config: Mapping[str, Any], summary: Summary, shown: figures.Shown) -> Document:
+def _document(
+    config: Mapping[str, Any], summary: Summary, shown: Callable[[], figures.Shown] | None
+) -> Document:
     drawn = [
         Picture("ranks", functools.partial(figures.ranks, summary), *RANKS_TEXT),
         Picture("models", functools.partial(figures.models, summary), *MODELS_TEXT),
         Picture("classes", functools.partial(figures.classes, summary), *CLASSES_TEXT),
     ]
     fig3 = Picture("fig3", functools.partial(figures.figure_3, summary["labels"]), *FIG3_TEXT)
-    photos = Picture("photos", functools.partial(figures.contact, shown), *PHOTOS_TEXT, photos=True)
+    photos = []
+    if shown:
+        draw = lambda: figures.contact(shown())  # noqa: E731
+        photos = [Picture("photos", draw, *PHOTOS_TEXT, photos=True)]
     swapped = swaps(summary)
     compared = differences(summary)
     return Document(
         title="Parts taken away",
-        subtitle=f"{len(summary['ranking'])} models, {len(summary['attributes'])} attributes",
+        subtitle=f"{counted(len(summary['ranking']), 'model')}, "
+        f"{counted(len(summary['attributes']), 'attribute')}",
         headline=headline(summary),
         sections=[
             Section(
@@ -179,7 +185,7 @@ def _document(config: Mapping[str, Any], summary: Summary, shown: figures.Shown)
             Section("Swaps", tables=[swapped] if swapped.rows else []),
             Section("Comparisons", tables=[compared] if compared.rows else []),
             Section("Attributes and classes", pictures=[fig3], tables=[]),
-            Section("What the networks were shown", pictures=[photos] if shown else []),
+            Section("What the networks were shown", pictures=photos),
         ],
         method=_method(config),
         caveats=CAVEATS,
@@ -200,9 +206,9 @@ def _method(config: Mapping[str, Any]) -> list[str]:
         f"Each attribute is replaced by grey {c['grey']:g} in the images that have it. "
         f"{kept[c['background']]} {pooled[c['pooling']]}",
         f"Control: in the same image, the pixels of the object nearest to a random one of them, as "
-        f"many as the attribute's area, grey likewise; mean over {c['draws']} draws. It may cover "
-        "the attribute, and does where the attribute is the whole object, so that the difference "
-        "is then 0 by construction.",
+        f"many as the attribute's area, grey likewise; mean over {counted(c['draws'], 'draw')}. "
+        "It may cover the attribute, and does where the attribute is the whole object, so that the "
+        "difference is then 0 by construction.",
         "Swap: the same attribute of an image of another class, filled up from its surroundings, "
         "moved and stretched box to box, shown inside the attribute's mask.",
         "Brackets are bootstrap intervals with images as the clusters, resampled within classes; "

@@ -12,6 +12,7 @@ from rival_jax.report import cubes
 from rival_jax.report.background import Summary, first_of, regions_of, treatments_of
 from rival_jax.report.examples import sheet
 from rival_jax.report.figures import Drawn
+from rival_jax.report.lettering import margin
 from rival_jax.report.style import COLOURS, FAINT, INK, MUTED
 
 HEADS = {"normal": "head fitted on photos", "grey": "head fitted on grey backgrounds"}
@@ -24,11 +25,13 @@ def bars(summary: Summary) -> Drawn:
     """Figure 8: accuracy on grey backgrounds for every group, left and right for the two heads."""
     groups, heads = summary["groups"], list(first_of(summary["groups"])["heads"])
     height = 0.9 + 0.3 * len(groups)
-    figure = Figure(figsize=(2.0 + 3.0 * len(heads), height))
+    room = max(1.9, margin(groups) + 0.1)  # inches
+    whole = room + 0.1 + 3.0 * len(heads)
+    figure = Figure(figsize=(whole, height))
     lines = []
     for column, head in enumerate(heads):
-        width = 3.0 / (2.0 + 3.0 * len(heads))
-        left = 1.9 / (2.0 + 3.0 * len(heads)) + column * width
+        width = 3.0 / whole
+        left = room / whole + column * width
         axes = figure.add_axes((left, 0.5 / height, width * 0.9, 1 - 0.8 / height))
         for row, (group, entry) in enumerate(groups.items()):
             grey = entry["heads"][head]["grey"]["background"]["accuracy"]

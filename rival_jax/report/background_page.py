@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rival_jax.report.background import Summary, regions_of, some_entry, treatme
 from rival_jax.report.background_figures import HEADS, Shown, bars, contact, treatments
 from rival_jax.report.document import Document, Picture, Section, write_document
 from rival_jax.report.rows import read_json
-from rival_jax.report.tables import Table, percent
+from rival_jax.report.tables import Table, counted, percent
 from rival_jax.report.verdicts import HOLM, METHOD, verdicts
 from rival_jax.runtime.results import Run
 
@@ -24,14 +24,14 @@ def write(
     console: Console,
     paths: Sequence[Path],
     groups: Mapping[str, Sequence[str]],
-    shown: Shown,
+    shown: Callable[[], Shown],
 ) -> Summary:
     """Writes tables, figures and report.html of a run; returns the summary.
 
     Args:
       paths: of the units of rows.
       groups: group -> models, averaged in figure 8.
-      shown: (example, class, {what was done: uint8 [h, w, 3]}).
+      shown: gives (example, class, {what was done: uint8 [h, w, 3]}).
     """
     data = read_json(run.path / "data.json")
     found = background.read(paths, data["classes"])
@@ -41,19 +41,20 @@ def write(
     return summary
 
 
-def _document(config: Mapping[str, Any], summary: Summary, shown: Shown) -> Document:
+def _document(config: Mapping[str, Any], summary: Summary, shown: Callable[[], Shown]) -> Document:
     figure_8 = "grey" in treatments_of(summary) and "background" in regions_of(summary)
     pictures = [Picture("treatments", functools.partial(treatments, summary), *TREATMENTS_TEXT)]
     if figure_8:
         pictures.insert(0, Picture("fig8", functools.partial(bars, summary), *FIG8_TEXT))
-    photos = Picture("photos", functools.partial(contact, shown), *PHOTOS_TEXT, photos=True)
+    photos = Picture("photos", lambda: contact(shown()), *PHOTOS_TEXT, photos=True)
     tables = [table for region in regions_of(summary) for table in results(summary, region)]
     tables += [gap_table(summary)] if len(regions_of(summary)) == 2 else []
     further = [heads_table(summary)] if summary["heads"] else []
     further += [differences(summary)] if summary["differences"] else []
     return Document(
         title="Backgrounds and objects taken away",
-        subtitle=f"{len(summary['models'])} models, {summary['dataset']['images']} images",
+        subtitle=f"{counted(len(summary['models']), 'model')}, "
+        f"{counted(summary['dataset']['images'], 'image')}",
         headline=headline(summary),
         sections=[
             Section("What is lost", pictures=pictures, tables=tables),

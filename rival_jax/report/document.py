@@ -13,7 +13,7 @@ from rich.console import Console
 from rival_jax.report import html, tables, words
 from rival_jax.report.figures import Drawn
 from rival_jax.report.rows import read_argv, read_json
-from rival_jax.report.style import save
+from rival_jax.report.style import attempt
 from rival_jax.report.tables import Table
 from rival_jax.runtime.results import Run, atomic
 
@@ -55,7 +55,8 @@ def write_document(run: Run, console: Console, document: Document) -> None:
     Args:
       run: holds data.json (`Subject.facts`) and models.json (`Loaded.facts` of each model).
       console: gets the tables and the report's path.
-      document: what to show; a section without anything in it is left out.
+      document: what to show; a section without anything in it is left out. Tables come first; a
+        picture that cannot be drawn is named in its place.
     """
     sections = [s for s in document.sections if s.text or s.pictures or s.tables]
     everything = [table for section in sections for table in section.tables]
@@ -64,7 +65,9 @@ def write_document(run: Run, console: Console, document: Document) -> None:
         partial.write_text("\n".join(map(tables.as_markdown, everything)), encoding="utf-8")
     data = read_json(run.path / "data.json")
     counts = dict(zip(data["classes"], data["counts"], strict=True))
-    parts = [{"id": f"part{i}", **_part(run, section)} for i, section in enumerate(sections, 1)]
+    parts = [
+        {"id": f"part{i}", **_part(run, console, section)} for i, section in enumerate(sections, 1)
+    ]
     named = ("data", "models", "protocol", "limits", "reproduce")
     facts = {
         "path": str(run.path),
@@ -99,10 +102,10 @@ def shown_again(run: Run, console: Console) -> dict[str, Any]:
     return run.read_json("summary.json")
 
 
-def _part(run: Run, section: Section) -> dict:
+def _part(run: Run, console: Console, section: Section) -> dict:
     figures = [
         html.inlined(
-            save(picture.draw, run.path / "figures" / picture.name),
+            attempt(picture.draw, run.path / "figures" / picture.name, run, console),
             picture.caption,
             picture.alt,
             photos=picture.photos,

@@ -14,6 +14,7 @@ from rival_jax.report.figures import MODELS_AS_PANELS, Drawn, Material
 from rival_jax.report.style import INK, MUTED
 from rival_jax.report.sweep import Noise, Sweep
 from rival_jax.report.tables import ranked
+from rival_jax.runtime.names import visible
 
 Pictures = Callable[[str], tuple[np.ndarray, ...]]
 """Example name -> photo, foreground-noised, background-noised at `level_shown`; uint8 [h, w, 3]."""
@@ -144,7 +145,9 @@ def sheet(cells: Sequence[tuple[int, int, np.ndarray, str, str]]) -> Figure:
         x, y = column * (THUMB + GUTTER), row * pitch_y + LINE * lines
         image = Image.fromarray(picture).resize((THUMB, THUMB), Image.Resampling.LANCZOS)
         canvas.paste(image, (x, y))
-        axes.text(x, y - 4, text, fontsize=6.5, color=MUTED)
-        axes.text(x, y - 4 - LINE * (lines > 1), title, fontsize=7.5, color=INK, weight="bold")
+        axes.text(x, y - 4, visible(text), fontsize=6.5, color=MUTED)
+        axes.text(
+            x, y - 4 - LINE * (lines > 1), visible(title), fontsize=7.5, color=INK, weight="bold"
+        )
     axes.imshow(np.asarray(canvas), interpolation="nearest")
     return figure

@@ -16,6 +16,7 @@ from matplotlib.ticker import PercentFormatter
 
 from rival_jax.report import numbers
 from rival_jax.report.cubes import ends
+from rival_jax.report.lettering import margin
 from rival_jax.report.style import FAINT, INK, MUTED, end_labels, look, point_labels
 from rival_jax.report.summary import Summary
 from rival_jax.report.sweep import Sweep
@@ -115,7 +116,7 @@ def curves(material: Material, norm: str) -> Drawn:
     ]
     titles = ("accuracy, foreground noise, %", "accuracy, background noise, %", "RFS")
     names = [list(groups)[g] for g in bright]
-    width = 8.1 + 0.065 * max(map(len, names))
+    width = 8.1 + 0.95 * margin(names)
     figure = Figure(figsize=(width, 2.9))
     ticks = noise.levels * (255 if norm == "linf" else 1)
     for column, title in enumerate(titles):
@@ -149,8 +150,9 @@ def bars(material: Material) -> Drawn:
     norms, models = list(material.sweep.noise), material.summary["models"]
     names = ranked(material.summary, norms[0])
     height = 0.8 + 0.27 * len(names)
-    figure = Figure(figsize=(1.9 + 3.2 * len(norms), height))
-    left = 1.8 / (1.9 + 3.2 * len(norms))
+    room = max(1.8, margin(names) + 0.1)  # inches
+    figure = Figure(figsize=(room + 0.1 + 3.2 * len(norms), height))
+    left = room / (room + 0.1 + 3.2 * len(norms))
     width = (1 - left) / len(norms)
     lines = []
     limits = [0.0]

@@ -13,6 +13,7 @@ from matplotlib.ticker import PercentFormatter
 from rival_jax.report.examples import sheet
 from rival_jax.report.figures import Drawn
 from rival_jax.report.finetune import ORIGINAL, Summary
+from rival_jax.report.lettering import letters
 from rival_jax.report.style import COLOURS, FAINT, INK, MUTED, look
 
 ENDS = ("estimate", "low", "high")
@@ -69,6 +70,7 @@ def training(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Drawn:
         for k, epoch in enumerate(epochs):
             values = (curve["train"][k], curve["held_out"][k], bool(best[k]))
             lines.append((name, int(epoch), *values))
+    letters(figure)  # whose sizes the layout follows
     figure.tight_layout()
     return Drawn(figure, ("network", "epochs", "train", "held_out", "best"), lines)
 

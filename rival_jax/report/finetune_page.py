@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from rival_jax.report import finetune_figures as figures
 from rival_jax.report.document import Document, Picture, Section, write_document
 from rival_jax.report.finetune import ORIGINAL, Summary
 from rival_jax.report.rows import read_json
-from rival_jax.report.tables import Table, percent, ratio
+from rival_jax.report.tables import Table, counted, percent, ratio
 from rival_jax.runtime.results import Run
 
-Shown = Sequence[Mapping[str, Any]]
+Shown = Callable[[], Sequence[Mapping[str, Any]]]
 
 
 def write(run: Run, console: Console, tests: Sequence[str], shown: Shown) -> Summary:
@@ -25,7 +25,7 @@ def write(run: Run, console: Console, tests: Sequence[str], shown: Shown) -> Sum
 
     Args:
       tests: names of the test sets.
-      shown: images with their maps, see `finetune_figures.maps`.
+      shown: gives images with their maps, see `finetune_figures.maps`.
     """
     data = read_json(run.path / "data.json")
     found = finetune.read(run.path, tests, data["classes"])
@@ -48,7 +48,7 @@ def _document(
     pictures = [
         Picture("comparison", functools.partial(figures.comparison, summary, tests), *COMPARISON)
     ]
-    drawn = Picture("maps", functools.partial(figures.maps, shown), *MAPS, photos=True)
+    drawn = Picture("maps", lambda: figures.maps(shown()), *MAPS, photos=True)
     learned = Picture("training", functools.partial(figures.training, curves), *TRAINING)
     sections = [
         Section(
@@ -70,8 +70,8 @@ def _document(
         sections.insert(3, mixed)
     return Document(
         title="Relevance finetuning, before and after",
-        subtitle=f"{config['models'][0]}, {len(summary['variants']) - 1} variants, "
-        f"{len(config['seeds'])} seeds",
+        subtitle=f"{config['models'][0]}, {counted(len(summary['variants']) - 1, 'variant')}, "
+        f"{counted(len(config['seeds']), 'seed')}",
         headline=headline(summary, tests),
         sections=sections,
         method=method(config, summary),

@@ -13,24 +13,39 @@ import jinja2
 from PIL import Image
 
 from rival_jax._version import VERSION
-from rival_jax.report.style import Files
-from rival_jax.report.tables import Table
+from rival_jax.report.style import Files, Missing
+from rival_jax.report.tables import Table, counted
+from rival_jax.runtime.names import visible
 
 
 def render(template: str, **values: Any) -> str:
     """A page from `template` of this folder, as text."""
-    environment = jinja2.Environment(
+    return environment().get_template(template).render(version=VERSION, **values)
+
+
+def environment() -> jinja2.Environment:
+    """What templates are rendered in: names in them are text, and seen."""
+    made = jinja2.Environment(
         autoescape=True,
+        finalize=_visible,
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
         loader=jinja2.PackageLoader("rival_jax.report", ""),
     )
-    environment.filters["minus"] = _minus
-    return environment.get_template(template).render(version=VERSION, **values)
+    made.filters["minus"] = _minus
+    return made
 
 
-def inlined(files: Files, caption: str, alt: str, *, photos: bool = False) -> dict[str, str]:
-    """A saved figure for the macro `figure`; `photos`: as JPEG, for drawings of many pixels."""
+def inlined(
+    files: Files | Missing, caption: str, alt: str, *, photos: bool = False
+) -> dict[str, str]:
+    """A saved figure for the macro `figure`; `photos`: as JPEG, for drawings of many pixels.
+
+    Without a `source` where it could not be drawn, and the caption says why.
+    """
+    if isinstance(files, Missing):
+        told = f"{caption} This figure could not be drawn: {files.reason}."
+        return {"name": files.name, "source": "", "caption": told, "alt": alt}
     if photos:
         with Image.open(files.png) as image:
             source = jpeg(image.convert("RGB"))
@@ -55,12 +70,12 @@ def data_facts(facts: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str,
       counts: images of every class that has some.
     """
     empty = sorted(set(facts["classes"]) - set(counts))
-    fewest, most = min(counts.values()), max(counts.values())
+    fewest, most = min(counts.values(), default=0), max(counts.values(), default=0)
     size = f"{most} of each" if fewest == most else f"{fewest} to {most} of each"
     sentence = (
-        f"{facts['name']}, split {facts['split']}: {facts['images']} images of {len(counts)} "
-        f"classes, {size}. Averages give every class the same weight. Fingerprint of the pixels: "
-        f"{facts['fingerprint']}."
+        f"{facts['name']}, split {facts['split']}: {counted(facts['images'], 'image')} of "
+        f"{counted(len(counts), 'class')}, {size}. Averages give every class the same "
+        f"weight. Fingerprint of the pixels: {facts['fingerprint']}."
     )
     if empty:
         sentence += f" Without images, and left out: {', '.join(empty)}."
@@ -101,6 +116,11 @@ def run_facts(run: Mapping[str, Any]) -> dict[str, Any]:
 
 def _scaled(value: float | int | None, unit: float) -> str:
     return "" if value is None else f"{value / unit:,.3g}"
+
+
+def _visible(value: Any) -> Any:
+    """Of names on a page, what would not be seen; what is markup already stays."""
+    return visible(value) if type(value) is str else value
 
 
 def _minus(text: str) -> str:

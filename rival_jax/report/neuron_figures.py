@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from rival_jax.report.document import Picture
 from rival_jax.report.figures import Drawn
+from rival_jax.report.lettering import letters
 from rival_jax.report.neurons import Found, Shown, Summary
 from rival_jax.report.style import COLOURS, FAINT, INK, MUTED
 
@@ -19,9 +20,12 @@ MOST_PAIRS = 30  # in the overview of a model
 BINS = np.linspace(0, 1, 21)
 
 
-def of_model(name: str, summary: Summary, found: Found, shown: Shown) -> list[Picture]:
-    """A model's pictures: its best features at work, their IoU, and all pairs."""
-    stem, options = name.replace("/", "_"), summary["settings"]
+def of_model(name: str, stem: str, summary: Summary, found: Found, shown: Shown) -> list[Picture]:
+    """A model's pictures: its best features at work, their IoU, and all pairs.
+
+    `stem`: how the names of their files begin.
+    """
+    options = summary["settings"]
     pairs = summary["models"][name]["pairs"][: options["pictures"]]
     overview = Picture(
         f"{stem}_pairs",
@@ -132,6 +136,7 @@ def _bottom(pairs: Sequence[dict[str, Any]], found: Found) -> Drawn:
             (*_key(pair), low, high, int(n))
             for low, high, n in zip(BINS[:-1].round(2), BINS[1:].round(2), counts, strict=True)
         ]
+    letters(figure)  # whose sizes the layout follows
     figure.tight_layout()
     return Drawn(figure, ("class", "attribute", "feature", "iou_from", "iou_to", "images"), lines)
 

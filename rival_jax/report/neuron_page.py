@@ -12,6 +12,7 @@ from rival_jax.report.document import Document, Section, write_document
 from rival_jax.report.neurons import Found, Shown, Summary, summarise
 from rival_jax.report.rows import read_json
 from rival_jax.report.tables import Table
+from rival_jax.runtime.names import file_names
 from rival_jax.runtime.results import Run
 
 
@@ -47,8 +48,9 @@ def _document(
     summary: Summary, found: Mapping[str, Found], pictures: Mapping[str, Shown]
 ) -> Document:
     sections = [Section("Detectors", _calibration(summary), (), (_models(summary),))]
+    stems = file_names(list(found))
     for name, one in found.items():
-        drawn = neuron_figures.of_model(name, summary, one, pictures[name])
+        drawn = neuron_figures.of_model(name, stems[name], summary, one, pictures[name])
         sections.append(Section(name, (), drawn, (_pairs(name, summary),)))
     return Document(
         "Neurons and attributes",

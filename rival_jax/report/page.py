@@ -12,7 +12,8 @@ from PIL import Image
 from rival_jax.report import captions, examples, html, tables, words
 from rival_jax.report.examples import Example, Pictures
 from rival_jax.report.figures import Material
-from rival_jax.report.style import Files
+from rival_jax.report.style import Files, Missing
+from rival_jax.report.tables import counted
 from rival_jax.runtime.results import atomic
 
 PICTURE = 192  # pixels, longest side of an inlined photo
@@ -28,7 +29,10 @@ SECTIONS = (
 
 
 def write_page(
-    path: Path, material: Material, figures: Mapping[str, Files], pictures: Pictures | None = None
+    path: Path,
+    material: Material,
+    figures: Mapping[str, Files | Missing],
+    pictures: Pictures | None = None,
 ) -> None:
     """Writes the report of a sweep.
 
@@ -47,8 +51,9 @@ def write_page(
     text = html.render(
         "page.html.jinja",
         title=f"Foreground sensitivity of {_list(sweep.models)} on {sweep.dataset}",
-        subtitle=f"{len(sweep.models)} models, {len(sweep.names)} images, {len(sweep.classes)} "
-        f"classes; {'; '.join(map(_protocol_line, material.sweep.noise.values()))}",
+        subtitle=f"{counted(len(sweep.models), 'model')}, {counted(len(sweep.names), 'image')}, "
+        f"{counted(len(sweep.classes), 'class')}; "
+        f"{'; '.join(map(_protocol_line, material.sweep.noise.values()))}",
         sections=SECTIONS,
         headline=[*words.headline(summary), *words.clean(clean)],
         norms=[_norm_part(material, figures, name) for name in sweep.noise],
@@ -56,7 +61,7 @@ def write_page(
         footnote=tables.footnote(summary),
         examples=_examples(material, norm, pictures),
         example_level=tables.levels_text(norm, [level]),
-        example_trials=noise.trials,
+        example_draws=counted(noise.trials, "noise draw"),
         contact=_figure(material, figures, f"examples_{norm}") if pictures else None,
         data=html.data_facts(_data(sweep.runs), summary["dataset"]["classes"]),
         models=html.models_table(sweep.cards, material.groups),
@@ -75,7 +80,9 @@ def _data(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**runs[0]["data"], "notices": list(dict.fromkeys(notices))}
 
 
-def _norm_part(material: Material, figures: Mapping[str, Files], norm: str) -> dict[str, Any]:
+def _norm_part(
+    material: Material, figures: Mapping[str, Files | Missing], norm: str
+) -> dict[str, Any]:
     summary = material.summary
     shown = [tables.differences(summary, norm, kind) for kind in tables.KINDS]
     return {
@@ -89,7 +96,9 @@ def _norm_part(material: Material, figures: Mapping[str, Files], norm: str) -> d
     }
 
 
-def _figure(material: Material, figures: Mapping[str, Files], name: str) -> dict[str, str]:
+def _figure(
+    material: Material, figures: Mapping[str, Files | Missing], name: str
+) -> dict[str, str]:
     kind, _, norm = name.partition("_")
     caption, alt = captions.caption(material, kind, norm)
     return html.inlined(figures[name], caption, alt, photos=kind == "examples")
@@ -110,13 +119,16 @@ def _examples(material: Material, norm: str, pictures: Pictures | None) -> list[
 
 
 def _example(item: Example, pictures: Pictures | None) -> dict[str, Any]:
+    try:
+        shown = pictures(item.name) if pictures else ()
+    except Exception:  # photos gone since: the numbers stay, and figure 1 says what is wrong
+        shown = ()
     images = []
-    if pictures is not None:
-        kinds = ("photo", "noise on the foreground", "noise on the background")
-        for kind, picture in zip(kinds, pictures(item.name), strict=True):
-            small = Image.fromarray(np.asarray(picture))
-            small.thumbnail((PICTURE, PICTURE), Image.Resampling.LANCZOS)
-            images.append({"source": html.jpeg(small), "alt": f"{item.label}, {kind}"})
+    kinds = ("photo", "noise on the foreground", "noise on the background")
+    for kind, picture in zip(kinds, shown, strict=False):
+        small = Image.fromarray(np.asarray(picture))
+        small.thumbnail((PICTURE, PICTURE), Image.Resampling.LANCZOS)
+        images.append({"source": html.jpeg(small), "alt": f"{item.label}, {kind}"})
     return {**item._asdict(), "images": images}
 
 
@@ -125,4 +137,4 @@ def _protocol_line(noise: Any) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names)} models"
+    return names[0] if len(names) == 1 else counted(len(names), "model")

@@ -145,11 +145,11 @@ def class_table(values: np.ndarray, classes: np.ndarray, num_classes: int) -> np
       classes: int [s, n], what every image is filed under.
     """
     kept = np.isfinite(values)
-    means = [
-        statistics.class_means(row[some], of[some], num_classes)
-        for row, of, some in zip(values, classes, kept, strict=True)
-    ]
-    return np.stack(means)
+    means = np.full((len(values), num_classes), np.nan)
+    for s, some in enumerate(kept):
+        if some.any():
+            means[s] = statistics.class_means(values[s, some], classes[s, some], num_classes)
+    return means
 
 
 def heat_map(table: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rival_jax.report import saliency
+from rival_jax.report import lettering, saliency
 from rival_jax.report.figures import Drawn
 from rival_jax.report.saliency import METRICS, Alignment
 from rival_jax.report.saliency_summary import Summary, filed
@@ -47,13 +47,13 @@ def alignment_bars(summary: Summary, metric: str) -> Drawn:
         lines += [(kind, name, *(side[name][end] for end in ENDS)) for name in order]
     ends = [x for line in lines for x in line[2:] if np.isfinite(x)]
     for axes in figure.axes:
-        axes.set_xlim(min(0, *ends) - 0.02, max(0, *ends) + 0.02)
+        axes.set_xlim(min([0, *ends]) - 0.02, max([0, *ends]) + 0.02)
     return Drawn(figure, ("kind", "name", metric, "low", "high"), lines)
 
 
 def _margin(names: Iterable[str]) -> float:
     """Inches that names need on the left of the axes."""
-    return 0.3 + 0.068 * max(map(len, names))
+    return 0.3 + lettering.margin(names)
 
 
 def _of_group(summary: Summary, name: str, metric: str) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,12 +17,15 @@ from rival_jax.report.saliency_gallery import IN_GALLERY, gallery
 from rival_jax.report.saliency_summary import Summary, filed, summarise
 from rival_jax.report.saliency_tables import (
     alignment_table,
+    cell,
     differences_table,
     effects_table,
     estimate,
     hits_table,
 )
-from rival_jax.report.tables import percent, ratio
+from rival_jax.report.tables import counted, percent
+from rival_jax.runtime.console import plain
+from rival_jax.runtime.names import file_names
 from rival_jax.runtime.results import Run
 
 GALLERIES = 8  # subjects whose hits are on the page
@@ -37,6 +39,8 @@ def write(run: Run, console: Console, groups: Mapping[str, Sequence[str]] | None
         found, groups, classes=settings["classes"], hits=settings["hits"], **options
     )
     run.save_json("summary.json", summary)
+    for sentence in flat(summary):
+        console.print(plain(f"note: {sentence}"))
     write_document(run, console, document(run, found, summary))
     return summary
 
@@ -72,7 +76,7 @@ def document(run: Run, found: Alignment, summary: Summary) -> Document:
     ]
     return Document(
         title=f"Where {_several(found.models)} look",
-        subtitle=f"{methods}; {images} images, {len(found.classes)} classes",
+        subtitle=f"{methods}; {counted(images, 'image')}, {counted(len(found.classes), 'class')}",
         headline=headline(summary),
         sections=sections,
         method=_method(settings, run.config["data"]["mask"]),
@@ -86,35 +90,58 @@ def document(run: Run, found: Alignment, summary: Summary) -> Document:
 def headline(summary: Summary) -> list[str]:
     """The main results in sentences."""
     means, by = filed(summary)
-    subjects = summary["subjects"]
+    subjects, sentences = summary["subjects"], flat(summary)
     order = sorted(subjects, key=lambda name: -estimate(subjects[name][means]["iou"]))
-    first, last = order[0], order[-1]
-    if first == last:
-        told = f"The maps of {first} cover the objects with an IoU of "
-        told += f"{ratio(subjects[first][means]['iou'])}."
+    iou = {name: cell(subjects[name][means]["iou"]) for name in order}
+    some = [name for name in order if iou[name]]
+    if not some:
+        return [*sentences, "No map has an IoU with its object; the tables count what is left out."]
+    if len(some) == 1:
+        told = f"The maps of {some[0]} cover the objects with an IoU of {iou[some[0]]}."
     else:
-        told = f"IoU of map and object is highest for {first}, "
-        told += f"{ratio(subjects[first][means]['iou'])}, and lowest for {last}, "
-        told += f"{ratio(subjects[last][means]['iou'])}."
-    table = [[estimate(c["iou"]) for c in e[by].values()] for e in subjects.values()]
-    over_models = saliency.mean(np.array(table), 1)
+        told = f"IoU of map and object is highest for {some[0]}, {iou[some[0]]}, "
+        told += f"and lowest for {some[-1]}, {iou[some[-1]]}."
+    table = [[estimate(c["iou"]) for c in subjects[name][by].values()] for name in some]
     over_classes = saliency.mean(np.array(table), 0)
-    between = f" Between classes it ranges over {np.nanmax(over_classes):.2f} to "
-    between += f"{np.nanmin(over_classes):.2f}"
-    if len(subjects) > 1:
-        between += f", between models over {over_models.max():.2f} to {over_models.min():.2f}"
-    sentences = [f"{told}{between}."]
+    between = f" Between classes it ranges over {_range(over_classes)}"
+    if len(some) > 1:
+        between += f", between models over {_range(saliency.mean(np.array(table), 1))}"
+    sentences.append(f"{told}{between}.")
     most = max(subjects, key=lambda name: estimate(subjects[name]["hits"]["on_background"]))
-    hits = subjects[most]["hits"]
-    if hits["images"]:
-        sentences.append(
-            f"Of the {hits['images']} images with the lowest density gap of each class, the map of "
-            f"{most} is stronger outside the object than inside in "
-            f"{percent(hits['on_background'])} %; greying what it marks there lowers the explained "
-            f"class's probability by {ratio(hits['target_drop_salient'])}, greying as much of the "
-            f"background at random by {ratio(hits['target_drop_random'])}."
+    return sentences + _hits_words(most, subjects[most]["hits"])
+
+
+def flat(summary: Summary) -> list[str]:
+    """A sentence for each subject whose maps mark nothing at all."""
+    images = summary["dataset"]["images"]
+    return [
+        f"All maps of {name} are flat, {images} of {images}: they are the same everywhere, so that "
+        "their alignment with objects says nothing."
+        for name, entry in summary["subjects"].items()
+        if entry["flat"] == images
+    ]
+
+
+def _range(values: np.ndarray) -> str:
+    found = values[np.isfinite(values)]
+    return f"{found.max():.2f} to {found.min():.2f}"
+
+
+def _hits_words(name: str, hits: Mapping[str, Any]) -> list[str]:
+    if not hits["images"]:
+        return []
+    told = (
+        f"Of the {counted(hits['images'], 'image')} with the lowest density gap of each class, the "
+        f"map of {name} is stronger outside the object than inside in "
+        f"{percent(hits['on_background'])} %"
+    )
+    if cell(hits["target_drop_salient"]):
+        told += (
+            "; greying what it marks there lowers the explained class's probability by "
+            f"{cell(hits['target_drop_salient'])}, greying as much of the background at random by "
+            f"{cell(hits['target_drop_random'])}"
         )
-    return sentences
+    return [told + "."]
 
 
 def _bars(summary: Summary, metric: str) -> Picture:
@@ -141,11 +168,12 @@ def _heat(found: Alignment, summary: Summary, metric: str) -> Picture:
 
 def _galleries(run: Run, found: Alignment, summary: Summary) -> Iterator[Picture]:
     units = read_json(run.path / "units.json")
+    stems = file_names(found.subjects)
     for s, name in list(enumerate(found.subjects))[:GALLERIES]:
         if summary["subjects"][name]["hits"]["images"]:
             file, classes = run.path / units[s]["hits"], summary["statistics"]["classes"]
             yield Picture(
-                "fig7_" + re.sub(r"[^\w.-]+", "_", name),
+                f"fig7_{stems[name]}",
                 functools.partial(gallery, found, s, file, classes),
                 f"{name}: the {IN_GALLERY} images of each class with the lowest density gap. "
                 "Photo, map, and what the map marks of the background greyed; the object is "
@@ -180,8 +208,8 @@ def _counterfactual_words(settings: Mapping[str, Any]) -> str:
     return (
         f"The background where the map exceeds {settings['threshold']:g} of its maximum is greyed. "
         f"For comparison as many pixels of the background are greyed in random blotches (mean of "
-        f"{settings['draws']} draws), and where the map is lowest. Images whose map marks no "
-        "background are left out and counted."
+        f"{counted(settings['draws'], 'draw')}), and where the map is lowest. Images whose map "
+        "marks no background are left out and counted."
     )
 
 
@@ -219,8 +247,8 @@ def _caveats(found: Alignment, summary: Summary, dataset: str) -> list[tuple[str
          "They are the extremes of each class, chosen by the same maps that are then scored. "
          "Their intervals say how they would move with the choice among them, no more."),
         ("That other training runs or images would agree.",
-         f"Intervals resample {len(found.names)} images within their class; the smallest, "
-         f"{smallest}, has {counts[smallest]}. They are not adjusted for the number of "
+         f"Intervals resample {counted(len(found.names), 'image')} within their class; the "
+         f"smallest, {smallest}, has {counts[smallest]}. They are not adjusted for the number of "
          "comparisons."),
     ]  # fmt: skip
     if dataset == "scenes":
@@ -234,4 +262,4 @@ def _caveats(found: Alignment, summary: Summary, dataset: str) -> list[tuple[str
 
 def _several(names: Sequence[str]) -> str:
     distinct = list(dict.fromkeys(names))
-    return distinct[0] if len(distinct) == 1 else f"{len(distinct)} models"
+    return distinct[0] if len(distinct) == 1 else counted(len(distinct), "model")

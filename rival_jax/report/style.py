@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import csv
+import io
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,15 +14,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from rich.console import Console
 
-from rival_jax.runtime import results
+from rival_jax.report.lettering import FONT, letters
+from rival_jax.report.tables import as_csv
+from rival_jax.runtime import buckets, results
+from rival_jax.runtime.console import plain
+from rival_jax.runtime.names import short, visible
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; yellow is too pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D", "#7A4B00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, MUTED, FAINT = "#222222", "#767676", "#C8C8C8"
 SETTINGS: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.labelsize": 9,
@@ -40,8 +46,11 @@ SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "rival_jax",  # the same numbers give the same bytes
     "svg.fonttype": "path",
     "axes.unicode_minus": True,
+    "text.parse_math": False,  # a $ in a name is a $
+    "text.usetex": False,
 }
 DPI = 160
+LONGEST_SIDE, MOST_PIXELS = 60_000, 1e8  # of a PNG, which is coarser where it would have more
 
 
 class Files(NamedTuple):
@@ -52,27 +61,73 @@ class Files(NamedTuple):
     csv: Path
 
 
-def save(
-    draw: Callable[[], tuple[Figure, Sequence[str], Iterable[Sequence]]], target: Path
-) -> Files:
+class Missing(NamedTuple):
+    """A figure that could not be drawn."""
+
+    name: str
+    reason: str  # in one line
+
+
+Draw = Callable[[], tuple[Figure, Sequence[str], Iterable[Sequence]]]
+"""Returns (figure, header of its CSV, lines of that); called with the house style set."""
+
+
+def save(draw: Draw, target: Path) -> Files:
     """Draws a figure and writes `target`.png, .svg and the .csv of the numbers in it.
 
     Args:
-      draw: returns (figure, header of the CSV, its lines); called with the house style set.
+      draw: of the figure.
       target: path without an ending; its folder is created.
     """
-    files = Files(*(target.with_name(f"{target.name}.{ending}") for ending in Files._fields))
+    return _write(_drawn(draw), target)
+
+
+def attempt(draw: Draw, target: Path, run: results.Run, console: Console) -> Files | Missing:
+    """`save`, where a figure that cannot be drawn is told and left out, and ends nothing.
+
+    Its files of an earlier report are removed: they would show other numbers.
+    """
+    try:
+        content = _drawn(draw)
+    except Exception as error:  # of any kind: the numbers are there, with a figure or without
+        for path in _files(target):
+            buckets.remove(path)
+        return Missing(target.name, told(target.name, error, run, console))
+    return _write(content, target)
+
+
+def told(name: str, error: Exception, run: results.Run, console: Console) -> str:
+    """Says in log and console that a figure could not be drawn; why, in one line."""
+    said = " ".join(visible(str(error), keep="\n").split()).rstrip(".")
+    reason = short(f"{type(error).__name__}: {said}" if said else type(error).__name__, 300)
+    run.log("figure", name=name, error=reason)
+    console.print(plain(f"note: figure {name} could not be drawn: {reason}"))
+    return reason
+
+
+def _files(target: Path) -> Files:
+    return Files(*(target.with_name(f"{target.name}.{ending}") for ending in Files._fields))
+
+
+def _drawn(draw: Draw) -> tuple[bytes, bytes, bytes]:
+    """PNG, SVG and CSV of a figure."""
     with mpl.rc_context(SETTINGS):
         figure, header, lines = draw()
         FigureCanvasAgg(figure)
-        with results.atomic(files.png) as partial:
-            figure.savefig(partial, dpi=DPI)
-        with results.atomic(files.svg) as partial:
-            figure.savefig(partial, metadata={"Date": None})
-    with results.atomic(files.csv) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(lines)
+        letters(figure)
+        width, height = figure.get_size_inches()
+        most = min(LONGEST_SIDE / max(width, height), math.sqrt(MOST_PIXELS / (width * height)))
+        png, svg = io.BytesIO(), io.BytesIO()
+        figure.savefig(png, dpi=min(DPI, most), format="png")
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    return png.getvalue(), svg.getvalue(), as_csv(header, lines).encode()
+
+
+def _write(content: Sequence[bytes], target: Path) -> Files:
+    files = _files(target)
+    for path, data in zip(files, content, strict=True):
+        with results.atomic(path) as partial:
+            partial.write_bytes(data)
     return files
 
 

@@ -14,6 +14,9 @@ from rich.table import Table as RichTable
 from rival_jax.report.cubes import ends
 from rival_jax.report.summary import Summary
 from rival_jax.report.verdicts import HOLM, METHOD, verdicts
+from rival_jax.runtime.console import Terminal, plain
+from rival_jax.runtime.names import csv_cell
+from rival_jax.runtime.names import markdown as in_markdown
 
 SIDES = {"fg": "foreground", "bg": "background", "all": "whole-image"}
 PRINTED, WIDE = 21, 200  # rows on the console, and columns where it is no terminal
@@ -32,7 +35,9 @@ class Table(NamedTuple):
 
 def percent(interval: Mapping[str, float]) -> str:
     """An accuracy and its interval: "71.2 [68.0, 74.1]"."""
-    estimate, low, high = (f"{100 * interval[name]:.1f}" for name in ("estimate", "low", "high"))
+    estimate, low, high = (
+        f"{round(100 * interval[name], 1) + 0.0:.1f}" for name in ("estimate", "low", "high")
+    )
     return f"{estimate} [{low}, {high}]"
 
 
@@ -40,6 +45,16 @@ def ratio(interval: Mapping[str, float]) -> str:
     """An RFS and its interval: "+0.42 [+0.31, +0.51]"."""
     estimate, low, high = (signed(interval[name]) for name in ("estimate", "low", "high"))
     return f"{estimate} [{low}, {high}]"
+
+
+def counted(count: int, thing: str) -> str:
+    """How many there are, in words.
+
+    >>> counted(1, "model"), counted(2, "class")
+    ('1 model', '2 classes')
+    """
+    ending = "" if count == 1 else "es" if thing.endswith("s") else "s"
+    return f"{count} {thing}{ending}"
 
 
 def signed(value: float) -> str:
@@ -58,7 +73,8 @@ def results(summary: Summary, norm: str) -> Table:
         accuracies = [models[name]["accuracy_clean"]]
         accuracies += [models[name][norm][f"accuracy_{side}"]["mean"] for side in sides]
         rows.append((name, *map(percent, accuracies), ratio(models[name][norm]["rfs_of_means"])))
-    title = f"{norm_title(norm)}: {levels_text(norm, some['levels'])}, {some['trials']} trials"
+    title = f"{norm_title(norm)}: {levels_text(norm, some['levels'])}, "
+    title += counted(some["trials"], "trial")
     header = ("model", "clean", *(f"{SIDES[side]} noise" for side in sides), "RFS")
     return Table(title, header, rows)
 
@@ -158,9 +174,10 @@ def markdown(summary: Summary) -> str:
 
 def as_markdown(table: Table) -> str:
     """A table under its title as GitHub Markdown."""
-    lines = ["| " + " | ".join(row) + " |" for row in (table.header, *table.rows)]
+    rows = (table.header, *table.rows)
+    lines = ["| " + " | ".join(map(in_markdown, row)) + " |" for row in rows]
     lines.insert(1, "|" + " --- |" * len(table.header))
-    return f"### {table.title}\n\n" + "\n".join(lines) + "\n"
+    return f"### {in_markdown(table.title)}\n\n" + "\n".join(lines) + "\n"
 
 
 def all_tables(summary: Summary) -> Iterator[Table]:
@@ -180,7 +197,7 @@ def footnote(summary: Summary) -> str:
     return (
         f"Accuracies in percent, averaged over classes and noise levels. Brackets: "
         f"{100 * options['confidence']:g} % {kind} bootstrap intervals over "
-        f"{summary['dataset']['images']} images, resampled within classes "
+        f"{counted(summary['dataset']['images'], 'image')}, resampled within classes "
         f"({options['resamples']} resamples). RFS is computed from the averaged accuracies "
         "(rfs_of_means); mean of RFS averages it over the levels instead. Noise error: what the "
         f"finite number of noise draws adds, as a standard error. {METHOD.format(HOLM)}"
@@ -189,23 +206,29 @@ def footnote(summary: Summary) -> str:
 
 def to_csv(summary: Summary) -> str:
     """One line per number, unrounded."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     place = ("kind", "name", "minus", "norm", "quantity", "level", "class")
-    writer.writerow((*place, "estimate", "low", "high", "p"))
+    lines: list[Sequence[Any]] = []
     for kind, entries in (("model", summary["models"]), ("group", summary["groups"])):
         for name, entry in entries.items():
             clean = entry["accuracy_clean"]
-            writer.writerow((kind, name, "", "", "accuracy_clean", "", "", *_cells(clean)))
+            lines.append((kind, name, "", "", "accuracy_clean", "", "", *_cells(clean)))
             for norm in summary["differences"]:
                 for quantity, level, label, interval in _flat(entry[norm]):
                     row = (kind, name, "", norm, quantity, level, label, *_cells(interval))
-                    writer.writerow(row)
+                    lines.append(row)
     for kind in KINDS:
         for norm, pairs in summary[kind].items():
             for pair in pairs:
                 row = (kind[:-1], pair["model"], pair["minus"], norm, "rfs_of_means", "", "")
-                writer.writerow((*row, *_cells(pair["rfs_of_means"])))
+                lines.append((*row, *_cells(pair["rfs_of_means"])))
+    return as_csv((*place, "estimate", "low", "high", "p"), lines)
+
+
+def as_csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """A CSV file's text; numbers as they are, text so that no spreadsheet computes it."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([csv_cell(cell) for cell in line] for line in (header, *lines))
     return buffer.getvalue()
 
 
@@ -233,26 +256,26 @@ def _flat(entry: dict[str, Any]) -> Iterator[tuple[str, Any, str, dict[str, floa
 def show(summary: Summary, console: Console) -> None:
     """Prints the main columns of the tables, and what the brackets are."""
     show_tables(all_tables(summary), console)
-    console.print(footnote(summary), soft_wrap=True)
+    console.print(plain(footnote(summary)), soft_wrap=True)
 
 
 def show_tables(tables: Iterable[Table], console: Console) -> None:
     """Prints at most `PRINTED` lines of each; wide and without frames where it is no terminal."""
     frame = box.SIMPLE_HEAD
     if not console.is_terminal:
-        console, frame = Console(file=console.file, width=WIDE, highlight=False), None
+        console, frame = Terminal(file=console.file, width=WIDE, quiet=console.quiet), None
     for table in tables:
         shown = RichTable(
-            title=table.title,
+            title=plain(table.title, "bold"),
             title_justify="left",
-            title_style="bold",
             box=frame,
             pad_edge=False,
         )
         for i, name in enumerate(table.header):
-            shown.add_column(name, justify="right" if i else "left", no_wrap=i == 0)
+            shown.add_column(plain(name), justify="right" if i else "left", no_wrap=i == 0)
         for row in table.rows[:PRINTED]:
-            shown.add_row(*(cell.replace(", ", ",") for cell in row))  # breaks before the bracket
+            # breaks before the bracket
+            shown.add_row(*(plain(cell.replace(", ", ",")) for cell in row))
         console.print(shown, soft_wrap=False)
         if len(table.rows) > PRINTED:
             console.print(f"({len(table.rows) - PRINTED} more in tables.md)")

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from rival_jax.report.examples import THUMB, sheet
 from rival_jax.report.figures import Drawn
+from rival_jax.report.lettering import margin
 from rival_jax.report.saliency_tables import known
 from rival_jax.report.style import FAINT, INK, MUTED, look
 from rival_jax.report.tokencut import MEASURES, Summary
@@ -38,10 +39,10 @@ def by_class(summary: Summary, measure: str) -> Drawn:
     models = summary["models"]
     classes = [name for name, count in summary["dataset"]["classes"].items() if count]
     height = 0.9 + 0.26 * len(classes)
-    margin = 0.3 + 0.068 * max(map(len, classes))
-    figure = Figure(figsize=(margin + 4.2, height))
-    width = margin + 4.2
-    axes = figure.add_axes((margin / width, 0.5 / height, 4 / width, 1 - 0.8 / height))
+    room = 0.3 + margin(classes)
+    figure = Figure(figsize=(room + 4.2, height))
+    width = room + 4.2
+    axes = figure.add_axes((room / width, 0.5 / height, 4 / width, 1 - 0.8 / height))
     lines = []
     for m, (model, entry) in enumerate(models.items()):
         colour, marker = look(m)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,16 @@ from rival_jax.report import tokencut
 from rival_jax.report.document import Document, Picture, Section, write_document
 from rival_jax.report.rows import read_json
 from rival_jax.report.saliency_tables import cell, known
-from rival_jax.report.tables import Table, percent
+from rival_jax.report.style import told
+from rival_jax.report.tables import Table, as_csv, counted, percent
 from rival_jax.report.tokencut import MEASURES, Masks, Summary
 from rival_jax.report.tokencut_figures import Shown, by_class, overlays
 from rival_jax.report.verdicts import HOLM, METHOD, STAR, starred, verdicts
+from rival_jax.runtime.names import file_names
 from rival_jax.runtime.results import Run, atomic
 
 IN_PERCENT = ("area", "box")
+Looks = tuple[Sequence[Shown], Sequence[Shown]]
 LISTED = 50  # skipped photos on the page; all are in skipped.csv
 
 
@@ -30,14 +32,14 @@ def write(
     console: Console,
     found: Masks,
     folders: Mapping[str, Path],
-    shown: Mapping[str, tuple[Sequence[Shown], Sequence[Shown]]],
+    shown: Mapping[str, Callable[[], Looks]],
 ) -> Summary:
     """Writes tables, figures, skipped.csv and report.html of a run; returns the summary.
 
     Args:
       found: of all networks.
       folders: network -> what --config.data.root of another experiment is to be.
-      shown: network -> (photos taken at random, photos whose masks are worst).
+      shown: network -> gives (photos taken at random, photos whose masks are worst).
     """
     summary = tokencut.summarise(found, **run.config["statistics"])
     for name, folder in folders.items():
@@ -45,9 +47,16 @@ def write(
     run.save_json("summary.json", summary)
     unreadable = [("", *item) for item in read_json(run.path / "data.json")["skipped"]]
     skipped = [*unreadable, *tokencut.skipped(found)]
-    with atomic(run.path / "skipped.csv") as partial, partial.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([("model", "example", "reason"), *skipped])
-    write_document(run, console, _document(run.config, summary, skipped, shown))
+    with atomic(run.path / "skipped.csv") as partial:
+        text = as_csv(("model", "example", "reason"), skipped)
+        partial.write_text(text, encoding="utf-8")
+    looks: dict[str, Looks] = {}
+    for name, look in shown.items():
+        try:
+            looks[name] = look()
+        except Exception as error:  # photos gone since: the numbers are there
+            told(f"of the masks of {name}", error, run, console)
+    write_document(run, console, _document(run.config, summary, skipped, looks))
     return summary
 
 
@@ -55,7 +64,7 @@ def _document(
     config: Mapping[str, Any],
     summary: Summary,
     skipped: Sequence[tuple[str, str, str]],
-    shown: Mapping[str, tuple[Sequence[Shown], Sequence[Shown]]],
+    shown: Mapping[str, Looks],
 ) -> Document:
     measure = "iou" if _has_truth(summary) else "area"
     bars = Picture(
@@ -65,12 +74,16 @@ def _document(
         f"Dot plot of the {MEASURES[measure]} by class",
     )
     tables = [quality(summary)] + ([differences(summary)] if summary["differences"] else [])
-    left_out = [Table(f"{len(skipped)} skipped photos", ("model", "example", "reason"), [])]
+    left_out = [Table(counted(len(skipped), "skipped photo"), ("model", "example", "reason"), [])]
     left_out[0].rows.extend(tuple(map(str, row)) for row in skipped[:LISTED])
-    pictures = [picture for name, some in shown.items() for picture in _sheets(name, *some)]
+    stems = file_names(list(shown))
+    pictures = [
+        picture for name, some in shown.items() for picture in _sheets(name, stems[name], *some)
+    ]
     return Document(
         title="Masks by TokenCut",
-        subtitle=f"{', '.join(summary['models'])}; {summary['dataset']['images']} photos",
+        subtitle=f"{', '.join(summary['models'])}; "
+        f"{counted(summary['dataset']['images'], 'photo')}",
         headline=headline(summary),
         sections=[
             Section("How good the masks are", pictures=[bars], tables=tables),
@@ -95,7 +108,7 @@ def headline(summary: Summary) -> list[str]:
     sentences = []
     for name, entry in summary["models"].items():
         left_out = ", ".join(f"{reason} {n}" for reason, n in entry["skipped"].items())
-        told = f"{name}: masks for {entry['masks']} of {entry['photos']} photos"
+        told = f"{name}: masks for {entry['masks']} of {counted(entry['photos'], 'photo')}"
         sentences.append(f"{told}{f' (skipped: {left_out})' if left_out else ''}.")
         if known(entry["iou"]):
             sentences.append(
@@ -159,10 +172,9 @@ def _cell(entry: Mapping[str, Any], measure: str) -> str:
     return cell(value)
 
 
-def _sheets(name: str, some: Sequence[Shown], worst: Sequence[Shown]) -> list[Picture]:
+def _sheets(name: str, base: str, some: Sequence[Shown], worst: Sequence[Shown]) -> list[Picture]:
     text = "Photo, cut and mask; what lies outside is dark. White: the outline found"
     outline = "; green: the true one." if any(s.truth is not None for s in some) else "."
-    base = name.replace("/", "_")
     told = {"sample": (some, "Photos taken at random"), "worst": (worst, "The least certain masks")}
     if any(np.isfinite(one.iou) for one in worst):
         told["worst"] = (worst, "The masks of the lowest IoU")

@@ -10,7 +10,7 @@ import scipy  # which loads its `stats` when that is first used: a second and a 
 
 from rival_jax.report.summary import Summary
 from rival_jax.report.sweep import Sweep
-from rival_jax.report.tables import norm_title, percent, ranked, ratio
+from rival_jax.report.tables import counted, norm_title, percent, ranked, ratio
 from rival_jax.report.verdicts import verdicts
 
 CLEAN_SHOWN = 8  # networks that a headline names
@@ -64,7 +64,7 @@ def _many(summary: Summary, norm: str, names: list[str]) -> str:
     number = summary["dataset"]["images"]
     tests = [pair["rfs_of_means"] for pair in pairs]
     apart = sum(v.differs for v in verdicts(tests, summary["statistics"], number))
-    images = f"{number} images"
+    images = counted(number, "image")
     if not apart:
         return (
             f"{norm_title(norm)}: {images} show no two of the {len(names)} models to differ in "
@@ -91,10 +91,9 @@ def _leaning(summary: Summary, norm: str, name: str) -> str:
     told = verdicts(every, summary["statistics"], summary["dataset"]["images"])
     rfs, verdict = every[names.index(name)], told[names.index(name)]
     if not verdict.differs:
-        return (
-            f"{summary['dataset']['images']} images do not tell which of the two noises costs it "
-            "more accuracy"
-        )
+        count = summary["dataset"]["images"]
+        images = "1 image does not tell" if count == 1 else f"{count} images do not tell"
+        return f"{images} which of the two noises costs it more accuracy"
     region = "foreground" if rfs["estimate"] > 0 else "background"
     return f"noise on the {region} costs it more accuracy"
 
@@ -133,7 +132,7 @@ def caveats(sweep: Sweep, summary: Summary) -> list[tuple[str, str]]:
          "RFS divides the gap by the largest gap possible at that mean accuracy. It is 1 or -1 as "
          "soon as one of the two accuracies is 0 or 1, however small the gap, and 0 by convention "
          "where both are 0 or both are 1. "
-         f"In this report the mean accuracy of {crowded} of {points} models x levels is within "
+         f"In this report the mean accuracy of {crowded} of {points} (model, level) is within "
          f"{CROWDED:g} of 0 or 1: read those together with the accuracies."),
         ("A number that does not depend on the order of averaging.",
          "RFS of averaged accuracies (rfs_of_means, the headline, as in the study's figures 4 and "
@@ -146,9 +145,9 @@ def caveats(sweep: Sweep, summary: Summary) -> list[tuple[str, str]]:
         ("That other training runs would agree.",
          "The intervals say how the numbers would move with other images of the same kind. They "
          "do not cover training seeds, the choice of classes or noise levels, or errors in masks "
-         f"and labels. The smallest class, {smallest}, has {counts[smallest]} images; of a class "
-         "with one, what varies is taken from the other smallest classes. What the finite number "
-         "of noise draws adds is listed as noise error."),
+         f"and labels. The smallest class, {smallest}, has {counted(counts[smallest], 'image')}; "
+         "of a class with one, what varies is taken from the other smallest classes. What the "
+         "finite number of noise draws adds is listed as noise error."),
     ]  # fmt: skip
     if pairs > 1:
         found.append(

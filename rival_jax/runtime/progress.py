@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rival_jax.runtime import hosts, profile
+from rival_jax.runtime.names import visible
 
 LOG_EVERY = 10.0  # seconds between lines where there is no terminal
 PEAKS = {  # of a device in bfloat16 without sparsity, operations per second, by how its kind begins
@@ -49,7 +50,7 @@ class Meter:
         self.started = self.printed = time.monotonic()
         self.lapped = (self.started, 0, profile.waited())
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %  {task.fields[rate]}  left"),
             TimeRemainingColumn(compact=True),
@@ -72,8 +73,8 @@ class Meter:
 
     def say(self, text: str, flops: float = 0.0) -> None:
         """What is being worked on from now on; `flops`: operations of one unit of it, if known."""
-        self.text, self.flops = text, flops
-        self.bar.update(self.task, description=text)
+        self.text, self.flops = visible(text), flops
+        self.bar.update(self.task, description=self.text)
 
     def advance(self, amount: int) -> None:
         """More work done by this host."""

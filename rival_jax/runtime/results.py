@@ -19,6 +19,7 @@ import pyarrow as pa
 from rival_jax import noise
 from rival_jax.runtime import buckets, hosts, outputs, row_files, same_config, watch
 from rival_jax.runtime.environment import environment
+from rival_jax.runtime.names import file_path
 from rival_jax.runtime.workdir import atomic, check_shared, claim, clear, disk_errors
 
 Columns = Mapping[str, Any]
@@ -180,7 +181,7 @@ class Run:
     def unit_path(self, unit: str, depends_on: Mapping[str, Any]) -> Path:
         """Where a unit's rows are, or would be."""
         named = {"generator": noise.GENERATOR, **depends_on}
-        return self.path / "rows" / f"{unit}-{digest(named)}.parquet"
+        return self.path / "rows" / f"{file_path(unit)}-{digest(named)}.parquet"
 
     def save_json(self, name: str, value: Any) -> None:
         """Writes `name` atomically; NaN becomes null. Process 0 alone does."""

@@ -1,0 +1,62 @@
+"""The text in figures: what the font can write, and no longer than there is room for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
+
+from rival_jax.runtime.names import LONGEST, short, visible
+
+FONT = "DejaVu Sans"
+PER_LETTER = 0.068  # inches, of tick labels
+
+
+def letter(text: str) -> str:
+    """Text as it stands in a figure: lines of at most `LONGEST` characters that the font has.
+
+    A character that it lacks stands there as its escape, which tells more than an empty box.
+    """
+    lines = visible(text, keep="\n").split("\n")
+    return "\n".join(short("".join(map(_glyph, line))) for line in lines)
+
+
+def letters(figure: Figure) -> None:
+    """`letter` for all that is written in a figure; what ticks say stays in one line."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            formatter = axis.get_major_formatter()
+            if isinstance(formatter, FuncFormatter):
+                formatter.func = _lettered(formatter.func)
+            elif isinstance(formatter, FixedFormatter):
+                formatter.seq = [letter(visible(text)) for text in formatter.seq]
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if (shown := letter(text.get_text())) != text.get_text():
+            text.set_text(shown)
+
+
+def margin(names: Iterable[str]) -> float:
+    """Inches that names need beside the axes."""
+    return PER_LETTER * max((min(len(letter(name)), LONGEST) for name in names), default=0)
+
+
+def _lettered(func: Callable[..., Any]) -> Callable[..., str]:
+    return lambda *place: letter(visible(str(func(*place))))
+
+
+def _glyph(character: str) -> str:
+    if character.isascii() or ord(character) in _glyphs():
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    """The characters of the font."""
+    return frozenset(get_font(findfont(FONT)).get_charmap())
