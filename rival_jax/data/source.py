@@ -24,7 +24,10 @@ class Source(Protocol):
     class_wnids: tuple[tuple[str, ...], ...] | None
     """The ImageNet synsets that make up each class, where they are known."""
     names: list[str]
-    """The photos' relative file names with forward slashes: unique, whatever the root."""
+    """The photos' relative file names with forward slashes: unique, whatever the root.
+
+    They key the noise, so those of files are in one form of Unicode, see `files`.
+    """
     labels: np.ndarray
     """int32 [n], positions in `classes`."""
 
@@ -59,6 +62,15 @@ class AttributeSource(Source, Protocol):
     def attribute_pixels(self, item: Item, geometry: Geometry) -> np.ndarray:
         """uint8 [at least a, h, w], an item's `attribute_masks` on the pixels of its photo."""
         ...
+
+
+def attributes_of(source: Source) -> tuple[str, ...]:
+    """The names of a source's attributes; raises ValueError if it has none."""
+    if not isinstance(source, AttributeSource) or not source.attributes:
+        raise ValueError(
+            f"{type(source).__name__} has no attribute masks: load it with attributes=True"
+        )
+    return tuple(source.attributes)
 
 
 def noise_id(name: str) -> int:

@@ -184,6 +184,9 @@ class Work:
             tests = {name: test.first_examples() for name, test in self.tests.items()}
             _finetune_data.refuse_overlap(source, tests)
             found[masks] = Training(config, source, self.original.geometry, self.console)
+            for images in found[masks].images.values():
+                for notice in images.train.notices + images.validation.notices:
+                    self.subject.note(notice)
         return found
 
     def _tokencut_source(self) -> Any:
