@@ -104,6 +104,10 @@ def test_other_encodings_are_named_with_the_cure(root, content, words):
         (table(HEADER, *ROWS[:2], "images/dog/a.jpg"), "line 4 has 1 cells, the header 3"),
         (table(HEADER, ROWS[0] + ",new", ROWS[1]), "line 2 has 4 cells, the header 3"),
         (table(HEADER, "", "", ROWS[0], ROWS[1] + ",,x"), "line 5 has 5 cells"),
+        (
+            table(HEADER, ROWS[0].replace("images/cat/a.jpg", '"images/cat/a.jpg\n"'), "a"),
+            "line 4 has",
+        ),
         (table(HEADER, *ROWS[:2], ROWS[2].replace(",", ";")), "line 4 has 1 cells"),
         (table(HEADER, ROWS[0].replace(",masks/cat/a.png", ",")), "line 2: there is no mask ''"),
         (table(HEADER, ROWS[0][:-3]), "line 2: there is no class ''"),
