@@ -12,8 +12,7 @@ import grain
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax.data import checks
-from rival_jax.data.photos import sentences
+from rival_jax.data import checks, photos
 from rival_jax.data.pixels import Pixels, Read, batch_of, cut, digests, fingerprint, read_pixels
 from rival_jax.data.source import Item, Source, attributes_of, name_hash, noise_id
 from rival_jax.data.transforms import AUGMENTATIONS, check_geometry
@@ -98,7 +97,7 @@ class Examples:
             faults = [reason for _, reason in self.skipped]
             cure = f"drop {'it' if len(faults) == 1 else 'them'} or pass {checks.CURE}"
             raise ValueError(checks.report(faults, len(source), "examples", cure))
-        said = sentences(self._remarks, len(self.positions))
+        said = photos.sentences(self._remarks, len(self.positions))
         self.notices: list[str] = [*getattr(source, "notices", ()), *said]
         self.names = [source.names[i] for i in self.positions]
         self.labels = np.asarray(source.labels, np.int32)[self.positions]

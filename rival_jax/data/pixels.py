@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rival_jax.data import checks
-from rival_jax.data.photos import remarks
+from rival_jax.data import checks, photos
 from rival_jax.data.source import AttributeSource, Item, Source
 from rival_jax.data.transforms import resize_mask, resize_photo
 from rival_jax.types import Batch, Geometry
@@ -46,7 +45,7 @@ def read_pixels(source: Source, position: int, geometry: Geometry, attributes: b
     fault = checks.mask_fault(resized, mask_name)
     if fault:
         raise ValueError(fault)
-    found = Pixels(resize_photo(photo, geometry), resized, remarks=remarks(photo))
+    found = Pixels(resize_photo(photo, geometry), resized, remarks=photos.remarks(photo))
     if not attributes:
         return found
     assert isinstance(source, AttributeSource)  # of every source that attributes are asked of
