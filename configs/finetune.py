@@ -75,6 +75,9 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
         {"name": "rival10", "image": "image", "label": "label", "mask": "object_mask"}
         | {"mask_format": "grey", "mask_values": (), "file_name": "file_name"}
     )
+    for files in (c.data.masked_folder, c.data.tfds):
+        files.alpha_colour = "white"  # behind transparent pixels; "drop": what is stored there
+        files.max_pixels = 178_956_970  # a picture that has more is refused
 
     c.shifted = ml_collections.ConfigDict()  # another test set of the same classes; name "": none
     c.shifted.name = "scenes"
@@ -88,6 +91,8 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.shifted.masked_folder = ml_collections.ConfigDict(
         {"mask_format": "auto", "class_map": "", "manifest": ""}
     )
+    c.shifted.masked_folder.alpha_colour = "white"
+    c.shifted.masked_folder.max_pixels = 178_956_970
 
     c.tokencut = ml_collections.ConfigDict()  # of the variant tokencut: photos with found masks
     c.tokencut.name = "masked_folder"

@@ -43,6 +43,8 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
         {"name": "rival10", "image": "image", "label": "label", "mask": "object_mask"}
         | {"mask_format": "grey", "mask_values": (), "file_name": "file_name"}
     )
+    c.data.tfds.alpha_colour = "white"  # behind transparent pixels; "drop": what is stored there
+    c.data.tfds.max_pixels = 178_956_970  # a picture that has more is refused
 
     c.neurons = ml_collections.ConfigDict()
     c.neurons.top = 10  # images per class that a feature is judged by, the most activating ones

@@ -45,6 +45,9 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
         {"name": "rival10", "image": "image", "label": "label", "mask": "object_mask"}
         | {"mask_format": "grey", "mask_values": (), "file_name": "file_name"}
     )
+    for files in (c.data.masked_folder, c.data.tfds, c.data.image_folder):
+        files.alpha_colour = "white"  # behind transparent pixels; "drop": what is stored there
+        files.max_pixels = 178_956_970  # a picture that has more is refused
 
     c.tokencut = ml_collections.ConfigDict()
     c.tokencut.feature = "key"  # "key" | "query" | "value" of the tokens

@@ -201,7 +201,7 @@ def test_manifest_without_splits_is_every_split(root):
         ("image,label\na,b\n", "no column mask, class; it has image, label"),
         ("image,mask,class,split\na,b,c,train\n", r"no row of split 'test'.*\['train'\]"),
         ("image,mask,class\nx.jpg,masks/cat/a.png,cat\n", "line 2: there is no image 'x.jpg'"),
-        ("image,mask,class\nimages/cat/a.jpg\n", "line 2: there is no mask None"),
+        ("image,mask,class\nimages/cat/a.jpg\n", "line 2 has 1 cells, the header 3"),
         ("image,mask,class\nimages/cat/a.jpg,masks/cat/a.png,\n", "no class ''"),
     ],
 )

@@ -178,21 +178,6 @@ def test_grey_photo_gets_three_equal_channels(tmp_path):
     np.testing.assert_array_equal(pixels, np.asarray(photo().convert("L"))[..., None].repeat(3, 2))
 
 
-def test_transparency_is_dropped(tmp_path):
-    see_through = photo().convert("RGBA")
-    see_through.putalpha(disc())
-    path = save(see_through, tmp_path / "a.png")
-    np.testing.assert_array_equal(transforms.open_photo(path, "a.png"), np.asarray(photo()))
-
-
-@pytest.mark.parametrize(("mode", "suffix"), [("CMYK", "jpg"), ("P", "png"), ("I;16", "png")])
-def test_other_modes_are_refused(tmp_path, mode, suffix):
-    picture = photo().convert("L") if mode == "I;16" else photo()
-    path = save(picture.convert(mode), tmp_path / f"a.{suffix}")
-    with pytest.raises(ValueError, match=rf"photo a\.{suffix} has mode {mode}.*save it as RGB"):
-        transforms.open_photo(path, path.name)
-
-
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 def test_damaged_files_are_refused(tmp_path, suffix):
     path = save(photo(size=(200, 150)), tmp_path / f"a.{suffix}")

@@ -12,9 +12,9 @@ import grain
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax.data import checks
+from rival_jax.data import checks, photos
 from rival_jax.data.pixels import Pixels, Read, batch_of, cut, digests, fingerprint, read_pixels
-from rival_jax.data.source import AttributeSource, Item, Source, name_hash, noise_id
+from rival_jax.data.source import Item, Source, attributes_of, name_hash, noise_id
 from rival_jax.data.transforms import AUGMENTATIONS, check_geometry
 from rival_jax.runtime import hosts
 from rival_jax.runtime.plugins import no_such
@@ -28,7 +28,7 @@ class Examples:
     """Every example of a source as uint8 pixels of one geometry, in the source's order.
 
     All examples are decoded and checked while this is built, before any model runs. An example is
-    bad if its photo or mask is missing or damaged, if the photo's mode is not RGB, grey or RGBA, if
+    bad if its photo or mask is missing or damaged, if the photo's colours are not known, if
     the two differ in shape, if the resized mask is empty, full or one grey, or if its label is not
     the position of a class.
 
@@ -82,12 +82,12 @@ class Examples:
         if on_bad not in ON_BAD:
             raise ValueError(f"on_bad {on_bad!r}, expected one of {', '.join(ON_BAD)}")
         self._check_names(source)
-        self.attributes = _attributes(source) if attributes else ()
+        self.attributes = attributes_of(source) if attributes else ()
         self._source, self._geometry = source, geometry
         self._threads = threads or min(16, os.cpu_count() or 1)
         self.classes, self.class_wnids = source.classes, source.class_wnids
         self.skipped: list[tuple[str, str]] = []
-        self.notices: list[str] = list(getattr(source, "notices", ()))
+        self._remarks: Counter[str] = Counter()
         share = hosts.shares(len(source))[hosts.index()]
         size = len(share) * 4 * geometry.size[0] * geometry.size[1]
         held = size <= memory_limit and not attributes
@@ -97,6 +97,8 @@ class Examples:
             faults = [reason for _, reason in self.skipped]
             cure = f"drop {'it' if len(faults) == 1 else 'them'} or pass {checks.CURE}"
             raise ValueError(checks.report(faults, len(source), "examples", cure))
+        said = photos.sentences(self._remarks, len(self.positions))
+        self.notices: list[str] = [*getattr(source, "notices", ()), *said]
         self.names = [source.names[i] for i in self.positions]
         self.labels = np.asarray(source.labels, np.int32)[self.positions]
         self.noise_ids = np.array([noise_id(name) for name in self.names], np.uint32)
@@ -208,16 +210,18 @@ class Examples:
                 images[len(rows)], masks[len(rows)] = pixels.image, pixels.mask
             found = digests(source.names[position], int(source.labels[position]), pixels)
             rows.append((position, *found, pixels.attribute_labels))
+            self._remarks.update(pixels.remarks)
         kept = (images[: len(rows)], masks[: len(rows)]) if held else None
         return kept, Read.of(rows, len(self.attributes))
 
     def _join(self, mine: Read) -> np.ndarray:
         """Learns of the other hosts' examples; returns the good positions of all."""
-        said = hosts.gathered([len(mine.position), self.skipped])
-        ends = np.cumsum([0, *(count for count, _ in said)]).tolist()
+        said = hosts.gathered([len(mine.position), self.skipped, dict(self._remarks)])
+        ends = np.cumsum([0, *(count for count, _, _ in said)]).tolist()
         self.rows_of_hosts = [range(*pair) for pair in itertools.pairwise(ends)]
         self.mine = self.rows_of_hosts[hosts.index()]
-        self.skipped = [(name, reason) for _, some in said for name, reason in some]
+        self.skipped = [(name, reason) for _, some, _ in said for name, reason in some]
+        self._remarks = sum((Counter(counts) for _, _, counts in said), Counter())
         read = Read(**hosts.gathered_rows(mine._asdict()))
         self.fingerprint = fingerprint(self.classes, self._geometry, read.pixels)
         self.attribute_fingerprint = (
@@ -290,12 +294,3 @@ class Examples:
                 f"no good image is left of class {', '.join(empty)}; "
                 f"{len(self.skipped)} bad ones were skipped, the first: {self.skipped[0][1]}"
             )
-
-
-def _attributes(source: Source) -> tuple[str, ...]:
-    """The names of a source's attributes; raises ValueError if it has none."""
-    if not isinstance(source, AttributeSource) or not source.attributes:
-        raise ValueError(
-            f"{type(source).__name__} has no attribute masks: load it with attributes=True"
-        )
-    return tuple(source.attributes)

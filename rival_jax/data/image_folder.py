@@ -2,7 +2,8 @@
 
     ROOT/SPLIT/CLASS/NAME.jpg       or without SPLIT; or with a folder `images` above the classes
 
-For experiments that need no masks, such as `tokencut`, which makes them.
+For experiments that need no masks, such as `tokencut`, which makes them. Photos may lie deeper,
+CLASS/MORE/NAME.jpg.
 """
 
 from __future__ import annotations
@@ -13,55 +14,74 @@ from typing import Any
 
 import numpy as np
 
-from rival_jax.data.masked_folder import SUFFIXES
+from rival_jax.data import files
+from rival_jax.data.checks import report
+from rival_jax.data.photos import MAX_PIXELS, PhotoRules
 from rival_jax.data.source import class_order
 from rival_jax.data.transforms import open_photo
 
 
-def load(root: Path, split: str) -> ImageFolder:
+def load(
+    root: Path, split: str, *, alpha_colour: str = "white", max_pixels: int = MAX_PIXELS
+) -> ImageFolder:
     """Photos by class folder, sorted by name; folders named by numbers are in their order.
 
     Args:
       root: folder of the data.
       split: folder of the split. Where the data have no splits, every name means all of them.
+      alpha_colour, max_pixels: see `PhotoRules`.
 
     Raises:
-      ValueError: naming the places that were looked at, where there is no photo, and class folders
-        without one.
+      ValueError: naming the places that were looked at, where there is no photo; class folders
+        without one; pictures of formats that are not read.
     """
+    rules = PhotoRules(alpha_colour, max_pixels, "--config.data.image_folder.")
     places = [root / split / "images", root / split, root / "images", root]
-    base = next((place for place in places if place.is_dir() and _photos(place)), None)
+    base = next((place for place in places if _is_base(place)), None)
     if base is None:
         raise ValueError(f"no photos: looked for CLASS/NAME.jpg in {', '.join(map(str, places))}")
-    files = _photos(base)
-    empty = {p.name for p in base.iterdir() if p.is_dir()} - {file.parent.name for file in files}
-    if empty := sorted(name for name in empty if not name.startswith(".")):
-        raise ValueError(f"{base}: class folder {', '.join(empty[:10])} holds no photo; remove it")
-    return ImageFolder(base, files)
+    there = sorted(files.below(base))
+    photos = [(name, path) for name, path in there if files.suffix(name) in files.SUFFIXES]
+    unread, strange = files.unread(name for name, _ in there)
+    faults = [f"photo {name} is of a suffix that is not read" for name in unread]
+    empty = files.class_folders(base) - {name.split("/")[0] for name, _ in photos}
+    faults += [f"class folder {folder} holds no photo" for folder in sorted(empty)]
+    if faults:
+        total = len(there) + len(empty)
+        cure = f"convert or remove them; {files.READ}"
+        raise ValueError(f"{base}: " + report(faults, total, "files and folders", cure))
+    return ImageFolder(photos, files.unread_notice(base, strange), rules)
 
 
-def _photos(base: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in base.glob("*/*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+def _is_base(place: Path) -> bool:
+    """Whether photos lie right in a class folder: else a folder of splits would pass for one."""
+    inside = place.glob("*/*")
+    return any(
+        files.suffix(path.name) in files.SUFFIXES
+        and not files.hidden(path.name)
+        and not files.hidden(path.parent.name)
+        for path in inside
     )
 
 
 class ImageFolder:
     """A `Source` whose items have an `image` and no `mask`."""
 
-    def __init__(self, base: Path, files: list[Path]) -> None:
-        self.classes = class_order(file.parent.name for file in files)
+    def __init__(
+        self, photos: list[tuple[str, Path]], notices: tuple[str, ...], rules: PhotoRules
+    ) -> None:
+        self.names = [name for name, _ in photos]
+        folders = [name.split("/")[0] for name in self.names]
+        self.classes = class_order(folders)
         wnids = all(re.fullmatch(r"n\d{8}", name) for name in self.classes)
         self.class_wnids = tuple((name,) for name in self.classes) if wnids else None
-        self.names = [file.relative_to(base).as_posix() for file in files]
         places = {name: place for place, name in enumerate(self.classes)}
-        self.labels = np.array([places[file.parent.name] for file in files], np.int32)
-        self._files = files
+        self.labels = np.array([places[folder] for folder in folders], np.int32)
+        self.notices = notices
+        self._files, self._rules = [path for _, path in photos], rules
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        return {"image": open_photo(self._files[position], self.names[position])}
+        return {"image": open_photo(self._files[position], self.names[position], self._rules)}

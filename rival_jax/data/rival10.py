@@ -18,6 +18,7 @@ from PIL import Image
 
 from rival_jax.data.checks import report
 from rival_jax.data.mask_formats import brightest
+from rival_jax.data.photos import DROP, PhotoRules
 from rival_jax.data.pickles import RefusedPickle, read_attribute_dict
 from rival_jax.data.transforms import Size, open_photo, open_picture, resize_masks
 from rival_jax.runtime.plugins import no_such
@@ -41,6 +42,7 @@ ATTRIBUTES = (
     *("tail", "mane", "beak", "hairy", "metallic", "rectangular", "wet", "long", "tall"),
     "patterned",
 )
+RULES = PhotoRules(DROP)  # as the study's code opens photos
 OBJECT = "entire-object"  # the attribute masks' last
 VARIANTS = ("ordinary", "superimposed", "removed")
 
@@ -130,7 +132,7 @@ class Rival10:
     def __getitem__(self, position: int) -> dict[str, Any]:
         name, (photo_file, mask_file) = self.names[position], self.files(position)
         mask_name = f"entire_object_masks/{name}"
-        photo = open_photo(photo_file, name)
+        photo = open_photo(photo_file, name, RULES)
         mask = open_picture(mask_file, mask_name, "mask").convert("L")
         item = {"image": photo, "mask": mask, "mask_name": mask_name}
         if self.attributes:
@@ -208,7 +210,7 @@ def _released_mask(picture: Image.Image, name: str) -> Image.Image:
     if picture.mode not in ("RGB", "RGBA"):
         raise ValueError(
             f"mask {name} has mode {picture.mode}, which the study's code turns into garbage; "
-            "pass --config.data.attribute_masks='clean'"
+            "pass --config.data.rival10.attribute_masks='clean'"
         )
     return brightest(picture.split()).point([0] * 255 + [255])
 

@@ -25,7 +25,10 @@ class Source(Protocol):
     class_wnids: tuple[tuple[str, ...], ...] | None
     """The ImageNet synsets that make up each class, where they are known."""
     names: list[str]
-    """The photos' relative file names with forward slashes: unique, whatever the root."""
+    """The photos' relative file names with forward slashes: unique, whatever the root.
+
+    They key the noise, so those of files are in one form of Unicode, see `files`.
+    """
     labels: np.ndarray
     """int32 [n], positions in `classes`."""
 
@@ -75,6 +78,15 @@ def class_order(names: Iterable[str]) -> tuple[str, ...]:
     if all(name.isascii() and name.isdigit() for name in found):
         found.sort(key=int)
     return tuple(found)
+
+
+def attributes_of(source: Source) -> tuple[str, ...]:
+    """The names of a source's attributes; raises ValueError if it has none."""
+    if not isinstance(source, AttributeSource) or not source.attributes:
+        raise ValueError(
+            f"{type(source).__name__} has no attribute masks: load it with attributes=True"
+        )
+    return tuple(source.attributes)
 
 
 def noise_id(name: str) -> int:

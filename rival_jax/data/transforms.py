@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rival_jax.data.photos import DEFAULT, PhotoRules, as_rgb, remark
 from rival_jax.types import Geometry
 
 Size = tuple[int, int]  # width, height: PIL's order
@@ -29,7 +30,6 @@ INTERPOLATIONS = {
 RESIZES = ("squash", "crop")
 # Named, so that a file cannot choose its reader: PIL hands some formats (EPS) to other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-PHOTO_MODES = ("RGB", "L", "RGBA")
 
 CROP_AREA = (0.8, 1.0)  # of the photo's area
 CROP_RATIO = (0.75, 1.25)  # width / height
@@ -37,44 +37,53 @@ CROP_TRIES = 10
 SQUARE = 224 / 256  # side of RobustViT's crop, as a share of the squashed photo's
 
 
-def open_picture(file: Path | io.BytesIO, name: str, what: str = "photo") -> Image.Image:
-    """The decoded picture, in the mode it is stored in.
+def open_picture(
+    file: Path | io.BytesIO, name: str, what: str = "photo", rules: PhotoRules = DEFAULT
+) -> Image.Image:
+    """The decoded picture, in the mode it is stored in; the first of several in one file.
 
     Args:
       file: a path, or the file itself in memory.
       name: how an error calls it.
       what: "photo" or "mask".
+      rules: of which `max_pixels` counts.
 
     Raises:
-      ValueError: if the file is missing, truncated, damaged, or in none of `FORMATS`.
+      ValueError: if the file is missing, truncated, damaged, too large, or in none of `FORMATS`.
     """
+    # PIL's own limit, which is the whole process's, is there for who opens pictures besides; it may
+    # not be below the one that was asked for.
+    if Image.MAX_IMAGE_PIXELS is not None and rules.max_pixels > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = rules.max_pixels
     try:
         picture = Image.open(file, formats=FORMATS)
         with picture:
-            picture.load()
+            large = picture.width * picture.height > rules.max_pixels
+            if not large:
+                # The second picture of a phone's JPEG (MPO) is a preview or a map of light.
+                if getattr(picture, "is_animated", False) and picture.format != "MPO":
+                    remark(picture, "hold several pictures (frames, pages): the first is read")
+                picture.load()
+    except Image.DecompressionBombError:
+        large = True
     except FileNotFoundError as error:
         raise ValueError(f"{what} {name} is missing: there is no file {file}") from error
     except Exception as error:  # damaged files end in OSError, SyntaxError, struct.error and more
         raise ValueError(f"{what} {name} cannot be decoded: {error}") from error
+    if large:
+        raise ValueError(rules.too_large(name, what))
     return picture
 
 
-def open_photo(file: Path | io.BytesIO, name: str) -> Image.Image:
-    """A photo as RGB. Grey photos get three equal channels; RGBA ones lose their alpha channel.
+def open_photo(file: Path | io.BytesIO, name: str, rules: PhotoRules = DEFAULT) -> Image.Image:
+    """A photo as RGB, see `photos.as_rgb`.
 
     The rotation that a camera may have noted in the file's header is not applied.
 
     Raises:
-      ValueError: as `open_picture`, and for every other mode (CMYK, palette), whose colours
-        depend on who converts them.
+      ValueError: as `open_picture` and `as_rgb`.
     """
-    photo = open_picture(file, name)
-    if photo.mode not in PHOTO_MODES:
-        raise ValueError(
-            f"photo {name} has mode {photo.mode}, expected one of {', '.join(PHOTO_MODES)}: "
-            "save it as RGB"
-        )
-    return photo.convert("RGB")
+    return as_rgb(open_picture(file, name, rules=rules), name, rules)
 
 
 def check_geometry(geometry: Geometry) -> None:

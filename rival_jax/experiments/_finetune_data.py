@@ -120,6 +120,7 @@ class Chosen:
         self._source, self._positions = source, positions
         self.classes = classes or source.classes
         self.class_wnids = None if classes else source.class_wnids
+        self.notices: tuple[str, ...] = getattr(source, "notices", ())
         self.names = [source.names[position] for position in positions]
         self.labels = np.asarray(source.labels, np.int32)[list(positions)]
         if classes:

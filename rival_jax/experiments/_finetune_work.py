@@ -190,6 +190,9 @@ class Work:
             _finetune_data.refuse_overlap(source, tests)
             found[masks] = Training(config, source, self.original.geometry, self.console)
             found[masks].data(self.labels, 1)  # raises what it would before a training
+            for images in found[masks].images.values():
+                for notice in images.train.notices + images.validation.notices:
+                    self.subject.note(notice)
         return found
 
     def _tokencut_source(self) -> Any:

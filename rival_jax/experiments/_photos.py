@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from rival_jax.data import Source, checks
+from rival_jax.data.photos import remarks
 from rival_jax.data.pixels import stacked
 from rival_jax.runtime import hosts
 from rival_jax.runtime.progress import Meter
@@ -34,6 +35,7 @@ class Photo(NamedTuple):
     file: str  # CLASS/NAME without an ending: where its mask belongs
     size: tuple[int, int]  # height, width
     digest: str  # of its name and pixels
+    remarks: tuple[str, ...]  # see `photos.remarks`
 
 
 def threaded(fn: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
@@ -71,7 +73,8 @@ def read(
         state = hashlib.blake2b(f"{name}\0{image.size}".encode(), digest_size=8)
         state.update(image.tobytes())
         label, size = int(source.labels[position]), (image.size[1], image.size[0])
-        return Photo(position, name, label, files[position], size, state.hexdigest())
+        where = (position, name, label, files[position])
+        return Photo(*where, size, state.hexdigest(), remarks(image))
 
     mine = [taken[i] for i in hosts.shares(len(taken))[hosts.index()]]
     for position, photo in zip(mine, threaded(look, mine), strict=True):
@@ -81,7 +84,12 @@ def read(
         else:
             skipped.append((source.names[position], photo))
     found = hosts.gathered([[photo._asdict() for photo in photos], skipped])
-    photos = [Photo(**{**row, "size": tuple(row["size"])}) for some, _ in found for row in some]
+    tuples = ("size", "remarks")  # which travel as lists
+    photos = [
+        Photo(**{**row, **{key: tuple(row[key]) for key in tuples}})
+        for some, _ in found
+        for row in some
+    ]
     skipped = [(name, reason) for _, some in found for name, reason in some]
     if skipped and (on_bad == "error" or not photos):
         cure = f"drop {'it' if len(skipped) == 1 else 'them'} or pass {checks.CURE}"

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections import Counter
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from rival_jax import data, models
+from rival_jax.data.photos import sentences
 from rival_jax.experiments._bilateral import CHOICES
 from rival_jax.experiments._photos import Photo, read, true_mask
 from rival_jax.experiments._subject import one_of
@@ -87,6 +89,11 @@ class Material:
         self.photos, self.skipped = found
         for name, reason in self.skipped:
             console.print(f"skipped {name}: {reason}")
+        counts = Counter(remark for photo in self.photos for remark in photo.remarks)
+        said = sentences(counts, len(self.photos))
+        self.notices = [*getattr(self.source, "notices", ()), *said]
+        for notice in self.notices:
+            console.print(f"note: {notice}", markup=False)
         for work in self.works:
             work.check(self.photos)
 
@@ -102,7 +109,7 @@ class Material:
             "images": len(self.photos),
             "skipped": [list(item) for item in self.skipped],
             "fingerprint": digest([photo.digest for photo in self.photos]),
-            "notices": list(getattr(self.source, "notices", ())),
+            "notices": self.notices,
         }
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from rival_jax.data import rival10
 from rival_jax.data.mask_formats import READERS
+from rival_jax.data.photos import MAX_PIXELS, PhotoRules
 from rival_jax.data.tfds.prepared import check_features, prepared
 from rival_jax.data.transforms import open_photo, open_picture
 from rival_jax.runtime.plugins import no_such
@@ -36,6 +37,8 @@ def load(
     mask_values: tuple[int, ...] = (),
     file_name: str = "file_name",
     attributes: bool = False,
+    alpha_colour: str = "white",
+    max_pixels: int = MAX_PIXELS,
 ) -> Tfds:
     """One split of a prepared TFDS data set, sorted by name.
 
@@ -49,6 +52,7 @@ def load(
       mask_format: see `mask_formats`; "grey" takes stored values from 0 to 255 as they are.
       mask_values: instead, the stored values that mean object: (1,) for oxford_iiit_pet.
       attributes: whether items have RIVAL10's attributes and their masks.
+      alpha_colour, max_pixels: see `PhotoRules`; the second counts for masks too.
 
     Raises:
       ValueError: for a data set that is unknown, or not prepared, with the command that does it;
@@ -56,6 +60,7 @@ def load(
     """
     if mask_format not in READERS:
         raise ValueError("data tfds: mask_format: " + no_such(mask_format, READERS))
+    rules = PhotoRules(alpha_colour, max_pixels, "--config.data.tfds.")
     builder = prepared(name, root)
     splits = list(builder.info.splits)
     if split.split("[")[0] not in splits:
@@ -63,7 +68,7 @@ def load(
     check_features(builder.info, image, label, mask, file_name, attributes)
     keys = {"image": image, "label": label, "mask": mask, "file_name": file_name}
     read_mask = _values_reader(mask_values) if mask_values else READERS[mask_format]
-    return Tfds(builder, split, keys, read_mask, attributes)
+    return Tfds(builder, split, keys, read_mask, attributes, rules)
 
 
 class Tfds:
@@ -76,10 +81,12 @@ class Tfds:
         keys: Mapping[str, str],
         read_mask: Callable[[Image.Image, str], Image.Image],
         attributes: bool,
+        rules: PhotoRules,
     ) -> None:
         from tensorflow_datasets import decode
 
         features, self._keys, self._read_mask = builder.info.features, keys, read_mask
+        self._rules = rules
         raw = decode.DeserializeMethod.RAW_BYTES
         self._records = builder.as_data_source(split, deserialize_method=raw)
         self.classes = tuple(features[keys["label"]].names)
@@ -115,9 +122,10 @@ class Tfds:
         name, mask_key = self.names[position], self._keys["mask"]
         example = self._parse(self._records[self._places[position]])
         mask_name = f"{mask_key} of {name}"
-        mask = open_picture(io.BytesIO(example[mask_key]), mask_name, "mask")
+        mask = open_picture(io.BytesIO(example[mask_key]), mask_name, "mask", self._rules)
+        photo = io.BytesIO(example[self._keys["image"]])
         item = {
-            "image": open_photo(io.BytesIO(example[self._keys["image"]]), name),
+            "image": open_photo(photo, name, self._rules),
             "mask": self._read_mask(mask, mask_name),
             "mask_name": mask_name,
         }

@@ -1,0 +1,150 @@
+"""Which files of a folder are pictures, and what they are called.
+
+A photo's name is its path below the folder of the classes, with forward slashes and in Unicode's
+composed form (NFC), whatever form the file system keeps: macOS and some archives take letters apart
+("e" and an accent). So a name keys the same noise wherever the photos are copied, and a photo finds
+its mask though one of the two came by such a way.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rival_jax.data.checks import SHOWN
+
+SUFFIXES = {
+    *(
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".jif",
+        ".pjpeg",
+        ".pjp",
+        ".png",
+        ".apng",
+        ".bmp",
+        ".dib",
+        ".gif",
+    ),
+    *(".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
+}
+UNREAD = {  # pictures too, of formats that are not read
+    *(".heic", ".heif", ".hif", ".avif", ".avifs", ".jxl", ".jp2", ".j2k", ".jpx", ".jpf", ".svg"),
+    *(".psd", ".tga", ".ico", ".exr", ".hdr", ".pcx", ".mpo", ".eps", ".pdf", ".ai"),
+    *(".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dcm", ".nii"),
+    *(".npy", ".npz", ".mat"),  # arrays, as masks are exported
+}
+PICTURES = SUFFIXES | UNREAD
+HARMLESS = {".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".html", ".log", ".db", ".ini"}
+READ = f"read are {', '.join(sorted(SUFFIXES))}"
+
+
+class Row(NamedTuple):
+    """One photo with its mask: what they are called and where they are."""
+
+    name: str
+    image: Path
+    mask_name: str
+    mask: Path
+    folder: str  # the class as the data write it
+
+
+def nfc(name: str) -> str:
+    """A name in Unicode's composed form."""
+    return unicodedata.normalize("NFC", name)
+
+
+def hidden(name: str) -> bool:
+    """Whether programs put it there for themselves: .DS_Store, .ipynb_checkpoints, __MACOSX."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def below(base: Path) -> Iterator[tuple[str, Path]]:
+    """(name, path) of every file in the class folders of `base`, however deep; nothing hidden.
+
+    Folders that are links are followed, each once.
+    """
+    for folder in base.iterdir() if base.is_dir() else ():
+        if not folder.is_dir() or hidden(folder.name):
+            continue
+        seen = set()
+        for here, inner, names in os.walk(folder, followlinks=True):
+            seen.add(os.path.realpath(here))
+            inner[:] = [
+                name
+                for name in inner
+                if not hidden(name) and os.path.realpath(os.path.join(here, name)) not in seen
+            ]
+            for name in names:
+                path = Path(here, name)
+                if not hidden(name):
+                    yield nfc(path.relative_to(base).as_posix()), path
+
+
+def class_folders(base: Path) -> set[str]:
+    """Names of the folders in `base`; nothing hidden."""
+    inside = base.iterdir() if base.is_dir() else ()
+    return {nfc(path.name) for path in inside if path.is_dir() and not hidden(path.name)}
+
+
+def loose(base: Path) -> list[str]:
+    """Names of the pictures in `base` that lie in no class folder."""
+    inside = base.iterdir() if base.is_dir() else ()
+    files = (path for path in inside if path.is_file() and not hidden(path.name))
+    return sorted(nfc(path.name) for path in files if suffix(path.name) in PICTURES)
+
+
+def suffix(name: str) -> str:
+    """A name's ending in small letters, ".jpg"; "" without one."""
+    return os.path.splitext(name)[1].lower()
+
+
+def unread(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The pictures of formats that are not read, and the files of which nobody knows what they are.
+
+    Neither are copies of pictures that are read, which have their name but for the suffix.
+    """
+    names = sorted(names)
+    read = {os.path.splitext(name)[0] for name in names if suffix(name) in SUFFIXES}
+    others = [name for name in names if os.path.splitext(name)[0] not in read]
+    strange = [name for name in others if suffix(name) not in PICTURES | HARMLESS]
+    return [name for name in others if suffix(name) in UNREAD], strange
+
+
+def unread_notice(base: Path, strange: Sequence[str]) -> tuple[str, ...]:
+    """A sentence on files of which nobody knows what they are; empty without any."""
+    if not strange:
+        return ()
+    kinds = Counter(suffix(name) or "none" for name in strange)
+    said = ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items())[:SHOWN])
+    return (f"{base}: files of suffix {said} are not read, such as {min(strange)}; {READ}",)
+
+
+class Finder:
+    """Files below a folder, found though their names may differ in Unicode form alone."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._inside: dict[Path, dict[str, Path]] = {}
+
+    def __call__(self, name: str) -> Path:
+        """The file called `name`; where there is none of either form, the path it would have."""
+        exact = self._base / name
+        if exact.exists():
+            return exact
+        here = self._base
+        for part in Path(name).parts:
+            here = here / part if (here / part).exists() else self._listed(here, nfc(part))
+        return here
+
+    def _listed(self, here: Path, part: str) -> Path:
+        if here not in self._inside:
+            inside = here.iterdir() if here.is_dir() else ()
+            self._inside[here] = {nfc(path.name): path for path in inside}
+        return self._inside[here].get(part, here / part)

@@ -1,0 +1,133 @@
+"""Tables of photos and masks: CSV files as spreadsheets, scripts and hands write them."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from pathlib import Path, PurePosixPath
+
+from rival_jax.data.checks import report
+from rival_jax.data.files import Finder, Row, nfc
+
+COLUMNS = ("image", "mask", "class")
+SEPARATORS = (",", ";", "\t", "|")
+MARKS = (  # with which a file can begin; UTF-32's first, since UTF-16's is its beginning
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+)
+CURE = "save the table as CSV in UTF-8"
+
+
+def read(path: Path, split: str) -> list[Row]:
+    """The rows of one split.
+
+    The first line names the columns, in any order: image, mask, class and perhaps split. It also
+    tells the separator: comma, semicolon, tab or bar. Spaces around cells do not count. UTF-8, or
+    what the file's first bytes say (UTF-16, as spreadsheets write "Unicode text").
+
+    Args:
+      path: of the table; its paths are relative to its folder.
+      split: value of the column `split`. A table without one is every split.
+
+    Raises:
+      ValueError: naming the file and the lines, for another encoding, columns that are missing or
+        there twice, cells that are missing or too many, files that are not there, a photo on two
+        lines, and a split without rows.
+    """
+    header, lines = _cells(path)
+    rows, faults, seen = [], [], {}
+    find = Finder(path.parent)
+    splits = set[str]()
+    for number, cells in lines:
+        if len(cells) != len(header):
+            faults.append(
+                f"line {number} has {len(cells)} cells, the header {len(header)}: {cells}"
+            )
+            continue
+        line = dict(zip(header, cells, strict=True))
+        splits.add(line.get("split", split))
+        if not line.get("split", "all"):
+            faults.append(f"line {number}: there is no split ''")
+        if line.get("split", split) != split:
+            continue
+        names = [str(PurePosixPath(line[c].replace("\\", "/"))) for c in COLUMNS[:2]]
+        image, mask = map(find, names)
+        rows.append(Row(nfc(names[0]), image, nfc(names[1]), mask, line["class"]))
+        absent = [c for c, file in (("image", image), ("mask", mask)) if not file.is_file()]
+        absent += [] if line["class"] else ["class"]
+        if absent:
+            said = ", no ".join(f"{what} {line[what]!r}" for what in absent)
+            faults.append(f"line {number}: there is no {said}")
+        if not absent and seen.setdefault(rows[-1].name, number) != number:
+            first = seen[rows[-1].name]
+            faults.append(f"line {number}: photo {rows[-1].name} is on line {first} already")
+    if faults:
+        raise ValueError(f"manifest {path}: " + report(faults, len(lines), "rows", "mend the rows"))
+    if not rows:
+        raise ValueError(
+            f"manifest {path} has no row of split {split!r}; its splits are {sorted(splits)}"
+        )
+    return rows
+
+
+def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and the cells of every other line that is not empty, with its number."""
+    text = io.StringIO(_text(path), newline="")
+    first = text.readline()
+    found = {mark: _names(first, mark) for mark in SEPARATORS}
+    mark = max(SEPARATORS, key=lambda mark: len(set(COLUMNS) & set(found[mark])))
+    header = found[mark]
+    missing = [column for column in COLUMNS if column not in header]
+    if missing:
+        raise ValueError(
+            f"manifest {path} has no column {', '.join(missing)}; it has {', '.join(header)}"
+        )
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        raise ValueError(f"manifest {path}, line 1: column {', '.join(twice)} is there twice")
+    reader, lines = csv.reader(text, delimiter=mark, strict=True), []
+    start = 2
+    try:
+        for cells in reader:
+            cells = [nfc(cell.strip()) for cell in cells]
+            while len(cells) > len(header) and not cells[-1]:  # as spreadsheets pad lines
+                del cells[-1]
+            if any(cells):
+                lines.append((start, cells))
+            start = reader.line_num + 2
+    except csv.Error as error:
+        raise ValueError(
+            f"manifest {path}, line {start}: {error}; mend the quotes there"
+        ) from error
+    return header, lines
+
+
+def _names(line: str, separator: str) -> list[str]:
+    """The columns that a header names."""
+    cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+    while cells and not cells[-1]:
+        del cells[-1]
+    return cells
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"manifest {path} cannot be read: {error.strerror}") from error
+    encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"manifest {path}, line {line}: byte {content[error.start]:#x} is not of {encoding}, "
+            f"so the table is in another encoding, or no table: {CURE}"
+        ) from error
+    if "\0" in text:
+        raise ValueError(f"manifest {path} has zero bytes, as UTF-16 without its mark has: {CURE}")
+    return text

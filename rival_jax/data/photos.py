@@ -1,0 +1,135 @@
+"""A decoded photo as 8-bit RGB, whatever it is stored as.
+
+As PIL's `convert("RGB")` gives it, which torchvision's and timm's loaders call: CMYK, palettes and
+YCbCr; grey and black-and-white pictures get three equal channels. Two things it would get wrong are
+done here. 16-bit grey keeps its high byte, as PIL itself keeps it of 16-bit colour: `convert` would
+cut all above 255 to white. And transparent pixels are laid on a named colour: `convert` shows what
+the file happens to hold below them, which nobody sees.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image, ImageColor
+
+DROP = "drop"  # for `alpha_colour`: pixels below transparency as they are stored
+MAX_PIXELS = 178_956_970  # where PIL takes a file for a bomb: 512 MiB of RGB
+MODES = ("RGB", "L", "1", "LA", "P", "PA", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
+DEEP = ("I;16", "I;16B", "I;16L", "I;16N")  # 16 bits of grey
+DEEP_FORMATS = ("PNG", "PPM")  # whose mode "I" holds 0 to 65535
+REMARKS = "remarks"  # key in a picture's `info`
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoRules:
+    """How the files of a data set are opened.
+
+    Attributes:
+      alpha_colour: what lies behind transparent pixels, a colour as PIL names them ("white",
+        "#7f7f7f"); or "drop", to show what is stored there, as torchvision and timm do.
+      max_pixels: of a picture; a larger one cannot be used.
+      options: what the flags of the two begin with, "--config.data.masked_folder."; "" where the
+        data set has none.
+
+    Raises:
+      ValueError: for values without a meaning, naming the flag.
+    """
+
+    alpha_colour: str = "white"
+    max_pixels: int = MAX_PIXELS
+    options: str = ""
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise ValueError(f"{self.options}max_pixels={self.max_pixels}: a number from 1 up")
+        try:
+            opaque = self.alpha_colour == DROP or len(ImageColor.getrgb(self.alpha_colour)) == 3
+        except ValueError:
+            opaque = False
+        if not opaque:
+            raise ValueError(
+                f"{self.options}alpha_colour={self.alpha_colour!r}: expected a colour, such as "
+                f"'white', 'black' or '#7f7f7f', or '{DROP}' to show what is stored below "
+                "transparency"
+            )
+
+    def too_large(self, name: str, what: str) -> str:
+        """The error of a picture that has too many pixels."""
+        cure = f"pass {self.options}max_pixels=N if memory suffices, or " if self.options else ""
+        return f"{what} {name} has more than {self.max_pixels} pixels; {cure}save it smaller"
+
+
+DEFAULT = PhotoRules()
+
+
+def remark(picture: Image.Image, *words: str) -> None:
+    """Notes what had to be assumed to read a picture: what follows "3 of 9 photos"."""
+    picture.info[REMARKS] = (*remarks(picture), *words)
+
+
+def remarks(picture: Image.Image) -> tuple[str, ...]:
+    """What was noted of a picture or of the one that it was made from."""
+    return picture.info.get(REMARKS, ())
+
+
+def sentences(counts: Mapping[str, int], total: int) -> list[str]:
+    """What to say of `total` photos, of which so many had each remark."""
+    return [f"{count} of {total} photos {words}" for words, count in sorted(counts.items())]
+
+
+def as_rgb(photo: Image.Image, name: str, rules: PhotoRules) -> Image.Image:
+    """A photo as RGB, and among its `remarks` what a reader of the numbers must know.
+
+    Args:
+      photo: decoded, in the mode it is stored in.
+      name: how an error calls it.
+      rules: see `PhotoRules`.
+
+    Raises:
+      ValueError: for a mode whose range of values is not known (floats, 32-bit integers), or whose
+        colours PIL does not convert (premultiplied grey) or only roughly (LAB).
+    """
+    mode = photo.mode
+    if mode in DEEP or (mode == "I" and photo.format in DEEP_FORMATS):
+        photo = _high_byte(photo)
+    elif mode not in MODES:
+        raise ValueError(
+            f"photo {name} has mode {mode}, whose colours are not known: save it as 8-bit RGB"
+        )
+    if photo.has_transparency_data:
+        photo = photo.convert("RGBA")
+        if photo.getextrema()[-1] != (255, 255):
+            photo = _on_colour(photo, rules)
+    return photo.convert("RGB")
+
+
+def _on_colour(photo: Image.Image, rules: PhotoRules) -> Image.Image:
+    option = f" ({rules.options}alpha_colour)" if rules.options else ""
+    if rules.alpha_colour == DROP:
+        remark(photo, f"have transparent pixels, shown as what is stored below them{option}")
+        return photo
+    ground = Image.new("RGBA", photo.size, rules.alpha_colour)
+    laid = Image.alpha_composite(ground, photo)
+    laid.info = dict(photo.info)
+    remark(laid, f"have transparent pixels, shown on {rules.alpha_colour}{option}")
+    return laid
+
+
+def _high_byte(photo: Image.Image) -> Image.Image:
+    """8-bit grey of 16-bit grey, with alpha where one of its values means transparency."""
+    values = np.asarray(photo).astype(np.int64)
+    grey = Image.fromarray((values >> 8).astype(np.uint8))
+    if "transparency" in photo.info:
+        alpha = np.where(values == photo.info["transparency"], 0, 255).astype(np.uint8)
+        grey = Image.merge("LA", (grey, Image.fromarray(alpha)))
+    grey.info = {key: value for key, value in photo.info.items() if key != "transparency"}
+    words = "are 16-bit grey, of which the high byte is taken"
+    if values.max() < 4096:
+        words += (
+            "; no value in them is above 4095: they may be of 10 or 12 bits, and dark like this"
+        )
+    remark(grey, words)
+    return grey
