@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import logging
 import math
 import pathlib
 import pkgutil
@@ -24,13 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import weights
-from rival_jax.models import renaming
+from rival_jax.models import assumed, renaming, settings
 from rival_jax.models.network import INPUT, Network, module_of
 from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Model, Variables
 
 PRECISIONS = ("float32", "bfloat16")
-_log = logging.getLogger(__name__)
 _ASSETS = pathlib.Path(__file__).parent.parent / "assets"
 
 
@@ -47,8 +45,11 @@ def load(
     dtype: str = "float32",
     image_size: tuple[int, int] | None = None,
     positions: str = "antialias",
+    given: Mapping[str, Any] | None = None,
 ) -> tuple[Model, Variables]:
     """A network and its weights.
+
+    `Model.notices` says what neither the file nor its configuration tells and so was assumed.
 
     Args:
       name: a bundled model; a published one ("timm/vit_base_patch16_224.augreg_in21k_ft_in1k",
@@ -59,6 +60,8 @@ def load(
         statistics stay float32; features and logits come out in float32 either way.
       image_size: height and width, where not those that the network was made for; position
         embeddings are resampled by `positions`, see `positions.resample`.
+      given: "mean", "std", "interpolation" and "crop_pct" in place of the checkpoint's, and
+        "num_heads" where it does not say them.
 
     Returns:
       (model, variables); the model is called `name`, and a path by its last part.
@@ -70,22 +73,23 @@ def load(
     if dtype not in PRECISIONS:
         raise ValueError(f"dtype {dtype!r} is not one of {', '.join(PRECISIONS)}")
     prefix = re.match(r"([A-Za-z_]\w*(?:\.\w+)+):(.+)", name)
-    found = _locate(prefix[2] if prefix else name)
+    found = located(prefix[2] if prefix else name)
     tensors = weights.read_tensors(found.file)
     try:
         tensors, said = renaming.canonical(tensors)
         family = plugin("models", prefix[1]) if prefix else _family(tensors)
-        config = found.config or _assumed(found.file, family, tensors, said)
-        model_args = {**said.get("model_args", {}), **config.model_args}
-        config = dataclasses.replace(config, model_args=model_args)
+        config = assumed.settled(found, family, tensors, said, given or {})
         treatment = {key: getattr(config, key) for key in INPUT}
-        model = family.build(name=found.name, **treatment, **family.infer(tensors, config))
+        keywords = family.infer(tensors, config)
+        settings.check_asked(config.model_args, family.__name__.rpartition(".")[2])
+        model = family.build(name=found.name, **treatment, **keywords)
+        notices = assumed.notices(found, family, config, model, keywords, bool(image_size))
         variables = family.convert(tensors, model)
         if image_size and image_size != model.image_size:
             model, variables = family.resized(model, variables, image_size, positions)
     except ValueError as error:
         raise ValueError(f"{found.file}: {error}") from error
-    return model, {
+    return dataclasses.replace(model, notices=notices), {
         kind: jax.tree.map(_cast(dtype if kind == "params" else "float32"), tree)
         for kind, tree in variables.items()
     }
@@ -131,27 +135,13 @@ def without_normalisation(model: Model) -> Model:
     return dataclasses.replace(model, forward=forward, mean=mean, std=std)
 
 
-def _locate(name: str) -> weights.Located:
+def located(name: str) -> weights.Located:
+    """A model's file and configuration: a bundled one's, or as `weights.locate` finds it."""
     if name not in bundled():
         return weights.locate(name, bundled())
     folder = _ASSETS / name
     config = weights.read_config(folder / weights.CONFIG)
     return weights.Located(folder / weights.TENSORS, name, config)
-
-
-def _assumed(
-    file: pathlib.Path,
-    family: ModuleType,
-    tensors: Mapping[str, np.ndarray],
-    said: Mapping[str, Any],
-) -> weights.Config:
-    """The configuration of a file that comes alone: the family's, and what the file itself says."""
-    headless = not any(name.startswith(("head.", "fc.")) for name in tensors)
-    config = getattr(family, "DEFAULTS", weights.Config(num_classes=0 if headless else None))
-    config = dataclasses.replace(config, **said)
-    taken = ", ".join(f"{key} {getattr(config, key)}" for key in INPUT if key not in said)
-    _log.warning("no %s beside %s; taking %s", weights.CONFIG, file, taken)
-    return config
 
 
 def _cast(dtype: str) -> Callable[[Array], Array]:
