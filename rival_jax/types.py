@@ -81,3 +81,5 @@ class Model:
     interpolation: str = "bilinear"
     crop_pct: float = 1.0
     notices: tuple[str, ...] = ()  # what had to be assumed of the file, for console and page
+    # What of the arithmetic no weight tells, where it is not the usual: of the identity of results.
+    settings: tuple[str, ...] = dataclasses.field(default=(), compare=False)

@@ -53,6 +53,7 @@ class Subject:
         for key, known in (("mask", ("soft", "binary")), ("resize", ("squash", "crop"))):
             one_of(f"data.{key}", config.data[key], known)
         one_of("normalise", config.normalise, ("model", "none"))
+        _check_treatment(config)
         self.sharding = str(config.get("sharding", "replicated"))
         one_of("sharding", self.sharding, placement.SHARDINGS)
         plugin("heads", config.head)
@@ -129,7 +130,7 @@ class Subject:
     def bare(self, name: str) -> tuple[Model, Variables, Callable[[], parallel.Cost]]:
         """A network as it is, and what measures its forward pass, once, on one small batch."""
         model, variables = self._load(name)
-        self.console.print(models.describe(model))
+        self.console.print(models.describe(model, self.geometry(model)))
 
         @functools.cache
         def cost() -> parallel.Cost:
@@ -160,9 +161,11 @@ class Subject:
             report=self.console.print,
             note=self.note,
         )
-        description, parameters = models.describe(model), jax.tree.leaves(variables["params"])
+        description = models.describe(model, geometry)
+        parameters = jax.tree.leaves(variables["params"])
         model, variables, head = plugin("heads", self.config.head).attach(model, variables, context)
-        identity = [model.name, head, model.mean, model.std, tree_digest(variables)]
+        digest = tree_digest(variables)
+        identity = [model.name, head, model.mean, model.std, digest, *model.settings]
         facts = {
             "name": model.name,
             "parameters": sum(leaf.size for leaf in parameters),
@@ -281,7 +284,9 @@ class Subject:
         # Weights that no device can hold stay in the host's memory until they are cut.
         place = jax.local_devices(backend="cpu")[0] if self.sharding == "fsdp" else None
         with jax.default_device(place):
-            model, variables = models.load(name, dtype=self.config.dtype, image_size=size)
+            model, variables = models.load(
+                name, dtype=self.config.dtype, image_size=size, given=preprocessing(self.config)
+            )
         if self.config.normalise == "none":
             model = models.without_normalisation(model)
         return model, variables
@@ -298,6 +303,26 @@ def clean_trial(forward: Forward, variables: Variables, batch: Batch) -> dict[st
     logits, _ = forward(variables, jnp.asarray(batch["image"]), {})
     probability, correct = metrics.true_class(logits, jnp.asarray(batch["label"]))
     return {"probability": probability, "correct": correct}
+
+
+def preprocessing(config: Any) -> dict[str, Any]:
+    """What `config.preprocessing` says in place of checkpoints; see `models.load`."""
+    return {key: value for key, value in dict(config.get("preprocessing", {})).items() if value}
+
+
+def _check_treatment(config: Any) -> None:
+    """Raises ValueError for what is said of the input and would do nothing."""
+    given = preprocessing(config)
+    idle = [key for key in ("mean", "std") if key in given and config.normalise == "none"]
+    why = "config.normalise='none' feeds bare pixels; pass --config.normalise=model"
+    if not idle and config.data.resize == "squash":
+        idle = [key for key in ("interpolation", "crop_pct") if key in given]
+        why = "config.data.resize='squash' resizes all of a photo, bilinearly; pass "
+        why += "--config.data.resize=crop"
+    if idle:
+        raise ValueError(
+            f"config.preprocessing.{idle[0]}={given[idle[0]]!r} would do nothing: {why}, or omit it"
+        )
 
 
 def one_of(key: str, value: Any, known: tuple[str, ...]) -> None:

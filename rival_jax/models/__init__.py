@@ -26,9 +26,10 @@ from rival_jax import weights
 from rival_jax.models import assumed, renaming, settings
 from rival_jax.models.network import INPUT, Network, module_of
 from rival_jax.runtime.plugins import plugin
-from rival_jax.types import Array, Model, Variables
+from rival_jax.types import Array, Geometry, Model, Variables
 
 PRECISIONS = ("float32", "bfloat16")
+_FAMILY = re.compile(r"([A-Za-z_]\w*(?:\.\w+)+):(?=.)")  # before the path of its weights
 _ASSETS = pathlib.Path(__file__).parent.parent / "assets"
 
 
@@ -72,8 +73,7 @@ def load(
     """
     if dtype not in PRECISIONS:
         raise ValueError(f"dtype {dtype!r} is not one of {', '.join(PRECISIONS)}")
-    prefix = re.match(r"([A-Za-z_]\w*(?:\.\w+)+):(.+)", name)
-    found = located(prefix[2] if prefix else name)
+    prefix, found = _FAMILY.match(name), located(name)
     tensors = weights.read_tensors(found.file)
     try:
         tensors, said = renaming.canonical(tensors)
@@ -89,7 +89,8 @@ def load(
             model, variables = family.resized(model, variables, image_size, positions)
     except ValueError as error:
         raise ValueError(f"{found.file}: {error}") from error
-    return dataclasses.replace(model, notices=notices), {
+    unusual = assumed.unusual(family, model)
+    return dataclasses.replace(model, notices=notices, settings=unusual), {
         kind: jax.tree.map(_cast(dtype if kind == "params" else "float32"), tree)
         for kind, tree in variables.items()
     }
@@ -112,8 +113,11 @@ def save(
     weights.write_folder(folder, family.export(variables, model), config, dtype)
 
 
-def describe(model: Model) -> str:
+def describe(model: Model, geometry: Geometry | None = None) -> str:
     """One line: what the model is and what it does to its input.
+
+    With a `geometry` that squashes whole photos, that stands in place of the model's own treatment:
+    "224x224 squashed, bilinear".
 
     "vit_tiny: 5,717,416 parameters, 1000 classes, 224x224 bicubic, crop 0.9, mean 0.5 0.5 0.5,
     std 0.5 0.5 0.5"
@@ -122,9 +126,12 @@ def describe(model: Model) -> str:
     size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
     height, width = model.image_size
     mean, std = (" ".join(f"{value:g}" for value in values) for values in (model.mean, model.std))
+    treatment = f"{model.interpolation}, crop {model.crop_pct:g}"
+    if geometry and geometry.resize == "squash":
+        treatment = f"squashed, {geometry.interpolation}"
     return (
         f"{model.name}: {size:,} parameters, {model.num_classes} classes, {height}x{width} "
-        f"{model.interpolation}, crop {model.crop_pct:g}, mean {mean}, std {std}"
+        f"{treatment}, mean {mean}, std {std}"
     )
 
 
@@ -137,6 +144,7 @@ def without_normalisation(model: Model) -> Model:
 
 def located(name: str) -> weights.Located:
     """A model's file and configuration: a bundled one's, or as `weights.locate` finds it."""
+    name = name[match.end() :] if (match := _FAMILY.match(name)) else name
     if name not in bundled():
         return weights.locate(name, bundled())
     folder = _ASSETS / name

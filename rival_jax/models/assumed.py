@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rival_jax import weights
-from rival_jax.models.network import INPUT
+from rival_jax.models.network import INPUT, module_of
 from rival_jax.models.settings import Settings, count
 from rival_jax.types import Model
 from rival_jax.weights import Config, Located
@@ -90,6 +90,21 @@ def notices(
             f"{weights.CONFIG}, or pass {FLAG}mean and the like"
         )
     return tuple(texts)
+
+
+def unusual(family: ModuleType, model: Model) -> tuple[str, ...]:
+    """See `Model.settings`: the usual are heads of 64 and the defaults of the family's module."""
+    module = module_of(model)
+    width = getattr(module, "width", 0)
+    if isinstance(getattr(module, "depths", None), tuple):  # CLIP's pooling, of the last stage
+        width *= 2 ** (len(module.depths) + 1)
+    found = []
+    for key, field in getattr(family, "UNTOLD", {}).items():
+        value = getattr(module, field)
+        usual = max(1, width // 64) if key == "num_heads" else getattr(type(module), field)
+        if value != usual:
+            found.append(f"{key}={value}")
+    return tuple(found)
 
 
 def words(value: Any) -> str:

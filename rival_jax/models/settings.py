@@ -84,7 +84,7 @@ def side(values: tuple[int, ...]) -> tuple[Any, ...]:
 def _equal(said: Any, value: Any) -> bool:
     """True is not 1 here, and 4 is 4.0."""
     if callable(value):
-        return value(said)
+        return bool(value(said))
     if isinstance(said, bool) != isinstance(value, bool):
         return False
-    return said == value
+    return bool(said == value)
