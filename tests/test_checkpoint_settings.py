@@ -13,7 +13,7 @@ import pytest
 
 import rival_jax
 from rival_jax import models, weights
-from rival_jax.experiments import _subject
+from rival_jax.experiments import _preprocessing
 from rival_jax.interop import timm
 from rival_jax.models import clip_resnet, clip_vit, resnet, settings, vit
 from rival_jax.models.conversion import check_numbers
@@ -307,15 +307,15 @@ def test_heads_are_given_where_nothing_says_them(tmp_path):
 
 def test_a_setting_that_would_do_nothing_is_refused():
     config = config_of("rfs")
-    _subject._check_treatment(config)
+    _preprocessing.check_treatment(config)
     config.preprocessing.interpolation = "bicubic"
     with pytest.raises(ValueError, match=r"interpolation='bicubic' .* --config\.data\.resize=crop"):
-        _subject._check_treatment(config)
+        _preprocessing.check_treatment(config)
     config.data.resize = "crop"
-    _subject._check_treatment(config)
+    _preprocessing.check_treatment(config)
     config.preprocessing.mean, config.normalise = (0.5, 0.5, 0.5), "none"
     with pytest.raises(ValueError, match=r"mean=.* would do nothing: config\.normalise='none'"):
-        _subject._check_treatment(config)
+        _preprocessing.check_treatment(config)
 
 
 def test_a_description_says_what_a_picture_really_becomes():

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from rival_jax import data, metrics, models
+from rival_jax.experiments._preprocessing import check_treatment, preprocessing
 from rival_jax.heads import Context
 from rival_jax.runtime import parallel, placement
 from rival_jax.runtime.plugins import no_such, plugin
@@ -53,7 +54,7 @@ class Subject:
         for key, known in (("mask", ("soft", "binary")), ("resize", ("squash", "crop"))):
             one_of(f"data.{key}", config.data[key], known)
         one_of("normalise", config.normalise, ("model", "none"))
-        _check_treatment(config)
+        check_treatment(config)
         self.sharding = str(config.get("sharding", "replicated"))
         one_of("sharding", self.sharding, placement.SHARDINGS)
         plugin("heads", config.head)
@@ -303,26 +304,6 @@ def clean_trial(forward: Forward, variables: Variables, batch: Batch) -> dict[st
     logits, _ = forward(variables, jnp.asarray(batch["image"]), {})
     probability, correct = metrics.true_class(logits, jnp.asarray(batch["label"]))
     return {"probability": probability, "correct": correct}
-
-
-def preprocessing(config: Any) -> dict[str, Any]:
-    """What `config.preprocessing` says in place of checkpoints; see `models.load`."""
-    return {key: value for key, value in dict(config.get("preprocessing", {})).items() if value}
-
-
-def _check_treatment(config: Any) -> None:
-    """Raises ValueError for what is said of the input and would do nothing."""
-    given = preprocessing(config)
-    idle = [key for key in ("mean", "std") if key in given and config.normalise == "none"]
-    why = "config.normalise='none' feeds bare pixels; pass --config.normalise=model"
-    if not idle and config.data.resize == "squash":
-        idle = [key for key in ("interpolation", "crop_pct") if key in given]
-        why = "config.data.resize='squash' resizes all of a photo, bilinearly; pass "
-        why += "--config.data.resize=crop"
-    if idle:
-        raise ValueError(
-            f"config.preprocessing.{idle[0]}={given[idle[0]]!r} would do nothing: {why}, or omit it"
-        )
 
 
 def one_of(key: str, value: Any, known: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from rival_jax import models
 from rival_jax.data import Source
 from rival_jax.experiments._photos import THREADS, Photo, batches, plain, threaded, true_mask
-from rival_jax.experiments._subject import preprocessing
+from rival_jax.experiments._preprocessing import preprocessing
 from rival_jax.experiments._tokencut_masks import digest, intact, make, rate, write
 from rival_jax.experiments._tokencut_unit import Settings, cut, patch_size, step_size, tap_of
 from rival_jax.runtime import hosts, parallel

@@ -15,7 +15,8 @@ from rich.console import Console
 from rival_jax import data, models
 from rival_jax.experiments._bilateral import CHOICES
 from rival_jax.experiments._photos import Photo, read, true_mask
-from rival_jax.experiments._subject import one_of, preprocessing
+from rival_jax.experiments._preprocessing import preprocessing
+from rival_jax.experiments._subject import one_of
 from rival_jax.experiments._tokencut_masks import make, pixels
 from rival_jax.experiments._tokencut_unit import FEATURES
 from rival_jax.experiments._tokencut_work import Work, cost

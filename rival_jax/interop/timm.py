@@ -17,7 +17,6 @@ from rival_jax import models
 from rival_jax.models.network import INPUT, module_of
 from rival_jax.models.vit import ViT, as_vit
 from rival_jax.types import Array, Model, Variables
-from rival_jax.weights import Config
 
 CARD = "README.md"
 
@@ -74,7 +73,9 @@ def architecture(model: Model) -> str | None:
     return None if name == family.__name__.rpartition(".")[2] else name
 
 
-def arguments(model: Model, config: Config | None = None) -> tuple[str, dict[str, Any]]:
+def arguments(
+    model: Model, config: models.weights.Config | None = None
+) -> tuple[str, dict[str, Any]]:
     """The name and the keywords that timm's `create_model` builds the network by.
 
     Args:
@@ -93,7 +94,7 @@ def arguments(model: Model, config: Config | None = None) -> tuple[str, dict[str
     return str(said.architecture), {**args, "num_classes": model.num_classes}
 
 
-def module(model: Model, variables: Variables, config: Config | None = None) -> Any:
+def module(model: Model, variables: Variables, config: models.weights.Config | None = None) -> Any:
     """timm's module with these weights, in evaluation mode. Needs torch and timm.
 
     It takes images [b, 3, h, w] that are normalised already; `config` as in `arguments`. Raises
@@ -114,7 +115,7 @@ def module(model: Model, variables: Variables, config: Config | None = None) -> 
 
 
 def difference(
-    model: Model, variables: Variables, images: Array, config: Config | None = None
+    model: Model, variables: Variables, images: Array, config: models.weights.Config | None = None
 ) -> dict[str, float]:
     """The largest differences between our outputs for images [b, h, w, 3] in [0, 1] and timm's.
 

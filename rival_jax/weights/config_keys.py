@@ -15,7 +15,10 @@ _ORIGIN = (  # where it comes from, and how its files are loaded
     *("model_type", "architectures", "_name_or_path", "transformers_version", "torch_dtype"),
     *("dtype", "library_name", "state_dict", "pretrained"),
 )
-_NAMES = ("label_names", "label_descriptions", "id2label", "label2id", "class_names")
+_NAMES = (  # of the outputs
+    *("label_names", "label_descriptions", "id2label", "label2id", "class_names", "labels"),
+    *("class_to_idx", "categories", "classes", "CLASSES"),
+)
 _TOLD = (  # by the tensors, or for other sizes than the one read
     *("num_features", "head_hidden_size", "pool_size", "first_conv", "classifier"),
     *("min_input_size", "test_input_size", "test_crop_pct", "fixed_input_size"),
