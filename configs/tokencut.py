@@ -24,6 +24,12 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     # Bundled names, folders with config.json and model.safetensors, or .safetensors files. Those of
     # DINO are what the method is made for: dino/vits16, dino/vitb16, ...
     c.models = ("scenes/vit_00",)
+    c.preprocessing = ml_collections.ConfigDict()  # in place of what each checkpoint says
+    c.preprocessing.mean = ()  # of each channel, for pixels in [0, 1]; (): the checkpoint's
+    c.preprocessing.std = ()
+    c.preprocessing.interpolation = ""  # "nearest" | "bilinear" | "bicubic" | "lanczos"
+    c.preprocessing.crop_pct = 0.0  # of the short side; 0: the checkpoint's
+    c.preprocessing.num_heads = 0  # of a transformer whose checkpoint does not say; 0: it does
     c.dtype = "float32"  # of the network; "float32" | "bfloat16"
     c.seed = 0  # of the photos that are shown
     c.batch_size = ml_collections.config_dict.placeholder(object)

@@ -82,3 +82,5 @@ class Model:
     crop_pct: float = 1.0
     class_names: tuple[str, ...] | None = None  # of each output, synonyms by commas; None: unknown
     notices: tuple[str, ...] = ()  # what had to be assumed of the file, for console and page
+    # What of the arithmetic no weight tells, where it is not the usual: of the identity of results.
+    settings: tuple[str, ...] = dataclasses.field(default=(), compare=False)

@@ -276,3 +276,56 @@ def test_attribute_labels_of_another_shape_are_refused(folder):
     source = data.load("rival10", folder.parent, "test", attributes=True)
     with pytest.raises(ValueError, match=r"shape \(18,\), expected \(2, 18\)"):
         source[0]
+
+
+def npy(header: str, data: bytes = b"") -> bytes:
+    text = header.encode().ljust(118) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+
+
+def saved(save, *arrays, **named) -> bytes:
+    file = io.BytesIO()
+    save(file, *arrays, **named)
+    return file.getvalue()
+
+
+HEADER = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy(HEADER % ("<i8", "(2, 18")),
+        npy(HEADER % ("<i8", "(2, 18)")),
+        npy(HEADER % ("<i8", "(2, 10000000000000)")),
+        npy(HEADER % ("<i8", "(-2, 18)")),
+        npy(HEADER % ("|O", "(2, 18)"), bytes(288)),
+        npy(HEADER % ("<M8[s]", "(2, 18)"), bytes(288)),
+        npy("(" * 100),
+        npy("\x00"),
+        saved(np.savez, a=np.zeros(3)),
+        saved(np.savez_compressed, np.zeros((2, 18))),
+        saved(np.save, np.zeros((2, 18), complex)),
+        saved(np.save, np.full((2, 18), 2)),
+        saved(np.save, np.full((2, 18), np.nan)),
+        saved(np.save, np.full((2, 18), 0.5)),
+        saved(np.save, np.full((2, 18), "1")),
+        bytes(10**5),
+        b"",
+        b"\x80\x02cos\nsystem\n.",
+    ],
+)
+def test_attribute_labels_that_are_none_are_one_line(content, tmp_path):
+    path = tmp_path / "x_attr_labels.npy"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^attribute labels {path} cannot be read: [^\n]+$"):
+        rival10._attribute_labels(path)
+
+
+@pytest.mark.parametrize("dtype", ["<i8", "u1", "?", "<f4"])
+def test_attribute_labels_of_any_number_type(dtype, tmp_path):
+    labels = np.arange(36).reshape(2, 18) % 2
+    np.save(tmp_path / "x.npy", labels.astype(dtype))
+    found = rival10._attribute_labels(tmp_path / "x.npy")
+    np.testing.assert_array_equal(found, labels)
+    assert found.dtype == np.int64

@@ -19,7 +19,7 @@ import pytest
 from huggingface_hub import constants
 from rich.console import Console
 
-from rival_jax.weights import Config, download, transfer
+from rival_jax.weights import Config, download, pages, read_tensors, transfer
 from rival_jax.weights.catalogue import Entry, find
 from rival_jax.weights.download import fetch
 
@@ -562,3 +562,62 @@ def test_a_certificate_that_is_not_trusted_is_not_asked_again(monkeypatch):
     with pytest.raises(ConnectionError, match="self-signed"):
         fetch(entry_of(None), console=quiet())
     assert len(tries) == 1
+
+
+LOGIN = b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html><head><title>\n Sign in </title></head>" + b"x" * 999
+
+
+@pytest.mark.parametrize("sha256", [SHA, ""])
+@pytest.mark.parametrize("page", [LOGIN, b"<HTML><body>moved", b"<?xml version='1.0'?><Error/>"])
+def test_a_web_page_is_no_file_of_weights(server, sha256, page, tmp_path):
+    server.files["models/net.pth"] = (page, "")
+    with pytest.raises(FileNotFoundError) as error:
+        fetch(entry_of(server, sha256), console=quiet())
+    titled = " titled 'Sign in'" if page is LOGIN else ""
+    assert f"{server.url}/models/net.pth gave a web page{titled} and not" in str(error.value)
+    assert "To place it by hand, save" in str(error.value)
+    assert names(tmp_path / "cache/models/lab/net.v1") == []
+
+
+def test_a_web_page_of_the_hub_is_no_file_of_weights(hub, tmp_path):
+    on_hub(hub, "mylab/our_vit")
+    page = (LOGIN, f'"{"b" * 40}"')
+    hub.files["mylab/our_vit/resolve/main/config.json"] = page
+    hub.files[f"mylab/our_vit/resolve/{'c' * 40}/config.json"] = page
+    with pytest.raises(FileNotFoundError, match=r"config\.json gave a web page titled 'Sign in'"):
+        fetch("mylab/our_vit", console=quiet())
+    assert "config.json" not in names(tmp_path / "cache/models/mylab/our_vit")
+
+
+@pytest.mark.parametrize("start", [b"\x80\x02", b"PK\x03\x04", b"<\x00\x00", b"{}", b""])
+def test_what_only_begins_a_little_like_a_page_is_none(start):
+    assert not pages.is_page(start)
+
+
+def test_a_page_under_the_name_of_a_checkpoint(tmp_path):
+    (tmp_path / "model.pth").write_bytes(LOGIN)
+    with pytest.raises(ValueError, match=r"model\.pth .*it is a web page, perhaps of a login"):
+        read_tensors(tmp_path / "model.pth")
+
+
+def test_a_body_without_end_is_cut_off(server, monkeypatch, tmp_path):
+    monkeypatch.setattr(transfer, "MOST", 100_000)
+    server.sized = False
+    with pytest.raises(OSError, match=r"how long net\.pth is, and sent more than 100,000 bytes"):
+        fetch(entry_of(server), console=quiet())
+    assert names(tmp_path / "cache/models/lab/net.v1") == []
+    server.sized = True  # then the file may be as large as it says
+    assert (fetch(entry_of(server), console=quiet()) / "net.pth").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_trickle_ends(server, monkeypatch, sized):
+    """Although every try brings something."""
+    monkeypatch.setattr(transfer, "PATIENCE", 0.05)
+    monkeypatch.setattr(transfer, "SLOWEST", 1e7)
+    server.sized, server.moods = sized, [{"pause": 0.02} for _ in range(9)]
+    with pytest.raises(ConnectionError, match=r"only [\d,]+ bytes came in 0 s, 4 times in a row"):
+        fetch(entry_of(server), console=quiet())
+    assert len(server.seen) == 4
+    monkeypatch.setattr(transfer, "SLOWEST", 1e3)
+    assert (fetch(entry_of(server), console=quiet()) / "net.pth").read_bytes() == DATA

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from rival_jax import models, weights
-from rival_jax.models import resnet, vit
+from rival_jax.models import resnet, vit, vit_config
 from tests.test_models import SMALL_RESNET, SMALL_VIT, VARIANTS, random_images, random_variables
 
 VIT_TINY = "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
@@ -165,11 +166,15 @@ def test_both_layouts_of_a_config_say_the_same(tmp_path, caplog):
     assert not caplog.records
 
 
-def test_defaults_that_were_taken_are_logged(tmp_path, caplog):
+def test_what_a_config_leaves_out_is_a_notice(tmp_path):
+    models.save(tmp_path, VARIANTS["resnet"], random_variables(VARIANTS["resnet"]))
     path = write_config(tmp_path, mean=[0.5, 0.5, 0.5], pretrained_cfg={"std": None})
     config = weights.read_config(path)
     assert (config.std, config.crop_pct) == ((0.229, 0.224, 0.225), 0.875)
-    assert "does not say std, interpolation, crop_pct; taking std=(0.229" in caplog.text
+    assert config.assumed == ("std", "interpolation", "crop_pct")
+    (notice,) = models.load(str(tmp_path))[0].notices
+    assert re.search(r"config\.json does not say .* std 0\.229 0\.224 0\.225, interp", notice)
+    assert "mean 0.5" not in notice
 
 
 @pytest.mark.parametrize(
@@ -194,32 +199,58 @@ def test_a_wrong_config_is_named(content, message, tmp_path):
         weights.read_config(tmp_path / "config.json")
 
 
-def test_the_number_of_heads(caplog):
-    tensors = tensors_of(vit.build(**{**SMALL_VIT, "width": 192, "depth": 1}))
-    named = weights.Config(architecture="deit_tiny_patch16_224", image_size=(8, 12))
-    assert vit.infer(tensors, named)["heads"] == 3
-    assert not caplog.records
-    narrow = {**SMALL_VIT, "width": 128, "depth": 1}
-    assert vit.infer(tensors_of(vit.build(**narrow)), named)["heads"] == 2
-    assert "does not say its number of heads; taking 2" in caplog.text
+@pytest.mark.parametrize(
+    ("architecture", "width", "args", "heads"),
+    [
+        ("deit_tiny_patch16_224", 192, {}, 3),
+        ("vit_tiny_patch16_224.augreg", 192, {}, 3),
+        ("flexivit_small.1200ep", 384, {}, 6),
+        ("deit_tiny_patch16_224", 128, {"num_heads": 4}, 4),
+        (None, 192, {"num_heads": 6}, 6),
+        ("deit_tiny_patch16_224", 128, {}, None),
+        (None, 192, {}, None),  # 3 or 6, and both would compute
+        (None, 768, {}, None),
+        ("vit", 192, {"num_heads": 0}, None),
+        ("vit", 192, {"num_heads": "3"}, None),
+        ("vit", 192, {"num_heads": True}, None),
+    ],
+)
+def test_the_number_of_heads_is_said_or_asked_for(architecture, width, args, heads):
+    config = weights.Config(architecture=architecture, model_args=args)
+    if heads:
+        assert vit_config.heads(config, width) == heads
+        return
+    with pytest.raises(ValueError, match="num_heads"):
+        vit_config.heads(config, width)
 
 
 def test_the_image_size_follows_from_the_positions():
     tensors = tensors_of(vit.build(**{**SMALL_VIT, "image_size": (12, 12)}, register_tokens=3))
-    assert vit.infer(tensors, weights.Config())["image_size"] == (12, 12)
+    plain = weights.Config(model_args={"num_heads": 2})
+    assert vit.infer(tensors, plain)["image_size"] == (12, 12)
     with pytest.raises(ValueError, match=r"13 positions, but a 8x12 image .* 6 patches and 4 more"):
         vit.infer(tensors, weights.Config(image_size=(8, 12)))
     with pytest.raises(ValueError, match="7 positions, no square; give input_size"):
         vit.infer(tensors_of(VARIANTS["vit"]), weights.Config())
 
 
+AVERAGE = {"model_args": {"num_heads": 2, "global_pool": "avg"}}
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"num_classes": 5}, r"head.bias \(got \(3,\), expected \(5,\)\)"),
+        (
+            {"num_classes": 5, "model_args": {"num_heads": 2}},
+            r"head.bias \(got \(3,\), expected \(5,\)\)",
+        ),
         ({"num_classes": 0}, "in the file but not in the network: head.bias, head.weight"),
-        ({"global_pool": "avg"}, "missing from the file: fc_norm.bias, .* network: norm.bias"),
-        ({"global_pool": "map"}, "pool='map'"),
+        (
+            {"global_pool": "avg", **AVERAGE},
+            "missing from the file: fc_norm.bias, .* network: norm.bias",
+        ),
+        ({"global_pool": "avg"}, "model_args.global_pool is 'token', .* has 'avg'"),
+        ({"global_pool": "map", "model_args": {"num_heads": 2}}, "pool='map'"),
         ({"model_args": {"act_layer": "silu"}}, "act_layer 'silu' is not one of gelu"),
     ],
 )

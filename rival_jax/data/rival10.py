@@ -45,6 +45,7 @@ ATTRIBUTES = (
 RULES = PhotoRules(DROP)  # as the study's code opens photos
 OBJECT = "entire-object"  # the attribute masks' last
 VARIANTS = ("ordinary", "superimposed", "removed")
+MAX_LABELS = 1 << 16  # bytes of a file of attribute labels, which needs 416
 
 
 def load(
@@ -185,12 +186,23 @@ def resized(
 
 
 def _attribute_labels(path: Path) -> np.ndarray:
+    """int64 [2, 18] of 0 and 1; raises ValueError with the file's name for anything else."""
+    shape = (2, len(ATTRIBUTES))
     try:
+        if path.stat().st_size > MAX_LABELS:
+            raise ValueError(f"it has more than {MAX_LABELS} bytes")
         labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"attribute labels {path} cannot be read: {error}") from error
-    if labels.shape != (2, len(ATTRIBUTES)):
+    except Exception as error:  # a damaged header raises whatever its parser runs into
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"attribute labels {path} cannot be read: {what}") from error
+    if not isinstance(labels, np.ndarray):
+        raise ValueError(f"attribute labels {path} cannot be read: an archive, not one array")
+    if labels.shape != shape:
         raise ValueError(f"attribute labels {path} have shape {labels.shape}, expected (2, 18)")
+    if labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
+        raise ValueError(
+            f"attribute labels {path} cannot be read: {labels.dtype} that are not all 0 or 1"
+        )
     return labels.astype(np.int64)
 
 

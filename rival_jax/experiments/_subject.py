@@ -15,6 +15,7 @@ from rich.console import Console
 
 from rival_jax import data, metrics, models
 from rival_jax.experiments import _heads
+from rival_jax.experiments._preprocessing import check_treatment, preprocessing
 from rival_jax.runtime import parallel, placement
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.runtime.progress import Meter
@@ -57,6 +58,7 @@ class Subject:
         for key, known in (("mask", ("soft", "binary")), ("resize", ("squash", "crop"))):
             one_of(f"data.{key}", config.data[key], known)
         one_of("normalise", config.normalise, ("model", "none"))
+        check_treatment(config)
         self.sharding = str(config.get("sharding", "replicated"))
         one_of("sharding", self.sharding, placement.SHARDINGS)
         plugin("heads", config.head)
@@ -140,7 +142,7 @@ class Subject:
     def bare(self, name: str) -> tuple[Model, Variables, Callable[[], parallel.Cost]]:
         """A network as it is, and what measures its forward pass, once, on one small batch."""
         model, variables = self._load(name)
-        self.console.print(models.describe(model))
+        self.console.print(models.describe(model, self.geometry(model)))
 
         @functools.cache
         def cost() -> parallel.Cost:
@@ -158,9 +160,11 @@ class Subject:
         geometry = self.geometry(model)
         batch_size = lambda: self.batch(cost(), geometry, 1, 1)[0]  # noqa: E731
         context = _heads.context(self, model, batch_size, **probe)
-        description, parameters = models.describe(model), jax.tree.leaves(variables["params"])
+        description = models.describe(model, geometry)
+        parameters = jax.tree.leaves(variables["params"])
         model, variables, head = plugin("heads", self.config.head).attach(model, variables, context)
-        identity = [model.name, head, model.mean, model.std, tree_digest(variables)]
+        digest = tree_digest(variables)
+        identity = [model.name, head, model.mean, model.std, digest, *model.settings]
         facts = {
             "name": model.name,
             "parameters": sum(leaf.size for leaf in parameters),
@@ -280,7 +284,9 @@ class Subject:
         # Weights that no device can hold stay in the host's memory until they are cut.
         place = jax.local_devices(backend="cpu")[0] if self.sharding == "fsdp" else None
         with jax.default_device(place):
-            model, variables = models.load(name, dtype=self.config.dtype, image_size=size)
+            model, variables = models.load(
+                name, dtype=self.config.dtype, image_size=size, given=preprocessing(self.config)
+            )
         if self.config.normalise == "none":
             model = models.without_normalisation(model)
         return model, variables

@@ -15,6 +15,7 @@ import numpy as np
 from rival_jax import models
 from rival_jax.data import Source
 from rival_jax.experiments._photos import THREADS, Photo, batches, plain, threaded, true_mask
+from rival_jax.experiments._preprocessing import preprocessing
 from rival_jax.experiments._tokencut_masks import digest, intact, make, rate, write
 from rival_jax.experiments._tokencut_unit import Settings, cut, patch_size, step_size, tap_of
 from rival_jax.runtime import hosts, parallel
@@ -57,7 +58,8 @@ class Work:
 
     def __init__(self, config: Any, run: Run | None, source: Source, name: str, mesh: Any):
         self.config, self.source, self.mesh, self.settings = config, source, mesh, settings(config)
-        self.name, (self.model, variables) = name, models.load(name, dtype=config.dtype)
+        self.name, self.given = name, preprocessing(config)
+        self.model, variables = models.load(name, dtype=config.dtype, given=self.given)
         self.tap = tap_of(self.model, self.settings)
         self.patch = patch_size(self.model, self.tap)
         self.digest = tree_digest(variables)
@@ -78,6 +80,8 @@ class Work:
         c = self.config
         keys = ("refine", "sigmas", "choice", "agreement", "min_pixels", "min_gap", "positions")
         base = {"version": ROWS_VERSION, "model": self.digest, "dtype": c.dtype}
+        if self.given or self.model.settings:  # else as it was before there were these
+            base["input"] = [*self.model.settings, str(sorted(self.given.items()))]
         base |= {**dataclasses.asdict(self.settings), **{k: _plain(c.tokencut[k]) for k in keys}}
         for (rows, columns), members in sorted(shapes.items()):
             if rows * columns < LEAST_TOKENS:
@@ -95,9 +99,8 @@ class Work:
         """The network for images of so many tokens."""
         c, (rows, columns) = self.config, tokens
         size = (rows * self.patch, columns * self.patch)
-        return models.load(
-            self.name, dtype=c.dtype, image_size=size, positions=c.tokencut.positions
-        )
+        options = {"positions": c.tokencut.positions, "given": self.given}
+        return models.load(self.name, dtype=c.dtype, image_size=size, **options)
 
     def cuts(self, unit: Unit, meter: Meter) -> parallel.Rows:
         """The network's and the device's part.

@@ -15,11 +15,13 @@ from rich.table import Table
 
 from rival_jax import data, models
 from rival_jax.data import transforms
+from rival_jax.experiments._preprocessing import preprocessing
 from rival_jax.experiments._subject import one_of
 from rival_jax.interop import timm
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run
 from rival_jax.types import Array, Geometry, Model, Variables
+from rival_jax.weights import Config
 
 ONE_PROCESS = True  # not for several hosts
 
@@ -50,7 +52,9 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         images, shown = _images(model, paths)
         facts = look(model, variables, images, console)
         facts["top"] = _top(config, model, variables, images, shown, console)
-        facts["difference"] = _compared(config, model, variables, images, console)
+        facts["difference"] = _compared(
+            config, models.located(name).config, model, variables, images, console
+        )
         found.append(facts)
     run.save_json("summary.json", {"models": found})
     wrong = [
@@ -70,6 +74,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
 def look(model: Model, variables: Variables, images: Array, console: Console) -> dict[str, Any]:
     """Prints and returns parameters, operations, input and taps."""
     console.print(f"\n{models.describe(model)}")
+    for notice in model.notices:
+        console.print(f"note: {notice}", markup=False)
     forward = jax.jit(lambda v, x: model.forward(v, x, {})[0])
     cost = parallel.measure(forward, variables, images)
     size = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
@@ -87,6 +93,7 @@ def look(model: Model, variables: Variables, images: Array, console: Console) ->
         "parameters": size,
         "flops": cost.flops,
         "input": {"size": model.image_size, "mean": model.mean, "std": model.std},
+        "notices": list(model.notices),
         "taps": {tap: value.shape[1:] for tap, value in shapes.items()},
     }
 
@@ -108,7 +115,8 @@ def photos(config: Any) -> list[Path]:
 
 def _load(config: Any, name: str) -> tuple[Model, Variables]:
     size = (config.image_size, config.image_size) if config.image_size else None
-    return models.load(name, dtype=config.dtype, image_size=size)
+    given = preprocessing(config)
+    return models.load(name, dtype=config.dtype, image_size=size, given=given)
 
 
 def _images(model: Model, paths: list[Path]) -> tuple[Array, list[str]]:
@@ -160,7 +168,12 @@ def _labels(config: Any, classes: int) -> list[str]:
 
 
 def _compared(
-    config: Any, model: Model, variables: Variables, images: Array, console: Console
+    config: Any,
+    written: Config | None,
+    model: Model,
+    variables: Variables,
+    images: Array,
+    console: Console,
 ) -> dict[str, float] | None:
     """Prints and returns the largest differences from timm; None where it cannot be asked."""
     here = importlib.util.find_spec("timm") and importlib.util.find_spec("torch")
@@ -170,12 +183,19 @@ def _compared(
     if not here:
         raise ValueError("config.compare='timm' needs torch and timm: pip install torch timm")
     try:
-        difference = timm.difference(model, variables, images)
-    except (ValueError, ImportError, RuntimeError) as error:  # not there in timm, or not runnable
+        difference = timm.difference(model, variables, images, written)
+    except (
+        ValueError,
+        TypeError,
+        ImportError,
+        RuntimeError,
+    ) as error:  # not there in timm, or not runnable
         if config.compare == "timm":
             raise
         console.print(f"not compared: {error}")
         return None
+    if written is None or not written.architecture:
+        console.print("timm's network was built as the weights were read: no config.json names it")
     for what, value in difference.items():
         verdict = "agree" if value <= config.tolerance else "DIFFER"
         console.print(f"{what} and timm's {verdict}: largest difference {value:.1e}")

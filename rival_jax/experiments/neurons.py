@@ -92,7 +92,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
             {
                 "name": model.name,
                 "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
-                "input": describe(model),
+                "input": describe(model, _geometry(subject, model)),
                 "head": "none: features alone",
                 "flops": plans.known[model.name]["flops"],
             }
@@ -122,7 +122,7 @@ def _studied(
         size, _ = subject.batch(cost(), _geometry(subject, model), 1, 1)
         return {"images": size, "flops": cost().flops}
 
-    identity = [model.name, model.mean, model.std, tree_digest(variables)]
+    identity = [model.name, model.mean, model.std, tree_digest(variables), *model.settings]
     depends_on = {
         "version": ROWS_VERSION,
         "model": str(identity),

@@ -18,6 +18,7 @@ from rival_jax import data, models
 from rival_jax.data.photos import sentences
 from rival_jax.experiments._bilateral import CHOICES
 from rival_jax.experiments._photos import Photo, read, true_mask
+from rival_jax.experiments._preprocessing import preprocessing
 from rival_jax.experiments._subject import one_of
 from rival_jax.experiments._tokencut_masks import make, pixels
 from rival_jax.experiments._tokencut_unit import FEATURES
@@ -79,10 +80,20 @@ class Material:
         options = config.data.get(c.name.replace(".", "_"), {})
         self.mesh = parallel.data_mesh()
         self.source = data.load(c.name, c.root, c.split, **options)
+        idle = preprocessing(config).keys() & {"interpolation", "crop_pct"}
+        if idle:
+            raise ValueError(
+                f"config.preprocessing.{min(idle)} would do nothing: a photo is scaled whole by "
+                "config.tokencut.scale; omit it"
+            )
         self.works = [Work(config, run, self.source, name, self.mesh) for name in config.models]
         names = [work.model.name for work in self.works]
         if len(set(names)) < len(names):
             raise ValueError(f"two of config.models have one name: {names}")
+        self.notices = list(getattr(self.source, "notices", ()))
+        self.notices += [notice for work in self.works for notice in work.model.notices]
+        for notice in self.notices:
+            console.print(f"note: {notice}", markup=False)
         with Meter(len(self.source), "photos", console) as meter:
             meter.say(f"reading {c.name} {c.split}")
             found = read(self.source, c.on_bad, int(config.tokencut.per_class), meter)

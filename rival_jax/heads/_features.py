@@ -47,7 +47,8 @@ def of_split(
     model: Model, variables: Variables, examples: Any, context: Context, seen: Seen
 ) -> tuple[np.ndarray, np.ndarray]:
     """(features [n, f], labels [n]) of a split, on every host; cached on disk by content."""
-    content = [model.name, model.mean, model.std, tree_digest(variables), examples.fingerprint]
+    network = [model.name, model.mean, model.std, tree_digest(variables), *model.settings]
+    content = [*network, examples.fingerprint]
     content += [*seen] if seen.region != "all" else []
     path = context.cache / "features" / f"{safe(model.name)}-{digest(content)}.npy"
     if not all(hosts.gathered(checksums.holds(path))):

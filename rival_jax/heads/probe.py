@@ -71,7 +71,7 @@ def fit(model: Model, variables: Variables, context: Context) -> Fitted:
     train = context.train()
     key = digest(
         {
-            "network": [model.name, model.mean, model.std, tree_digest(variables)],
+            "network": [model.name, model.mean, model.std, tree_digest(variables), *model.settings],
             "train": train.fingerprint,
             "geometry": dataclasses.asdict(context.geometry),
             "options": {name: options[name] for name in (*OPTIONS, "epochs", "seed")},

@@ -73,36 +73,60 @@ def architecture(model: Model) -> str | None:
     return None if name == family.__name__.rpartition(".")[2] else name
 
 
-def module(model: Model, variables: Variables) -> Any:
+def arguments(
+    model: Model, config: models.weights.Config | None = None
+) -> tuple[str, dict[str, Any]]:
+    """The name and the keywords that timm's `create_model` builds the network by.
+
+    Args:
+      model: as `as_timm` gives it.
+      config: what the user's `config.json` says. Where it names an architecture, that and its
+        `model_args` are taken as they are written, so that what was misread of them shows.
+    """
+    said = config
+    if said is None or not said.architecture:
+        said = sys.modules[type(module_of(model)).__module__].config(model)
+    args: dict[str, Any] = dict(said.model_args)
+    if said is config and said.global_pool is not None:
+        args.setdefault("global_pool", said.global_pool)
+    if model.attention_taps:
+        args["img_size"] = list(model.image_size)
+    return str(said.architecture), {**args, "num_classes": model.num_classes}
+
+
+def module(model: Model, variables: Variables, config: models.weights.Config | None = None) -> Any:
     """timm's module with these weights, in evaluation mode. Needs torch and timm.
 
-    It takes images [b, 3, h, w] that are normalised already. Raises ValueError as `as_timm` does.
+    It takes images [b, 3, h, w] that are normalised already; `config` as in `arguments`. Raises
+    ValueError as `as_timm` does.
     """
     torch, timm = map(importlib.import_module, ("torch", "timm"))
     model, variables = as_timm(model, variables)
     family = sys.modules[type(module_of(model)).__module__]
-    config = family.config(model)
-    built = timm.create_model(
-        config.architecture, num_classes=model.num_classes, **config.model_args
-    )
+    name, keywords = arguments(model, config)
+    built = timm.create_model(name, **keywords)
     tensors = family.export(variables, model)
     floats = {name: torch.tensor(np.asarray(t, np.float32)) for name, t in tensors.items()}
     missing, extra = built.load_state_dict(floats, strict=False)
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or extra:
-        raise ValueError(f"timm's {config.architecture} lacks {extra} and wants {missing}")
+        raise ValueError(f"timm's {name} lacks {extra} and wants {missing}")
     return built.eval()
 
 
-def difference(model: Model, variables: Variables, images: Array) -> dict[str, float]:
+def difference(
+    model: Model, variables: Variables, images: Array, config: models.weights.Config | None = None
+) -> dict[str, float]:
     """The largest differences between our outputs for images [b, h, w, 3] in [0, 1] and timm's.
+
+    timm's network is built by `arguments(model, config)`.
 
     Returns:
       "logits" over their largest magnitude, and "attention" of all blocks where there is any; at
       the highest precision. Raises ValueError as `as_timm` does.
     """
     torch: Any = importlib.import_module("torch")
-    theirs, caught = module(model, variables), []
+    theirs, caught = module(model, variables, config), []
     for block in getattr(theirs, "blocks", ()):
         block.attn.fused_attn = False  # which would not show its probabilities
         block.attn.attn_drop.register_forward_pre_hook(lambda _, args: caught.append(args[0]))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import logging
 import math
 import pathlib
 import pkgutil
@@ -24,13 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import noise, weights
-from rival_jax.models import renaming
+from rival_jax.models import assumed, renaming, settings
 from rival_jax.models.network import INPUT, Network, module_of
 from rival_jax.runtime.plugins import plugin
-from rival_jax.types import Array, Model, Variables
+from rival_jax.types import Array, Geometry, Model, Variables
 
 PRECISIONS = ("float32", "bfloat16")
-_log = logging.getLogger(__name__)
+_FAMILY = re.compile(r"([A-Za-z_]\w*(?:\.\w+)+):(?=.)")  # before the path of its weights
 _ASSETS = pathlib.Path(__file__).parent.parent / "assets"
 
 
@@ -47,8 +46,11 @@ def load(
     dtype: str = "float32",
     image_size: tuple[int, int] | None = None,
     positions: str = "antialias",
+    given: Mapping[str, Any] | None = None,
 ) -> tuple[Model, Variables]:
     """A network and its weights.
+
+    `Model.notices` says what neither the file nor its configuration tells and so was assumed.
 
     Args:
       name: a bundled model; a published one ("timm/vit_base_patch16_224.augreg_in21k_ft_in1k",
@@ -59,6 +61,8 @@ def load(
         statistics stay float32; features and logits come out in float32 either way.
       image_size: height and width, where not those that the network was made for; position
         embeddings are resampled by `positions`, see `positions.resample`.
+      given: "mean", "std", "interpolation" and "crop_pct" in place of the checkpoint's, and
+        "num_heads" where it does not say them.
 
     Returns:
       (model, variables); the model is called `name`, and a path by its last part.
@@ -69,24 +73,25 @@ def load(
     """
     if dtype not in PRECISIONS:
         raise ValueError(f"dtype {dtype!r} is not one of {', '.join(PRECISIONS)}")
-    prefix = re.match(r"([A-Za-z_]\w*(?:\.\w+)+):(.+)", name)
-    found = _locate(prefix[2] if prefix else name)
+    prefix, found = _FAMILY.match(name), located(name)
     tensors = weights.read_tensors(found.file)
     try:
         tensors, said = renaming.canonical(tensors)
         family = plugin("models", prefix[1]) if prefix else _family(tensors)
-        config = found.config or _assumed(found.file, family, tensors, said)
-        model_args = {**said.get("model_args", {}), **config.model_args}
-        config = dataclasses.replace(config, model_args=model_args)
+        config = assumed.settled(found, family, tensors, said, given or {})
         treatment = {key: getattr(config, key) for key in INPUT}
-        model = family.build(name=found.name, **treatment, **family.infer(tensors, config))
+        keywords = family.infer(tensors, config)
+        settings.check_asked(config.model_args, family.__name__.rpartition(".")[2])
+        model = family.build(name=found.name, **treatment, **keywords)
+        notices = assumed.notices(found, family, config, model, keywords, bool(image_size))
         variables = family.convert(tensors, model)
         if image_size and image_size != model.image_size:
             model, variables = family.resized(model, variables, image_size, positions)
         model = dataclasses.replace(model, class_names=_class_names(found.file, config, model))
     except ValueError as error:
         raise ValueError(f"{found.file}: {error}") from error
-    return model, {
+    unusual = assumed.unusual(family, model)
+    return dataclasses.replace(model, notices=notices, settings=unusual), {
         kind: jax.tree.map(_cast(dtype if kind == "params" else "float32"), tree)
         for kind, tree in variables.items()
     }
@@ -110,8 +115,11 @@ def save(
     weights.write_folder(folder, family.export(variables, model), config, dtype)
 
 
-def describe(model: Model) -> str:
+def describe(model: Model, geometry: Geometry | None = None) -> str:
     """One line: what the model is and what it does to its input.
+
+    With a `geometry` that squashes whole photos, that stands in place of the model's own treatment:
+    "224x224 squashed, bilinear".
 
     "vit_tiny: 5,717,416 parameters, 1000 classes, 224x224 bicubic, crop 0.9, mean 0.5 0.5 0.5,
     std 0.5 0.5 0.5"
@@ -120,9 +128,12 @@ def describe(model: Model) -> str:
     size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
     height, width = model.image_size
     mean, std = (" ".join(f"{value:g}" for value in values) for values in (model.mean, model.std))
+    treatment = f"{model.interpolation}, crop {model.crop_pct:g}"
+    if geometry and geometry.resize == "squash":
+        treatment = f"squashed, {geometry.interpolation}"
     return (
         f"{model.name}: {size:,} parameters, {model.num_classes} classes, {height}x{width} "
-        f"{model.interpolation}, crop {model.crop_pct:g}, mean {mean}, std {std}"
+        f"{treatment}, mean {mean}, std {std}"
     )
 
 
@@ -133,7 +144,9 @@ def without_normalisation(model: Model) -> Model:
     return dataclasses.replace(model, forward=forward, mean=mean, std=std)
 
 
-def _locate(name: str) -> weights.Located:
+def located(name: str) -> weights.Located:
+    """A model's file and configuration: a bundled one's, or as `weights.locate` finds it."""
+    name = name[match.end() :] if (match := _FAMILY.match(name)) else name
     if name not in bundled():
         return weights.locate(name, bundled())
     folder = _ASSETS / name
@@ -158,21 +171,6 @@ def _class_names(
             "take label_names (id2label, ...) out of config.json"
         )
     return named
-
-
-def _assumed(
-    file: pathlib.Path,
-    family: ModuleType,
-    tensors: Mapping[str, np.ndarray],
-    said: Mapping[str, Any],
-) -> weights.Config:
-    """The configuration of a file that comes alone: the family's, and what the file itself says."""
-    headless = not any(name.startswith(("head.", "fc.")) for name in tensors)
-    config = getattr(family, "DEFAULTS", weights.Config(num_classes=0 if headless else None))
-    config = dataclasses.replace(config, **said)
-    taken = ", ".join(f"{key} {getattr(config, key)}" for key in INPUT if key not in said)
-    _log.warning("no %s beside %s; taking %s", weights.CONFIG, file, taken)
-    return config
 
 
 def _cast(dtype: str) -> Callable[[Array], Array]:

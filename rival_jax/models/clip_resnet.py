@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax.models import clip_vit, conversion
+from rival_jax.models import clip_vit, conversion, settings
 from rival_jax.models.convolution import convolution
 from rival_jax.models.network import (
     INPUT,
@@ -30,6 +30,8 @@ from rival_jax.weights import Config
 DEFAULTS = clip_vit.DEFAULTS
 OUTER = 4  # a block's output over its inner width
 STRIDE = 32  # of the whole trunk
+HEAD_WIDTH = 64  # of the pooling, in every published model
+UNTOLD = {"num_heads": "heads"}
 
 
 def _halved(x: Array) -> Array:
@@ -159,16 +161,33 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
 
     All from the shapes, but the heads of the pooling, 64 wide unless `model_args.num_heads` says
     otherwise.
+
+    Raises:
+      ValueError: a tensor is missing or misshapen, or a setting is not that of the network.
     """
+    args = config.model_args
     positions, pooled = conversion.shape_of(tensors, "attnpool.positional_embedding", 2)
     side = math.isqrt(positions - 1) * STRIDE
-    return {
+    found = {
         "image_size": config.image_size or (side, side),
         "depths": depths(tensors),
         "width": conversion.shape_of(tensors, "conv3.weight", 4)[0],
-        "heads": config.model_args.get("num_heads", max(1, pooled // clip_vit.HEAD_WIDTH)),
+        "heads": settings.count(args, "num_heads", max(1, pooled // HEAD_WIDTH), least=1),
         "features": conversion.shape_of(tensors, "attnpool.c_proj.weight", 2)[0],
     }
+    if pooled % found["heads"]:
+        raise ValueError(f"attnpool: width {pooled} is no multiple of {found['heads']} heads")
+    settings.expect(
+        args,
+        {
+            "img_size": settings.side(found["image_size"]),
+            "in_chans": (3,),
+            "layers": (list(found["depths"]),),
+            "act_layer": ("relu", None),
+            "output_stride": (STRIDE,),
+        },
+    )
+    return found
 
 
 def convert(tensors: Mapping[str, np.ndarray], model: Model) -> Variables:

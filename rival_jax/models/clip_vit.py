@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rival_jax.models import conversion, vit, vit_config
+from rival_jax.models import conversion, settings, vit, vit_config
 from rival_jax.models.network import input_keywords
 from rival_jax.types import Model, Variables
 from rival_jax.weights import Config
@@ -20,7 +20,7 @@ DEFAULTS = Config(
     mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711), crop_pct=1.0
 )
 PREFIX = "visual."  # of the published names
-HEAD_WIDTH = 64  # of every published model
+UNTOLD = vit_config.UNTOLD
 _RENAMED = {
     "patch_embed.weight": "conv1.weight",
     "cls_token": "class_embedding",
@@ -36,6 +36,17 @@ _RENAMED = {
     "proj.bias": "out_proj.bias",
     "fc1": "c_fc",
     "fc2": "c_proj",
+}
+_FIXED = {  # what every network of this kind has, by `vit.ViT`'s fields
+    "num_classes": 0,
+    "pool": "token",
+    "distilled": False,
+    "register_tokens": 0,
+    "no_embed_class": False,
+    "qkv_bias": True,
+    "layer_scale": False,
+    "pre_norm": True,
+    "representation_size": 0,
 }
 _FLAT = ("class_embedding", "positional_embedding")
 
@@ -63,8 +74,11 @@ def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     """The keywords of `build` that fit a checkpoint, but its name and input.
 
-    All from the shapes, but the heads, 64 wide unless `model_args.num_heads` says otherwise, and
-    the GELU: "quick_gelu" as OpenAI's unless `model_args.act_layer` is "gelu" (LAION's models).
+    All from the shapes, but the heads (see `vit_config.heads`) and the GELU: "quick_gelu" as
+    OpenAI's unless the configuration says "gelu", as LAION's models have it.
+
+    Raises:
+      ValueError: a tensor is missing or misshapen, or a setting is not that of the network.
     """
     (width,) = conversion.shape_of(tensors, "class_embedding", 1)
     patch = conversion.shape_of(tensors, "conv1.weight", 4)[-1]
@@ -72,17 +86,19 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     hidden, _ = conversion.shape_of(tensors, "transformer.resblocks.0.mlp.c_fc.weight", 2)
     side = math.isqrt(positions - 1)
     blocks = {m[1] for name in tensors if (m := re.match(r"transformer\.resblocks\.(\d+)\.", name))}
-    return {
+    found = {
         "image_size": config.image_size or (side * patch, side * patch),
         "patch_size": patch,
         "width": width,
         "depth": len(blocks),
-        "heads": config.model_args.get("num_heads", max(1, width // HEAD_WIDTH)),
+        "heads": vit_config.heads(config, width),
         "mlp_ratio": hidden / width,
-        "gelu": vit_config.gelu(config.model_args.get("act_layer", "quick_gelu")),
-        "layer_norm_eps": config.model_args.get("norm_eps", 1e-5),
+        "gelu": vit_config.activation(config, "quick_gelu"),
+        "layer_norm_eps": settings.epsilon(config.model_args, "norm_eps", vit_config.CLIP_EPS),
         "projection": conversion.shape_of(tensors, "proj", 2)[1],
     }
+    settings.expect(config.model_args, vit_config.expected({**_FIXED, **found}, hidden))
+    return found
 
 
 def convert(tensors: Mapping[str, np.ndarray], model: Model) -> Variables:

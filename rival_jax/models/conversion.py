@@ -73,7 +73,8 @@ def to_variables(tensors: Mapping[str, np.ndarray], rules: Sequence[Rule]) -> Va
       rules: one for every leaf of the variables.
 
     Raises:
-      ValueError: a tensor is missing, has no place, or has another shape; lists all of them.
+      ValueError: a tensor is missing, has no place, or has another shape (lists all of them); or
+        does not hold the numbers that weights are.
     """
     expected = {rule.source: rule.shape for rule in rules}
     given = {name: tensor.shape for name, tensor in tensors.items()}
@@ -92,6 +93,8 @@ def to_variables(tensors: Mapping[str, np.ndarray], rules: Sequence[Rule]) -> Va
             f"{len(names)} {what}: {_some(names)}" for what, names in problems.items() if names
         ]
         raise ValueError("weights do not fit the network; " + "; ".join(parts))
+    for rule in rules:
+        check_numbers(rule.source, tensors[rule.source])
     variables: dict = {}
     for rule in rules:
         node = variables
@@ -100,6 +103,25 @@ def to_variables(tensors: Mapping[str, np.ndarray], rules: Sequence[Rule]) -> Va
         tensor = tensors[rule.source].reshape([rule.leaf[axis] for axis in rule.axes])
         node[rule.path[-1]] = jnp.asarray(np.transpose(tensor, np.argsort(rule.axes)))
     return variables
+
+
+def check_numbers(name: str, tensor: np.ndarray) -> None:
+    """Raises ValueError unless a tensor holds finite floating point numbers, as weights do."""
+    if not jnp.issubdtype(tensor.dtype, jnp.floating):
+        raise ValueError(
+            f"{name} holds {tensor.dtype}, not floating point numbers; quantised weights are not "
+            "read: save them in float32, bfloat16 or float16"
+        )
+    with np.errstate(over="ignore"):
+        values = tensor if tensor.dtype == np.float32 else tensor.astype(np.float32)
+    bad = values.size - int(np.isfinite(values).sum())
+    if bad:
+        raise ValueError(
+            f"{name} holds {bad} of {values.size} numbers that are NaN, infinite or beyond "
+            "float32; the file is damaged or its training failed: give another checkpoint"
+        )
+    if name.endswith("running_var") and values.size and values.min() < 0:
+        raise ValueError(f"{name} is a variance and holds {values.min():g}, below 0")
 
 
 def to_tensors(variables: Variables, rules: Sequence[Rule]) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ _RESNET_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6":
 _RESNET_CHILDREN |= {"7": "layer4"}
 _VIT_CHILDREN = {"0": "patch_embed", "2": "blocks", "3": "norm"}
 _NORMALISER = "module.normalizer."  # MadryLab's
+_ARCHIVE = {"input_resolution", "context_length", "vocab_size"}  # only OpenAI's archives hold
 _QUERY_BIAS = re.compile(r"/query/bias$")
 
 
@@ -37,7 +38,7 @@ def canonical(tensors: Mapping[str, np.ndarray]) -> tuple[Tensors, dict[str, Any
 
     Returns:
       (tensors, fields of `weights.Config`): "mean" and "std" where the checkpoint holds its own
-      normaliser, "model_args" where its shapes tell the number of heads.
+      normaliser, "model_args" where the file tells the number of heads.
 
     Raises:
       ValueError: copies of one tensor in the file differ, or a tensor is missing or misshapen that
@@ -47,6 +48,9 @@ def canonical(tensors: Mapping[str, np.ndarray]) -> tuple[Tensors, dict[str, Any
     heads = {t.shape[-2] for name, t in found.items() if _QUERY_BIAS.search(name) and t.ndim > 1}
     if len(heads) == 1:
         said["model_args"] = {"num_heads": heads.pop()}
+    if found.keys() >= _ARCHIVE and "visual.class_embedding" in found:
+        width = found["visual.class_embedding"].size  # 64 a head, as OpenAI's own reader has it
+        said["model_args"] = {"num_heads": max(1, width // 64)}
     if any(name.startswith(_NORMALISER) for name in found):
         said |= {key: _channels(found, f"{_NORMALISER}new_{key}") for key in ("mean", "std")}
     for holds, change in _DIALECTS:

@@ -11,7 +11,7 @@ import flax.linen as nn
 import numpy as np
 from jax import lax
 
-from rival_jax.models import conversion
+from rival_jax.models import conversion, settings
 from rival_jax.models.convolution import convolution, max_pool
 from rival_jax.models.network import (
     Initialiser,
@@ -25,6 +25,7 @@ from rival_jax.types import Array, Model, Variables
 from rival_jax.weights import Config
 
 _TORCH_LINEAR = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+_KNOWN = re.compile(r"(wide_)?resnet(\d+(_\d+)?)?(\..*)?")
 _PROJECTED = re.compile(r"layer(\d+)\.(\d+)\.downsample\.0\.weight$")
 
 
@@ -127,12 +128,23 @@ def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
 
 
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
-    """The keywords of `build` that fit a checkpoint, but its name and input: from the shapes."""
+    """The keywords of `build` that fit a checkpoint, but its name and input: from the shapes.
+
+    Raises:
+      ValueError: a tensor that tells the architecture is missing or misshapen, or the
+        configuration is of a network with the same tensors that computes something else.
+    """
+    if not _KNOWN.fullmatch(config.architecture or "resnet"):
+        raise ValueError(
+            f"architecture is {config.architecture!r}, which may compute something else than the "
+            "residual network of torchvision that its tensors look like; write timm's name of "
+            "what it is, or none"
+        )
     if config.global_pool not in (None, "avg"):
         raise ValueError(f"global_pool {config.global_pool!r}; a residual network has 'avg'")
     bottleneck = "layer1.0.conv3.weight" in tensors
     projected = {match.groups() for name in tensors if (match := _PROJECTED.match(name))}
-    return {
+    found = {
         "num_classes": conversion.classes(config.num_classes, tensors, "fc.weight"),
         "image_size": config.image_size or (224, 224),
         "depths": depths(tensors),
@@ -141,6 +153,31 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
         "project_all": any(
             block != "0" or (stage == "1" and not bottleneck) for stage, block in projected
         ),
+    }
+    settings.expect(config.model_args, _expected(found))
+    return found
+
+
+def _expected(found: Mapping[str, Any]) -> settings.Expected:
+    """timm's keywords, and what they are for the network that was read."""
+    none, widths = (None, ""), [found["width"] * 2**i for i in range(len(found["depths"]))]
+    return {
+        "img_size": settings.side(found["image_size"]),
+        "in_chans": (3,),
+        "num_classes": (found["num_classes"],),
+        "global_pool": ("avg",),
+        "layers": (list(found["depths"]),),
+        "channels": (widths,),
+        "stem_width": (found["width"],),
+        "base_width": (64,),
+        "cardinality": (1,),
+        "output_stride": (32,),
+        "block_reduce_first": (1,),
+        "down_kernel_size": (1,),
+        **dict.fromkeys(("avg_down", "replace_stem_pool"), (False,)),
+        **dict.fromkeys(("stem_type", "norm_layer", "aa_layer"), none),
+        "act_layer": ("relu", *none),
+        "block_args": (None, {}),
     }
 
 

@@ -14,11 +14,12 @@ from rival_jax.models import conversion
 from rival_jax.models.network import INPUT, as_model, at_least_float32, input_keywords, module_of
 from rival_jax.models.positions import resample
 from rival_jax.models.transformer import GELUS, SMALL, Block, PatchEmbed
-from rival_jax.models.vit_config import config, infer
+from rival_jax.models.vit_config import UNTOLD, config, infer
 from rival_jax.taps import Recorder
 from rival_jax.types import Array, Model, Variables
 
 __all__ = [
+    "UNTOLD",
     "ToGrid",
     "ViT",
     "as_vit",

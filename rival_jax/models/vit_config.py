@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from collections.abc import Mapping
@@ -10,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from rival_jax.models import conversion
+from rival_jax.models import conversion, settings
 from rival_jax.models.network import module_of
 from rival_jax.types import Model
 from rival_jax.weights import Config
-
-_log = logging.getLogger(__name__)
+from rival_jax.weights.config_keys import shown
 
 _HEADS = {  # timm's size names: (width, heads)
     "tiny": (192, 3),
@@ -30,23 +28,31 @@ _HEADS = {  # timm's size names: (width, heads)
 }
 EPS, CLIP_EPS = 1e-6, 1e-5  # of the norms: timm's, and of its CLIP towers
 _ACTIVATIONS = {"gelu": "exact", "gelu_tanh": "tanh", "quick_gelu": "quick"}
+_KNOWN = re.compile(r"(vit|deit3?|flexivit)(_(?!rope|relpos|siglip)[a-z0-9]+)*(\..*)?")
+UNTOLD = {"num_heads": "heads", "act_layer": "gelu", "norm_eps": "layer_norm_eps"}
+"""What no tensor tells: keys of `model_args`, and the keywords of `build` that they become."""
 
 
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     """The keywords of `build` that fit a checkpoint, but its name and input.
 
     Everything comes from the tensors' shapes but the number of heads (from `model_args`, else
-    timm's architecture name, else width / 64, which is logged), the kind of GELU, and an image
-    that is not square.
+    timm's architecture name), the kind of GELU, and an image that is not square.
 
     Raises:
       ValueError: a tensor that tells the architecture is missing or misshapen, the number of
-        positions does not fit the image size, or an unknown setting.
+        positions does not fit the image size, nothing says the number of heads, or a setting is
+        not that of the network.
     """
     _, positions, width = conversion.shape_of(tensors, "pos_embed", 3)
     patch_size = conversion.shape_of(tensors, "patch_embed.proj.weight", 4)[-1]
     hidden, _ = conversion.shape_of(tensors, "blocks.0.mlp.fc1.weight", 2)
     blocks = {match[1] for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))}
+    if not _KNOWN.fullmatch(config.architecture or "vit"):
+        raise ValueError(
+            f"architecture is {config.architecture!r}, which may compute something else than the "
+            "vision transformer its tensors look like; write timm's name of what it is, or none"
+        )
     distilled = "dist_token" in tensors
     register_tokens = _registers(config)
     if "reg_token" in tensors:
@@ -58,40 +64,92 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
         representation_size = conversion.shape_of(tensors, "pre_logits.fc.weight", 2)[0]
     pre_norm = "norm_pre.weight" in tensors
     clip = pre_norm or "_clip_" in (config.architecture or "")
+    gelu = activation(config, "gelu")
     pool = "avg" if "fc_norm.weight" in tensors else "token"
-    quick = "quickgelu" in (config.architecture or "")
-    activation = config.model_args.get("act_layer") or ("quick_gelu" if quick else "gelu")
-    return {
+    found = {
         "num_classes": conversion.classes(config.num_classes, tensors, "head.weight"),
         "image_size": image_size,
         "patch_size": patch_size,
         "width": width,
         "depth": len(blocks),
-        "heads": _heads(config, width),
+        "heads": heads(config, width),
         "mlp_ratio": hidden / width,
-        "pool": config.global_pool or pool,
+        "pool": config.global_pool or config.model_args.get("global_pool", pool),
         "distilled": distilled,
         "register_tokens": register_tokens,
         "no_embed_class": no_embed_class,
         "qkv_bias": "blocks.0.attn.qkv.bias" in tensors,
         "layer_scale": "blocks.0.ls1.gamma" in tensors,
-        "gelu": gelu(activation),
-        "layer_norm_eps": config.model_args.get("norm_eps", CLIP_EPS if clip else EPS),
+        "gelu": gelu,
+        "layer_norm_eps": settings.epsilon(
+            config.model_args, "norm_eps", CLIP_EPS if clip else EPS
+        ),
         "pre_norm": pre_norm,
         "representation_size": representation_size,
+    }
+    settings.expect(config.model_args, expected(found, hidden))
+    return found
+
+
+def expected(found: Mapping[str, Any], hidden: int) -> settings.Expected:
+    """timm's keywords, and what they are for the network that was read."""
+    width, ratio = found["width"], found["mlp_ratio"]
+    none = (None, "")
+    return {
+        "img_size": settings.side(found["image_size"]),
+        "patch_size": settings.side((found["patch_size"],) * 2),
+        "in_chans": (3,),
+        "embed_dim": (width,),
+        "depth": (found["depth"],),
+        "mlp_ratio": (ratio, lambda said: isinstance(said, float) and int(said * width) == hidden),
+        "intermediate_size": (hidden,),
+        "num_classes": (found["num_classes"],),
+        "global_pool": (found["pool"],),
+        "fc_norm": (found["pool"] == "avg", None),
+        "qkv_bias": (found["qkv_bias"],),
+        "pre_norm": (found["pre_norm"],),
+        "no_embed_class": (found["no_embed_class"],),
+        "reg_tokens": (found["register_tokens"],),
+        "distilled": (found["distilled"],),
+        "representation_size": (
+            found["representation_size"],
+            lambda said: not said and not found["representation_size"],
+        ),
+        "init_values": (
+            1e-5 if found["layer_scale"] else None,
+            lambda said: bool(said) == found["layer_scale"],
+        ),
+        "class_token": (True,),
+        "final_norm": (True,),
+        "proj_bias": (True,),
+        "pos_embed": ("learn",),
+        **dict.fromkeys(("qk_norm", "scale_attn_norm", "scale_mlp_norm"), (False,)),
+        "pool_include_prefix": (False,),
+        **dict.fromkeys(("embed_layer", "embed_norm_layer", "norm_layer", "block_fn"), none),
+        **dict.fromkeys(("mlp_layer", "attn_layer"), none),
     }
 
 
 def _registers(config: Config) -> int:
     """The register tokens that a configuration promises: a file may have lost them."""
     named = re.search(r"_reg(\d+)_", config.architecture or "")
-    return config.model_args.get("reg_tokens", int(named[1]) if named else 0)
+    return settings.count(config.model_args, "reg_tokens", int(named[1]) if named else 0)
 
 
-def gelu(layer: str) -> str:
-    """Our name of the GELU that timm calls `layer`."""
-    if layer not in _ACTIVATIONS:
-        raise ValueError(f"act_layer {layer!r} is not one of {', '.join(_ACTIVATIONS)}")
+def activation(config: Config, default: str) -> str:
+    """Our name of the GELU: as `model_args` say, else as the name of a CLIP does, else `default`.
+
+    Raises:
+      ValueError: it is none that is known.
+    """
+    name = config.architecture or ""
+    if "_clip_" in name:
+        default = "gelu"
+    if "quickgelu" in name:
+        default = "quick_gelu"
+    layer = config.model_args.get("act_layer") or default
+    if layer not in tuple(_ACTIVATIONS):  # a tuple, since it may be of any kind
+        raise ValueError(f"act_layer {shown(layer)} is not one of {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[layer]
 
 
@@ -116,22 +174,24 @@ def _positions(
     return image_size, positions == patches
 
 
-def _heads(config: Config, width: int) -> int:
+def heads(config: Config, width: int) -> int:
+    """As `model_args` say, else as timm's architecture of that name and width has.
+
+    Raises:
+      ValueError: neither says it, and no tensor does.
+    """
     if "num_heads" in config.model_args:
-        return config.model_args["num_heads"]
-    size = re.match(r"(?:vit|deit3?)_([a-z0-9]+)_", config.architecture or "")
-    known_width, heads = _HEADS.get(size[1] if size else "", (0, 0))
+        return settings.count(config.model_args, "num_heads", 0, least=1)
+    size = re.match(r"(?:vit|deit3?|flexivit)_([a-z0-9]+)(_|\.|$)", config.architecture or "")
+    known_width, known = _HEADS.get(size[1] if size else "", (0, 0))
     if known_width == width:
-        return heads
-    heads = max(1, width // 64)
-    _log.warning(
-        "architecture %r with width %d does not say its number of heads; taking %d; "
-        "if that is wrong set model_args.num_heads in config.json",
-        config.architecture,
-        width,
-        heads,
+        return known
+    named = f"architecture {config.architecture!r}" if config.architecture else "nothing"
+    raise ValueError(
+        f"no tensor tells the number of heads, and {named} says it for width {width}; write "
+        '{"model_args": {"num_heads": ...}} into config.json beside the file, or pass '
+        "--config.preprocessing.num_heads"
     )
-    return heads
 
 
 def config(model: Model) -> Config:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from rival_jax.weights import class_names
-from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config, read_config, write_folder
+from rival_jax.weights.hub_folder import (
+    CONFIG,
+    TENSORS,
+    Config,
+    checked,
+    read_config,
+    write_folder,
+)
 from rival_jax.weights.names import Located, locate
 from rival_jax.weights.reader import read_tensors, read_tree
 from rival_jax.weights.safetensors import write_tensors
@@ -13,6 +20,7 @@ __all__ = [
     "TENSORS",
     "Config",
     "Located",
+    "checked",
     "class_names",
     "locate",
     "read_config",

@@ -18,7 +18,7 @@ import filelock
 from rich.console import Console
 
 from rival_jax.runtime.results import cache_folder
-from rival_jax.weights import transfer
+from rival_jax.weights import pages, transfer
 from rival_jax.weights.catalogue import Entry, find, nearest
 
 _YES = ("1", "true", "yes", "on")
@@ -147,6 +147,7 @@ def _from_hub(repository: str, file: str, folder: Path, sha256: str) -> None:
         if isinstance(error, OSError) and error.errno:
             raise
         raise _by_answer(error.__cause__ or error, repository, file) from None
+    pages.refuse(folder / file, hub.hf_hub_url(repository, file, endpoint=endpoint))
     said = facts.etag if facts.etag and len(facts.etag) == 64 else ""  # else the hash of a Git blob
     _keep_checked(folder / file, sha256 or said)
 

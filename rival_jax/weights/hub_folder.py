@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
+import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from rival_jax.weights import class_names
+from rival_jax.weights import class_names, config_keys
 from rival_jax.weights.safetensors import write_tensors
 
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-
-_log = logging.getLogger(__name__)
+INPUT = ("mean", "std", "interpolation", "crop_pct")  # keys without which something is assumed
+MAX_SIDE, MAX_CLASSES = 2**14, 10**7
+MAX_PIXEL = 10  # in a mean or standard deviation: more is meant for pixels up to 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,40 +43,91 @@ class Config:
     interpolation: str = "bicubic"
     crop_pct: float = 0.875
     class_names: tuple[str, ...] | None = None  # what the outputs are called, see `class_names`
+    assumed: tuple[str, ...] = ()  # those of `INPUT` that the file does not say
+    notices: tuple[str, ...] = ()  # what else of it a reader must know
 
 
 def read_config(path: pathlib.Path) -> Config:
-    """Reads a `config.json`. Logs a warning with the defaults it took for missing keys.
+    """Reads a `config.json`; `assumed` lists the keys of `INPUT` that it leaves out.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is not a JSON object, or a value is of the wrong kind.
+      ValueError: it is not a JSON object, a value is of the wrong kind, or a key is not known.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"no {path.name} in {path.parent}; it says what the network is and how its input is "
             "normalised, so put the one that came with the weights there"
         )
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); download or write it again") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, expected a JSON object")
-    said = _said(content)
-    # A finetuned head keeps the pretrained_cfg of its source, so these two count at the top.
-    outer = {key: said[key] for key in ("num_classes", "global_pool") if key in said}
+    said = _read_json(path)
+    # A finetuned head keeps the pretrained_cfg of its source, so these count at the top.
+    outer = {
+        key: said[key] for key in ("architecture", "num_classes", "global_pool") if key in said
+    }
     inner = _field(path, "pretrained_cfg", _table, {"pretrained_cfg": {}, **said})
     flat = {**said, **inner, **outer}
     values = {key: _field(path, key, read, flat) for key, read in _FIELDS.items() if key in flat}
+    try:
+        config_keys.check({**inner, **said}, {*_FIELDS, "pretrained_cfg"})
+        model_args = config_keys.with_settings(flat, values.get("model_args", {}))
+        _once(said, inner)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if "input_size" in values:
         values["image_size"] = values.pop("input_size")
-    config = Config(**values, class_names=_class_names(path, said, inner))
-    missing = [key for key in ("mean", "std", "interpolation", "crop_pct") if key not in values]
-    if missing:
-        taken = ", ".join(f"{key}={getattr(config, key)}" for key in missing)
-        _log.warning("%s does not say %s; taking %s", path, ", ".join(missing), taken)
-    return config
+    crop_mode = values.pop("crop_mode", "center")
+    return Config(
+        **{**values, "model_args": model_args},
+        class_names=_class_names(path, said, inner),
+        assumed=tuple(key for key in INPUT if key not in values),
+        notices=() if crop_mode == "center" else (_CROP_MODE.format(path, crop_mode),),
+    )
+
+
+def checked(key: str, value: Any) -> Any:
+    """One of the input's facts, such as `mean`, in the form that `Config` has it.
+
+    Raises:
+      ValueError: it is none; says what was expected.
+    """
+    return _FIELDS[key](list(value) if isinstance(value, tuple) else value)
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+        said = _said(content)
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}); download or write it again") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deeply; download or write it again") from error
+    if not isinstance(said, dict):
+        raise ValueError(f"{path} holds a {type(said).__name__}, expected a JSON object")
+    return said
+
+
+def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found and found[key] != value:
+            raise ValueError(f"it says {config_keys.shown(key)} twice, differently")
+        found[key] = value
+    return found
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _once(said: Mapping[str, Any], inner: Mapping[str, Any]) -> None:
+    """Raises ValueError where the top and `pretrained_cfg` say different things of the input."""
+    for key in (*INPUT, "input_size"):
+        if key in said and key in inner and said[key] != inner[key]:
+            raise ValueError(
+                f"{key} is {config_keys.shown(said[key])} at the top and "
+                f"{config_keys.shown(inner[key])} in pretrained_cfg; keep the true one"
+            )
 
 
 def write_folder(
@@ -130,8 +182,8 @@ def _class_names(
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError("expected a whole number, 0 or more")
+    if type(value) is not int or not 0 <= value <= MAX_CLASSES:
+        raise ValueError(f"expected a whole number, 0 or more and at most {MAX_CLASSES:,}")
     return value
 
 
@@ -150,11 +202,27 @@ def _table(value: Any) -> dict[str, Any]:
 def _three(value: Any) -> tuple[float, ...]:
     if not (isinstance(value, list) and len(value) == 3):
         raise ValueError("expected three numbers")
-    return tuple(float(v) for v in value)
+    try:
+        numbers = tuple(float(v) for v in value)
+    except OverflowError:
+        numbers = (math.inf,)
+    if not all(map(math.isfinite, numbers)) or any(isinstance(v, bool | str) for v in value):
+        raise ValueError("expected three numbers")
+    if any(abs(number) > MAX_PIXEL for number in numbers):
+        raise ValueError("expected three numbers for pixels in [0, 1]; divide them by 255")
+    return numbers
+
+
+def _deviations(value: Any) -> tuple[float, ...]:
+    numbers = _three(value)
+    if min(numbers) <= 1e-6:  # less makes infinities of pixels
+        raise ValueError("expected three numbers above 0")
+    return numbers
 
 
 def _fraction(value: Any) -> float:
-    if not (isinstance(value, int | float) and 0 < value <= 1):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and 0 < value <= 1):
         raise ValueError("expected a number above 0 and at most 1")
     return float(value)
 
@@ -162,15 +230,24 @@ def _fraction(value: Any) -> float:
 def _size(value: Any) -> tuple[int, int]:
     if not (isinstance(value, list) and len(value) == 3 and value[0] == 3):
         raise ValueError("expected [3, height, width]")
-    return _count(value[1]), _count(value[2])
+    if any(type(side) is not int or not 1 <= side <= MAX_SIDE for side in value[1:]):
+        raise ValueError(f"expected [3, height, width], both from 1 to {MAX_SIDE}")
+    return value[1], value[2]
 
 
-def _interpolation(value: Any) -> str:
-    if value not in INTERPOLATIONS:
-        raise ValueError(f"expected one of {', '.join(INTERPOLATIONS)}")
-    return value
+def _one_of(*known: str) -> Any:
+    def read(value: Any) -> str:
+        if value not in known:
+            raise ValueError(f"expected one of {', '.join(known)}")
+        return value
+
+    return read
 
 
+_CROP_MODE = (
+    "{}: crop_mode is {!r}, which is not computed: with --config.data.resize=crop the centre is "
+    "cut out of the photo, and with squash all of it is taken, resized bilinearly"
+)
 _FIELDS = {
     "architecture": _text,
     "num_classes": _count,
@@ -178,9 +255,10 @@ _FIELDS = {
     "model_args": _table,
     "input_size": _size,
     "mean": _three,
-    "std": _three,
-    "interpolation": _interpolation,
+    "std": _deviations,
+    "interpolation": _one_of(*INTERPOLATIONS),
     "crop_pct": _fraction,
+    "crop_mode": _one_of("center", "squash", "border"),
 }
 
 
@@ -188,4 +266,5 @@ def _field(path: pathlib.Path, key: str, read: Any, flat: Mapping[str, Any]) -> 
     try:
         return read(flat[key])
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {key} is {flat[key]!r}: {error}") from error
+        said = config_keys.shown(flat[key])
+        raise ValueError(f"{path}: {key} is {said}: {error}") from error

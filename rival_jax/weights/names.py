@@ -10,6 +10,15 @@ from collections.abc import Sequence
 from rival_jax.weights import catalogue, download
 from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config, read_config
 
+MAX_NAME = 200  # bytes; what is appended to it stays below 255
+_RESERVED = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{i}" for port in ("com", "lpt") for i in range(10)),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Located:
@@ -41,7 +50,7 @@ def locate(name: str, others: Sequence[str] = ()) -> Located:
         beside = path.parent / CONFIG
         config = read_config(beside) if beside.is_file() else _published(path.name)
         short = path.resolve().parent.name if path.name == TENSORS else path.stem
-        return Located(path, short, config)
+        return Located(path, called(short, path), config)
     local = path.is_absolute() or name.startswith(".") or path.suffix == ".safetensors"
     if local or (len(path.parts) > 1 and path.parent.is_dir()):
         raise FileNotFoundError(f"no weights at {path}; name a file or folder that is there")
@@ -62,8 +71,31 @@ def locate(name: str, others: Sequence[str] = ()) -> Located:
     return Located(folder / entry.file, entry.name.rpartition("/")[2], config)
 
 
+def called(name: str, path: pathlib.Path) -> str:
+    """The name itself; folders of results bear it.
+
+    Raises:
+      ValueError: it cannot be the name of a folder everywhere, or would lead out of one.
+    """
+    wrong = ""
+    if not name.strip(". "):
+        wrong = "is no name of a folder"
+    elif not name.isprintable() or set(name) & set('/\\:*?"<>|'):
+        wrong = "holds characters that names of folders cannot have everywhere"
+    elif len(name.encode()) > MAX_NAME:
+        wrong = f"has more than {MAX_NAME} bytes"
+    elif name.partition(".")[0].casefold() in _RESERVED or name.endswith((".parquet", ".", " ")):
+        wrong = "is kept for other things"
+    if wrong:
+        raise ValueError(
+            f"the model at {str(path)!r} would be called {name!r}, which {wrong}; rename the file "
+            "or its folder, since results are filed under this name"
+        )
+    return name
+
+
 def _folder(path: pathlib.Path) -> Located:
-    tensors, config, name = path / TENSORS, path / CONFIG, path.resolve().name
+    tensors, config, name = path / TENSORS, path / CONFIG, called(path.resolve().name, path)
     if tensors.is_file():
         return Located(tensors, name, read_config(config))
     known = read_config(config) if config.is_file() else None

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rival_jax.weights import flax_files, safetensors, torch_files
+from rival_jax.weights import flax_files, pages, safetensors, torch_files
 from rival_jax.weights.inert_pickle import Foreign
 from rival_jax.weights.orbax_folder import read_orbax
 from rival_jax.weights.stored import Archive
@@ -113,6 +113,8 @@ def _read_file(path: Path) -> tuple[str, Any]:
         return "flax", flax_files.read_msgpack(data)
     if head.startswith(b"version https://git-lfs"):
         raise ValueError("it is a Git LFS pointer (run `git lfs pull`)")
+    if pages.is_page(head):
+        raise ValueError("it is a web page, perhaps of a login; fetch the file itself")
     if head[:1] == b"\x80":
         raise ValueError("it is a pickle that torch.save did not write")
     raise ValueError("it is not of torch.save, .safetensors, .npz, Flax msgpack or Orbax")

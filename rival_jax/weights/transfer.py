@@ -20,14 +20,21 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from rival_jax.runtime.progress import Meter
+from rival_jax.weights import pages
 
 WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before another try, while not a byte arrives
 LONGEST_WAIT = 60.0  # that a server can ask for
 SILENCE = 30.0  # seconds without an answer
+PATIENCE, SLOWEST = 60.0, 1000.0  # in so many seconds so many bytes a second must come
+MOST = 1 << 36  # bytes of a file whose length the server does not say
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers worth another try
 _CHUNK = 1 << 18
 _KB = 1000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class TooSlow(ConnectionError):
+    """Bytes come, but so few that the file would take days: what arrived does not count as well."""
 
 
 class _Source(NamedTuple):
@@ -53,14 +60,20 @@ def receive(address: str, target: Path, *, sha256: str = "", console: Console) -
     Raises:
       ValueError: the hash is another one; nothing is kept.
       FileNotFoundError, PermissionError: the server says so, or there is no such path.
-      ConnectionError: it broke off, and again at every try; what arrived is kept.
+      ConnectionError: it broke off or came too slowly, and again at every try; what arrived is
+        kept.
       OSError: the disk is full, and the like.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")
-    _insist(address, partial, bool(sha256), console)
     try:
+        _insist(address, partial, bool(sha256), console)
+        pages.refuse(partial, address)
         found = check(partial, sha256, f"what came from {address}")
+    except OSError as error:
+        if error.errno == errno.EFBIG or isinstance(error, pages.WebPage):
+            _discard(partial)
+        raise
     except ValueError as error:
         _discard(partial)
         raise ValueError(f"{error}. Nothing was kept; try again, or another mirror") from None
@@ -114,8 +127,8 @@ def _insist(address: str, partial: Path, known: bool, console: Console) -> None:
             return _append(address, partial, known, console)
         except (OSError, http.client.HTTPException) as error:
             wait = _wait_asked_for(error)
-            reason = _said(error, address)
-        failures = 0 if _size(partial) > most else failures + 1
+            reason, slow = _said(error, address), isinstance(error, TooSlow)
+        failures = 0 if _size(partial) > most and not slow else failures + 1
         most = max(most, _size(partial))
         if failures > len(WAITS):
             raise ConnectionError(
@@ -153,6 +166,7 @@ def _append(address: str, partial: Path, known: bool, console: Console) -> None:
 def _copy(source: _Source, file: Any, left: int | None, name: str, console: Console) -> int:
     """Bytes that came."""
     got, size = 0, "" if source.total is None else f" of {source.total:,} bytes"
+    since, before = time.monotonic(), 0
     with Meter((left or 0) // _KB, "kB", console) as meter:
         meter.say(f"{name}: from {source.start:,}{size}" if source.start else f"{name}{size}")
         while chunk := source.stream.read1(_CHUNK):
@@ -161,6 +175,17 @@ def _copy(source: _Source, file: Any, left: int | None, name: str, console: Cons
             got += len(chunk)
             if more:
                 meter.advance(more)
+            passed = time.monotonic() - since
+            if passed > PATIENCE:
+                if got - before < SLOWEST * passed:
+                    raise TooSlow(f"only {got - before:,} bytes came in {passed:.0f} s")
+                since, before = time.monotonic(), got
+            if left is None and source.start + got > MOST:
+                raise OSError(
+                    errno.EFBIG,
+                    f"the server does not say how long {name} is, and sent more than {MOST:,} "
+                    "bytes of it; fetch it by hand if it is so large",
+                )
     return got
 
 
