@@ -58,7 +58,8 @@ def bootstrap(
     It is made to cover on few images too (`benchmarks/coverage.py`): resamples vary as much as
     classes of n do, not by (n - 1) / n of it; their tails are taken further out, as far as
     Student's t is from the normal, with the degrees of freedom that the classes' variances leave
-    (Satterthwaite); classes of one image are collapsed (`strata.Block`). Where no image varies,
+    (Satterthwaite), and where these are fewer than three a share has its binomial interval;
+    classes of one image are collapsed (`strata.Block`). Where no image varies,
     the interval says what images that were not seen could do: for a share it is Clopper and
     Pearson's at the effective number of images, so 6 right of 6 are [0.54, 1].
 
@@ -126,8 +127,9 @@ def interval(
         raise ValueError(f"method got {method!r}, expected 'percentile' or 'bca'")
     estimate, centre = strata.evaluate(np.stack([strata.means, strata.centre]))
     draws = strata.resampled(resamples, seed)
-    error, skewness, freedom = _spread(strata)
-    far = special.stdtrit(freedom, (1 - confidence) / 2)  # Student's quantile; below 0
+    error, skewness, freedom, shrunk = _spread(strata)
+    tail = (1 - confidence) / 2
+    far = special.stdtrit(freedom, tail)  # Student's quantile; below 0
     tails = (far, -far)
     if method == "bca":
         tails = _corrected(centre, draws, skewness, tails)
@@ -135,7 +137,9 @@ def interval(
     low, high = (_quantile(draws, special.ndtr(z)) for z in tails)
     few = freedom < FEW
     if few.any():
-        low, high = _student(strata, estimate, far * error, few, low, high)
+        wide = _of_few(strata, estimate, error * special.stdtrit(shrunk, tail), confidence)
+        low = np.where(few, np.minimum(low, wide[0]), low)
+        high = np.where(few, np.maximum(high, wide[1]), high)
     # Equal in float64, unequal by rounding once they were float32.
     still = draws[-1] - draws[0] <= 1e-6 * np.maximum(1, np.abs(estimate))
     if still.any():
@@ -144,23 +148,41 @@ def interval(
     return Interval(*(array.reshape(strata.shape) for array in found))
 
 
-def _spread(strata: Strata) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each output [k]: its standard error, acceleration, and degrees of freedom.
+def _spread(strata: Strata) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of each output [k]: standard error, acceleration, and degrees of freedom in two ways.
 
     Acceleration is the skewness of the jackknife's influences. Degrees of freedom are
-    Satterthwaite's for a sum of the classes' variances, each with one less than its images.
+    Satterthwaite's for a sum of the classes' variances, each with one less than its images; the
+    second time with every variance drawn to their mean by as much as one image would, since a
+    class in which none varies has seen something too.
     """
-    square = cube = variance = fourth = np.zeros(1)
+    square = cube = np.zeros(1)
+    variances, freedoms = [], []
     for influence in strata.influences():
         size = len(influence)
         squares = (influence**2).sum(0)
         square = square + squares / size**2
         cube = cube + (influence**3).sum(0) / size**3
-        variance = variance + squares / (size * (size - 1))
-        fourth = fourth + (squares / (size * (size - 1))) ** 2 / (size - 1)
-    scale, some = square**1.5, fourth > 0
-    freedom = np.where(some, variance**2 / np.where(some, fourth, 1), 1)
-    return np.sqrt(variance), cube / np.where(scale > 0, 6 * scale, 1), freedom
+        variances.append(squares / (size * (size - 1)))
+        freedoms.append(size - 1)
+    if not variances:
+        return np.zeros(1), np.zeros(1), np.ones(1), np.ones(1)
+    variance, each = np.stack(variances), np.array(freedoms)[:, None]
+    drawn = (each * variance + variance.mean(0)) / (each + 1)
+    scale = square**1.5
+    acceleration = cube / np.where(scale > 0, 6 * scale, 1)
+    return (
+        np.sqrt(variance.sum(0)),
+        acceleration,
+        _satterthwaite(variance, each),
+        _satterthwaite(drawn, each),
+    )
+
+
+def _satterthwaite(variance: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """Degrees of freedom [k] of a sum of variances [c, k]; 1 where nothing varies."""
+    below = (variance**2 / freedom).sum(0)
+    return np.where(below > 0, variance.sum(0) ** 2 / np.where(below > 0, below, 1), 1)
 
 
 def _corrected(
@@ -191,27 +213,37 @@ def _quantile(ordered: np.ndarray, share: np.ndarray) -> np.ndarray:
     return left + (position - below) * (right - left)
 
 
-def _student(
-    strata: Strata,
-    estimate: np.ndarray,
-    reach: np.ndarray,
-    few: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
+def _of_few(
+    strata: Strata, estimate: np.ndarray, reach: np.ndarray, confidence: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Limits at least as wide as Student's where `few`: no resample leaves the range of the images.
+    """Limits for outputs with few degrees of freedom: no resample leaves the range of the images.
 
-    But none beyond what the statistic can be, as far as `Strata.extremes` shows it.
+    Clopper and Pearson's at the effective number of images for shares (Korn and Graubard, Survey
+    Methodology 1998), Student's for all else, none beyond what the statistic can be, as far as
+    `Strata.extremes` shows both.
     """
-    far_low, far_high = estimate + reach, estimate - reach
-    if strata.bounded:
-        corners = strata.extremes(1.0)
-        far_low = np.maximum(far_low, corners.min(0))
-        far_high = np.minimum(far_high, corners.max(0))
+    low, high = estimate + reach, estimate - reach
+    if not strata.bounded:
+        return low, high
+    corners = strata.extremes(1.0)
+    least, most = corners.min(0), corners.max(0)
+    share = (least >= 0) & (most <= 1)
+    images = _effective(strata)
+    right = np.clip(estimate, 0, 1) * images
+    wrong = images - right
+    tail = (1 - confidence) / 2
+    lowest = special.betaincinv(np.maximum(right, 1e-9), wrong + 1, tail)
+    highest = special.betaincinv(right + 1, np.maximum(wrong, 1e-9), 1 - tail)
     return (
-        np.where(few, np.minimum(low, far_low), low),
-        np.where(few, np.maximum(high, far_high), high),
+        np.where(share, lowest, np.maximum(low, least)),
+        np.where(share, highest, np.minimum(high, most)),
     )
+
+
+def _effective(strata: Strata) -> np.ndarray:
+    """How many images would give each output its variance if all counted alike; 0 if none does."""
+    weights = strata.weights()
+    return weights.sum(0) / np.maximum((weights**2 / strata.sizes[:, None]).sum(0), 1e-30)
 
 
 def _unseen(
@@ -220,14 +252,12 @@ def _unseen(
     """The limits of the outputs that do not vary: what a share of unlike images would make them.
 
     None of n images differs, so at most 1 - (tail)^(1 / n) of all images do (Clopper and Pearson,
-    Biometrika 1934). That share of every class is put at the bounds. n is the number of images
-    that would give the output the same variance if all counted alike.
+    Biometrika 1934). That share of every class is put at the bounds.
     """
     if not strata.bounded:
         return np.where(still, np.nan, low), np.where(still, np.nan, high)
-    weights = strata.weights()
-    number = weights.sum(0) / np.maximum((weights**2 / strata.sizes[:, None]).sum(0), 1e-30)
-    answers = still & (weights.sum(0) > 0)  # the others are the same whatever the images are
+    number = _effective(strata)
+    answers = still & (number > 0)  # the others are the same whatever the images are
     for images in np.unique(number[answers].round(6)):
         found = strata.extremes(1 - ((1 - confidence) / 2) ** (1 / images))
         these = answers & (number.round(6) == images)
