@@ -15,15 +15,22 @@ import numpy as np
 from rival_jax import models
 from rival_jax.data import Source
 from rival_jax.experiments._photos import THREADS, Photo, batches, plain, threaded, true_mask
-from rival_jax.experiments._tokencut_masks import digest, intact, make, rate, write
-from rival_jax.experiments._tokencut_unit import Settings, cut, patch_size, step_size, tap_of
+from rival_jax.experiments._tokencut_masks import digest, doubt, intact, make, rate, write
+from rival_jax.experiments._tokencut_unit import (
+    Settings,
+    chosen_block,
+    cut,
+    patch_size,
+    step_size,
+    tap_of,
+)
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Category, Columns, Run, tree_digest
 from rival_jax.tokencut import token_size
 from rival_jax.types import Model
 
-ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
 LEAST_TOKENS = 3
 UNIT = 512  # photos, at most
 SAMPLE = 4  # photos that costs are measured on
@@ -33,7 +40,7 @@ KINDS = ("images", "masks")
 def settings(config: Any) -> Settings:
     """The values that the cut follows from."""
     c = config.tokencut
-    return Settings(c.feature, int(c.block), float(c.tau), c.graph, c.precision)
+    return Settings(c.feature, c.block, float(c.tau), c.graph, c.precision)
 
 
 def folder_of(config: Any, run: Run | None, model: str) -> Path:
@@ -59,6 +66,8 @@ class Work:
         self.config, self.source, self.mesh, self.settings = config, source, mesh, settings(config)
         self.name, (self.model, variables) = name, models.load(name, dtype=config.dtype)
         self.tap = tap_of(self.model, self.settings)
+        block, self.notice = chosen_block(self.model, self.settings.block)
+        self.settings = dataclasses.replace(self.settings, block=block)
         self.patch = patch_size(self.model, self.tap)
         self.digest = tree_digest(variables)
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
@@ -168,6 +177,7 @@ class Work:
             "component": np.packbits(component).tobytes(),
             "mask": digest(made),
             "reason": made.reason,
+            "doubt": doubt(made, second, third),
             **rate(made, true_mask(item)),
         }
 
