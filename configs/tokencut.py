@@ -49,7 +49,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.tokencut = ml_collections.ConfigDict()
     c.tokencut.feature = "key"  # "key" | "query" | "value" of the tokens
     # Whose: "auto", or a number (-1: the last), which is taken as it is. "auto" is the last block
-    # of a network without classes (DINO), as published, and the middle one of a classifier.
+    # of a network without classes (DINO), as published, and one after the middle of a classifier.
     c.tokencut.block = ml_collections.config_dict.placeholder(object)
     c.tokencut.block = "auto"
     c.tokencut.tau = 0.1  # least cosine of an edge; picked on true masks of drawn scenes

@@ -353,7 +353,7 @@ def network(photos, classes, depth):
     ("classes", "depth", "block", "expected", "said"),
     [
         (0, 12, "auto", -1, "self-supervised"),
-        (1000, 12, "auto", 6, "classifier of 1000 classes: TokenCut cuts block 6 of 0 to 11"),
+        (1000, 12, "auto", 7, "classifier of 1000 classes: TokenCut cuts block 7 of 0 to 11"),
         (3, 3, "auto", 1, "classifier of 3 classes: TokenCut cuts block 1 of 0 to 2"),
         (3, 1, "auto", 0, "block 0 of 0 to 0"),
         (1000, 12, -1, -1, ""),  # a number is taken as it is

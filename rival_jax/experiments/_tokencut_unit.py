@@ -39,19 +39,21 @@ def chosen_block(model: Model, block: int | str) -> tuple[int, str]:
     """The block to cut at, and what a reader must know of the choice ("" of a number's).
 
     A network without classes shows objects in its last block's keys. A classifier's last block is
-    about the class instead; its middle parts object from background better.
+    about the class instead; one after the middle parts object from background better: IoU 0.52 at
+    block 7 of AugReg's ViT-Tiny, 0.20 at its last, 11 (30 photos, tau 0.2, not refined).
     """
     if block != "auto":
         return int(block), ""
     depth = len(model.attention_taps)
+    middle = 3 * depth // 5
     if not model.num_classes:
         return -1, (
             f"{model.name} has no classes and is taken for self-supervised: TokenCut cuts the "
             f"last of its {depth} blocks; --config.tokencut.block names another"
         )
-    return depth // 2, (
+    return middle, (
         f"{model.name} is a classifier of {model.num_classes} classes: TokenCut cuts block "
-        f"{depth // 2} of 0 to {depth - 1}, since a classifier's last block shows objects badly; "
+        f"{middle} of 0 to {depth - 1}, since a classifier's last block shows objects badly; "
         "--config.tokencut.block names another"
     )
 
