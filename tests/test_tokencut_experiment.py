@@ -436,30 +436,52 @@ def test_unrated_masks_are_not_called_good(photos, tmp_path):
     assert tokencut_page.notices(rated) == []
 
 
-@pytest.mark.parametrize("kind", ["scenes", "own"])
-def test_the_command_at_the_end_works_when_pasted(photos, tmp_path, no_figures, kind):
-    config = tiny(photos)
-    if kind == "scenes":
-        config.models, config.data.name, config.data.root = ("scenes/vit_00",), "scenes", ""
-        config.data.scenes.per_class = 5
-    console = Console(file=io.StringIO(), width=80)
-    run = Run(tmp_path / "a run's", config.to_dict())
+def dry_run_of(command):
+    """What a command says when it is pasted, with --dry_run, word by word as a shell splits it."""
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "rival_jax.main"]
+    file, _, preset = words[3].removeprefix("--config=configs/").partition(":")
+    config, flat = config_of(file.removesuffix(".py"), preset), {}
+    for word in words[4:]:
+        key, _, value = word.removeprefix("--config.").partition("=")
+        if key != "--workdir":
+            flat[key] = ast.literal_eval(value) if value.startswith("(") else value
+    config.update_from_flattened_dict(flat)  # raises for a key that there is not
+    console = Console(file=io.StringIO(), width=200)
+    importlib.import_module(f"rival_jax.experiments.{config.experiment}").dry_run(config, console)
+    return console.file.getvalue()
+
+
+def test_the_command_at_the_end_works_when_pasted(photos, tmp_path, no_figures):
+    config, console = tiny(photos), Console(file=io.StringIO(), width=80)
+    run = Run(tmp_path / "a run's $HOME", config.to_dict())
     run.log("start", argv=[])
     tokencut.run(config, run, console)
     line = console.file.getvalue().splitlines()[-1]
-    words = shlex.split(line[line.index("python -m") :])
-    assert words[:3] == ["python", "-m", "rival_jax.main"]
-    pasted = [w for w in words[3:] if not w.startswith("--workdir")] + ["--dry_run"]
-    file, _, preset = pasted[0].removeprefix("--config=configs/").partition(":")
-    other = config_of(file.removesuffix(".py"), preset)
-    flat = {}
-    for word in pasted[1:-1]:
-        key, _, value = word.removeprefix("--config.").partition("=")
-        flat[key] = ast.literal_eval(value) if value.startswith("(") else value
-    with other.unlocked():
-        other.update_from_flattened_dict(flat)
-    if "seeds" in other:
-        other.seeds = (0,)
-    told = Console(file=io.StringIO(), width=200)
-    importlib.import_module(f"rival_jax.experiments.{other.experiment}").dry_run(other, told)
-    assert "nothing was run" in told.file.getvalue()
+    assert "nothing was run" in dry_run_of(line[line.index("python -m") :])
+
+
+def test_the_demos_command_works_when_pasted(photos, tmp_path):
+    """Finetuning with the masks; true ones stand in for those that the cut finds."""
+    config = tiny(photos, **{"models": ("scenes/vit_00",), "data.name": "scenes", "data.root": ""})
+    config.data.scenes.per_class, config.tokencut.block = 5, "auto"
+    material = tokencut.Material(config, Run(tmp_path / "a run", config.to_dict()), quiet())
+    (work,) = material.works
+    for photo in material.photos:
+        item = material.source[photo.position]
+        for kind, picture in (("images", item["image"]), ("masks", item["mask"])):
+            path = work.folder / kind / f"{photo.file}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
+    assert "nothing was run" in dry_run_of(tokencut.next_command(config, material, work))
+
+
+def test_no_command_is_named_where_none_is_known(photos, tmp_path):
+    """Of a network without classes, or with others: flags alone, that say the split too."""
+    config = tiny(photos)
+    material = tokencut.Material(config, Run(tmp_path, config.to_dict()), quiet())
+    (work,) = material.works
+    for classes in (0, 1000):
+        work.model = network(photos, classes, 1)
+        assert tokencut.next_command(config, material, work) == ""
+    assert tokencut_page.flags("a b", "val").split("root=")[1] == "'a b' --config.data.split=val"
