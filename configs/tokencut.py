@@ -57,10 +57,11 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
 
     c.tokencut = ml_collections.ConfigDict()
     c.tokencut.feature = "key"  # "key" | "query" | "value" of the tokens
-    # Classifiers part their tokens best in the middle. This and the next were picked on true masks
-    # of drawn scenes; for DINO's networks the presets have the published ones.
-    c.tokencut.block = 1  # whose; -1: the last
-    c.tokencut.tau = 0.1  # least cosine of an edge
+    # Whose: "auto", or a number (-1: the last), which is taken as it is. "auto" is the last block
+    # of a network without classes (DINO), as published, and one after the middle of a classifier.
+    c.tokencut.block = ml_collections.config_dict.placeholder(object)
+    c.tokencut.block = "auto"
+    c.tokencut.tau = 0.1  # least cosine of an edge; picked on true masks of drawn scenes
     c.tokencut.graph = "binary"  # edges weigh 1 | "weighted": their cosine
     c.tokencut.precision = "float64"  # of the eigenproblem; "float32" where devices have no other
     c.tokencut.scale = 1.0  # photos are enlarged by this before they are cut into tokens
@@ -84,7 +85,6 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     if preset:  # photos of one's own: name them
         c.models = ("dino/vitb16",)
         c.data.name = "image_folder"
-        c.tokencut.block = -1
         c.tokencut.tau = 0.2
         c.tokencut.agreement = 0.5
         c.tokencut.positions = "dino"

@@ -1,6 +1,9 @@
 """Masks from photos to files: what is written, what is skipped, and who reads it."""
 
+import ast
+import importlib
 import io
+import shlex
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +17,8 @@ from rival_jax import data, models, weights
 from rival_jax.data import Examples
 from rival_jax.experiments import _tokencut_masks, _tokencut_work, tokencut
 from rival_jax.experiments._bilateral import overlap
-from rival_jax.experiments._tokencut_masks import centre_box, filled_box, make, rate
-from rival_jax.experiments._tokencut_unit import token_features
+from rival_jax.experiments._tokencut_masks import centre_box, doubt, filled_box, make, rate
+from rival_jax.experiments._tokencut_unit import chosen_block, token_features
 from rival_jax.models import vit
 from rival_jax.report import tokencut as numbers
 from rival_jax.report import tokencut_page
@@ -286,6 +289,8 @@ def test_a_dry_run_and_first_photos_of_each_class(photos, tmp_path, no_figures):
         ({"tokencut.tau": 1.5}, "config.tokencut.tau=1.5"),
         ({"tokencut.sigmas": (0.0, 1.0, 1.0)}, "config.tokencut.sigmas"),
         ({"tokencut.scale": 0.0}, "config.tokencut.scale=0.0: a number above 0"),
+        ({"tokencut.block": "last"}, "config.tokencut.block='last': 'auto' or the number"),
+        ({"tokencut.block": True}, "config.tokencut.block=True: 'auto' or the number"),
         ({"tokencut.block": 7}, "config.tokencut.block=7: tiny has blocks 0 to 0"),
         ({"models": ()}, r"config.models \(\): name at least one"),
         ({"batch_size": 0}, "config.batch_size=0"),
@@ -347,6 +352,157 @@ def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
         photos = sorted(dict.fromkeys(rows["example"].to_pylist(), 0).items())
         found = numbers.read(paths, NAMES, photos)
         looks = {names["tiny"]: lambda: (shown, shown[:1])}
-        tokencut_page.write(run, console, found, {names["tiny"]: run.path}, looks)
+        folders, commands = {names["tiny"]: run.path}, {names["tiny"]: ""}
+        tokencut_page.write(run, console, found, folders, commands, looks)
 
     assert "../$_\\x1b" in reported(folder, write)
+
+
+def network(photos, classes, depth):
+    return vit.build(
+        name="n",
+        image_size=(32, 32),
+        num_classes=classes,
+        patch_size=8,
+        width=16,
+        depth=depth,
+        heads=2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("classes", "depth", "block", "expected", "said"),
+    [
+        (0, 12, "auto", -1, "self-supervised"),
+        (1000, 12, "auto", 7, "classifier of 1000 classes: TokenCut cuts block 7 of 0 to 11"),
+        (3, 3, "auto", 1, "classifier of 3 classes: TokenCut cuts block 1 of 0 to 2"),
+        (3, 1, "auto", 0, "block 0 of 0 to 0"),
+        (1000, 12, -1, -1, ""),  # a number is taken as it is
+        (0, 4, 2, 2, ""),
+    ],
+)
+def test_the_block_follows_from_the_kind_of_network(photos, classes, depth, block, expected, said):
+    chosen, notice = chosen_block(network(photos, classes, depth), block)
+    assert chosen == expected
+    assert said in notice if said else not notice
+
+
+def masked(area, *, agreement=1.0, shape=(20, 20)):
+    """A mask in the middle of a photo."""
+    mask = centre_box(shape, area)
+    return _tokencut_masks.Made(mask, mask, agreement, "")
+
+
+@pytest.mark.parametrize(
+    ("area", "second", "agreement", "odd"),
+    [
+        (0.25, 0.2, 0.9, ""),
+        (0.49, 0.2, np.nan, ""),  # not refined
+        (0.01, 0.2, 0.9, "covers 1.0 % of the photo"),
+        (0.04, 0.2, 0.9, "covers 4.0 % of the photo"),
+        (0.81, 0.2, 0.9, "covers 81.0 % of the photo"),
+        (1.0, 0.2, 0.9, "covers 100.0 % of the photo; takes up 100 % of the photo's border"),
+        (0.25, 0.2, 0.29, "refinement moved it, IoU 0.29"),
+        (0.25, 0.99, 0.9, "another cut is as good"),
+    ],
+)
+def test_what_makes_a_mask_doubtful(area, second, agreement, odd):
+    assert doubt(masked(area, agreement=agreement), second, 1.0) == odd
+
+
+def test_masks_along_the_border_are_doubtful_and_skipped_photos_are_not():
+    """Of usual area, as a sky or a floor with the sides of a photo."""
+    frame = np.ones((20, 20), bool)
+    frame[4:16, 4:16] = False
+    made = _tokencut_masks.Made(frame, frame, 1.0, "")
+    assert doubt(made, 0.2, 1.0) == "takes up 100 % of the photo's border"
+    half = frame & (np.arange(20) < 8)[:, None]
+    assert doubt(made._replace(mask=half), 0.2, 1.0) == ""
+    assert doubt(made._replace(reason="all of the photo"), 0.2, 1.0) == ""
+
+
+def test_doubtful_masks_are_counted_listed_and_shown_first(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(_tokencut_masks, "MOST_AREA", 0.2)
+    monkeypatch.setattr(tokencut_page, "write_document", lambda *a: None)
+    console = Console(file=io.StringIO(), width=400)
+    run = Run(tmp_path, tiny(photos).to_dict())
+    run.log("start", argv=[])
+    seen = {}
+    write = tokencut_page.write
+    monkeypatch.setattr(tokencut_page, "write", lambda *a: seen.update(shown=a[-1]) or write(*a))
+    summary = tokencut.run(tiny(photos), run, console)
+    rows = read_rows(tmp_path / "rows").to_pylist()
+    odd = {row["example"]: row["doubt"] for row in rows if row["doubt"]}
+    assert 0 < len(odd) == summary["models"]["tiny"]["doubtful"]
+    told = f"tiny: {len(odd)} of {summary['models']['tiny']['masks']} masks are doubtful"
+    assert f"note: {told}" in console.file.getvalue()
+    assert any(notice.startswith(told) for notice in run.read_json("data.json")["notices"])
+    listed = (tmp_path / "doubtful.csv").read_text().splitlines()
+    assert listed[0] == "model,example,doubt"
+    assert {line.split(",")[1] for line in listed[1:]} == set(odd)
+    first = [bool(one.doubt) for one in seen["shown"]["tiny"]()[0]]
+    assert first == sorted(first, reverse=True)
+    assert any(first)
+
+
+def test_unrated_masks_are_not_called_good(photos, tmp_path):
+    found = numbers.Masks(
+        *(("n",), ("a",), ("a/1",), np.zeros(1, int), (("",),)),
+        doubts=(("",),),
+        values=np.full((1, 1, len(numbers.MEASURES)), np.nan),
+        components=((None,),),
+    )
+    assert any("was not measured" in notice for notice in tokencut_page.notices(found))
+    rated = found._replace(values=np.ones((1, 1, len(numbers.MEASURES))))
+    assert tokencut_page.notices(rated) == []
+
+
+def dry_run_of(command):
+    """What a command says when it is pasted, with --dry_run, word by word as a shell splits it."""
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "rival_jax.main"]
+    file, _, preset = words[3].removeprefix("--config=configs/").partition(":")
+    config, flat = config_of(file.removesuffix(".py"), preset), {}
+    for word in words[4:]:
+        key, _, value = word.removeprefix("--config.").partition("=")
+        if key != "--workdir":
+            flat[key] = ast.literal_eval(value) if value.startswith("(") else value
+    config.update_from_flattened_dict(flat)  # raises for a key that there is not
+    console = Console(file=io.StringIO(), width=200)
+    importlib.import_module(f"rival_jax.experiments.{config.experiment}").dry_run(config, console)
+    return console.file.getvalue()
+
+
+def test_the_command_at_the_end_works_when_pasted(photos, tmp_path, no_figures):
+    config, console = tiny(photos), Console(file=io.StringIO(), width=80)
+    run = Run(tmp_path / "a run's $HOME", config.to_dict())
+    run.log("start", argv=[])
+    tokencut.run(config, run, console)
+    line = console.file.getvalue().splitlines()[-1]
+    assert "nothing was run" in dry_run_of(line[line.index("python -m") :])
+
+
+def test_the_demos_command_works_when_pasted(photos, tmp_path):
+    """Finetuning with the masks; true ones stand in for those that the cut finds."""
+    config = tiny(photos, **{"models": ("scenes/vit_00",), "data.name": "scenes", "data.root": ""})
+    config.data.scenes.per_class, config.tokencut.block = 5, "auto"
+    material = tokencut.Material(config, Run(tmp_path / "a run", config.to_dict()), quiet())
+    (work,) = material.works
+    for photo in material.photos:
+        item = material.source[photo.position]
+        for kind, picture in (("images", item["image"]), ("masks", item["mask"])):
+            path = work.folder / kind / f"{photo.file}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
+    assert "nothing was run" in dry_run_of(tokencut.next_command(config, material, work))
+
+
+def test_no_command_is_named_where_none_is_known(photos, tmp_path):
+    """Of a network without classes, or with others: flags alone, that say the split too."""
+    config = tiny(photos)
+    material = tokencut.Material(config, Run(tmp_path, config.to_dict()), quiet())
+    (work,) = material.works
+    for classes in (0, 1000):
+        work.model = network(photos, classes, 1)
+        assert tokencut.next_command(config, material, work) == ""
+    assert tokencut_page.flags("a b", "val").split("root=")[1] == "'a b' --config.data.split=val"

@@ -26,7 +26,7 @@ class Settings:
     """What the cut follows from, beside the network and the photo; values of `config.tokencut`."""
 
     feature: str
-    block: int  # of `Model.attention_taps`; -1 is the last
+    block: int | str  # of `Model.attention_taps`; -1 is the last; "auto" until the network is known
     tau: float
     graph: str
     precision: str  # of the eigenproblem; "float64" | "float32"
@@ -34,6 +34,29 @@ class Settings:
     def context(self) -> contextlib.AbstractContextManager:
         """In which the cut is to be compiled and run."""
         return jax.enable_x64(self.precision == "float64")
+
+
+def chosen_block(model: Model, block: int | str) -> tuple[int, str]:
+    """The block to cut at, and what a reader must know of the choice ("" of a number's).
+
+    A network without classes shows objects in its last block's keys. A classifier's last block is
+    about the class instead; one after the middle parts object from background better: IoU 0.52 at
+    block 7 of AugReg's ViT-Tiny, 0.20 at its last, 11 (30 photos, tau 0.2, not refined).
+    """
+    if block != "auto":
+        return int(block), ""
+    depth = len(model.attention_taps)
+    middle = 3 * depth // 5
+    if not model.num_classes:
+        return -1, (
+            f"{model.name} has no classes and is taken for self-supervised: TokenCut cuts the "
+            f"last of its {depth} blocks; --config.tokencut.block names another"
+        )
+    return middle, (
+        f"{model.name} is a classifier of {model.num_classes} classes: TokenCut cuts block "
+        f"{middle} of 0 to {depth - 1}, since a classifier's last block shows objects badly; "
+        "--config.tokencut.block names another"
+    )
 
 
 def tap_of(model: Model, settings: Settings) -> str:
@@ -48,12 +71,13 @@ def tap_of(model: Model, settings: Settings) -> str:
             f"{model.name} has no attention, and TokenCut cuts the keys of a ViT: name a ViT in "
             "--config.models, best a DINO one (dino/vitb16)"
         )
-    if not -len(blocks) <= settings.block < len(blocks):
+    block, _ = chosen_block(model, settings.block)
+    if not -len(blocks) <= block < len(blocks):
         raise ValueError(
-            f"config.tokencut.block={settings.block}: {model.name} has blocks 0 to "
-            f"{len(blocks) - 1}; -1 is the last"
+            f"config.tokencut.block={block}: {model.name} has blocks 0 to {len(blocks) - 1}; -1 is "
+            "the last"
         )
-    name = blocks[settings.block].replace("/attention", "/qkv")
+    name = blocks[block].replace("/attention", "/qkv")
     shapes = _shapes(model)
     if name not in shapes:
         raise ValueError(f"{model.name} does not show its keys: there is no tap {name}")

@@ -16,15 +16,22 @@ from rival_jax import models
 from rival_jax.data import Source
 from rival_jax.experiments._photos import THREADS, Photo, batches, plain, threaded, true_mask
 from rival_jax.experiments._preprocessing import preprocessing
-from rival_jax.experiments._tokencut_masks import digest, intact, make, rate, write
-from rival_jax.experiments._tokencut_unit import Settings, cut, patch_size, step_size, tap_of
+from rival_jax.experiments._tokencut_masks import digest, doubt, intact, make, rate, write
+from rival_jax.experiments._tokencut_unit import (
+    Settings,
+    chosen_block,
+    cut,
+    patch_size,
+    step_size,
+    tap_of,
+)
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Category, Columns, Run, tree_digest
 from rival_jax.tokencut import token_size
 from rival_jax.types import Model
 
-ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
 LEAST_TOKENS = 3
 UNIT = 512  # photos, at most
 SAMPLE = 4  # photos that costs are measured on
@@ -34,7 +41,7 @@ KINDS = ("images", "masks")
 def settings(config: Any) -> Settings:
     """The values that the cut follows from."""
     c = config.tokencut
-    return Settings(c.feature, int(c.block), float(c.tau), c.graph, c.precision)
+    return Settings(c.feature, c.block, float(c.tau), c.graph, c.precision)
 
 
 def folder_of(config: Any, run: Run | None, model: str) -> Path:
@@ -61,6 +68,8 @@ class Work:
         self.name, self.given = name, preprocessing(config)
         self.model, variables = models.load(name, dtype=config.dtype, given=self.given)
         self.tap = tap_of(self.model, self.settings)
+        block, self.notice = chosen_block(self.model, self.settings.block)
+        self.settings = dataclasses.replace(self.settings, block=block)
         self.patch = patch_size(self.model, self.tap)
         self.digest = tree_digest(variables)
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
@@ -171,6 +180,7 @@ class Work:
             "component": np.packbits(component).tobytes(),
             "mask": digest(made),
             "reason": made.reason,
+            "doubt": doubt(made, second, third),
             **rate(made, true_mask(item)),
         }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import shlex
 from collections import Counter
 from typing import Any
 
@@ -63,6 +64,10 @@ def check(config: Any) -> None:
         raise ValueError(f"config.tokencut.agreement={c.agreement}: from 0 to 1, an IoU")
     if c.scale <= 0:
         raise ValueError(f"config.tokencut.scale={c.scale}: a number above 0")
+    if c.block != "auto" and (isinstance(c.block, bool) or not isinstance(c.block, int)):
+        raise ValueError(
+            f"config.tokencut.block={c.block!r}: 'auto' or the number of a block, -1 the last"
+        )
     for key in ("max_tokens", "min_pixels", "per_class", "shown"):
         if c[key] < 0:
             raise ValueError(f"config.tokencut.{key}={c[key]}: a number from 0 up")
@@ -90,10 +95,12 @@ class Material:
         names = [work.model.name for work in self.works]
         if len(set(names)) < len(names):
             raise ValueError(f"two of config.models have one name: {names}")
-        self.notices = list(getattr(self.source, "notices", ()))
-        self.notices += [notice for work in self.works for notice in work.model.notices]
-        for notice in self.notices:
-            console.print(f"note: {notice}", markup=False)
+        self.console, self.notices = console, []
+        for notice in getattr(self.source, "notices", ()):
+            self.note(notice)
+        for work in self.works:
+            for notice in (*work.model.notices, work.notice):
+                self.note(notice)
         with Meter(len(self.source), "photos", console) as meter:
             meter.say(f"reading {c.name} {c.split}")
             found = read(self.source, c.on_bad, int(config.tokencut.per_class), meter)
@@ -108,6 +115,12 @@ class Material:
         for work in self.works:
             work.check(self.photos)
 
+    def note(self, text: str) -> None:
+        """As `Subject.note`: on the console and at the top of the page, once."""
+        if text and text not in self.notices:
+            self.notices.append(text)
+            self.console.print(f"note: {text}", markup=False)
+
     def facts(self, config: Any) -> dict[str, Any]:
         """What data.json and the report say of the photos."""
         labels = np.array([photo.label for photo in self.photos])
@@ -120,7 +133,7 @@ class Material:
             "images": len(self.photos),
             "skipped": [list(item) for item in self.skipped],
             "fingerprint": digest([photo.digest for photo in self.photos]),
-            "notices": self.notices,
+            "notices": list(self.notices),
         }
 
 
@@ -155,6 +168,12 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
             paths[work.model.name] = [path for path, _ in done]
             computed += sum(new for _, new in done)
     run.save_json("models.json", [_card(work) for work in material.works])
+    photos = [(photo.name, photo.label) for photo in material.photos]
+    found = None
+    if hosts.first():  # which alone has all rows
+        found = numbers.read(paths, material.source.classes, photos)
+        for notice in tokencut_page.notices(found):
+            material.note(notice)
     run.save_json("data.json", material.facts(config))
     units = sum(map(len, paths.values()))
     console.print(f"{computed} of {units} units computed, the others were there")
@@ -162,16 +181,39 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         console.print(f"masks are in {work.folder}")
     if not computed and run.finished():
         return shown_again(run, console)
-    if not hosts.first():
+    if found is None:
         return {}
-    photos = [(photo.name, photo.label) for photo in material.photos]
-    found = numbers.read(paths, material.source.classes, photos)
     shown = {
         work.model.name: functools.partial(_shown, config, material, found, m)
         for m, work in enumerate(material.works)
     }
     folders = {work.model.name: work.folder.parent for work in material.works}
-    return tokencut_page.write(run, console, found, folders, shown)
+    commands = {work.model.name: next_command(config, material, work) for work in material.works}
+    return tokencut_page.write(run, console, found, folders, commands, shown)
+
+
+def next_command(config: Any, material: Material, work: Work) -> str:
+    """A command that reads a network's masks as it stands; "" where one cannot be known.
+
+    Drawn scenes have test photos, so a network is finetuned with the masks; else a classifier of
+    these classes is measured on them.
+    """
+    model, classes = work.model, len(material.source.classes)
+    root, split = shlex.quote(str(work.folder.parent)), shlex.quote(work.folder.name)
+    start = "python -m rival_jax.main --config=configs/"
+    network = shlex.quote(f'--config.models=("{work.name}",)')
+    if config.data.name == "scenes" and model.num_classes == classes:
+        return (
+            f"{start}finetune.py {network} --config.variants=\"('tokencut',)\" "
+            f"--config.tokencut.root={root} --config.tokencut.split={split} "
+            "--config.split.on_few=take --workdir=runs/finetune_tokencut"
+        )
+    if model.num_classes != classes:
+        return ""
+    data_flags = tokencut_page.flags(work.folder.parent, split)
+    return (
+        f"{start}rfs.py:clean {network} --config.head=own {data_flags} --workdir=runs/rfs_tokencut"
+    )
 
 
 def _card(work: Work) -> dict[str, Any]:
@@ -186,6 +228,7 @@ def _shown(
     """Photos of one network to look at: some at random, and those with the lowest IoU."""
     order = sorted(range(len(found.names)), key=lambda row: _draw(config.seed, found.names[row]))
     cut = [row for row in order if found.components[m][row] is not None]
+    cut.sort(key=lambda row: not found.doubts[m][row])  # doubtful ones first
     iou = found.values[m, :, list(numbers.MEASURES).index("iou")]
     rated = [row for row in cut if np.isfinite(iou[row])]
     count = int(config.tokencut.shown)
@@ -195,20 +238,32 @@ def _shown(
     def look(row: int) -> Shown:
         photo, component = by_name[found.names[row]], found.components[m][row]
         assert component is not None
-        return _look(config, material, photo, component, float(iou[row]), found.reasons[m][row])
+        return _look(
+            config,
+            material,
+            photo,
+            component,
+            float(iou[row]),
+            (found.reasons[m][row], found.doubts[m][row]),
+        )
 
     return [look(row) for row in cut[:count]], [look(row) for row in worst]
 
 
 def _look(
-    config: Any, material: Material, photo: Photo, component: np.ndarray, iou: float, reason: str
+    config: Any,
+    material: Material,
+    photo: Photo,
+    component: np.ndarray,
+    iou: float,
+    told: tuple[str, str],
 ) -> Shown:
     item = material.source[photo.position]
     image = np.asarray(item["image"])
     made = make(image, component, np.inf, config.tokencut)
     coarse = pixels(component, image.shape[:2])
     label = material.source.classes[photo.label]
-    return Shown(photo.name, label, image, coarse, made.mask, true_mask(item), iou, reason)
+    return Shown(photo.name, label, image, coarse, made.mask, true_mask(item), iou, *told)
 
 
 def _draw(seed: int, name: str) -> bytes:

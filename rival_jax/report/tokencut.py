@@ -34,6 +34,7 @@ class Masks(NamedTuple):
     names: tuple[str, ...]  # of the photos [n]
     labels: np.ndarray  # int [n]
     reasons: tuple[tuple[str, ...], ...]  # [m][n], why there is no mask; "" where there is one
+    doubts: tuple[tuple[str, ...], ...]  # [m][n], what is odd about the mask; "" where nothing is
     values: np.ndarray  # [m, n, measures], NaN where there is none
     components: tuple[tuple[np.ndarray | None, ...], ...]  # [m][n], bool [rows, columns]: the cuts
 
@@ -46,7 +47,7 @@ def read(
         model: {row["example"]: row for file in files for row in row_files.read(file).to_pylist()}
         for model, files in paths.items()
     }
-    nothing = {"reason": ABSENT, "component": None, **dict.fromkeys(MEASURES, np.nan)}
+    nothing = {"reason": ABSENT, "doubt": "", "component": None, **dict.fromkeys(MEASURES, np.nan)}
     table = [[of_model.get(name, nothing) for name, _ in photos] for of_model in rows.values()]
     return Masks(
         models=tuple(rows),
@@ -54,6 +55,7 @@ def read(
         names=tuple(name for name, _ in photos),
         labels=np.array([label for _, label in photos]),
         reasons=tuple(tuple(row["reason"] for row in of_model) for of_model in table),
+        doubts=tuple(tuple(row["doubt"] for row in of_model) for of_model in table),
         values=np.array([[[row[k] for k in MEASURES] for row in of] for of in table], np.float64),
         components=tuple(tuple(map(_component, of_model)) for of_model in table),
     )
@@ -78,7 +80,7 @@ def summarise(found: Masks, **options: Any) -> Summary:
       options: of `statistics.bootstrap`.
 
     Returns:
-      `dataset`, `models` (name -> photos, masks, skipped by reason, measures, by_class),
+      `dataset`, `models` (name -> photos, masks, doubtful, skipped by reason, measures, by_class),
       `differences` (of the measures, on the photos that both have), `statistics`.
     """
     count, pairs = len(found.classes), cubes.pairs(len(found.models))
@@ -112,6 +114,7 @@ def _model(found: Masks, m: int, options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "photos": len(reasons),
         "masks": sum(not reason for reason in reasons),
+        "doubtful": sum(map(bool, found.doubts[m])),
         "skipped": dict(Counter(reason.partition(":")[0] for reason in reasons if reason)),
         **_named(single, 0),
         "by_class": {name: _named(of_class, c) for c, name in enumerate(found.classes)},
@@ -120,6 +123,16 @@ def _model(found: Masks, m: int, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _named(interval: Finding, row: int) -> dict[str, dict[str, float]]:
     return {name: cubes.at(interval, row, k) for k, name in enumerate(MEASURES)}
+
+
+def doubtful(found: Masks) -> list[tuple[str, str, str]]:
+    """(model, example, what is odd) of every mask that has to be looked at."""
+    return [
+        (model, name, doubt)
+        for model, doubts in zip(found.models, found.doubts, strict=True)
+        for name, doubt in zip(found.names, doubts, strict=True)
+        if doubt
+    ]
 
 
 def skipped(found: Masks) -> list[tuple[str, str, str]]:

@@ -32,6 +32,7 @@ class Shown(NamedTuple):
     truth: np.ndarray | None
     iou: float  # NaN without a true mask
     reason: str  # why it is skipped, or ""
+    doubt: str = ""  # what is odd about it, or ""
 
 
 def by_class(summary: Summary, measure: str) -> Drawn:
@@ -71,6 +72,7 @@ def overlays(shown: Sequence[Shown]) -> Drawn:
     for place, one in enumerate(shown):
         row, column = divmod(place, ACROSS)
         told = "skipped" if one.reason else f"IoU {one.iou:.2f}" if np.isfinite(one.iou) else ""
+        told += ", doubtful" if one.doubt else ""
         pictures = (
             (one.photo, one.label, ""),
             (_outlined(one.photo, one.coarse, one.truth), "", "cut"),
@@ -79,8 +81,8 @@ def overlays(shown: Sequence[Shown]) -> Drawn:
         for k, (picture, title, text) in enumerate(pictures):
             cells.append((row, 3 * column + k, _square(picture), title, text))
         area = float(one.mask.mean())
-        lines.append((one.name, one.label, area, one.iou, one.reason))
-    return Drawn(sheet(cells), ("example", "class", "area", "iou", "reason"), lines)
+        lines.append((one.name, one.label, area, one.iou, one.reason, one.doubt))
+    return Drawn(sheet(cells), ("example", "class", "area", "iou", "reason", "doubt"), lines)
 
 
 def _square(picture: np.ndarray) -> np.ndarray:

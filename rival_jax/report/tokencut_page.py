@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def write(
     console: Console,
     found: Masks,
     folders: Mapping[str, Path],
+    commands: Mapping[str, str],
     shown: Mapping[str, Callable[[], Looks]],
 ) -> Summary:
     """Writes tables, figures, skipped.csv and report.html of a run; returns the summary.
@@ -39,31 +41,57 @@ def write(
     Args:
       found: of all networks.
       folders: network -> what --config.data.root of another experiment is to be.
+      commands: network -> a command that reads them, "" where none is known.
       shown: network -> gives (photos taken at random, photos whose masks are worst).
     """
     summary = tokencut.summarise(found, **run.config["statistics"])
     for name, folder in folders.items():
-        summary["models"][name]["folder"] = str(folder)
+        summary["models"][name] |= {"folder": str(folder), "next": commands[name]}
     run.save_json("summary.json", summary)
     unreadable = [("", *item) for item in read_json(run.path / "data.json")["skipped"]]
     skipped = [*unreadable, *tokencut.skipped(found)]
-    with atomic(run.path / "skipped.csv") as partial:
-        text = as_csv(("model", "example", "reason"), skipped)
-        partial.write_text(text, encoding="utf-8")
+    _list(run.path / "skipped.csv", "reason", skipped)
+    doubtful = tokencut.doubtful(found)
+    _list(run.path / "doubtful.csv", "doubt", doubtful)
     looks: dict[str, Looks] = {}
     for name, look in shown.items():
         try:
             looks[name] = look()
         except Exception as error:  # photos gone since: the numbers are there
             told(f"of the masks of {name}", error, run, console)
-    write_document(run, console, _document(run.config, summary, skipped, looks))
+    write_document(run, console, _document(run.config, summary, (skipped, doubtful), looks))
+    for line in _use(run.config, summary):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     return summary
+
+
+def _list(path: Path, what: str, rows: Sequence[tuple[str, str, str]]) -> None:
+    with atomic(path) as partial:
+        partial.write_text(as_csv(("model", "example", what), rows), encoding="utf-8")
+
+
+def notices(found: Masks) -> list[str]:
+    """What a reader must know before the masks are used: how many are doubtful, and not rated."""
+    told = []
+    for m, model in enumerate(found.models):
+        doubtful, masks = sum(map(bool, found.doubts[m])), found.reasons[m].count("")
+        if doubtful:
+            told.append(
+                f"{model}: {doubtful} of {masks} masks are doubtful by what they look like; look "
+                "at them before use (doubtful.csv lists them, the page shows them first)"
+            )
+    if np.isnan(found.values[..., list(MEASURES).index("iou_coarse")]).all():
+        told.append(
+            "There are no true masks of these photos: how good the masks are was not measured. "
+            "Look at a sample of them before use"
+        )
+    return told
 
 
 def _document(
     config: Mapping[str, Any],
     summary: Summary,
-    skipped: Sequence[tuple[str, str, str]],
+    listed: tuple[Sequence[tuple[str, str, str]], Sequence[tuple[str, str, str]]],
     shown: Mapping[str, Looks],
 ) -> Document:
     measure = "iou" if _has_truth(summary) else "area"
@@ -74,8 +102,10 @@ def _document(
         f"Dot plot of the {MEASURES[measure]} by class",
     )
     tables = [quality(summary)] + ([differences(summary)] if summary["differences"] else [])
-    left_out = [Table(counted(len(skipped), "skipped photo"), ("model", "example", "reason"), [])]
-    left_out[0].rows.extend(tuple(map(str, row)) for row in skipped[:LISTED])
+    skipped, doubtful = listed
+    left_out = _listing(counted(len(skipped), "skipped photo"), "reason", skipped)
+    odd = _listing(counted(len(doubtful), "doubtful mask"), "doubt", doubtful)
+    rated = _has_truth(summary)
     stems = file_names(list(shown))
     pictures = [
         picture for name, some in shown.items() for picture in _sheets(name, stems[name], *some)
@@ -86,9 +116,14 @@ def _document(
         f"{counted(summary['dataset']['images'], 'photo')}",
         headline=headline(summary),
         sections=[
-            Section("How good the masks are", pictures=[bars], tables=tables),
+            Section(
+                "How good the masks are" if rated else "The masks, not rated",
+                pictures=[bars],
+                tables=tables,
+            ),
             Section("By class", tables=[classes(summary, measure)]),
-            Section("Skipped photos", tables=left_out if skipped else ()),
+            Section("Skipped photos", tables=left_out),
+            Section("Doubtful masks", tables=odd),
             Section("The masks", pictures=pictures),
             Section("Training with them", text=_use(config, summary)),
         ],
@@ -97,6 +132,12 @@ def _document(
         source="TokenCut is due to Wang et al., CVPR 2022; the bilateral solver to Barron and "
         "Poole, ECCV 2016.",
     )
+
+
+def _listing(title: str, what: str, rows: Sequence[tuple[str, str, str]]) -> list[Table]:
+    table = Table(title, ("model", "example", what), [])
+    table.rows.extend(tuple(map(str, row)) for row in rows[:LISTED])
+    return [table] if rows else []
 
 
 def _has_truth(summary: Summary) -> bool:
@@ -109,7 +150,9 @@ def headline(summary: Summary) -> list[str]:
     for name, entry in summary["models"].items():
         left_out = ", ".join(f"{reason} {n}" for reason, n in entry["skipped"].items())
         told = f"{name}: masks for {entry['masks']} of {counted(entry['photos'], 'photo')}"
-        sentences.append(f"{told}{f' (skipped: {left_out})' if left_out else ''}.")
+        sentences.append(
+            f"{told}{f' (skipped: {left_out})' if left_out else ''}, {entry['doubtful']} doubtful."
+        )
         if known(entry["iou"]):
             sentences.append(
                 f"Their IoU with the true masks is {cell(entry['iou'])}, {cell(entry['centred'])} "
@@ -175,7 +218,10 @@ def _cell(entry: Mapping[str, Any], measure: str) -> str:
 def _sheets(name: str, base: str, some: Sequence[Shown], worst: Sequence[Shown]) -> list[Picture]:
     text = "Photo, cut and mask; what lies outside is dark. White: the outline found"
     outline = "; green: the true one." if any(s.truth is not None for s in some) else "."
-    told = {"sample": (some, "Photos taken at random"), "worst": (worst, "The least certain masks")}
+    told = {
+        "sample": (some, "Doubtful masks first, then photos taken at random"),
+        "worst": (worst, "The least certain masks"),
+    }
     if any(np.isfinite(one.iou) for one in worst):
         told["worst"] = (worst, "The masks of the lowest IoU")
     return [
@@ -194,16 +240,23 @@ def _sheets(name: str, base: str, some: Sequence[Shown], worst: Sequence[Shown])
 def _use(config: Mapping[str, Any], summary: Summary) -> list[str]:
     if not config["tokencut"]["photos"]:
         return ["Masks were written without photos: put them beside the photos they belong to."]
+    split = shlex.quote(config["data"]["split"])
     return [
-        f"{name}: any experiment reads photos and masks with --config.data.name=masked_folder "
-        f"--config.data.root={entry['folder']}; for finetuning --config=configs/finetune.py."
+        f"{name}: what reads these photos and masks, once they were looked at: "
+        + (entry["next"] or f"any experiment with {flags(entry['folder'], split)}")
         for name, entry in summary["models"].items()
     ]
 
 
+def flags(folder: Path | str, split: str) -> str:
+    """What another experiment reads the masks with, as it is pasted into a shell."""
+    root = shlex.quote(str(folder))
+    return f"--config.data.name=masked_folder --config.data.root={root} --config.data.split={split}"
+
+
 def _method(config: Mapping[str, Any]) -> list[str]:
     c = config["tokencut"]
-    block = "the last block" if c["block"] == -1 else f"block {c['block']}"
+    block = {-1: "the last block", "auto": "one block"}.get(c["block"], f"block {c['block']}")
     weigh = {"binary": "alike", "weighted": "by their cosine"}[c["graph"]]
     refined = {
         "bilateral": "The mask is moved to the photo's edges by a bilateral solver (sigmas "

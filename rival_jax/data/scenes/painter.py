@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
 
+from rival_jax.data.scenes.filling import filled
 from rival_jax.data.scenes.shapes import Dice, Part
 
 SAMPLES = 2  # per pixel and axis
@@ -51,11 +51,11 @@ def _readable(part: Part) -> np.ndarray:
 
 def _fill(parts: list[Part], corners: list[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
     """The part and the marking at each sample, counted from 1: uint8 [side, side] twice."""
-    canvas, overlay = Image.new("L", (side, side)), Image.new("L", (side, side))
-    pens = ImageDraw.Draw(canvas), ImageDraw.Draw(overlay)
-    for index, (part, points) in enumerate(zip(parts, corners, strict=True), 1):
-        pens[part.marking].polygon(points.ravel().tolist(), fill=index)
-    parts_at, marks_at = np.array(canvas), np.array(overlay)
+    index, position = filled(corners, side)
+    marking = np.array([part.marking for part in parts])[index]
+    parts_at, marks_at = np.zeros((2, side, side), np.uint8)
+    for canvas, mine in ((parts_at, ~marking), (marks_at, marking)):
+        canvas.ravel()[position[mine]] = index[mine] + 1  # of several parts the last stays
     coat = np.array([False, *(part.coat for part in parts)])
     marks_at[~coat[parts_at]] = 0
     return parts_at, marks_at
