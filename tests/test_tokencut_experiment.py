@@ -344,7 +344,7 @@ def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
     names = {**dict(zip(classes, NAMES[4:], strict=False)), "tiny": "../$_\x1b"}
     folder = renamed(done[0], tmp_path / "run", names)
     look = np.zeros((8, 8, 3), np.uint8), *[np.zeros((8, 8), bool)] * 3
-    shown = [Shown("p", name, *look, np.nan, "") for name in NAMES]
+    shown = [Shown("p", name, *look, np.nan, "", "") for name in NAMES]
 
     def write(run, console):
         paths = {names["tiny"]: sorted((run.path / "rows").rglob("*.parquet"))}
