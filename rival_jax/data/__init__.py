@@ -21,8 +21,8 @@ __all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load"]
 
 # Modules of this folder that are no data sets.
 PARTS = {
-    *("checks", "examples", "mask_formats", "pickles", "pixels", "rival10_tfds", "source"),
-    "transforms",
+    *("checks", "examples", "mask_formats", "mask_labels", "mask_values", "orientation", "pickles"),
+    *("pixels", "remarks", "rival10_tfds", "source", "transforms"),
 }
 
 

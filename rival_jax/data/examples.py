@@ -14,6 +14,7 @@ import numpy as np
 
 from rival_jax.data import checks
 from rival_jax.data.pixels import Pixels, Read, batch_of, cut, digests, fingerprint, read_pixels
+from rival_jax.data.remarks import sentences
 from rival_jax.data.source import AttributeSource, Item, Source, name_hash, noise_id
 from rival_jax.data.transforms import AUGMENTATIONS, check_geometry
 from rival_jax.runtime import hosts
@@ -21,6 +22,7 @@ from rival_jax.runtime.plugins import no_such
 from rival_jax.types import Batch, Geometry
 
 ON_BAD = ("error", "skip")
+MASKS = ("soft", "binary")
 MEMORY_LIMIT = 4 * 2**30  # bytes
 
 
@@ -29,8 +31,8 @@ class Examples:
 
     All examples are decoded and checked while this is built, before any model runs. An example is
     bad if its photo or mask is missing or damaged, if the photo's mode is not RGB, grey or RGBA, if
-    the two differ in shape, if the resized mask is empty, full or one grey, or if its label is not
-    the position of a class.
+    the two differ in shape, if the mask's values are labels, if the resized mask is empty, full or
+    one grey, or if its label is not the position of a class.
 
     With several hosts each decodes and holds its share of the source; all else is the same on all.
 
@@ -56,6 +58,7 @@ class Examples:
         geometry: Geometry,
         *,
         on_bad: str = "error",
+        mask: str = "soft",
         attributes: bool = False,
         threads: int | None = None,
         memory_limit: int = MEMORY_LIMIT,
@@ -67,6 +70,8 @@ class Examples:
           source: see `Source`.
           geometry: see `Geometry`; masks are always resized with the bilinear filter.
           on_bad: "error" reports all bad examples in one ValueError; "skip" leaves them out.
+          mask: config.data.mask, how masks will be used, "soft" as they are or "binary" above half:
+            an example is bad if its mask leaves no object or no background then.
           attributes: whether batches have `attribute_masks`, for which `source` must be loaded with
             attributes=True. No pixels are held then: each pass decodes everything again.
           threads: that decode, default one per processor, at most 16. Changes no result.
@@ -79,15 +84,16 @@ class Examples:
             attributes are asked of a source without.
         """
         check_geometry(geometry)
-        if on_bad not in ON_BAD:
-            raise ValueError(f"on_bad {on_bad!r}, expected one of {', '.join(ON_BAD)}")
+        for key, value, known in (("on_bad", on_bad, ON_BAD), ("mask", mask, MASKS)):
+            if value not in known:
+                raise ValueError(f"{key} {value!r}, expected one of {', '.join(known)}")
         self._check_names(source)
         self.attributes = _attributes(source) if attributes else ()
-        self._source, self._geometry = source, geometry
+        self._source, self._geometry, self._mask = source, geometry, mask
         self._threads = threads or min(16, os.cpu_count() or 1)
         self.classes, self.class_wnids = source.classes, source.class_wnids
         self.skipped: list[tuple[str, str]] = []
-        self.notices: list[str] = list(getattr(source, "notices", ()))
+        self._remarks: Counter[str] = Counter()
         share = hosts.shares(len(source))[hosts.index()]
         size = len(share) * 4 * geometry.size[0] * geometry.size[1]
         held = size <= memory_limit and not attributes
@@ -97,6 +103,8 @@ class Examples:
             faults = [reason for _, reason in self.skipped]
             cure = f"drop {'it' if len(faults) == 1 else 'them'} or pass {checks.CURE}"
             raise ValueError(checks.report(faults, len(source), "examples", cure))
+        said = sentences(self._remarks, len(self.positions), geometry)
+        self.notices: list[str] = [*getattr(source, "notices", ()), *said]
         self.names = [source.names[i] for i in self.positions]
         self.labels = np.asarray(source.labels, np.int32)[self.positions]
         self.noise_ids = np.array([noise_id(name) for name in self.names], np.uint32)
@@ -208,16 +216,18 @@ class Examples:
                 images[len(rows)], masks[len(rows)] = pixels.image, pixels.mask
             found = digests(source.names[position], int(source.labels[position]), pixels)
             rows.append((position, *found, pixels.attribute_labels))
+            self._remarks.update(pixels.remarks)
         kept = (images[: len(rows)], masks[: len(rows)]) if held else None
         return kept, Read.of(rows, len(self.attributes))
 
     def _join(self, mine: Read) -> np.ndarray:
         """Learns of the other hosts' examples; returns the good positions of all."""
-        said = hosts.gathered([len(mine.position), self.skipped])
-        ends = np.cumsum([0, *(count for count, _ in said)]).tolist()
+        said = hosts.gathered([len(mine.position), self.skipped, dict(self._remarks)])
+        ends = np.cumsum([0, *(count for count, _, _ in said)]).tolist()
         self.rows_of_hosts = [range(*pair) for pair in itertools.pairwise(ends)]
         self.mine = self.rows_of_hosts[hosts.index()]
-        self.skipped = [(name, reason) for _, some in said for name, reason in some]
+        self.skipped = [(name, reason) for _, some, _ in said for name, reason in some]
+        self._remarks = sum((Counter(counts) for _, _, counts in said), Counter())
         read = Read(**hosts.gathered_rows(mine._asdict()))
         self.fingerprint = fingerprint(self.classes, self._geometry, read.pixels)
         self.attribute_fingerprint = (
@@ -229,7 +239,8 @@ class Examples:
     def _read(self, position: int) -> Pixels | str:
         """The pixels of one example of the source, or what is wrong with it."""
         try:
-            return read_pixels(self._source, position, self._geometry, bool(self.attributes))
+            attributes = bool(self.attributes)
+            return read_pixels(self._source, position, self._geometry, attributes, self._mask)
         except (ValueError, OSError) as error:
             return str(error)
 

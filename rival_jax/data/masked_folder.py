@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from rival_jax.data.checks import report
-from rival_jax.data.mask_formats import READERS
+from rival_jax.data.mask_formats import Read, reader
+from rival_jax.data.orientation import RULES, noted, upright
 from rival_jax.data.transforms import open_photo, open_picture
 from rival_jax.runtime.plugins import no_such
 
@@ -47,6 +48,10 @@ def load(
     mask_format: str = "auto",
     class_map: str | None = None,
     manifest: str | None = None,
+    mask_values: tuple[int | str, ...] = (),
+    ignore: tuple[int | str, ...] = (),
+    void: str = "background",
+    exif: str = "fit",
 ) -> MaskedFolder:
     """Photos with masks from folders or a CSV file, sorted by name.
 
@@ -54,32 +59,43 @@ def load(
       root: folder of the data.
       split: folder of the split, or value of the CSV file's column `split`. Where the data have no
         splits, every name means all of them.
-      mask_format: see `mask_formats`: "auto", "binary", "nonzero" or "imagenet_s".
+      mask_format: see `mask_formats`: "auto", "inverted", "binary", "nonzero", "grey" or
+        "imagenet_s".
       class_map: JSON file below root, from folder name (or value of the column `class`) to class
         name or to [class name, index]; several folders may form one class. Folders that it does
         not name are left out.
       manifest: CSV file below root, instead of folders.
+      mask_values, ignore, void: see `mask_formats.reader`: the values that are object, those that
+        nobody labelled, and whether these count as "background" or "foreground".
+      exif: which of photo and mask is turned where a photo's file notes that it is stored turned,
+        see `orientation.upright`: "fit", "photo", "both" or "ignore".
 
     Raises:
       ValueError: naming every photo without mask, mask without photo, pair of photos of one name
         and empty class (ten at most), or what was looked for where there is nothing.
     """
-    if mask_format not in READERS:
-        raise ValueError("data masked_folder: mask_format: " + no_such(mask_format, READERS))
+    if exif not in RULES:
+        raise ValueError("data masked_folder: exif: " + no_such(exif, RULES))
+    masks = reader("masked_folder", mask_format, mask_values, ignore, void)
     rows = _manifest_rows(root / manifest, split) if manifest else _folder_rows(root, split)
     folders = {row.folder for row in rows}
     class_of, classes = {folder: folder for folder in folders}, tuple(sorted(folders))
     if class_map:
         class_of, classes = _read_map(root / class_map, folders)
     rows = [row for row in rows if row.folder in class_of]
-    return MaskedFolder(rows, class_of, classes, mask_format)
+    return MaskedFolder(rows, class_of, classes, masks, exif)
 
 
 class MaskedFolder:
     """A `Source`, sorted by name; classes in the order of the class map's indices, else by name."""
 
     def __init__(
-        self, rows: list[Row], class_of: dict[str, str], classes: tuple[str, ...], mask_format: str
+        self,
+        rows: list[Row],
+        class_of: dict[str, str],
+        classes: tuple[str, ...],
+        masks: tuple[Read, tuple[str, ...]],
+        exif: str,
     ) -> None:
         self.classes = classes
         self.class_wnids = _wnids(class_of, classes)
@@ -87,7 +103,8 @@ class MaskedFolder:
         self.names = [row.name for row in self._rows]
         labels = [classes.index(class_of[row.folder]) for row in self._rows]
         self.labels = np.array(labels, np.int32)
-        self._read_mask = READERS[mask_format]
+        self._read_mask, self.notices = masks
+        self._exif = exif
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -95,8 +112,11 @@ class MaskedFolder:
     def __getitem__(self, position: int) -> dict[str, Any]:
         row = self._rows[position]
         photo = open_photo(row.image, row.name)
-        mask = self._read_mask(open_picture(row.mask, row.mask_name, "mask"), row.mask_name)
-        return {"image": photo, "mask": mask, "mask_name": row.mask_name}
+        stored = open_picture(row.mask, row.mask_name, "mask")
+        mask, notes = self._read_mask(stored, row.mask_name), (noted(photo), noted(stored))
+        photo, mask = upright(photo, mask, notes, self._exif, row.name)
+        turned = self._exif != "ignore" and notes[0] != 1
+        return {"image": photo, "mask": mask, "mask_name": row.mask_name, "turned": turned}
 
 
 def _wnids(

@@ -62,7 +62,8 @@ def open_picture(file: Path | io.BytesIO, name: str, what: str = "photo") -> Ima
 def open_photo(file: Path | io.BytesIO, name: str) -> Image.Image:
     """A photo as RGB. Grey photos get three equal channels; RGBA ones lose their alpha channel.
 
-    The rotation that a camera may have noted in the file's header is not applied.
+    The rotation that a camera may have noted in the file's header is not applied, but stays noted
+    in the picture (`orientation.noted`).
 
     Raises:
       ValueError: as `open_picture`, and for every other mode (CMYK, palette), whose colours
