@@ -59,9 +59,9 @@ def mask_fault(mask: np.ndarray, name: str, mode: str = "soft") -> str | None:
     if mode == "binary" and (2 * high <= white or 2 * low > white):
         most, least = ("object", high) if 2 * high <= white else ("background", white - low)
         return (
-            f"mask {name} has no pixel of {most} at {mask.shape[1]} x {mask.shape[0]}: at most "
-            f"{least / white:.0%} of one is, config.data.mask='binary' asks for more than half. "
-            "Cut the photo closer, or pass a larger --config.image_size"
+            f"mask {name} has no pixel of {most} at {mask.shape[1]} x {mask.shape[0]}, at most "
+            f"{least / white:.0%} of one: config.data.mask='binary' asks for more than half; cut "
+            "the photo closer, or pass a larger --config.image_size"
         )
     return None
 
@@ -98,9 +98,15 @@ def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def report(faults: list[str], total: int, things: str, cure: str) -> str:
-    """One error text for all faults: the first ten, and how many more there are."""
+    """One error text for all faults: the first ten, and how many more there are.
+
+    An option that all of them advise, after a colon, is said once.
+    """
     if len(faults) == 1:
         return f"{faults[0]}; {cure}"
+    common = {fault.partition(": ")[2] for fault in faults}
+    if len(common) == 1 and "--config." in (shared := common.pop()):
+        faults, cure = [fault.partition(": ")[0] for fault in faults], f"{shared}; or {cure}"
     lines = [f"{len(faults)} of {total} {things} cannot be used; {cure}:", *faults[:SHOWN]]
     if len(faults) > SHOWN:
         lines.append(f"and {len(faults) - SHOWN} more")

@@ -15,7 +15,7 @@ import numpy as np
 from rival_jax.data import checks
 from rival_jax.data.pixels import Pixels, Read, batch_of, cut, digests, fingerprint, read_pixels
 from rival_jax.data.remarks import sentences
-from rival_jax.data.source import AttributeSource, Item, Source, name_hash, noise_id
+from rival_jax.data.source import Item, Source, attributes_of, check_names, name_hash, noise_id
 from rival_jax.data.transforms import AUGMENTATIONS, check_geometry
 from rival_jax.runtime import hosts
 from rival_jax.runtime.plugins import no_such
@@ -87,8 +87,8 @@ class Examples:
         for key, value, known in (("on_bad", on_bad, ON_BAD), ("mask", mask, MASKS)):
             if value not in known:
                 raise ValueError(f"{key} {value!r}, expected one of {', '.join(known)}")
-        self._check_names(source)
-        self.attributes = _attributes(source) if attributes else ()
+        check_names(source)
+        self.attributes = attributes_of(source) if attributes else ()
         self._source, self._geometry, self._mask = source, geometry, mask
         self._threads = threads or min(16, os.cpu_count() or 1)
         self.classes, self.class_wnids = source.classes, source.class_wnids
@@ -285,14 +285,6 @@ class Examples:
         of_all = (self.labels, self.noise_ids)
         return (batch_of(part, pixels, of_all, batch_size, dtype) for part in parts)
 
-    @staticmethod
-    def _check_names(source: Source) -> None:
-        if not len(source):
-            raise ValueError("the data set is empty")
-        twice = {name for name, count in Counter(source.names).items() if count > 1}
-        if twice:
-            raise ValueError(f"{len(twice)} names occur twice, such as {min(twice)}: names are ids")
-
     def _check_classes(self) -> None:
         lost = set(np.asarray(self._source.labels).tolist()) - set(self.labels.tolist())
         empty = [self.classes[label] for label in sorted(lost) if 0 <= label < len(self.classes)]
@@ -301,12 +293,3 @@ class Examples:
                 f"no good image is left of class {', '.join(empty)}; "
                 f"{len(self.skipped)} bad ones were skipped, the first: {self.skipped[0][1]}"
             )
-
-
-def _attributes(source: Source) -> tuple[str, ...]:
-    """The names of a source's attributes; raises ValueError if it has none."""
-    if not isinstance(source, AttributeSource) or not source.attributes:
-        raise ValueError(
-            f"{type(source).__name__} has no attribute masks: load it with attributes=True"
-        )
-    return tuple(source.attributes)

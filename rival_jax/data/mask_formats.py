@@ -117,9 +117,10 @@ def _refuse_labels(values: np.ndarray, name: str, option: str) -> None:
     found = labels(values)
     if found:
         there = np.unique(values).tolist()
+        of_which = "which" if found == there else f"of which {listed(found)}"
         raise ValueError(
-            f"mask {name} holds {listed(there)}, of which {listed(found)} fill areas: labels, not "
-            f"0 to 255 with soft rims: {_cure(there, option, found)}"
+            f"mask {name} holds {listed(there)}, {of_which} fill areas, as labels do and soft "
+            f"rims do not: {_cure(there, option, found)}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -59,6 +60,24 @@ class AttributeSource(Source, Protocol):
     def attribute_pixels(self, item: Item, geometry: Geometry) -> np.ndarray:
         """uint8 [at least a, h, w], an item's `attribute_masks` on the pixels of its photo."""
         ...
+
+
+def check_names(source: Source) -> None:
+    """Raises ValueError for a source without examples or with a name that occurs twice."""
+    if not len(source):
+        raise ValueError("the data set is empty")
+    twice = {name for name, count in Counter(source.names).items() if count > 1}
+    if twice:
+        raise ValueError(f"{len(twice)} names occur twice, such as {min(twice)}: names are ids")
+
+
+def attributes_of(source: Source) -> tuple[str, ...]:
+    """The names of a source's attributes; raises ValueError if it has none."""
+    if not isinstance(source, AttributeSource) or not source.attributes:
+        raise ValueError(
+            f"{type(source).__name__} has no attribute masks: load it with attributes=True"
+        )
+    return tuple(source.attributes)
 
 
 def noise_id(name: str) -> int:
