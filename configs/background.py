@@ -48,11 +48,13 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.data.scenes = ml_collections.ConfigDict({"per_class": 10, "background_correlation": 0.95})
     c.data.rival10 = ml_collections.ConfigDict({"variant": "ordinary"})
     c.data.masked_folder = ml_collections.ConfigDict(
-        {"mask_format": "auto", "class_map": "", "manifest": ""}
+        {"mask_format": "auto", "mask_values": (), "ignore": (), "void": "background"}
+        | {"class_map": "", "manifest": "", "exif": "fit"}
     )
     c.data.tfds = ml_collections.ConfigDict(
         {"name": "rival10", "image": "image", "label": "label", "mask": "object_mask"}
-        | {"mask_format": "grey", "mask_values": (), "file_name": "file_name"}
+        | {"mask_format": "grey", "mask_values": (), "ignore": (), "void": "background"}
+        | {"file_name": "file_name"}
     )
     for files in (c.data.masked_folder, c.data.tfds):
         files.alpha_colour = "white"  # behind transparent pixels; "drop": what is stored there

@@ -47,7 +47,8 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     c.data.rival10 = ml_collections.ConfigDict({"variant": "ordinary", "attribute_masks": "clean"})
     c.data.tfds = ml_collections.ConfigDict(
         {"name": "rival10", "image": "image", "label": "label", "mask": "object_mask"}
-        | {"mask_format": "grey", "mask_values": (), "file_name": "file_name"}
+        | {"mask_format": "grey", "mask_values": (), "ignore": (), "void": "background"}
+        | {"file_name": "file_name"}
     )
     c.data.tfds.alpha_colour = "white"  # behind transparent pixels; "drop": what is stored there
     c.data.tfds.max_pixels = 178_956_970  # a picture that has more is refused

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rival_jax import data
+from rival_jax.data import checks
 from rival_jax.data.checks import SHOWN
 from rival_jax.data.source import noise_id
 from rival_jax.types import Geometry
@@ -159,6 +160,18 @@ def test_all_bad_examples_are_reported_together_ten_in_words():
     assert "cat/002.png" in text
     assert "cat/012.png" not in text
     assert text.endswith("and 3 more")
+
+
+def test_an_option_that_all_faults_advise_is_said_once():
+    faults = [f"mask {i}.png holds {i}: pass --config.x='({i},)'" for i in (1, 2)]
+    assert "2.png holds 2: pass" in checks.report(faults, 9, "examples", "drop them")
+    text = checks.report(
+        [f"mask {i} is odd: pass --config.x" for i in "ab"], 9, "masks", "drop them"
+    )
+    assert text.startswith("2 of 9 masks cannot be used; pass --config.x; or drop them:")
+    assert text.endswith(":\n  mask a is odd\n  mask b is odd")
+    text = checks.report([f"photo {i} is damaged: cut short" for i in "ab"], 9, "photos", "mend")
+    assert text.count("cut short") == 2
 
 
 def test_class_without_images_is_an_error():

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from rival_jax.data.mask_labels import labels, listed
+
 CURE = "--config.data.on_bad='skip'"
 SHOWN = 10  # messages in one error
+KINDS = 8  # grey levels at most of a mask in which areas of one are looked for
 
 
 def check_mask(mask: np.ndarray, name: str) -> None:
@@ -26,8 +29,14 @@ def check_mask(mask: np.ndarray, name: str) -> None:
         raise ValueError(f"{fault}; drop it or pass {CURE}")
 
 
-def mask_fault(mask: np.ndarray, name: str) -> str | None:
-    """The reason why `check_mask` raises, or None."""
+def mask_fault(mask: np.ndarray, name: str, mode: str = "soft") -> str | None:
+    """The reason why `check_mask` raises, or None.
+
+    Args:
+      mask, name: as there.
+      mode: config.data.mask. Of "binary" masks, object where above half, both regions must have a
+        pixel.
+    """
     if mask.ndim != 2 or not mask.size:
         return f"mask {name} has shape {mask.shape}, expected (height, width)"
     if mask.dtype == np.uint8:
@@ -46,6 +55,14 @@ def mask_fault(mask: np.ndarray, name: str) -> str | None:
         return f"mask {name} is {mask.size} of {mask.size} pixels"
     if low == high:
         return f"mask {name} is grey {low:g} of {white} everywhere: it marks no object"
+    low, high = float(low), float(high)
+    if mode == "binary" and (2 * high <= white or 2 * low > white):
+        most, least = ("object", high) if 2 * high <= white else ("background", white - low)
+        return (
+            f"mask {name} has no pixel of {most} at {mask.shape[1]} x {mask.shape[0]}, at most "
+            f"{least / white:.0%} of one: config.data.mask='binary' asks for more than half; cut "
+            "the photo closer, or pass a larger --config.image_size"
+        )
     return None
 
 
@@ -59,22 +76,37 @@ def stored_mask_fault(mask: Image.Image, name: str, photo: Image.Image) -> str |
         return (
             f"mask {name} and its photo have modes {mask.mode} and {photo.mode}, expected L and RGB"
         )
-    (width, height), (photo_width, photo_height) = mask.size, photo.size
-    mismatch = abs(photo_width * height - photo_height * width)
-    if mismatch > max(width, height, photo_width, photo_height):
+    if not same_shape(mask.size, photo.size):
+        (width, height), (photo_width, photo_height) = mask.size, photo.size
         return (
             f"mask {name} is {width} x {height} pixels, which is not the shape of its photo, "
             f"{photo_width} x {photo_height}"
         )
     if mask.getextrema() == (0, 1):
         return f"mask {name} holds 0 and 1, expected 0 to 255: 1 would count as 1/255 of object"
+    if mask.getcolors(KINDS) and labels(np.asarray(mask)):
+        there = listed(np.unique(np.asarray(mask)).tolist())
+        return f"mask {name} holds the labels {there}, expected 0 to 255 with 255 on the object"
     return None
 
 
+def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes have one shape, to within one pixel of the smaller."""
+    (width, height), (other_width, other_height) = size, other
+    mismatch = abs(other_width * height - other_height * width)
+    return mismatch <= max(width, height, other_width, other_height)
+
+
 def report(faults: list[str], total: int, things: str, cure: str) -> str:
-    """One error text for all faults: the first ten, and how many more there are."""
+    """One error text for all faults: the first ten, and how many more there are.
+
+    An option that all of them advise, after a colon, is said once.
+    """
     if len(faults) == 1:
         return f"{faults[0]}; {cure}"
+    common = {fault.partition(": ")[2] for fault in faults}
+    if len(common) == 1 and "--config." in (shared := common.pop()):
+        faults, cure = [fault.partition(": ")[0] for fault in faults], f"{shared}; or {cure}"
     lines = [f"{len(faults)} of {total} {things} cannot be used; {cure}:", *faults[:SHOWN]]
     if len(faults) > SHOWN:
         lines.append(f"and {len(faults) - SHOWN} more")

@@ -12,15 +12,17 @@ import grain
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax.data import checks, photos
+from rival_jax.data import checks
 from rival_jax.data.pixels import Pixels, Read, batch_of, cut, digests, fingerprint, read_pixels
-from rival_jax.data.source import Item, Source, attributes_of, name_hash, noise_id
+from rival_jax.data.remarks import sentences
+from rival_jax.data.source import Item, Source, attributes_of, check_names, name_hash, noise_id
 from rival_jax.data.transforms import AUGMENTATIONS, check_geometry
 from rival_jax.runtime import hosts
 from rival_jax.runtime.plugins import no_such
 from rival_jax.types import Batch, Geometry
 
 ON_BAD = ("error", "skip")
+MASKS = ("soft", "binary")
 MEMORY_LIMIT = 4 * 2**30  # bytes
 
 
@@ -28,9 +30,9 @@ class Examples:
     """Every example of a source as uint8 pixels of one geometry, in the source's order.
 
     All examples are decoded and checked while this is built, before any model runs. An example is
-    bad if its photo or mask is missing or damaged, if the photo's colours are not known, if
-    the two differ in shape, if the resized mask is empty, full or one grey, or if its label is not
-    the position of a class.
+    bad if its photo or mask is missing or damaged, if the photo's colours are not known, if the
+    two differ in shape, if the mask's values are labels, if the resized mask is empty, full or one
+    grey, or if its label is not the position of a class.
 
     With several hosts each decodes and holds its share of the source; all else is the same on all.
 
@@ -56,6 +58,7 @@ class Examples:
         geometry: Geometry,
         *,
         on_bad: str = "error",
+        mask: str = "soft",
         attributes: bool = False,
         threads: int | None = None,
         memory_limit: int = MEMORY_LIMIT,
@@ -67,6 +70,8 @@ class Examples:
           source: see `Source`.
           geometry: see `Geometry`; masks are always resized with the bilinear filter.
           on_bad: "error" reports all bad examples in one ValueError; "skip" leaves them out.
+          mask: config.data.mask, how masks will be used, "soft" as they are or "binary" above half:
+            an example is bad if its mask leaves no object or no background then.
           attributes: whether batches have `attribute_masks`, for which `source` must be loaded with
             attributes=True. No pixels are held then: each pass decodes everything again.
           threads: that decode, default one per processor, at most 16. Changes no result.
@@ -79,11 +84,12 @@ class Examples:
             attributes are asked of a source without.
         """
         check_geometry(geometry)
-        if on_bad not in ON_BAD:
-            raise ValueError(f"on_bad {on_bad!r}, expected one of {', '.join(ON_BAD)}")
-        self._check_names(source)
+        for key, value, known in (("on_bad", on_bad, ON_BAD), ("mask", mask, MASKS)):
+            if value not in known:
+                raise ValueError(f"{key} {value!r}, expected one of {', '.join(known)}")
+        check_names(source)
         self.attributes = attributes_of(source) if attributes else ()
-        self._source, self._geometry = source, geometry
+        self._source, self._geometry, self._mask = source, geometry, mask
         self._threads = threads or min(16, os.cpu_count() or 1)
         self.classes, self.class_wnids = source.classes, source.class_wnids
         self.skipped: list[tuple[str, str]] = []
@@ -97,7 +103,7 @@ class Examples:
             faults = [reason for _, reason in self.skipped]
             cure = f"drop {'it' if len(faults) == 1 else 'them'} or pass {checks.CURE}"
             raise ValueError(checks.report(faults, len(source), "examples", cure))
-        said = photos.sentences(self._remarks, len(self.positions))
+        said = sentences(self._remarks, len(self.positions), geometry)
         self.notices: list[str] = [*getattr(source, "notices", ()), *said]
         self.names = [source.names[i] for i in self.positions]
         self.labels = np.asarray(source.labels, np.int32)[self.positions]
@@ -233,7 +239,8 @@ class Examples:
     def _read(self, position: int) -> Pixels | str:
         """The pixels of one example of the source, or what is wrong with it."""
         try:
-            return read_pixels(self._source, position, self._geometry, bool(self.attributes))
+            attributes = bool(self.attributes)
+            return read_pixels(self._source, position, self._geometry, attributes, self._mask)
         except (ValueError, OSError) as error:
             return str(error)
 
@@ -277,14 +284,6 @@ class Examples:
         pixels = map(read, shown) if held else self._threaded(shown, read)
         of_all = (self.labels, self.noise_ids)
         return (batch_of(part, pixels, of_all, batch_size, dtype) for part in parts)
-
-    @staticmethod
-    def _check_names(source: Source) -> None:
-        if not len(source):
-            raise ValueError("the data set is empty")
-        twice = {name for name, count in Counter(source.names).items() if count > 1}
-        if twice:
-            raise ValueError(f"{len(twice)} names occur twice, such as {min(twice)}: names are ids")
 
     def _check_classes(self) -> None:
         lost = set(np.asarray(self._source.labels).tolist()) - set(self.labels.tolist())

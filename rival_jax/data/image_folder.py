@@ -16,13 +16,22 @@ import numpy as np
 
 from rival_jax.data import files
 from rival_jax.data.checks import report
+from rival_jax.data.orientation import noted, turned
 from rival_jax.data.photos import MAX_PIXELS, PhotoRules
 from rival_jax.data.source import class_order
 from rival_jax.data.transforms import open_photo
+from rival_jax.runtime.plugins import no_such
+
+EXIF = ("photo", "ignore")
 
 
 def load(
-    root: Path, split: str, *, alpha_colour: str = "white", max_pixels: int = MAX_PIXELS
+    root: Path,
+    split: str,
+    *,
+    alpha_colour: str = "white",
+    max_pixels: int = MAX_PIXELS,
+    exif: str = "photo",
 ) -> ImageFolder:
     """Photos by class folder, sorted by name; folders named by numbers are in their order.
 
@@ -30,12 +39,16 @@ def load(
       root: folder of the data.
       split: folder of the split. Where the data have no splits, every name means all of them.
       alpha_colour, max_pixels: see `PhotoRules`.
+      exif: "photo": photos are turned as their files note, so that masks are made of what viewers
+        show. "ignore": they are left as stored, as published results on ImageNet are computed.
 
     Raises:
-      ValueError: naming the places that were looked at, where there is no photo; class folders
-        without one; pictures of formats that are not read.
+      ValueError: for an unknown `exif`; naming the places that were looked at, where there is no
+        photo; class folders without one; pictures of formats that are not read.
     """
     rules = PhotoRules(alpha_colour, max_pixels, "--config.data.image_folder.")
+    if exif not in EXIF:
+        raise ValueError("data image_folder: exif: " + no_such(exif, EXIF))
     places = [root / split / "images", root / split, root / "images", root]
     base = next((place for place in places if _is_base(place)), None)
     if base is None:
@@ -50,7 +63,7 @@ def load(
         total = len(there) + len(empty)
         cure = f"convert or remove them; {files.READ}"
         raise ValueError(f"{base}: " + report(faults, total, "files and folders", cure))
-    return ImageFolder(photos, files.unread_notice(base, strange), rules)
+    return ImageFolder(photos, files.unread_notice(base, strange), rules, exif)
 
 
 def _is_base(place: Path) -> bool:
@@ -68,7 +81,11 @@ class ImageFolder:
     """A `Source` whose items have an `image` and no `mask`."""
 
     def __init__(
-        self, photos: list[tuple[str, Path]], notices: tuple[str, ...], rules: PhotoRules
+        self,
+        photos: list[tuple[str, Path]],
+        notices: tuple[str, ...],
+        rules: PhotoRules,
+        exif: str,
     ) -> None:
         self.names = [name for name, _ in photos]
         folders = [name.split("/")[0] for name in self.names]
@@ -79,9 +96,12 @@ class ImageFolder:
         self.labels = np.array([places[folder] for folder in folders], np.int32)
         self.notices = notices
         self._files, self._rules = [path for _, path in photos], rules
+        self._exif = exif
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        return {"image": open_photo(self._files[position], self.names[position], self._rules)}
+        photo = open_photo(self._files[position], self.names[position], self._rules)
+        note = 1 if self._exif == "ignore" else noted(photo)
+        return {"image": turned(photo, note), "turned": note != 1}

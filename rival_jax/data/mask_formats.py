@@ -1,14 +1,16 @@
-"""How stored masks mark the object: `READERS[mask_format](picture, name)` -> PIL "L", 0 to 255.
+"""How stored masks mark the object: `reader` gives a function from them to PIL "L", 0 to 255.
 
 - "auto": grey pictures, 0 to 255 with soft rims allowed, or labels 0 and 1 where nothing is
   above 1. Also palette pictures of two values, and colour ones whose three channels are equal.
+  Other labels, values that fill areas (`mask_labels`), are refused.
+- "inverted": as "auto", the object black.
 - "binary": what is brighter than half of white.
 - "nonzero": every colour but black, every palette entry but 0.
-- "grey": grey values from 0 to 255 as they are stored.
+- "grey": grey values from 0 to 255 as they are stored; labels are refused.
 - "imagenet_s": ImageNet-S's class ids, R + 256 G. Id 0 (other) and id 1000 (ignore) are background;
   there is one other id.
 
-All raise ValueError, naming the mask, its mode and the value of mask_format that reads it.
+All raise ValueError, naming the mask, its mode, what it holds and the option that reads it.
 """
 
 from __future__ import annotations
@@ -19,25 +21,117 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageChops
 
+from rival_jax.data.mask_labels import labels, listed
+from rival_jax.data.mask_values import check_values, marked, stored
+from rival_jax.runtime.plugins import no_such
+
 GREY = ("1", "L", "LA")
 COLOUR = ("RGB", "RGBA")
 IGNORE = 1000  # ImageNet-S's id of pixels that nobody labelled
+VOID = ("background", "foreground")
+OPTION = "--config.data.masked_folder."
+
+Read = Callable[[Image.Image, str], Image.Image]
 
 
-def _auto(picture: Image.Image, name: str) -> Image.Image:
+def reader(
+    data_set: str,
+    mask_format: str,
+    mask_values: Sequence[int | str] = (),
+    ignore: Sequence[int | str] = (),
+    void: str = "background",
+) -> tuple[Read, tuple[str, ...]]:
+    """What reads a data set's masks, and what must be said of it.
+
+    Args:
+      data_set: whose options errors name.
+      mask_format: see above.
+      mask_values: instead, the stored values that are object: numbers, of palette pictures the
+        indices; or colours, "#800000".
+      ignore: stored values that nobody labelled, likewise. A mask says of every pixel how much of
+        it is object and the rest is background, so they must be counted as one of the two.
+      void: as which: "background" or "foreground".
+
+    Raises:
+      ValueError: for an unknown format or side, for values that are none or in both tuples.
+    """
+    option = f"--config.data.{data_set}."
+    for key, value, known in (("mask_format", mask_format, READERS), ("void", void, VOID)):
+        if value not in known:
+            raise ValueError(f"data {data_set}: {key}: " + no_such(value, known))
+    check_values(data_set, mask_values, ignore)
+
+    def by_format(picture: Image.Image, name: str) -> Image.Image:
+        return READERS[mask_format](picture, name, option)
+
+    def by_values(picture: Image.Image, name: str) -> Image.Image:
+        found = marked(picture, mask_values, name, f"{option}mask_values")
+        if not found.any():
+            held = listed(stored(picture))
+            raise ValueError(f"mask {name} has none of {option}mask_values={mask_values}: {held}")
+        return _object(found)
+
+    read = by_values if mask_values else by_format
+
+    def around(picture: Image.Image, name: str) -> Image.Image:
+        nobody = _object(marked(picture, ignore, name, f"{option}ignore"))
+        if not mask_values:
+            picture = picture.convert(picture.mode.rstrip("A")) if _opaque(picture) else picture
+            picture = picture.copy()
+            picture.paste(0, mask=nobody)
+        mask = read(picture, name)
+        mask.paste(255 if void == "foreground" else 0, mask=nobody)
+        return mask
+
+    if ignore:
+        values = listed(ignore)
+        said = f"pixels of masks that hold {values} ({option}ignore) count as {void} ({option}void)"
+        return around, (said,)
+    if mask_format == "imagenet_s" and not mask_values:
+        return read, (f"ImageNet-S's id {IGNORE}, pixels that nobody labelled, is background",)
+    return read, ()
+
+
+def _auto(picture: Image.Image, name: str, option: str = OPTION) -> Image.Image:
     values = _grey_values(picture)
     if values is None:
         raise ValueError(
-            f"mask {name} ({picture.mode}) is not grey, two-valued or opaque: pass mask_format="
-            "'binary', 'nonzero' or 'imagenet_s'"
+            f"mask {name} ({picture.mode}) is not grey, two-valued or opaque: it holds "
+            f"{listed(stored(picture))}. Name the object's with {option}mask_values, or pass "
+            f"{option}mask_format='binary', 'nonzero' or 'imagenet_s'"
         )
-    high = int(values.max())
-    if 1 < high < 128:
+    low, high = int(values.min()), int(values.max())
+    if high <= 1:
+        return Image.fromarray(values * np.uint8(255))
+    if high < 128:
+        there = np.unique(values).tolist()
         raise ValueError(
-            f"mask {name} reaches from 0 to {high}, neither labels 0 and 1 nor grey values: pass "
-            "mask_format='nonzero' if all that is not 0 is object"
+            f"mask {name} reaches from {low} to {high} ({listed(there)}), neither labels 0 and 1 "
+            f"nor grey values: {_cure(there, option)}"
         )
-    return Image.fromarray(values * np.uint8(255) if high <= 1 else values)
+    _refuse_labels(values, name, option)
+    return Image.fromarray(values)
+
+
+def _refuse_labels(values: np.ndarray, name: str, option: str) -> None:
+    found = labels(values)
+    if found:
+        there = np.unique(values).tolist()
+        of_which = "which" if found == there else f"of which {listed(found)}"
+        raise ValueError(
+            f"mask {name} holds {listed(there)}, {of_which} fill areas, as labels do and soft "
+            f"rims do not: {_cure(there, option, found)}"
+        )
+
+
+def _cure(there: list[int], option: str, found: Sequence[int] = ()) -> str:
+    first = next(iter(found or [value for value in there if value]))
+    words = f"name the object's with {option}mask_values, such as '({first},)'"
+    if len(there) > 2:
+        words += f", what nobody labelled with {option}ignore, such as '({there[-1]},)'"
+    formats = ["'binary' if what is above half is object"] if there[-1] > 127 else []
+    formats += ["'nonzero' if all that is not 0 is object"] if there[0] == 0 else []
+    return words + (f", or pass {option}mask_format={' or '.join(formats)}" if formats else "")
 
 
 def _grey_values(picture: Image.Image) -> np.ndarray | None:
@@ -48,7 +142,7 @@ def _grey_values(picture: Image.Image) -> np.ndarray | None:
         if len(np.unique(indices)) > 2:
             return None
         return colours[..., 0] if _equal_channels(colours) else indices
-    if picture.mode in ("LA", "RGBA") and picture.getextrema()[-1] != (255, 255):
+    if picture.mode in ("LA", "RGBA") and not _opaque(picture):
         return None
     if picture.mode in COLOUR:
         colours = np.asarray(picture)[..., :3]
@@ -56,23 +150,33 @@ def _grey_values(picture: Image.Image) -> np.ndarray | None:
     return np.asarray(picture.convert("L")) if picture.mode in GREY else None
 
 
+def _opaque(picture: Image.Image) -> bool:
+    return picture.mode in ("LA", "RGBA") and picture.getextrema()[-1] == (255, 255)
+
+
 def _equal_channels(colours: np.ndarray) -> bool:
     return bool((colours == colours[..., :1]).all())
 
 
-def _binary(picture: Image.Image, name: str) -> Image.Image:
+def _inverted(picture: Image.Image, name: str, option: str = OPTION) -> Image.Image:
+    return ImageChops.invert(_auto(picture, name, option))
+
+
+def _binary(picture: Image.Image, name: str, option: str = OPTION) -> Image.Image:
     if picture.mode not in (*GREY, *COLOUR, "P"):
-        raise ValueError(f"mask {name} has mode {picture.mode}: pass mask_format='nonzero'")
+        raise ValueError(f"mask {name} has mode {picture.mode}: pass {option}mask_format='nonzero'")
     return _object(np.asarray(picture.convert("RGB").convert("L")) > 127)
 
 
-def _grey(picture: Image.Image, name: str) -> Image.Image:
+def _grey(picture: Image.Image, name: str, option: str = OPTION) -> Image.Image:
     if picture.mode not in (*GREY, *COLOUR):
-        raise ValueError(f"mask {name} has mode {picture.mode}: pass mask_format='nonzero'")
-    return picture.convert("L")
+        raise ValueError(f"mask {name} has mode {picture.mode}: pass {option}mask_format='nonzero'")
+    grey = picture.convert("L")
+    _refuse_labels(np.asarray(grey), name, option)
+    return grey
 
 
-def _nonzero(picture: Image.Image, name: str) -> Image.Image:
+def _nonzero(picture: Image.Image, name: str, option: str = OPTION) -> Image.Image:
     channels = [
         c for c, band in zip(picture.split(), picture.getbands(), strict=True) if band != "A"
     ]
@@ -86,10 +190,11 @@ def brightest(channels: Sequence[Image.Image]) -> Image.Image:
     return functools.reduce(ImageChops.lighter, channels)
 
 
-def _imagenet_s(picture: Image.Image, name: str) -> Image.Image:
+def _imagenet_s(picture: Image.Image, name: str, option: str = OPTION) -> Image.Image:
     if picture.mode != "RGB":
         raise ValueError(
-            f"mask {name} has mode {picture.mode}, ImageNet-S's are RGB: pass another mask_format"
+            f"mask {name} has mode {picture.mode}, ImageNet-S's are RGB: pass another "
+            f"{option}mask_format"
         )
     channels = np.asarray(picture).astype(np.int32)
     ids = channels[..., 0] + 256 * channels[..., 1]
@@ -97,7 +202,8 @@ def _imagenet_s(picture: Image.Image, name: str) -> Image.Image:
     if len(there) > 1:
         raise ValueError(
             f"mask {name} has the class ids {', '.join(map(str, there))}; ImageNet-S marks one "
-            "class in a mask. Keep one, or pass mask_format='nonzero' if all are the object"
+            f"class in a mask. Keep one, or pass {option}mask_format='nonzero' if all are the "
+            "object"
         )
     return _object((ids != 0) & (ids != IGNORE))
 
@@ -106,8 +212,9 @@ def _object(mask: np.ndarray) -> Image.Image:
     return Image.fromarray(np.uint8(255) * mask)
 
 
-READERS: dict[str, Callable[[Image.Image, str], Image.Image]] = {
+READERS: dict[str, Callable[..., Image.Image]] = {
     "auto": _auto,
+    "inverted": _inverted,
     "binary": _binary,
     "grey": _grey,
     "nonzero": _nonzero,

@@ -21,7 +21,8 @@ import numpy as np
 
 from rival_jax.data import manifests, pairs
 from rival_jax.data.files import Row, nfc
-from rival_jax.data.mask_formats import READERS
+from rival_jax.data.mask_formats import Read, reader
+from rival_jax.data.orientation import RULES, noted, upright
 from rival_jax.data.photos import MAX_PIXELS, PhotoRules
 from rival_jax.data.source import class_order
 from rival_jax.data.transforms import open_photo, open_picture
@@ -37,6 +38,10 @@ def load(
     manifest: str | None = None,
     alpha_colour: str = "white",
     max_pixels: int = MAX_PIXELS,
+    mask_values: tuple[int | str, ...] = (),
+    ignore: tuple[int | str, ...] = (),
+    void: str = "background",
+    exif: str = "fit",
 ) -> MaskedFolder:
     """Photos with masks from folders or a CSV file, sorted by name.
 
@@ -44,20 +49,26 @@ def load(
       root: folder of the data.
       split: folder of the split, or value of the CSV file's column `split`. Where the data have no
         splits, every name means all of them.
-      mask_format: see `mask_formats`: "auto", "binary", "nonzero" or "imagenet_s".
+      mask_format: see `mask_formats`: "auto", "inverted", "binary", "nonzero", "grey" or
+        "imagenet_s".
       class_map: JSON file below root, from folder name (or value of the column `class`) to class
         name or to [class name, index]; several folders may form one class. Folders that it does
         not name are left out.
       manifest: CSV file below root, instead of folders; see `manifests.read`.
       alpha_colour, max_pixels: see `PhotoRules`; the second counts for masks too.
+      mask_values, ignore, void: see `mask_formats.reader`: the values that are object, those that
+        nobody labelled, and whether these count as "background" or "foreground".
+      exif: which of photo and mask is turned where a photo's file notes that it is stored turned,
+        see `orientation.upright`: "fit", "photo", "both" or "ignore".
 
     Raises:
       ValueError: naming every photo without mask, mask without photo, pair of photos of one name
         and empty class (ten at most), or what was looked for where there is nothing.
     """
     rules = PhotoRules(alpha_colour, max_pixels, "--config.data.masked_folder.")
-    if mask_format not in READERS:
-        raise ValueError("data masked_folder: mask_format: " + no_such(mask_format, READERS))
+    if exif not in RULES:
+        raise ValueError("data masked_folder: exif: " + no_such(exif, RULES))
+    read_mask, assumed = reader("masked_folder", mask_format, mask_values, ignore, void)
     rows, notices = _rows(root, split, manifest)
     folders = {row.folder for row in rows}
     class_of, classes = {folder: folder for folder in folders}, class_order(folders)
@@ -65,8 +76,8 @@ def load(
         class_of, classes = _read_map(root / class_map, folders)
         notices += _left_out(class_map, folders - class_of.keys())
     rows = [row for row in rows if row.folder in class_of]
-    source = MaskedFolder(rows, class_of, classes, mask_format, rules)
-    source.notices = (*notices, *_look_alike(classes))
+    source = MaskedFolder(rows, class_of, classes, rules, read_mask, exif)
+    source.notices = (*assumed, *notices, *_look_alike(classes))
     return source
 
 
@@ -78,8 +89,9 @@ class MaskedFolder:
         rows: list[Row],
         class_of: dict[str, str],
         classes: tuple[str, ...],
-        mask_format: str,
         rules: PhotoRules,
+        read_mask: Read,
+        exif: str,
     ) -> None:
         self.classes = classes
         self.class_wnids = _wnids(class_of, classes)
@@ -87,8 +99,7 @@ class MaskedFolder:
         self.names = [row.name for row in self._rows]
         labels = [classes.index(class_of[row.folder]) for row in self._rows]
         self.labels = np.array(labels, np.int32)
-        self._read_mask = READERS[mask_format]
-        self._rules = rules
+        self._rules, self._read_mask, self._exif = rules, read_mask, exif
         self.notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -98,8 +109,10 @@ class MaskedFolder:
         row = self._rows[position]
         photo = open_photo(row.image, row.name, self._rules)
         stored = open_picture(row.mask, row.mask_name, "mask", self._rules)
-        mask = self._read_mask(stored, row.mask_name)
-        return {"image": photo, "mask": mask, "mask_name": row.mask_name}
+        mask, notes = self._read_mask(stored, row.mask_name), (noted(photo), noted(stored))
+        photo, mask = upright(photo, mask, notes, self._exif, row.name)
+        turned = self._exif != "ignore" and notes[0] != 1
+        return {"image": photo, "mask": mask, "mask_name": row.mask_name, "turned": turned}
 
 
 def _rows(root: Path, split: str, manifest: str | None) -> tuple[list[Row], tuple[str, ...]]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rival_jax.data import checks, photos
+from rival_jax.data.remarks import remarks
 from rival_jax.data.source import AttributeSource, Item, Source
 from rival_jax.data.transforms import resize_mask, resize_photo
 from rival_jax.types import Batch, Geometry
@@ -22,11 +23,13 @@ class Pixels(NamedTuple):
     mask: np.ndarray  # uint8 [h, w], 255 on the object
     attribute_masks: np.ndarray | None = None  # uint8 [a, h, w], 255 on the attribute
     attribute_labels: np.ndarray | None = None  # int64 [a], 1 where the attribute is present
-    remarks: tuple[str, ...] = ()  # see `photos.remarks`
+    remarks: tuple[str, ...] = ()  # see `remarks` and `photos.remarks`
 
 
-def read_pixels(source: Source, position: int, geometry: Geometry, attributes: bool) -> Pixels:
-    """One example of a source, decoded, resized and checked.
+def read_pixels(
+    source: Source, position: int, geometry: Geometry, attributes: bool, mask_mode: str = "soft"
+) -> Pixels:
+    """One example of a source, decoded, resized and checked for what config.data.mask says.
 
     Raises:
       ValueError, OSError: naming what cannot be used.
@@ -42,10 +45,14 @@ def read_pixels(source: Source, position: int, geometry: Geometry, attributes: b
     if fault:
         raise ValueError(fault)
     resized = resize_mask(mask, geometry, photo.size)
-    fault = checks.mask_fault(resized, mask_name)
+    fault = checks.mask_fault(resized, mask_name, mask_mode)
     if fault:
         raise ValueError(fault)
-    found = Pixels(resize_photo(photo, geometry), resized, remarks=photos.remarks(photo))
+    found = Pixels(
+        resize_photo(photo, geometry),
+        resized,
+        remarks=(*remarks(resized, bool(item.get("turned", False))), *photos.remarks(photo)),
+    )
     if not attributes:
         return found
     assert isinstance(source, AttributeSource)  # of every source that attributes are asked of

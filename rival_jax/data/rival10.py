@@ -5,6 +5,9 @@ RIVAL10/{train,test}/ordinary/NAME.JPEG              photos, NAME = WNID_FILE
                              /NAME_merged_mask.JPEG  all attributes' masks in one
                              /NAME_attr_dict.pkl     attribute -> base64 of a picture
 RIVAL10/{train,test}/entire_object_masks/NAME.JPEG   soft at the rim, as JPEG leaves it
+
+Notes of rotation (EXIF) are ignored: the masks lie on the stored pixels, on which the published
+results were computed.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
@@ -78,6 +79,15 @@ def class_order(names: Iterable[str]) -> tuple[str, ...]:
     if all(name.isascii() and name.isdigit() for name in found):
         found.sort(key=int)
     return tuple(found)
+
+
+def check_names(source: Source) -> None:
+    """Raises ValueError for a source without examples or with a name that occurs twice."""
+    if not len(source):
+        raise ValueError("the data set is empty")
+    twice = {name for name, count in Counter(source.names).items() if count > 1}
+    if twice:
+        raise ValueError(f"{len(twice)} names occur twice, such as {min(twice)}: names are ids")
 
 
 def attributes_of(source: Source) -> tuple[str, ...]:

@@ -78,7 +78,8 @@ def open_picture(
 def open_photo(file: Path | io.BytesIO, name: str, rules: PhotoRules = DEFAULT) -> Image.Image:
     """A photo as RGB, see `photos.as_rgb`.
 
-    The rotation that a camera may have noted in the file's header is not applied.
+    The rotation that a camera may have noted in the file's header is not applied, but stays noted
+    in the picture (`orientation.noted`).
 
     Raises:
       ValueError: as `open_picture` and `as_rgb`.

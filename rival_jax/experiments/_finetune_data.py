@@ -169,6 +169,7 @@ class Training:
                     Chosen(self.source, positions),
                     self.geometry,
                     on_bad=self.config.data.on_bad,
+                    mask=self.config.data.mask,
                     on_item=lambda done, total: meter.advance(1),
                 )
             for name, reason in examples.skipped:

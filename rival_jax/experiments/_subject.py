@@ -104,6 +104,7 @@ class Subject:
                     source,
                     geometry,
                     on_bad=self.config.data.on_bad,
+                    mask=self.config.data.mask,
                     attributes=attributes,
                     on_item=lambda done, total: meter.advance(1),
                 )

@@ -3,7 +3,8 @@
     DATA_DIR/NAME/CONFIG/VERSION/    what TFDS's `download_and_prepare` writes
 
 RIVAL10 is prepared by `python -m rival_jax.data.rival10_tfds`, and gives the same pixels, names and
-order as its folder. Pictures are decoded from the stored bytes as files are.
+order as its folder. Pictures are decoded from the stored bytes as files are, and not turned as
+EXIF notes may say: TFDS's own readers do not, so masks lie on the stored pixels.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from rival_jax.data import rival10
-from rival_jax.data.mask_formats import READERS
+from rival_jax.data.mask_formats import Read, reader
 from rival_jax.data.photos import MAX_PIXELS, PhotoRules
 from rival_jax.data.tfds.prepared import check_features, prepared
 from rival_jax.data.transforms import open_photo, open_picture
@@ -34,7 +35,9 @@ def load(
     label: str = "label",
     mask: str = "object_mask",
     mask_format: str = "grey",
-    mask_values: tuple[int, ...] = (),
+    mask_values: tuple[int | str, ...] = (),
+    ignore: tuple[int | str, ...] = (),
+    void: str = "background",
     file_name: str = "file_name",
     attributes: bool = False,
     alpha_colour: str = "white",
@@ -51,6 +54,8 @@ def load(
         by its split and number, so its noise changes when the data set is prepared anew.
       mask_format: see `mask_formats`; "grey" takes stored values from 0 to 255 as they are.
       mask_values: instead, the stored values that mean object: (1,) for oxford_iiit_pet.
+      ignore, void: values that nobody labelled ((3,) there), and whether they count as "background"
+        or "foreground".
       attributes: whether items have RIVAL10's attributes and their masks.
       alpha_colour, max_pixels: see `PhotoRules`; the second counts for masks too.
 
@@ -58,17 +63,15 @@ def load(
       ValueError: for a data set that is unknown, or not prepared, with the command that does it;
         for a split or feature that is not there, with those that are.
     """
-    if mask_format not in READERS:
-        raise ValueError("data tfds: mask_format: " + no_such(mask_format, READERS))
     rules = PhotoRules(alpha_colour, max_pixels, "--config.data.tfds.")
+    masks = reader("tfds", mask_format, mask_values, ignore, void)
     builder = prepared(name, root)
     splits = list(builder.info.splits)
     if split.split("[")[0] not in splits:
         raise ValueError(f"data tfds: {name}: split: " + no_such(split, splits))
     check_features(builder.info, image, label, mask, file_name, attributes)
     keys = {"image": image, "label": label, "mask": mask, "file_name": file_name}
-    read_mask = _values_reader(mask_values) if mask_values else READERS[mask_format]
-    return Tfds(builder, split, keys, read_mask, attributes, rules)
+    return Tfds(builder, split, keys, masks, attributes, rules)
 
 
 class Tfds:
@@ -79,14 +82,14 @@ class Tfds:
         builder: Any,
         split: str,
         keys: Mapping[str, str],
-        read_mask: Callable[[Image.Image, str], Image.Image],
+        masks: tuple[Read, tuple[str, ...]],
         attributes: bool,
         rules: PhotoRules,
     ) -> None:
         from tensorflow_datasets import decode
 
-        features, self._keys, self._read_mask = builder.info.features, keys, read_mask
-        self._rules = rules
+        features, self._keys, self._rules = builder.info.features, keys, rules
+        self._read_mask, self.notices = masks
         raw = decode.DeserializeMethod.RAW_BYTES
         self._records = builder.as_data_source(split, deserialize_method=raw)
         self.classes = tuple(features[keys["label"]].names)
@@ -173,15 +176,3 @@ def _wnids(name: str, classes: tuple[str, ...]) -> tuple[tuple[str, ...], ...] |
         return tuple(rival10.SYNSETS.values())
     synsets = all(len(c) == 9 and c[0] == "n" and c[1:].isdigit() for c in classes)
     return tuple((c,) for c in classes) if synsets else None
-
-
-def _values_reader(values: tuple[int, ...]) -> Callable[[Image.Image, str], Image.Image]:
-    def read(picture: Image.Image, name: str) -> Image.Image:
-        if len(picture.getbands()) > 1:
-            raise ValueError(
-                f"mask {name} has mode {picture.mode}: mask_values needs one channel; leave it out "
-                "and pass mask_format"
-            )
-        return Image.fromarray(np.uint8(255) * np.isin(np.asarray(picture), values))
-
-    return read
