@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 _SLACK = 1e-4  # of rounding beyond [0, 1]
@@ -79,7 +80,7 @@ def check_unit(name: str, value: Array) -> None:
         raise ValueError(
             f"{name}: got {value.dtype}, expected floats in [0, 1]; divide bytes by 255 first"
         )
-    if isinstance(value, jax.core.Tracer) or not value.size:
+    if isinstance(value, Tracer) or not value.size:
         return
     numbers = np.asarray(value)  # not jax: what is computed while tracing has no value
     low, high = float(numbers.min()), float(numbers.max())

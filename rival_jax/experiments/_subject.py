@@ -9,18 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from rich.console import Console
 
-from rival_jax import data, metrics, models
+from rival_jax import data, models
 from rival_jax.experiments import _heads
 from rival_jax.experiments._preprocessing import check_treatment, preprocessing
 from rival_jax.runtime import parallel, placement
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.runtime.progress import Meter
-from rival_jax.runtime.results import Category, Columns, tree_digest
-from rival_jax.types import Array, Batch, Forward, Geometry, Model, Variables
+from rival_jax.runtime.results import tree_digest
+from rival_jax.types import Geometry, Model, Variables
 
 TYPICAL_BATCH = 8  # images a forward pass is measured on
 MAX_FORWARDS = 2048  # per device and step: more fills no accelerator better
@@ -205,64 +203,6 @@ class Subject:
         """The evaluated split at the first model's geometry."""
         return next(iter(self._examples.values()))
 
-    def rows(
-        self,
-        loaded: Loaded,
-        batch_size: int,
-        fn: parallel.PerExample,
-        unit: tuple[str, float, tuple[str, ...]],
-        *args: Any,
-        on_batch: Callable[[int], None],
-    ) -> Columns:
-        """Tidy columns of `fn`'s probability and correct, [b] or [b, trials, regions].
-
-        One row for each of this host's images, trials and regions, in that order; the trial of
-        clean images is -1.
-
-        Args:
-          unit: (norm, level, regions) of these rows.
-          args: traced arguments of `fn`.
-          on_batch: called with the number of forward passes done.
-
-        Raises:
-          ValueError: if the network gives NaN.
-        """
-        examples, (norm, level, regions) = self.examples(loaded.geometry), unit
-        name, each = loaded.model.name, len(regions)
-        if norm != "none":
-            each *= self.config.noise.trials
-        found = parallel.map_examples(
-            fn,
-            loaded.variables,
-            examples.batches(batch_size),
-            self.mesh,
-            *args,
-            on_batch=lambda images: on_batch(images * each),
-            sharding=self.sharding,
-        )
-        mine, probability = found["index"], found["probability"].reshape(-1, each)
-        bad = mine[np.isnan(probability).any(1)]
-        if bad.size:
-            raise ValueError(
-                f"{name} gives NaN for {bad.size} of {len(mine)} images, the first "
-                f"{examples.names[bad[0]]}; its weights or config.dtype are not usable"
-            )
-        image, rest = np.divmod(np.arange(len(mine) * each), each)
-        image = mine[image]
-        trial, region = np.divmod(rest, len(regions))
-        return {
-            "model": Category(0 * image, [name]),
-            "dataset": Category(0 * image, [self.config.data.name]),
-            "example": Category(image, list(examples.names)),
-            "label": Category(examples.labels[image], list(examples.classes)),
-            "region": Category(region, list(regions)),
-            "norm": Category(0 * image, [norm]),
-            "level": np.full(len(image), float(level)),
-            "trial": (trial - (norm == "none")).astype(np.int16),
-            "probability": probability.ravel(),
-            "correct": found["correct"].ravel(),
-        }
-
     def facts(self) -> dict[str, Any]:
         """What data.json and the report say of the data set."""
         examples = self.first_examples()
@@ -297,13 +237,6 @@ class Subject:
         if self.config.data.resize == "squash":
             return Geometry(model.image_size, "squash", "bilinear")
         return Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
-
-
-def clean_trial(forward: Forward, variables: Variables, batch: Batch) -> dict[str, Array]:
-    """The images as they are: probability [b] of the true class, and correct."""
-    logits, _ = forward(variables, jnp.asarray(batch["image"]), {})
-    probability, correct = metrics.true_class(logits, jnp.asarray(batch["label"]))
-    return {"probability": probability, "correct": correct}
 
 
 def one_of(key: str, value: Any, known: tuple[str, ...]) -> None:

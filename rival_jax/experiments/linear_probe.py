@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 
 from rival_jax import statistics
 from rival_jax.experiments import _clean
-from rival_jax.experiments._subject import Subject, clean_trial
+from rival_jax.experiments._subject import Subject
+from rival_jax.experiments._trial_rows import clean_trial, trial_rows
 from rival_jax.runtime import hosts
 from rival_jax.runtime.names import file_path
 from rival_jax.runtime.parallel import Bound
@@ -57,7 +58,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
             unit = f"{loaded.model.name}/probe"
             depends_on = {"model": loaded.digest, "data": examples.fingerprint}
             compute = functools.partial(
-                subject.rows, loaded, batch_size, clean, ("none", 0.0, ("clean",))
+                trial_rows, subject, loaded, batch_size, clean, ("none", 0.0, ("clean",))
             )
             compute = functools.partial(compute, on_batch=meter.advance)
             run.rows(unit, depends_on, compute, about=meter.lap)

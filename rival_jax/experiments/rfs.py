@@ -19,7 +19,8 @@ from rival_jax.experiments import _clean
 from rival_jax.experiments._noise_trials import Sweep, noise_trials
 from rival_jax.experiments._pictures import noised_pictures
 from rival_jax.experiments._plans import Plans
-from rival_jax.experiments._subject import Loaded, Subject, clean_trial, one_of
+from rival_jax.experiments._subject import Loaded, Subject, one_of
+from rival_jax.experiments._trial_rows import clean_trial, trial_rows
 from rival_jax.report.document import shown_again
 from rival_jax.runtime import hosts
 from rival_jax.runtime.parallel import Bound
@@ -53,7 +54,7 @@ def units(config: Any, subject: Subject, loaded: Loaded, plan: dict[str, Any]) -
     """
     examples, trials = subject.examples(loaded.geometry), config.noise.trials
     regions, at_once = tuple(config.noise.regions), plan["trials"]
-    rows = functools.partial(subject.rows, loaded, plan["images"])
+    rows = functools.partial(trial_rows, subject, loaded, plan["images"])
     base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": config.dtype}
     base |= {"data": examples.fingerprint}
     clean = Bound(clean_trial, (loaded.model.forward,))
