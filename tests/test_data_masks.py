@@ -140,6 +140,17 @@ def test_two_ids_or_an_id_and_void_are_always_found(mask, ids):
         read(picture)
 
 
+@pytest.mark.parametrize("change", ["resized", "jpeg"])
+@pytest.mark.parametrize("name", ["void ring", "ids", "matte"])
+def test_labels_are_found_among_soft_rims(name, change):
+    picture, found = LABELS[name]
+    large = picture.resize((160, 120), Image.Resampling.NEAREST)
+    soft = picture.resize((160, 120), Image.Resampling.BILINEAR)
+    changed = soft if change == "resized" else jpeg(large, 95)
+    assert labels(np.asarray(changed))
+    assert len(np.unique(np.asarray(changed))) > len(found) + 2
+
+
 @few
 @given(st.lists(st.integers(0, 255), min_size=12, max_size=40, unique=True))
 def test_many_ids_that_fill_a_picture_are_found(ids):
