@@ -18,7 +18,7 @@ from rival_jax.interop import timm
 from rival_jax.models import clip_resnet, clip_vit, resnet, settings, vit
 from rival_jax.models.conversion import check_numbers
 from rival_jax.types import Geometry
-from rival_jax.weights import config_keys, hub_folder, names
+from rival_jax.weights import class_names, config_keys, hub_folder, names
 from tests import network_weights
 from tests.helpers import config_of
 from tests.test_models import VARIANTS, random_variables
@@ -152,7 +152,7 @@ WHOLE = {"input_size": [3, 8, 8], "mean": [0.5] * 3, "std": [0.5] * 3}
 WHOLE |= {"interpolation": "bilinear", "crop_pct": 1.0}
 
 
-@pytest.mark.parametrize("key", sorted(config_keys.INERT))
+@pytest.mark.parametrize("key", sorted(config_keys.INERT - {*class_names.KEYS}))
 def test_keys_that_matter_not(key, tmp_path):
     plain = weights.read_config(write(tmp_path, **WHOLE))
     assert weights.read_config(write(tmp_path, **WHOLE, **{key: "x"})) == plain
@@ -260,7 +260,8 @@ def test_what_is_given_is_not_assumed(lone):
     model, _ = models.load(str(lone), image_size=(64, 64), given=given)
     assert model.notices == ()
     there, _ = models.load("scenes/resnet_95")
-    assert dataclasses.replace(model, name=there.name) == there
+    named = {"name": there.name, "class_names": there.class_names}  # a lone file has neither
+    assert dataclasses.replace(model, **named) == there
     (notice,) = models.load(str(lone), given={"mean": (0.5,) * 3})[0].notices
     assert "mean" not in notice.partition("this was assumed: ")[2].partition(". Write")[0]
 
