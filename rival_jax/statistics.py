@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import special
 
-from rival_jax.strata import Statistic, Strata
+from rival_jax.strata import Bounds, Statistic, Strata
 
 FEW = 3  # degrees of freedom below which resamples do not reach far enough
 
@@ -47,7 +47,7 @@ def bootstrap(
     confidence: float = 0.95,
     method: str = "bca",
     seed: int = 0,
-    bounds: tuple[float, float] | None = None,
+    bounds: Bounds | None = None,
 ) -> Interval:
     """Bootstrap interval of a statistic of the class means; images are resampled within classes.
 
@@ -73,7 +73,8 @@ def bootstrap(
       method: "percentile", or "bca" (bias-corrected and accelerated; acceleration by the
         stratified jackknife).
       seed: of the resampling.
-      bounds: between which an image's values must lie. Default, for each column of them: (0, 1)
+      bounds: (low, high), numbers or arrays [*v], between which an image's values must lie.
+        Default, for each column of them: (0, 1)
         if all are there, (-1, 1) if all are there, else none; a column of differences, which may
         be all positive by chance, wants its bounds said. Without bounds, a statistic in which no
         image varies has an interval of NaN.

@@ -12,7 +12,9 @@ import numpy as np
 from rival_jax.types import Array
 
 Statistic = Callable[[Array], Array]
+Bounds = tuple[float | np.ndarray, float | np.ndarray]  # for all values, or [*v] each
 WAYS = 64  # to put columns at their bounds
+SLACK = 1e-5  # that rounding may take a value beyond its bounds
 POOL = 6  # images that classes of one are collapsed with, at least
 _CHUNK = 1 << 23  # class means held at once, numbers
 
@@ -71,7 +73,7 @@ class Strata:
         statistic: Statistic,
         values: np.ndarray,
         labels: np.ndarray,
-        bounds: tuple[float, float] | None = None,
+        bounds: Bounds | None = None,
     ):
         values, labels = np.asarray(values), np.asarray(labels)
         if len(values) != len(labels):
@@ -170,19 +172,18 @@ class Strata:
         return np.concatenate(found)
 
 
-def _bounds(
-    values: np.ndarray, given: tuple[float, float] | None
-) -> tuple[np.ndarray, np.ndarray, bool]:
+def _bounds(values: np.ndarray, given: Bounds | None) -> tuple[np.ndarray, np.ndarray, bool]:
     least, most = values.min(0), values.max(0)
-    if given:
-        if least.min() < given[0] or most.max() > given[1]:
+    if given is not None:
+        low, high = (np.broadcast_to(np.ravel(end), least.shape) for end in given)
+        if (least < low - SLACK).any() or (most > high + SLACK).any():
             raise ValueError(
-                f"values: got {least.min():g} to {most.max():g}, expected {given[0]:g} to "
-                f"{given[1]:g}"
+                f"values: got {least.min():g} to {most.max():g}, expected {low.min():g} to "
+                f"{high.max():g}"
             )
-        return np.full_like(least, given[0]), np.full_like(most, given[1]), True
-    inside = (least >= -1) & (most <= 1)
-    low = np.where(inside, np.where(least < 0, -1.0, 0.0), least)
+        return low, high, True
+    inside = (least >= -1 - SLACK) & (most <= 1 + SLACK)
+    low = np.where(inside, np.where(least < -SLACK, -1.0, 0.0), least)
     return low, np.where(inside, 1.0, most), bool(inside.all())
 
 

@@ -62,10 +62,12 @@ def measure(sweep: Sweep, pairs: Sequence[tuple[int, int]], **options: Any) -> I
         parts = (mean, rfs, rfs[:, first:] @ over_levels, by_class, contrast @ rfs[:, :first])
         return jnp.concatenate([part.ravel() for part in parts])
 
+    least = [0.0] * (2 * width) + [-1.0 if key[0] == "irfs" else 0.0 for key in rest]
     interval = significance.findings(
         measures,
         np.stack([*fg.values(), *bg.values(), *rest.values()]).transpose(2, 1, 0),
         sweep.labels,
+        bounds=(np.tile(least, (count, 1)), 1.0),
         **options,
     )
     names = [[*fg, *bg, *rest], [key[1:] for key in fg], norms, norms, norms]

@@ -105,7 +105,7 @@ def _columns(
 
 def _bounds(columns: np.ndarray) -> tuple[float, float] | None:
     """Of measures that may be below 0, though none of these images' be."""
-    return (-1.0, 1.0) if np.abs(columns).max() <= 1 else None
+    return (-1.0, 1.0) if np.abs(columns).max() <= 1 + 1e-5 else None
 
 
 def _filled(means: Array) -> tuple[Array, Array]:
