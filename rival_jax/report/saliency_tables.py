@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from rival_jax.report import saliency
 from rival_jax.report.saliency import METRICS
 from rival_jax.report.saliency_summary import Summary, filed
 from rival_jax.report.tables import Table, percent, ratio
-from rival_jax.report.verdicts import STAR, Verdict, starred, verdicts
+from rival_jax.report.verdicts import STAR, by_measure, starred
 
 COMPARED = ("iou", "density_gap", "average_precision")  # in the table of differences
 SHARES = {"on_background": "gap below 0", "missed": "maximum off the object", "wrong": "wrong"}
@@ -46,7 +46,8 @@ def differences_table(summary: Summary) -> list[Table]:
     """Paired differences of `COMPARED`; none for one subject."""
     rows = []
     images = summary["dataset"]["images"]
-    told = _verdicts([(pair, images) for pair in summary["differences"]], COMPARED, summary)
+    pairs = [(pair, images) for pair in summary["differences"]]
+    told = by_measure(pairs, COMPARED, summary["statistics"])
     for pair, mine in zip(summary["differences"], told, strict=True):
         cells = (starred(cell(pair[m]), mine[m]) for m in COMPARED)
         rows.append((f"{pair['subject']} minus {pair['minus']}", *cells))
@@ -77,26 +78,13 @@ def effects_table(summary: Summary) -> Table:
         (entry[means], summary["dataset"]["images"] - entry["excluded"].get("target_excess", 0))
         for entry in summary["subjects"].values()
     ]
-    told = _verdicts(subjects, tuple(saliency.EFFECTS), summary)
+    told = by_measure(subjects, tuple(saliency.EFFECTS), summary["statistics"])
     rows = [
         (name, str(images), *(starred(cell(entry[m]), mine[m]) for m in saliency.EFFECTS))
         for name, (entry, images), mine in zip(summary["subjects"], subjects, told, strict=True)
     ]
     header = ("model", "images", *saliency.EFFECTS.values())
     return Table(f"Drops of probability; {STAR}", header, rows)
-
-
-def _verdicts(
-    rows: Sequence[tuple[Mapping[str, Any], int]], measures: Sequence[str], summary: Summary
-) -> list[dict[str, Verdict]]:
-    """Of one table's rows, (numbers, images): whether each measure differs from 0."""
-    told = verdicts(
-        [numbers[measure] for numbers, _ in rows for measure in measures],
-        summary["statistics"],
-        [images for _, images in rows for _ in measures],
-    )
-    step = len(measures)
-    return [dict(zip(measures, told[i : i + step], strict=True)) for i in range(0, len(told), step)]
 
 
 def estimate(interval: Mapping[str, float]) -> float:

@@ -19,7 +19,7 @@ from rival_jax.report.style import told
 from rival_jax.report.tables import Table, as_csv, counted, percent
 from rival_jax.report.tokencut import MEASURES, Masks, Summary
 from rival_jax.report.tokencut_figures import Shown, by_class, overlays
-from rival_jax.report.verdicts import HOLM, METHOD, STAR, starred, verdicts
+from rival_jax.report.verdicts import HOLM, METHOD, STAR, by_measure, starred
 from rival_jax.runtime.names import file_names
 from rival_jax.runtime.results import Run, atomic
 
@@ -188,16 +188,15 @@ def differences(summary: Summary) -> Table:
     measures = [
         m for m in ("area", "iou", "iou_coarse", "box") if known(summary["differences"][0][m])
     ]
-    told = verdicts(
-        [pair[m] for pair in summary["differences"] for m in measures],
-        summary["statistics"],
-        summary["dataset"]["images"],
-    )
-    rows = []
-    for row, pair in enumerate(summary["differences"]):
-        mine = told[row * len(measures) : (row + 1) * len(measures)]
-        cells = (starred(_cell(pair, m), v) for m, v in zip(measures, mine, strict=True))
-        rows.append((f"{pair['model']} minus {pair['minus']}", *cells))
+    pairs, images = summary["differences"], summary["dataset"]["images"]
+    told = by_measure([(pair, images) for pair in pairs], measures, summary["statistics"])
+    rows = [
+        (
+            f"{pair['model']} minus {pair['minus']}",
+            *(starred(_cell(pair, m), mine[m]) for m in measures),
+        )
+        for pair, mine in zip(pairs, told, strict=True)
+    ]
     header = ("models", *(_title(m) for m in measures))
     return Table(f"Differences between models, paired; {STAR}", header, rows)
 

@@ -55,6 +55,21 @@ def verdicts(
     return found
 
 
+def by_measure(
+    rows: Sequence[tuple[Mapping[str, Any], int]],
+    measures: Sequence[str],
+    statistics: Mapping[str, Any],
+) -> list[dict[str, Verdict]]:
+    """Of one table's rows, (numbers by measure, images): whether each measure differs from 0."""
+    told = verdicts(
+        [numbers[measure] for numbers, _ in rows for measure in measures],
+        statistics,
+        [images for _, images in rows for _ in measures],
+    )
+    step = len(measures)
+    return [dict(zip(measures, told[i : i + step], strict=True)) for i in range(0, len(told), step)]
+
+
 def starred(cell: str, verdict: Verdict) -> str:
     """A cell with a star where its number differs from 0."""
     return f"{cell}*" if verdict.differs else cell
