@@ -157,7 +157,7 @@ def test_an_experiment_asks_its_subject(study):
     config = config_of("rfs")
     config.models = (str(study / "tiny"),)
     config.data.scenes.per_class = 2
-    subject = Subject(config, Console(quiet=True))
+    subject = Subject(config, Console(quiet=True), heads=False)
     geometry = Geometry((16, 16))
     with_masks = subject.examples(geometry, "test", attributes=True)
     assert "attribute_masks" in next(with_masks.batches(4))

@@ -39,7 +39,7 @@ def weights(monkeypatch):
 
     def of(variables):
         monkeypatch.setattr(models, "load", lambda *a, **k: (stamped.MODEL, variables))
-        monkeypatch.setattr(models, "describe", lambda model: "64 px")
+        monkeypatch.setattr(models, "describe", lambda *a: "64 px")
 
     return of
 
