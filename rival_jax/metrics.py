@@ -71,15 +71,20 @@ def check_same(name: str, value: Array, other_name: str, other: Array) -> None:
         raise ValueError(f"{name}: got {value.shape}, expected {other_name}'s {other.shape}")
 
 
+def check_float(name: str, value: Array) -> None:
+    """Raises ValueError unless an argument holds floats."""
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(
+            f"{name}: got {value.dtype}, expected floats in [0, 1]; divide bytes by 255 first"
+        )
+
+
 def check_unit(name: str, value: Array) -> None:
     """Raises ValueError unless an argument holds floats in [0, 1].
 
     Numbers are looked at where they are known: under `jit` and `vmap` the type alone is.
     """
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ValueError(
-            f"{name}: got {value.dtype}, expected floats in [0, 1]; divide bytes by 255 first"
-        )
+    check_float(name, value)
     if isinstance(value, Tracer) or not value.size:
         return
     numbers = np.asarray(value)  # not jax: what is computed while tracing has no value

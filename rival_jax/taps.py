@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from rival_jax.metrics import check_unit
+from rival_jax.metrics import check_float
 from rival_jax.types import Array, Forward, Score, Taps, Variables
 
 
@@ -60,8 +60,7 @@ def tap_grads(
       (scores [b], {name: activation}, {name: gradient of the same shape}).
 
     Raises:
-      ValueError: for a tap the model does not have; lists those it has. For images that are bytes
-        or beyond [0, 1].
+      ValueError: for a tap the model does not have; lists those it has. For images that are bytes.
     """
     return logits_and_grads(forward, variables, images, score, names)[1:]
 
@@ -70,7 +69,7 @@ def logits_and_grads(
     forward: Forward, variables: Variables, images: Array, score: Score, names: Sequence[str]
 ) -> tuple[Array, Array, Taps, Taps]:
     """The logits [b, c] of the one forward pass, then what `tap_grads` returns."""
-    check_unit("images", images)
+    check_float("images", images)
     shapes = jax.eval_shape(lambda v, x: forward(v, x, {})[1], variables, images)
     check_names(names, shapes)
     zeros = {name: jnp.zeros(shapes[name].shape, shapes[name].dtype) for name in names}

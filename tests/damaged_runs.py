@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rival_jax.report import style
+from rival_jax.runtime import row_files
 from rival_jax.runtime.console import Terminal
 from rival_jax.runtime.names import csv_cell
 from rival_jax.runtime.results import Run
@@ -46,7 +47,7 @@ def renamed(folder: Path, target: Path, names: Mapping[str, str]) -> Path:
             if pa.types.is_string(column.type):
                 words = pa.array([names.get(word, word) for word in column.to_pylist()])
                 table = table.set_column(place, name, words)
-        pq.write_table(table, path)
+        row_files.write([table], path, path.name)
     return target
 
 

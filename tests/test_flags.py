@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from absl import flags
 
-import rival_jax.main
+import rival_jax
 from tests.helpers import config_of
 
-PACKAGE = Path(rival_jax.main.__file__).parent
+PACKAGE = Path(rival_jax.__file__).parent
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 FILES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "configs").glob("*.py")])
@@ -22,6 +21,9 @@ FLAG = re.compile(r"(?<![\w-])--([a-z][\w.-]*)(\0?)")
 KEY = re.compile(r"(?<![\w./-])config\.([a-z_][\w.]*)(\0?)")
 PREPARE = PACKAGE / "data/rival10_tfds/__main__.py"  # a program with flags of its own
 OWN = set(re.findall(r'add_argument\("--(\w+)"', PREPARE.read_text(encoding="utf-8")))
+# Read, not imported: a process has one set of flags, and other programs of the tests define theirs.
+COMMAND = (PACKAGE / "main.py").read_text(encoding="utf-8")
+MAIN = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', COMMAND))
 ELSEWHERE = {  # flags of absl, pip, git, sha256sum, ruff, pyright and XLA
     *("help", "no-deps", "always", "dirty", "abbrev", "check"),
     *("pythonpath", "xla_force_host_platform_device_count"),
@@ -76,7 +78,7 @@ def strange(text: str, known: set[str]) -> list[str]:
         name, value = match.groups()
         plain = name.rstrip(".-")
         if match.re is FLAG and not name.startswith("config."):
-            found += [] if plain in {*flags.FLAGS, *OWN, *ELSEWHERE} else [match.group()]
+            found += [] if plain in {*MAIN, *OWN, *ELSEWHERE} else [match.group()]
             continue
         meant = {name} if value else {plain, name} if match.end() == len(text) else {plain}
         found += [] if {key.removeprefix("config.") for key in meant} & known else [match.group()]

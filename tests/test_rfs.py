@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from rival_jax import models, noise, report
-from rival_jax.experiments import _subject, rfs
+from rival_jax.experiments import _subject, _trial_rows, rfs
 from rival_jax.experiments._pictures import noised_pictures
 from rival_jax.experiments._plans import Plans
 from rival_jax.runtime import parallel
@@ -69,7 +69,7 @@ def test_golden_end_to_end_from_the_stored_noise(shared, tmp_path, monkeypatch, 
         "label": labels,
         "noise_id": np.arange(len(labels), dtype=np.uint32),
     }
-    clean = _subject.clean_trial(model.forward, variables, batch)
+    clean = _trial_rows.clean_trial(model.forward, variables, batch)
     levels = stored["linf_sigma" if norm == "linf" else "l2_eps"]
     for i, level in enumerate(levels):
         current["sigma"] = i

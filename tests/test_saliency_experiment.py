@@ -31,7 +31,7 @@ from rival_jax import alignment, models
 from rival_jax.experiments import _saliency_unit, saliency
 from rival_jax.report import saliency as numbers
 from rival_jax.report.saliency_summary import summarise
-from rival_jax.runtime import parallel
+from rival_jax.runtime import parallel, row_files
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Model
 from tests.damaged_runs import NAMES, renamed, reported
@@ -275,14 +275,15 @@ def test_summary_estimates_are_the_averages_of_what_is_defined():
 def test_intervals_narrow_with_images_and_differences_are_paired():
     few, many = invented(images=24), invented(images=384)
     for found in (few, many):
-        found.values["dice"][1] = found.values["dice"][0] + 0.01
+        apart = 1e-4 * np.random.default_rng(0).random(found.values["dice"][0].shape)
+        found.values["dice"][1] = found.values["dice"][0] + 0.01 + apart
     widths = []
     for found in (few, many):
         got = summarise(found, resamples=200)
         value = got["subjects"]["m0"]["mean"]["dice"]
         widths.append(value["high"] - value["low"])
         pair = next(p for p in got["differences"] if (p["subject"], p["minus"]) == ("m1", "m0"))
-        assert pair["dice"]["high"] - pair["dice"]["low"] < 1e-5
+        assert pair["dice"]["high"] - pair["dice"]["low"] < 1e-4
     assert 2.5 < widths[0] / widths[1] < 6.5  # 4 in the limit
 
 
@@ -462,6 +463,7 @@ def test_a_second_run_computes_nothing_and_a_new_method_only_itself(
         parallel, "map_examples", lambda *a, **k: calls.append(1) or map_examples(*a, **k)
     )
     before = row_bytes(finished.run.path)
+    finished.run.finish()  # as the command does at the end
     _, summary = run_in(finished.run.path, finished.config)
     assert not calls
     assert summary == json.loads((finished.run.path / "summary.json").read_text())
@@ -677,7 +679,7 @@ def test_maps_without_numbers_end_in_a_report(finished, tmp_path, models, column
             if flat:
                 place = table.column_names.index("flat")
                 table = table.set_column(place, "flat", pa.array(np.ones(len(table), bool)))
-            pq.write_table(table, path)
+            row_files.write([table], path, path.name)
     printed = reported(folder, lambda run, console: saliency.write(run, console, {}))
     page = (folder / "report.html").read_text()
     assert told in page

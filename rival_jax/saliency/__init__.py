@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from rival_jax import maps
-from rival_jax.metrics import check_unit
+from rival_jax.metrics import check_float, check_unit
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.types import Array, Model, Score, Variables
 
@@ -49,11 +49,11 @@ def explain(
 
     Raises:
       ValueError: an unknown method or scaling, a method that the network does not allow, images
-        that are bytes or beyond [0, 1].
+        that are bytes, or beyond [0, 1] where the network normalises them.
     """
     if scaling not in SCALINGS:
         raise ValueError("saliency scaling: " + no_such(scaling, SCALINGS))
-    check_unit("images", images)
+    _check(model, images)
     raw = plugin("saliency", method).maps(model, variables, images, score, **options)
     return SCALINGS[scaling](raw, images.shape[1:3])
 
@@ -74,7 +74,7 @@ def explain_with_logits(
     """
     if scaling not in SCALINGS:
         raise ValueError("saliency scaling: " + no_such(scaling, SCALINGS))
-    check_unit("images", images)
+    _check(model, images)
     module = plugin("saliency", method)
     if hasattr(module, "maps_and_logits"):
         raw, logits = module.maps_and_logits(model, variables, images, score, **options)
@@ -82,3 +82,9 @@ def explain_with_logits(
         raw = module.maps(model, variables, images, score, **options)
         logits, _ = model.forward(variables, images, {})
     return SCALINGS[scaling](raw, images.shape[1:3]), logits
+
+
+def _check(model: Model, images: Array) -> None:
+    """A network that normalises nothing takes whatever its caller has normalised."""
+    bare = not any(model.mean) and all(std == 1 for std in model.std)
+    (check_float if bare else check_unit)("images", images)
