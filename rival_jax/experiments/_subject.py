@@ -134,9 +134,7 @@ class Subject:
             self.console.print(f"note: {text}", markup=False)
 
     def _source(self, split: str, **options: bool) -> data.Source:
-        config = self.config.data
-        options = {**config.get(config.name.replace(".", "_"), {}), **options}
-        return data.load(config.name, config.root, split, **options)
+        return source_of(self.config, split, **options)
 
     def bare(self, name: str) -> tuple[Model, Variables, Callable[[], parallel.Cost]]:
         """A network as it is, and what measures its forward pass, once, on one small batch."""
@@ -237,6 +235,13 @@ class Subject:
         if self.config.data.resize == "squash":
             return Geometry(model.image_size, "squash", "bilinear")
         return Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
+
+
+def source_of(config: Any, split: str, **options: bool) -> data.Source:
+    """A split of `config.data`, nothing of it decoded; `options` beside those of the config."""
+    c = config.data
+    options = {**c.get(c.name.replace(".", "_"), {}), **options}
+    return data.load(c.name, c.root, split, **options)
 
 
 def one_of(key: str, value: Any, known: tuple[str, ...]) -> None:

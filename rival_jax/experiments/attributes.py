@@ -24,7 +24,7 @@ from rival_jax.experiments._attribute_labels import label_units
 from rival_jax.experiments._changed import tidy
 from rival_jax.experiments._parts import CHANGES, Pairs, Plan
 from rival_jax.experiments._plans import Plans
-from rival_jax.experiments._subject import Loaded, Subject, one_of
+from rival_jax.experiments._subject import Loaded, Subject, one_of, source_of
 from rival_jax.report import attributes_page
 from rival_jax.report.document import shown_again
 from rival_jax.runtime import hosts, parallel
@@ -168,6 +168,7 @@ def check(config: Any) -> None:
 def _subject(config: Any, console: Console) -> tuple[Subject, Geometry]:
     """The subject, its attributes checked, and the first model's geometry."""
     check(config)
+    source_of(config, config.data.split, attributes=True)  # before anything else is asked of it
     subject = Subject(config, console)
     geometry = subject.geometry(subject.models[0])
     examples = subject.examples(geometry, attributes=True)
