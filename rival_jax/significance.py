@@ -54,7 +54,7 @@ def sign_flips(
     for n images (`smallest_p`). A statistic that is a class-balanced mean is split into its
     images' own differences, exactly; any other (a difference of RFS) into what it is by its
     derivatives, which is exact for large n. All patterns are gone through up to `EXACT` images,
-    9,999 random ones above, and from `NORMAL` images on their normal limit is taken.
+    9,999 random ones above; from `NORMAL` images that differ on, their normal limit is taken.
 
     Args:
       statistic, values, labels: as for `statistics.bootstrap`; the statistic is one that is 0 if
@@ -76,8 +76,15 @@ def sign_flips(
 def _p_values(strata: Strata) -> np.ndarray:
     shares = _shares(strata)
     reach = np.abs(shares).sum(0)
-    shares = shares[(np.abs(shares) > 1e-6 * np.where(reach > 0, reach, 1)).any(1)]
-    p = _normal(shares) if len(shares) >= NORMAL else _by_patterns(shares, 1e-4 * reach)
+    differ = np.abs(shares) > 1e-3 * np.abs(shares).max(0)  # the rest is rounding
+    some = differ.any(1)
+    if some.sum() < NORMAL:
+        p = _by_patterns(shares[some], 1e-4 * reach)
+    else:  # of many images an output may differ in few
+        p = _normal(shares)
+        for k in np.flatnonzero(differ.sum(0) < NORMAL):
+            own = shares[differ[:, k], k : k + 1]
+            p[k] = _by_patterns(own, 1e-4 * np.abs(own).sum(0))[0]
     return np.where(reach > 0, p, 1.0)
 
 

@@ -105,3 +105,9 @@ def test_holm_controls_more_than_benjamini_and_hochberg():
     assert (holm[~np.isnan(p)] >= rate[~np.isnan(p)]).all()
     assert significance.holm(np.zeros(0)).shape == (0,)
     np.testing.assert_allclose(significance.holm(np.array([0.6, 0.9])), [1, 1])
+
+
+def test_few_that_differ_among_many_are_counted_not_taken_for_many():
+    differences = np.zeros(600)
+    differences[:6] = 1  # the normal limit would say 0.014
+    assert sign_flips(mean, differences, np.arange(600) % 5) == pytest.approx(2 / 64)
