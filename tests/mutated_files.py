@@ -15,13 +15,12 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rival_jax import weights
 from rival_jax.data import masked_folder, rival10, transforms
@@ -29,6 +28,8 @@ from rival_jax.data.mask_formats import READERS
 from rival_jax.data.pickles import read_attribute_dict
 from rival_jax.models import settings, vit
 from rival_jax.report import rows
+from rival_jax.runtime import row_files
+from rival_jax.weights import class_names
 from tests import network_weights, pictures
 from tests.checkpoint_writers import pickled
 from tests.malformed_files import good_files
@@ -97,6 +98,9 @@ def formats(folder: Path) -> dict[str, Format]:
     found["manifest"] = Format(data / "rows.csv", _manifest)
     (data / "map.json").write_text(json.dumps({"a": ["cat", 0], "b": ["dog", 1]}))
     found["class map"] = Format(data / "map.json", _class_map)
+    for name, text in (("json", '["tabby cat", "dog"]'), ("txt", "tabby cat\nChien, dog\n")):
+        (folder / f"class_names.{name}").write_text(text)
+        found[f"class names {name}"] = Format(folder / f"class_names.{name}", class_names._listed)
     (folder / "data.json").write_text(json.dumps({"name": "scenes", "classes": ["a", "b"]}))
     found["json of a run"] = Format(folder / "data.json", rows.read_json)
     found["rows"] = Format(_rows(folder / "rows.parquet"), _units)
@@ -138,8 +142,8 @@ def _class_map(path: Path) -> Any:
 def _units(path: Path) -> Any:
     folder = path.parent / f"run {path.stem}"
     (folder / "rows/net").mkdir(parents=True, exist_ok=True)
-    (folder / "rows/net" / path.name).write_bytes(path.read_bytes())
-    (folder / "units.json").write_text(json.dumps([f"rows/net/{path.name}"]))
+    (folder / "rows/net/rows.parquet").write_bytes(path.read_bytes())
+    (folder / "units.json").write_text(json.dumps(["rows/net/rows.parquet"]))
     return list(rows.read_units(folder, ["cat", "dog"]))
 
 
@@ -161,7 +165,7 @@ def _rows(path: Path) -> Path:
         name: pa.array(values).dictionary_encode() if isinstance(values[0], str) else values
         for name, values in columns.items()
     }
-    pq.write_table(pa.table(table), path)
+    row_files.write([pa.table(table)], path, path.name)
     return path
 
 
@@ -206,12 +210,10 @@ def outcome(read: Callable[[Path], Any], path: Path) -> str:
     return found if took < SECONDS else f"slow, {took:.0f} s"
 
 
-def run(
-    count: int, seed: int, folder: Path, left_out: Collection[str] = ()
-) -> dict[str, collections.Counter[str]]:
+def run(count: int, seed: int, folder: Path) -> dict[str, collections.Counter[str]]:
     """Outcomes by format of about `count` files, as many of each."""
     found = {}
-    known = {name: one for name, one in formats(folder).items() if name not in left_out}
+    known = formats(folder)
     for number, (name, (whole, read)) in enumerate(known.items()):
         counts = found[name] = collections.Counter()
         data, rng = whole.read_bytes(), np.random.default_rng([seed, number])
