@@ -1,3 +1,4 @@
+import shutil
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -55,6 +56,25 @@ def test_what_a_kill_left_half_written_is_not_read(tmp_path):
     assert float(found["seen"]) == 1
 
 
+def test_a_flipped_bit_of_a_state_is_seen_wherever_it_is(tmp_path):
+    folder = tmp_path / "state"
+    saved = Checkpoints(folder, ABOUT)
+    for step in range(1, 5):
+        saved.save(step, state(step), {"epoch": step})
+    noted = {file.stem for file in folder.glob("*.blake2b")}
+    assert noted == {path.name for path in folder.iterdir() if path.is_dir()}
+    for file in sorted(path for path in (folder / "4").rglob("*") if path.is_file()):
+        before = file.read_bytes()
+        for place in range(0, len(before), max(1, len(before) // 5)):
+            file.write_bytes(before[:place] + bytes([before[place] ^ 1]) + before[place + 1 :])
+            with pytest.raises(ValueError, match=r"state/4 (is not as it|cannot).*the one before"):
+                Checkpoints(folder, ABOUT).restore(state())
+        file.write_bytes(before)
+    assert Checkpoints(folder, ABOUT).restore(state())[1] == {"epoch": 4}
+    shutil.rmtree(folder / "4")
+    assert Checkpoints(folder, ABOUT).restore(state())[1] == {"epoch": 3}
+
+
 def test_another_run_and_another_architecture_are_named(tmp_path):
     Checkpoints(tmp_path, ABOUT).save(1, state(), {"epoch": 1})
     with pytest.raises(ValueError, match=r"another training \(seeds: \[0, 1\] there, \[0\] now\)"):
@@ -82,6 +102,7 @@ def test_the_clock_is_asked_as_often_as_steps_are_slow(tmp_path, monkeypatch):
         all_steps=list, save=lambda *args, **named: None, wait_until_finished=lambda: None
     )
     monkeypatch.setattr(saved, "_manager", lambda: nothing)
+    monkeypatch.setattr(saved, "_note", lambda step: None)
     now[0] += 20
     states, step = [], 0
     while now[0] < 400:

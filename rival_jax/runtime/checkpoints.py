@@ -12,7 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from rival_jax.runtime import buckets, hosts
+from rival_jax.runtime import buckets, checksums, hosts
 
 KEPT = 2  # the newest states; the one before stays until the newest is whole
 
@@ -72,6 +72,7 @@ class Checkpoints:
             )
             manager.save(step, args=parts)
             manager.wait_until_finished()
+            self._note(step)
         self._saved = time.monotonic()
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
@@ -82,7 +83,7 @@ class Checkpoints:
 
         Raises:
           ValueError: if the states are of another training, or of a network of other shapes; if the
-        newest cannot be read.
+        newest cannot be read, or is not as it was written.
         """
         if not hosts.agreed(self.folder.is_dir()):
             return None
@@ -90,6 +91,8 @@ class Checkpoints:
         step = manager.latest_step()
         if step is None:
             return None
+        if not hosts.decided(lambda: self._as_written(step)):
+            raise ValueError(self._damaged(step, "is not as it was written"))
         asked = ocp.args.Composite(note=ocp.args.JsonRestore())
         note = self._read(manager, step, asked)["note"]
         _refuse_another_run(self.folder, note["about"], self.about)
@@ -103,10 +106,34 @@ class Checkpoints:
             return manager.restore(step, args=asked)
         except Exception as error:  # of many kinds, as deep in Orbax as the damage is
             words = " ".join(str(error).split())[:200]
-            raise ValueError(
-                f"the training state {self.folder / str(step)} cannot be read ({words}); delete "
-                f"it to go on from the one before, or {self.folder} to begin anew"
-            ) from error
+            raise ValueError(self._damaged(step, f"cannot be read ({words})")) from error
+
+    def _damaged(self, step: int, how: str) -> str:
+        return (
+            f"the training state {self.folder / str(step)} {how}; delete it to go on from the one "
+            f"before, or {self.folder} to begin anew"
+        )
+
+    def _note(self, step: int) -> None:
+        """Keeps a checksum of a state that one process has written to a disk.
+
+        Orbax has none for the values. One of several hosts may not see yet what the others wrote,
+        and buckets look after their bytes themselves.
+        """
+        if not isinstance(self.folder, Path):
+            return
+        for file in self.folder.glob(f"*{checksums.ENDING}"):
+            if hosts.first() and (file.stem == str(step) or not file.with_suffix("").exists()):
+                file.unlink(missing_ok=True)
+        if hosts.count() == 1:
+            checksums.note(self.folder / str(step))
+
+    def _as_written(self, step: int) -> bool:
+        """Whether a state has the checksum that was kept, if one was."""
+        if not isinstance(self.folder, Path):
+            return True
+        noted = (self.folder / f"{step}{checksums.ENDING}").exists()
+        return not noted or checksums.holds(self.folder / str(step))
 
     def _manager(self) -> ocp.CheckpointManager:
         if self._open is None:
