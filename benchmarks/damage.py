@@ -249,13 +249,16 @@ KINDS = {
     "figures gone": Damage(lambda run: gone(run / "figures")),
     "one figure gone": Damage(lambda run: gone(min((run / "figures").iterdir()))),
     "one figure cut short": Damage(lambda run: cut(min((run / "figures").iterdir()))),
-    "a file in the place of the figures": Damage(lambda run: file_for(run / "figures")),
+    "a file in the place of the figures": Damage(lambda run: file_for(run / "figures"), True),
     "outputs.json: another number": Damage(lambda run: changed_number(run / "outputs.json")),
     "outputs.json cut short": Damage(lambda run: cut(run / "outputs.json")),
     "environment.json cut short": Damage(lambda run: cut(run / "environment.json")),
     "log.jsonl cut in a line": Damage(lambda run: cut(run / "log.jsonl", 0.9)),
     "log.jsonl is binary": Damage(lambda run: write(run / "log.jsonl", bytes(range(256)) * 9)),
-    "log.jsonl: a folder in its place": Damage(lambda run: folder_for(run / "log.jsonl"), True),
+    "log.jsonl: a folder in its place": Damage(lambda run: folder_for(run / "log.jsonl")),
+    "summary.csv: a full folder in its place": Damage(
+        lambda run: full_folder_for(run / "summary.csv"), True
+    ),
     "models.json cut short": Damage(lambda run: cut(run / "models.json")),
     "plans.json gone": Damage(lambda run: gone(run / "plans.json")),
     "plans.json cut short": Damage(lambda run: cut(run / "plans.json")),

@@ -20,7 +20,7 @@ from rival_jax import noise
 from rival_jax.runtime import buckets, hosts, outputs, row_files, same_config, watch
 from rival_jax.runtime.environment import environment
 from rival_jax.runtime.names import file_path
-from rival_jax.runtime.workdir import atomic, check_shared, claim, clear, disk_errors
+from rival_jax.runtime.workdir import atomic, check_shared, claim, clear, disk_errors, make_way
 
 Columns = Mapping[str, Any]
 """Tidy columns of one length: NumPy arrays, or `Category` for repeated strings."""
@@ -73,6 +73,8 @@ class Run:
         if not moved:
             self.save_json("config.json", self.config)
         log = self.path / "log.jsonl"
+        if log.is_dir():
+            make_way(log)
         if log.is_file() and log.read_bytes()[-1:] not in (b"", b"\n"):
             with log.open("a") as file:  # the line that a killed run was writing
                 file.write("\n")
@@ -167,7 +169,7 @@ class Run:
 
         def look() -> bool:
             if rows.is_dir() and not rows.is_symlink():
-                row_files.make_way(rows)
+                make_way(rows)
             if not (rows.exists() or rows.is_symlink()):
                 return False
             if fault := row_files.fault(rows):

@@ -97,16 +97,6 @@ def merge(table: pa.Table, target: Path, token: str) -> None:
         buckets.remove(part)
 
 
-def make_way(folder: Path) -> None:
-    """Removes an empty folder where a file is to be."""
-    try:
-        folder.rmdir()
-    except OSError:
-        raise ValueError(
-            f"{folder} is a folder, where a file of results is to be written: remove it"
-        ) from None
-
-
 def _fault(data: bytes, name: str) -> str:
     if not data:
         return "is empty"

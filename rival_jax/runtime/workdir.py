@@ -126,10 +126,20 @@ def seen(path: Path) -> bool:
 def atomic(target: Path) -> Iterator[Path]:
     """A temporary path beside `target`, renamed to it when the block ends without an error.
 
+    An empty folder in the place of `target` is removed.
+
     Raises:
       OSError: a full disk, naming the file and saying that what was finished is kept.
+      ValueError: if a folder with something in it is in its place, or a file in that of its folder.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(
+            f"{target.parent} is to be a folder of results, and a file is there: remove it"
+        ) from None
+    if target.is_dir() and not target.is_symlink():
+        make_way(target)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL, suffix=target.suffix)
     os.close(handle)
     partial = Path(name)
@@ -143,6 +153,20 @@ def atomic(target: Path) -> Iterator[Path]:
             buckets.push(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def make_way(folder: Path) -> None:
+    """Removes an empty folder where a file is to be.
+
+    Raises:
+      ValueError: if something is in it.
+    """
+    try:
+        folder.rmdir()
+    except OSError:
+        raise ValueError(
+            f"{folder} is a folder, where a file of results is to be written: remove it"
+        ) from None
 
 
 @contextlib.contextmanager
