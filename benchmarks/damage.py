@@ -180,7 +180,7 @@ def another_config(file: Path) -> Path:
     config = json.loads(file.read_text())
     config["seed"] += 1
     file.write_text(json.dumps(config))
-    return file
+    return file.parent
 
 
 def file_for(folder: Path) -> Path:

@@ -24,6 +24,7 @@ PINNED = {
     "jax_default_prng_impl": noise.GENERATOR,
     "jax_threefry_partitionable": True,
     "jax_enable_x64": False,
+    "jax_default_matmul_precision": None,
 }
 STOPPED = (
     "stopped in the middle of a program; what is finished is kept. Run the same command again "
