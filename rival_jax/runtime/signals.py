@@ -61,17 +61,32 @@ class Caught:
 def ending() -> Iterator[None]:
     """Within it the first SIGTERM or SIGINT raises `Interrupted`, wherever the program is.
 
-    For programs that lose nothing thereby: files are written whole or not at all.
+    For programs that lose nothing thereby: files are written whole or not at all. In a destructor
+    Python lets nothing be raised, so there the signal is sent once more, a moment later.
     """
+    again: list[threading.Timer] = []
 
     def end(number: int, frame: FrameType | None) -> None:
         _restore(before)
         raise Interrupted(signal.Signals(number).name)
 
+    def unraised(about: sys.UnraisableHookArgs) -> None:
+        if not isinstance(about.exc_value, Interrupted) or not before:
+            return report(about)
+        _handle(end)
+        main, number = threading.main_thread().ident, signal.Signals[about.exc_value.name]
+        again.append(threading.Timer(0.01, signal.pthread_kill, (main, number)))
+        again[-1].start()
+
     before = _handle(end)
+    report, sys.unraisablehook = sys.unraisablehook, unraised
     try:
         yield
     finally:
+        sys.unraisablehook = report
+        for timer in again:
+            timer.cancel()
+            timer.join()
         _restore(before)
 
 
@@ -79,9 +94,8 @@ def ending() -> Iterator[None]:
 def ends_within(seconds: float, words: str) -> Iterator[None]:
     """Within it a process that gets SIGTERM or SIGINT is gone so many seconds later.
 
-    Handlers run between two steps of Python: not while a program is compiled or computed, and what
-    they raise is lost in a destructor. A thread hears of the signal nevertheless, waits, and then
-    ends the process with code 75.
+    Handlers run between two steps of Python: not while a program is compiled or computed. A thread
+    hears of the signal nevertheless, waits, and then ends the process with code 75.
 
     Args:
       words: printed then.
