@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,33 +24,51 @@ class Sketch:
         ramp = (1 - t) * np.array(top, np.float32) + t * np.array(bottom, np.float32)
         rows = (np.clip(ramp, 0, 1) * 255).astype(np.uint8)
         self._canvas = np.repeat(rows[:, None], side, axis=1)
-        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []  # polygons, not yet drawn
+        # In the order of their drawing: corners [n, 2] of a polygon, or samples [n], and a colour.
+        self._shapes: list[tuple[np.ndarray, np.ndarray]] = []
 
     def polygon(self, points: Sequence[Point], colour: Colour) -> None:
-        self._waiting.append((np.array(points, np.float64) * self.side, _rgb(colour)))
+        self._shapes.append((np.array(points, np.float64) * self.side, _rgb(colour)))
 
     def box(self, left: Number, top: Number, right: Number, bottom: Number, colour: Colour) -> None:
         x0, y0, x1, y1 = (int(edge * self.side) for edge in (left, top, right, bottom))
-        columns, rows = slice(max(x0, 0), max(x1 + 1, 0)), slice(max(y0, 0), max(y1 + 1, 0))
-        self._drawn()[rows, columns] = _rgb(colour)
+        columns = np.arange(max(x0, 0), min(x1 + 1, self.side))
+        rows = np.arange(max(y0, 0), min(y1 + 1, self.side))
+        self._shapes.append(((rows[:, None] * self.side + columns).ravel(), _rgb(colour)))
 
     def ellipse(self, x: Number, y: Number, rx: Number, ry: Number, colour: Colour) -> None:
-        box = [edge * self.side for edge in (x - rx, y - ry, x + rx, y + ry)]
-        inside = Image.new("L", (self.side, self.side))
-        ImageDraw.Draw(inside).ellipse(box, fill=1)  # the same in all versions of Pillow
-        self._drawn()[np.asarray(inside) > 0] = _rgb(colour)
-
-    def _drawn(self) -> np.ndarray:
-        """The canvas with the polygons so far: all at once, which is faster."""
-        if self._waiting:
-            corners, colours = zip(*self._waiting, strict=True)
-            index, position = filled(corners, self.side)
-            self._canvas.reshape(-1, 3)[position] = np.stack(colours)[index]
-            self._waiting = []
-        return self._canvas
+        x0, y0, x1, y1 = (int(edge * self.side) for edge in (x - rx, y - ry, x + rx, y + ry))
+        columns, rows = _ellipse(x1 - x0, y1 - y0)
+        if min(x0, y0) < 0 or max(x1, y1) >= self.side:
+            columns, rows = columns + x0, rows + y0
+            inside = (np.minimum(columns, rows) >= 0) & (np.maximum(columns, rows) < self.side)
+            samples = (rows * self.side + columns)[inside]
+        else:
+            samples = (rows + y0) * self.side + columns + x0
+        self._shapes.append((samples, _rgb(colour)))
 
     def pixels(self) -> np.ndarray:
-        return np.asarray(Image.fromarray(self._drawn()).reduce(SAMPLES), np.float32) / 255
+        """The picture [size, size, 3], values in [0, 1]."""
+        canvas = self._canvas.reshape(-1, 3)
+        polygons = [shape for shape, _ in self._shapes if shape.ndim == 2]
+        index, position = filled(polygons, self.side)  # all at once, which is faster
+        ends = np.searchsorted(index, np.arange(len(polygons) + 1)).tolist()
+        inside = iter([position[start:end] for start, end in itertools.pairwise(ends)])
+        for shape, colour in self._shapes:
+            canvas[next(inside) if shape.ndim == 2 else shape] = colour
+        return np.asarray(Image.fromarray(self._canvas).reduce(SAMPLES), np.float32) / 255
+
+
+@functools.lru_cache(1 << 12)
+def _ellipse(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and rows of the samples of an ellipse in a box from 0 to `width` and `height`.
+
+    The same in all versions of Pillow.
+    """
+    canvas = Image.new("L", (max(width, 0) + 1, max(height, 0) + 1))
+    ImageDraw.Draw(canvas).ellipse((0, 0, width, height), fill=1)
+    rows, columns = np.nonzero(np.asarray(canvas))
+    return columns, rows
 
 
 def _rgb(colour: Colour) -> np.ndarray:
