@@ -11,6 +11,7 @@ undisturbed run.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -80,9 +81,11 @@ def disturbed(root: Path, name: str, count: int, rng: random.Random, ends: Count
             begun(folder, process)
             number, patience = rng.choice((signal.SIGINT, signal.SIGTERM)), 1200
             if struck < count:
-                time.sleep(rng.uniform(0, whole))
-                process.send_signal(number)
-                struck, patience = struck + 1, WITHIN
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(rng.uniform(0, whole))
+                if process.poll() is None:  # else it was too fast, and this is no interrupt
+                    process.send_signal(number)
+                    struck, patience = struck + 1, WITHIN
             told = time.monotonic()
             code = ended(process, patience)
             took = time.monotonic() - told
