@@ -62,6 +62,24 @@ def study(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def drawn_once():
+    """Within a file that uses this each scene is drawn once: its tests are not of the drawing."""
+    from rival_jax.data.scenes import Scenes
+
+    draw, drawn = Scenes.__getitem__, {}
+
+    def once(source, index):
+        key = source._key, source._size, source._correlation, bool(source.attributes), int(index)
+        if key not in drawn:
+            drawn[key] = draw(source, index)
+        return dict(drawn[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scenes, "__getitem__", once)
+        yield
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _full_precision():
     with jax.default_matmul_precision("highest"):
