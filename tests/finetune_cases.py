@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import jax
 import numpy as np
 from PIL import Image
 from rich.console import Console
 
+from rival_jax import models
 from rival_jax.experiments import finetune
+from rival_jax.models import vit
 from rival_jax.runtime.results import Run
-from tests.helpers import config_of, save_tiny_vit
+from tests.helpers import config_of
 
 CLASSES = ("ant", "bee", "cow", "dog")
 
@@ -38,7 +41,18 @@ def make(folder: Path) -> Path:
     draw(folder / "data" / "train", "a", 7)
     draw(folder / "data" / "test", "b", 4, seed=1)
     draw(folder / "shifted" / "test", "c", 4, seed=2)
-    save_tiny_vit(folder / "tiny", classes=len(CLASSES))
+    save_one_block(folder / "tiny", classes=len(CLASSES))
+    return folder
+
+
+def save_one_block(folder: Path, *, classes: int = 3, seed: int = 0) -> Path:
+    """`helpers.save_tiny_vit` of one block, for what does not depend on their number.
+
+    A second block doubles what is compiled, which takes most of the time.
+    """
+    size = {"image_size": (16, 16), "patch_size": 8, "width": 16, "depth": 1, "heads": 2}
+    model = vit.build(name=folder.name, num_classes=classes, **size)
+    models.save(folder, model, jax.jit(model.init)(jax.random.key(seed)))
     return folder
 
 

@@ -1,13 +1,21 @@
-"""Programs of several processes on this machine, joined by the real `jax.distributed`."""
+"""Programs of several processes on this machine, joined by the real `jax.distributed`.
+
+Run as a script this imports jax once, and all of them are forked from it.
+"""
 
 from __future__ import annotations
 
+import atexit
+import functools
+import json
 import os
+import runpy
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.helpers import draw_study, save_tiny_vit
@@ -15,38 +23,105 @@ from tests.helpers import draw_study, save_tiny_vit
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def launch(
-    processes: int, devices: int, command: Sequence[str], logs: Path, **environment: str
-) -> list[subprocess.Popen]:
-    """Starts `python command --distributed=...` for each process, with so many fake devices.
-
-    Args:
-      logs: folder of a file for each process, with all that it prints.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=1"
-    env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
-    logs.mkdir(parents=True, exist_ok=True)
-    started = []
-    for index in range(processes):
-        who = [f"--distributed=127.0.0.1:{port}", f"--num_processes={processes}"]
-        who = [*who, f"--process_id={index}", "--heartbeat=10"] if processes > 1 else []
-        with (logs / f"{index}.txt").open("ab") as log:
-            started.append(
-                subprocess.Popen(
-                    [sys.executable, *command, *who],
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    cwd=ROOT,
-                    env=env | environment,
-                )
-            )
+@functools.cache
+def server() -> subprocess.Popen:
+    """What forks, as long as it is asked."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    started = subprocess.Popen([sys.executable, "-m", "tests.multihost"], cwd=ROOT, **pipes)
+    atexit.register(started.communicate)
     return started
 
 
-def finish(processes: Sequence[subprocess.Popen], seconds: float = 120) -> list[int]:
+def asked(question):
+    """The server's answer."""
+    print(json.dumps(question), file=server().stdin, flush=True)
+    return json.loads(server().stdout.readline())
+
+
+class Forked:
+    """`python -m module words`, of a Python that has imported jax; as `subprocess.Popen` is used.
+
+    Args:
+      log: a file, at whose end goes all that is printed.
+      environment: all of it.
+    """
+
+    def __init__(self, words: Sequence[str], log: Path, environment: Mapping[str, str]):
+        self.args, self.returncode = words, None
+        self.pid = asked([list(map(str, words)), str(log), dict(environment)])
+
+    def poll(self) -> int | None:
+        """The exit code, None before the end."""
+        if self.returncode is None:
+            self.returncode = asked(self.pid)
+        return self.returncode
+
+    def wait(self, timeout: float = float("inf")) -> int:
+        """The exit code. Raises TimeoutExpired."""
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            time.sleep(0.05)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """At once."""
+        self.send_signal(signal.SIGKILL)
+
+
+def serve() -> tuple[list[str], str, dict[str, str]]:
+    """Answers `asked`: returns in a child, with what it was asked to be."""
+    for line in sys.stdin:
+        question = json.loads(line)
+        if isinstance(question, int):
+            pid, status = os.waitpid(question, os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+        elif not (answer := os.fork()):
+            return question
+        print(json.dumps(answer), flush=True)
+    sys.exit()
+
+
+def environment(devices: int) -> dict[str, str]:
+    """Of a process as this one is, with so many fake devices: the last flag of a name counts."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    return os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+
+
+def address() -> str:
+    """For process 0, where the others find it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def launch(
+    processes: int, devices: int, command: Sequence[str], logs: Path, **more: str
+) -> list[Forked]:
+    """Starts `python -m command --distributed=...` for each process, with so many fake devices.
+
+    Args:
+      logs: folder of a file for each process, with all that it prints.
+      more: of the environment.
+    """
+    where = address()
+    logs.mkdir(parents=True, exist_ok=True)
+    started = []
+    for index in range(processes):
+        who = [f"--distributed={where}", f"--num_processes={processes}"]
+        who = [*who, f"--process_id={index}", "--heartbeat=10"] if processes > 1 else []
+        given = ([*command, *who], logs / f"{index}.txt", environment(devices) | more)
+        started.append(Forked(*given))
+    return started
+
+
+def finish(processes: Sequence[Forked], seconds: float = 120) -> list[int]:
     """Exit codes; processes that do not end in time are killed."""
     end = time.monotonic() + seconds
     try:
@@ -78,4 +153,17 @@ def rfs_command(root: Path, levels: int, trials: int) -> list[str]:
         "config.statistics.resamples": 50,
     }
     given = [f"--{name}={value}" for name, value in flags.items()]
-    return ["-m", "rival_jax.main", "--config=configs/rfs.py", *given]
+    return ["rival_jax.main", "--config=configs/rfs.py", *given]
+
+
+if __name__ == "__main__":
+    import rival_jax.runtime.hosts  # noqa: F401  (with jax; what else they need they import)
+
+    words, log, variables = serve()
+    os.environ.clear()
+    os.environ.update(variables)
+    with open(os.devnull) as nothing, open(log, "a") as file:
+        for ours, theirs in ((nothing, 0), (file, 1), (file, 2)):
+            os.dup2(ours.fileno(), theirs)
+    sys.argv = words
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)

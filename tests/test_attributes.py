@@ -19,6 +19,7 @@ from rival_jax.types import Geometry, Model
 from tests.damaged_runs import NAMES, renamed, reported
 from tests.helpers import EXACT, REFERENCE, config_of, golden, nhwc, save_tiny_vit
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
 KEY = jax.random.key(0)
 KEPT = Plan(grey=0.5, black_background=False, binary_mask=False)
 change = jax.jit(functools.partial(_parts.changed, KEPT))
@@ -65,13 +66,13 @@ def row_bytes(folder):
 
 
 @pytest.fixture(scope="module")
-def done(network, tmp_path_factory):
+def done(drawn_once, network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("attributes")
     return run_in(folder / "run", tiny(network, folder / "cache", **{"ablation.draws": 4}))
 
 
 @pytest.fixture(scope="module")
-def examples():
+def examples(drawn_once):
     """Ten scenes with attribute masks, one of each class."""
     source = data.load("scenes", "", "test", size=32, per_class=1, attributes=True)
     return data.Examples(source, Geometry((32, 32)), attributes=True)
@@ -246,7 +247,7 @@ def test_the_rows_are_of_greyed_parts(done, network):
         [item["image"] for item in items], [item["attribute_masks"][column] for item in items]
     ))  # fmt: skip
     shown = jnp.asarray(image * (1 - part[..., None]) + 0.5 * part[..., None])
-    logits, _ = loaded.model.forward(loaded.variables, shown, {})
+    logits, _ = jax.jit(functools.partial(loaded.model.forward, added={}))(loaded.variables, shown)
     want = np.asarray(jax.nn.softmax(logits))[np.arange(len(having)), examples.labels[having]]
     rows = [
         row

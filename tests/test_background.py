@@ -2,6 +2,7 @@ import functools
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +20,11 @@ from rival_jax.experiments import _changed, _treatments, background
 from rival_jax.experiments._subject import Subject
 from rival_jax.experiments._treatments import REGIONS, TREATMENTS, Strength, treated
 from rival_jax.report import background as numbers
-from rival_jax.report import background_page, cubes
+from rival_jax.report import background_page, cubes, style
 from rival_jax.runtime.results import Run, read_rows
 from tests.damaged_runs import NAMES, renamed, reported
-from tests.helpers import EXACT, REFERENCE, config_of, golden, nhwc
+from tests.finetune_cases import save_one_block
+from tests.helpers import EXACT, REFERENCE, config_of, draw_study, golden, nhwc
 
 KEY = jax.random.key(0)
 SOFT = Strength(grey=0.5, blur=0.1, patches=4, binary_mask=False)
@@ -53,6 +55,15 @@ def run_in(folder, config):
     return run, background.run(config, run, quiet())
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """As the session's, with a ViT of one block: compiling it takes most of the time."""
+    folder = tmp_path_factory.mktemp("study")
+    draw_study(folder / "data")
+    save_one_block(folder / "tiny")
+    return folder
+
+
 @pytest.fixture
 def no_figures(monkeypatch):
     """Summaries alone: drawing takes longer than measuring."""
@@ -68,7 +79,9 @@ def row_bytes(folder):
 def done(study, tmp_path_factory):
     """A finished run of all treatments."""
     folder = tmp_path_factory.mktemp("background")
-    return run_in(folder / "run", tiny(study, folder / "cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", 30)  # drawn faster
+        return run_in(folder / "run", tiny(study, folder / "cache"))
 
 
 def a_batch():
@@ -234,7 +247,7 @@ def test_a_deleted_unit_comes_back_the_same(done, study, no_figures):
     assert json.dumps(again, default=str) == json.dumps(summary, default=str)
 
 
-def test_killed_and_restarted_gives_the_same_bytes(done, study, tmp_path):
+def test_killed_and_restarted_gives_the_same_bytes(done, study, tmp_path, no_figures):
     want = row_bytes(done[0].path)
     script = tmp_path / "again.py"
     script.write_text(
@@ -249,14 +262,17 @@ def test_killed_and_restarted_gives_the_same_bytes(done, study, tmp_path):
         "background.run(config, Run(sys.argv[2], config.to_dict()), Console(quiet=True))\n"
     )
     command = [sys.executable, str(script), str(done[0].path / "config.json"), str(tmp_path / "k")]
+    # What is compiled already is read from a copy: a killed process may leave half a file.
+    compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
     env = {**os.environ, "PYTHONPATH": str(Path(background.__file__).parents[2])}
+    env |= {"JAX_COMPILATION_CACHE_DIR": str(compiled), "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
     process = subprocess.Popen(command, env=env)
     while not list((tmp_path / "k").rglob("own_*.parquet")) and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert len(row_bytes(tmp_path / "k")) < len(want)
-    subprocess.run(command, env=env, check=True)
+    assert process.wait() == -signal.SIGKILL
+    assert 0 < len(row_bytes(tmp_path / "k")) < len(want)
+    run_in(tmp_path / "k", tiny(study, done[0].path.parent / "cache"))
     got = row_bytes(tmp_path / "k")
     assert {name: got[name] for name in want} == want
 

@@ -17,14 +17,14 @@ from rival_jax import data, models
 from rival_jax.experiments import _finetune_data, _finetune_work, finetune
 from rival_jax.experiments._finetune_variants import VARIANTS, settings
 from rival_jax.report import finetune as report
-from rival_jax.report import finetune_page
+from rival_jax.report import finetune_page, style
 from rival_jax.runtime import train
 from rival_jax.runtime.signals import Interrupted
 from rival_jax.types import Geometry
 from tests import finetune_cases as cases
 from tests.damaged_runs import NAMES, renamed, reported
 from tests.finetune_cases import CLASSES, config, row_bytes, run_in
-from tests.helpers import config_of, save_tiny_vit
+from tests.helpers import config_of
 
 VARIED = ("original", "robustvit", "cross_entropy")
 
@@ -37,7 +37,15 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(folder):
     changes = {"variants": VARIED, "seeds": (0, 1)}
-    return run_in(folder / "finished", config(folder, **changes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", 30)  # drawn faster
+        return run_in(folder / "finished", config(folder, **changes))
+
+
+@pytest.fixture
+def no_report(monkeypatch):
+    """Trainings and rows alone: the report takes longer."""
+    monkeypatch.setattr(finetune_page, "write", lambda *args: {})
 
 
 def columns(run, network, unit):
@@ -74,22 +82,23 @@ def test_the_kept_networks_are_those_that_were_tested(finished, folder):
     )
     batch = next(examples.batches(len(examples)))
     image = jnp.asarray(batch["image"])
+    original, before = models.load(str(folder / "tiny"))
+    forward = jax.jit(original.forward)
     for name in ("robustvit_seed0", "cross_entropy_seed1"):
         model, variables = models.load(saved[name]["best"])
         assert model.name == f"{name}_best"
         _, last = models.load(saved[name]["last"])
-        logits, _ = model.forward(variables, image, {})
+        logits, _ = jax.jit(model.forward)(variables, image, {})
         rows = columns(finished, name, "decorrelated")
         correct = np.asarray(logits.argmax(1) == batch["label"])
         assert rows["correct"].to_pylist() == correct.tolist()
-        original, before = models.load(str(folder / "tiny"))
         moved = [
             float(jnp.abs(a - b).max())
             for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(last), strict=True)
         ]
         assert 1e-4 < max(moved) < 0.2
         mixture = _finetune_mix(before, variables)
-        mixed, _ = original.forward(mixture, image, {})
+        mixed, _ = forward(mixture, image, {})
         share = jax.nn.softmax(mixed)[np.arange(len(examples)), batch["label"]]
         found = columns(finished, f"{name}_alpha0.5", "decorrelated")["probability"]
         np.testing.assert_allclose(found.to_pylist(), share, atol=1e-5)
@@ -125,7 +134,9 @@ def test_the_log_and_the_curves_hold_every_epoch(finished):
     assert len(list((finished.path / "tensorboard").glob("*/events*"))) == 4
 
 
-def test_again_computes_nothing_and_a_seed_more_itself(finished, folder, monkeypatch, tmp_path):
+def test_again_computes_nothing_and_a_seed_more_itself(
+    finished, folder, monkeypatch, tmp_path, no_report
+):
     copied = tmp_path / "copy"
     shutil.copytree(finished.path, copied)
     before = row_bytes(finished)
@@ -142,7 +153,7 @@ def test_again_computes_nothing_and_a_seed_more_itself(finished, folder, monkeyp
     assert {name: after[name] for name in before} == before
 
 
-def test_interrupted_and_run_again_gives_the_same_bytes(folder, tmp_path, monkeypatch):
+def test_interrupted_and_run_again_gives_the_same_bytes(folder, tmp_path, monkeypatch, no_report):
     settings = config(folder, variants=("robustvit",), **{"evaluate.alphas": ()})
     whole = row_bytes(run_in(tmp_path / "whole", settings))
     check = train._Loop._check
@@ -163,7 +174,8 @@ def test_interrupted_and_run_again_gives_the_same_bytes(folder, tmp_path, monkey
     assert not list((tmp_path / "stopped" / "training").iterdir())
 
 
-def test_programs_side_by_side_train_the_same_networks(finished, folder, tmp_path):
+def test_programs_side_by_side_train_the_same_networks(finished, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetune_page, "write_document", lambda *args: None)
     changes = {"variants": ("robustvit",), "seeds": (0, 1), "train.together": 2}
     changes |= {"settings": ("", "background_weight=4 learning_rate=1e-3"), "evaluate.alphas": ()}
     run = run_in(tmp_path / "together", config(folder, **changes))
@@ -287,7 +299,7 @@ class TestSplit:
             self.found(folder, source, num_classes=4, validation="held_out")
 
 
-def test_other_masks_train_another_network(finished, folder, tmp_path):
+def test_other_masks_train_another_network(finished, folder, tmp_path, no_report):
     cases.draw(tmp_path / "found" / "train", "a", 7)
     for file in (tmp_path / "found").glob("train/masks/*/*.png"):
         mask = np.asarray(Image.open(file))
@@ -389,7 +401,7 @@ class TestBadFiles:
         self.refused(folder, broken, r"bee/a\d.png .*(263|264)", **c)
 
     def test_a_network_of_other_classes(self, folder, broken):
-        save_tiny_vit(broken / "other", classes=7)
+        cases.save_one_block(broken / "other", classes=7)
         self.refused(folder, broken, "has 7 outputs", models=(str(broken / "other"),))
 
     def test_the_folder_of_another_run(self, folder, finished, broken):

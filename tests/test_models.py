@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from pathlib import Path
@@ -14,21 +15,24 @@ import pytest
 from rival_jax import models, taps, weights
 from rival_jax.models import clip_resnet, clip_vit, positions, renaming, resnet, vit
 from rival_jax.models.network import module_of
-from tests.helpers import EXACT, PARITY, golden, nhwc
+from tests.helpers import EXACT, PARITY, QUICKLY, golden, nhwc
 
 SMALL_VIT = {"num_classes": 3, "image_size": (8, 12), "patch_size": 4, "width": 8, "heads": 2}
 SMALL_VIT |= {"depth": 2, "name": "small"}
 SMALL_RESNET = {"num_classes": 3, "image_size": (16, 16), "depths": (1, 1), "width": 4}
 SMALL_RESNET |= {"name": "small"}
+VITS = {
+    "vit": {},
+    "distilled": {"distilled": True},
+    "registers": {"register_tokens": 3},
+    "registers_no_embed_class": {"register_tokens": 3, "no_embed_class": True},
+    "average": {"pool": "avg", "qkv_bias": False},
+    "layer_scale": {"layer_scale": True, "gelu": "tanh"},
+    "representation": {"representation_size": 5},
+    "headless": {"num_classes": 0},
+}
 VARIANTS = {
-    "vit": vit.build(**SMALL_VIT),
-    "distilled": vit.build(**SMALL_VIT, distilled=True),
-    "registers": vit.build(**SMALL_VIT, register_tokens=3),
-    "registers_no_embed_class": vit.build(**SMALL_VIT, register_tokens=3, no_embed_class=True),
-    "average": vit.build(**SMALL_VIT, pool="avg", qkv_bias=False),
-    "layer_scale": vit.build(**SMALL_VIT, layer_scale=True, gelu="tanh"),
-    "representation": vit.build(**SMALL_VIT, representation_size=5),
-    "headless": vit.build(**{**SMALL_VIT, "num_classes": 0}),
+    **{name: vit.build(**{**SMALL_VIT, **options}) for name, options in VITS.items()},
     "resnet": resnet.build(**SMALL_RESNET),
     "bottleneck": resnet.build(**SMALL_RESNET, bottleneck=True),
     "clip_vit": clip_vit.build(
@@ -38,6 +42,9 @@ VARIANTS = {
         name="small", image_size=(64, 64), depths=(1, 2, 1, 1), width=4, heads=2, features=7
     ),
 }
+ONE_BLOCK = {name: vit.build(**{**SMALL_VIT, "depth": 1, **VITS[name]}) for name in VITS}
+# Compiled in half the time, where the blocks of a variant are those of another one.
+SHALLOW = {**VARIANTS, **ONE_BLOCK, **{name: VARIANTS[name] for name in ("vit", "layer_scale")}}
 TRANSFORMERS = [name for name, model in VARIANTS.items() if model.attention_taps]
 VIT_TINY = "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 
@@ -57,11 +64,22 @@ def random_variables(model, dtype="float32"):
         positive = path[-1].key in ("var", "scale")
         return jnp.asarray(np.exp(values) if positive else values, dtype)
 
-    return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(model.init, jax.random.key(0)))
+    return jax.tree_util.tree_map_with_path(draw, _leaves(model))
+
+
+@functools.cache
+def _leaves(model):
+    return jax.eval_shape(model.init, jax.random.key(0))
 
 
 def random_images(model, n=2, dtype="float32"):
     return jnp.asarray(np.random.default_rng(1).random((n, *model.image_size, 3)), dtype)
+
+
+@functools.partial(QUICKLY, static_argnums=0)
+def forward(function, variables, images, added):
+    """A model's `forward`; compiled once for all tests of equal networks."""
+    return function(variables, images, added)
 
 
 def from_file(family, path: Path, num_classes=None, **model_args):
@@ -85,7 +103,7 @@ def test_forward_is_the_reference(shared, name, family, model_args):
     expected = golden(shared, f"{name}.npz")
     path = shared / f"golden/rival10/{name}.safetensors"
     model, variables = from_file(family, path, **model_args)
-    logits, values = jax.jit(model.forward)(variables, jnp.asarray(nhwc(expected["input"])), {})
+    logits, values = forward(model.forward, variables, jnp.asarray(nhwc(expected["input"])), {})
     got = {"input": values["image"], "logits": logits, "features": values["features"]}
     if family is resnet:
         got["layer4"] = values["layer4"]
@@ -112,7 +130,7 @@ def test_other_transformers_are_the_reference(shared, name, model_args):
     model, variables = from_file(vit, folder / f"{name}_weights.safetensors", **model_args)
     with np.load(folder / f"{name}_forward.npz") as file:
         expected = dict(file)
-    logits, values = jax.jit(model.forward)(variables, jnp.asarray(nhwc(expected["images"])), {})
+    logits, values = forward(model.forward, variables, jnp.asarray(nhwc(expected["images"])), {})
     got = {"logits": logits, "tokens_final_norm": values["norm"]}
     got |= {f"attn_{tap.split('/')[0]}": values[tap] for tap in model.attention_taps}
     if name != "vit_b_distilled":
@@ -128,7 +146,7 @@ def test_the_clip_transformer_is_the_reference(shared):
     expected = golden(shared, "04_clip_vit.npz")
     path = shared / "golden/rival10/04_clip_vit.safetensors"
     model, variables = from_file(clip_vit, path, num_heads=3)
-    logits, values = jax.jit(model.forward)(variables, jnp.asarray(nhwc(expected["input"])), {})
+    logits, values = forward(model.forward, variables, jnp.asarray(nhwc(expected["input"])), {})
     np.testing.assert_array_equal(logits, values["features"])
     got = {
         "features": values["features"],
@@ -144,7 +162,7 @@ def test_the_clip_resnet_is_the_reference(shared):
     expected = golden(shared, "04_clip_resnet.npz")
     path = shared / "golden/rival10/04_clip_resnet.safetensors"
     model, variables = from_file(clip_resnet, path, num_heads=2)
-    logits, values = jax.jit(model.forward)(variables, jnp.asarray(nhwc(expected["input"])), {})
+    logits, values = forward(model.forward, variables, jnp.asarray(nhwc(expected["input"])), {})
     np.testing.assert_array_equal(logits, values["features"])
     for key in ("stem", "layer4"):
         reference = nhwc(expected[key])
@@ -162,7 +180,7 @@ def test_dino_at_another_size_gives_the_reference_key_features(shared):
     with np.load(folder / "dino_key_features.npz") as file:
         expected = dict(file)
     image = jnp.asarray(nhwc(expected["image"]))
-    _, values = jax.jit(model.forward)(variables, image, {})
+    _, values = forward(model.forward, variables, image, {})
     tokens = values[model.cam_tap.replace("norm1", "qkv")][:, 1:]
     got = dict(zip("qkv", jnp.split(tokens.swapaxes(1, 2), 3, axis=1), strict=True))
     for name, value in got.items():
@@ -185,7 +203,7 @@ def test_a_network_for_another_size_and_back(name):
     for method in positions.METHODS:
         larger, resized = family.resized(model, variables, (2 * height, 2 * width), method)
         assert larger.image_size == (2 * height, 2 * width)
-        logits, values = larger.forward(resized, random_images(larger), {})
+        logits, values = forward(larger.forward, resized, random_images(larger), {})
         assert np.isfinite(logits).all()
         grid = larger.to_grid(values[larger.cam_tap])
         assert grid.shape[1:3] == tuple(2 * side for side in _grid(model, variables))
@@ -194,8 +212,8 @@ def test_a_network_for_another_size_and_back(name):
 
 
 def _grid(model, variables):
-    values = model.forward(variables, random_images(model), {})[1]
-    return model.to_grid(values[model.cam_tap]).shape[1:3]
+    _, values = jax.eval_shape(model.forward, variables, random_images(model), {})
+    return jax.eval_shape(model.to_grid, values[model.cam_tap]).shape[1:3]
 
 
 @pytest.mark.parametrize("method", positions.METHODS)
@@ -210,7 +228,7 @@ def test_trained_networks_are_the_reference(shared, kind, family):
     path = shared / f"golden/rival10/03_noise_e2e_{kind}.safetensors"
     model, variables = from_file(family, path, **({"num_heads": 4} if kind == "vit" else {}))
     images = jnp.asarray(nhwc(golden(shared, "03_noise_e2e_inputs.npz")["images"]))
-    logits, _ = jax.jit(model.forward)(variables, images, {})
+    logits, _ = forward(model.forward, variables, images, {})
     expected = golden(shared, f"03_noise_e2e_{kind}.npz")["logits_clean"]
     np.testing.assert_allclose(logits, expected, rtol=0, atol=PARITY)
 
@@ -229,23 +247,29 @@ def test_taps_are_those_declared(small):
     assert grid[:-1] == ((2, 2, 3) if model.attention_taps else (2, 2, 2))
 
 
+@functools.cache
+def in_float64(name):
+    """A network of one kind, what it is given, and what it makes of that."""
+    model = SHALLOW[name]
+    with jax.enable_x64(True):
+        given = random_variables(model, "float64"), random_images(model, dtype="float64")
+        logits, values = jax.device_get(forward(model.forward, *given, {}))
+    return model, given, logits, values
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_adding_zeros_changes_nothing_and_adding_more_does(name):
     """In float64: a transformer's last block takes another path, which rounds otherwise."""
-    model = VARIANTS[name]
+    model, given, logits, values = in_float64(name)
     with jax.enable_x64(True):
-        variables = random_variables(model, "float64")
-        images = random_images(model, dtype="float64")
-        forward = jax.jit(model.forward)
-        logits, values = jax.device_get(forward(variables, images, {}))
         zeros = {tap: np.zeros_like(value) for tap, value in values.items()}
-        same, _ = forward(variables, images, zeros)
+        same, _ = forward(model.forward, *given, zeros)
         np.testing.assert_allclose(same, logits, rtol=0, atol=1e-12)
         noise = np.random.default_rng(2)
         for tap, zero in zeros.items():
             first = np.arange(len(zero)).reshape(-1, *[1] * (zero.ndim - 1)) == 0
             moved = np.where(first, noise.normal(size=zero.shape), 0).astype(zero.dtype)
-            changed = np.asarray(forward(variables, images, {**zeros, tap: moved})[0])
+            changed = np.asarray(forward(model.forward, *given, {**zeros, tap: moved})[0])
             assert np.abs(changed[0] - logits[0]).max() > PARITY, f"{tap} does not reach the logits"
             np.testing.assert_allclose(
                 changed[1], logits[1], rtol=0, atol=1e-12, err_msg="examples mix"
@@ -260,8 +284,7 @@ def test_an_unknown_tap_lists_the_known(small):
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_attention_rows_sum_to_one(name):
-    model = VARIANTS[name]
-    _, values = jax.jit(model.forward)(random_variables(model), random_images(model), {})
+    model, _, _, values = in_float64(name)
     for tap in model.attention_taps:
         assert values[tap].min() >= 0
         np.testing.assert_allclose(values[tap].sum(axis=-1), 1, atol=EXACT)
@@ -269,22 +292,22 @@ def test_attention_rows_sum_to_one(name):
 
 @pytest.mark.parametrize("name", ["vit", "distilled"])
 def test_attention_gradients_are_finite_differences(name):
-    model = VARIANTS[name]
+    model = SHALLOW[name]
     tap = model.attention_taps[0]
     score = taps.class_score(jnp.array([0, 2]))
     with jax.enable_x64(True):
         variables = random_variables(model, "float64")
         images = random_images(model, dtype="float64")
-        forward = jax.jit(model.forward)
         tokens = 6 + model.to_grid.prefix_tokens
         direction = np.random.default_rng(2).normal(size=(2, 2, tokens, tokens))
 
-        @jax.jit
+        @QUICKLY
         def gradient(variables, images):
             return taps.tap_grads(model.forward, variables, images, score, [tap])[2][tap]
 
         def along(step):
-            return score(*forward(variables, images, {tap: step * direction})).sum()
+            added = {tap: step * direction}
+            return score(*forward(model.forward, variables, images, added)).sum()
 
         expected = (along(1e-5) - along(-1e-5)) / 2e-5
         got = (gradient(variables, images) * direction).sum()
@@ -304,7 +327,7 @@ def test_transformer_is_the_textbook_one(other):
             random_variables(model, "float64"),
             random_images(model, dtype="float64"),
         )
-        logits, _ = model.forward(variables, images, {})
+        logits, _ = forward(model.forward, variables, images, {})
         t = vit.export(variables, model)
 
     def norm(x, name):
@@ -361,16 +384,16 @@ def test_bare_pixels_go_in_as_they_are():
     assert (bare.mean, bare.std) == ((0, 0, 0), (1, 1, 1))
     variables, images = random_variables(model), random_images(model)
     normalised = (images - jnp.array(model.mean)) / jnp.array(model.std)
-    expected = jax.jit(model.forward)(variables, images, {})[0]
+    expected = forward(model.forward, variables, images, {})[0]
     np.testing.assert_allclose(
-        jax.jit(bare.forward)(variables, normalised, {})[0], expected, atol=PARITY
+        forward(bare.forward, variables, normalised, {})[0], expected, atol=PARITY
     )
 
 
 def test_residual_network_takes_other_sizes():
     model = VARIANTS["resnet"]
     images = jnp.zeros((1, 40, 24, 3))
-    _, values = jax.jit(model.forward)(random_variables(model), images, {})
+    _, values = jax.eval_shape(model.forward, random_variables(model), images, {})
     assert values["layer2"].shape[1:3] == (5, 3)
 
 

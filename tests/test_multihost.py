@@ -33,7 +33,7 @@ def runs(tmp_path_factory) -> dict[tuple[int, int], Path]:
     found = {}
     for topology in TOPOLOGIES:
         out = study / "{}x{}".format(*topology)
-        command = ["-m", "tests.multihost_program", f"--study={study}", f"--out={out}"]
+        command = ["tests.multihost_program", f"--study={study}", f"--out={out}"]
         codes = finish(launch(*topology, command, out / "logs"), 200)
         assert codes == [0] * topology[0], printed(out / "logs")
         found[topology] = out

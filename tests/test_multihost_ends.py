@@ -18,7 +18,7 @@ BUSY = 10  # seconds that this machine may be busy with other things
 def ended(folder, kind, number=None, victim=0):
     """(exit codes, what was printed, seconds from the signal to the end)."""
     ready = folder / "ready"
-    command = ["-m", "tests.multihost_ends", kind, str(ready)]
+    command = ["tests.multihost_ends", kind, str(ready)]
     processes = launch(2, 1, command, folder / "logs")
     end = time.monotonic() + 60
     while not ready.exists() and time.monotonic() < end:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import shutil
 
 import jax
 import numpy as np
@@ -12,9 +14,28 @@ from rich.console import Console
 from rival_jax import models
 from rival_jax.experiments import _neuron_passes, neurons
 from rival_jax.report import neuron_page
+from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
 from tests import stamped_scenes as stamped
 from tests.helpers import config_of
+
+pytestmark = pytest.mark.usefixtures("drawn_once", "optimised")
+
+
+@pytest.fixture(scope="module")
+def optimised():
+    """Passes over the data are optimised a little: at level 0 they run for longer than it takes."""
+    compiled = parallel._compiled
+    jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
+
+    def made(*args):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jax, "jit", jit)
+            return compiled(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "_compiled", made)
+        yield
 
 
 def quiet():
@@ -26,6 +47,7 @@ def stamped_config(shuffled=20):
     config.models = ("stamp",)
     config.data.name = "tests.stamped_scenes"
     config.neurons.shuffled = shuffled
+    config.neurons.top = 8
     config.neurons.permutations = 999
     config.neurons.pictures = 1
     config.statistics.resamples = 50
@@ -33,21 +55,29 @@ def stamped_config(shuffled=20):
     return config
 
 
+def shown(patch, variables):
+    """Sets what the model of the config is."""
+    patch.setattr(models, "load", lambda *a, **k: (stamped.MODEL, variables))
+    patch.setattr(models, "describe", lambda *a: "64 px")
+
+
 @pytest.fixture
 def weights(monkeypatch):
-    """Sets what the model of the config is."""
-
-    def of(variables):
-        monkeypatch.setattr(models, "load", lambda *a, **k: (stamped.MODEL, variables))
-        monkeypatch.setattr(models, "describe", lambda *a: "64 px")
-
-    return of
+    return functools.partial(shown, monkeypatch)
 
 
 def run_in(folder, config):
     run = Run(folder, config.to_dict())
     run.log("start", argv=[])
     return neurons.run(config, run, quiet()), run
+
+
+@pytest.fixture(scope="module")
+def done(drawn_once, optimised, tmp_path_factory):
+    """Summary and run of the network with a detector; tests change nothing in its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        shown(patch, stamped.planted(jax.random.key(0)))
+        return run_in(tmp_path_factory.mktemp("neurons") / "run", stamped_config())
 
 
 def row_bytes(run):
@@ -59,9 +89,8 @@ def no_report(monkeypatch):
     monkeypatch.setattr(neuron_page, "write_document", lambda *a: None)
 
 
-def test_a_planted_detector_is_found(tmp_path, weights):
-    weights(stamped.planted(jax.random.key(0)))
-    summary, run = run_in(tmp_path / "run", stamped_config())
+def test_a_planted_detector_is_found(done):
+    summary, run = done
     found = summary["models"]["stamp"]
     reported = {(p["class"], p["attribute"]): p for p in found["pairs"] if p["reported"]}
     carriers = {key for key in reported if key[1] == stamped.STAMPED}
@@ -88,17 +117,16 @@ def test_random_weights_report_nothing(tmp_path, weights, no_report):
 
 
 def test_a_restart_gives_the_same_bytes_and_computes_what_is_missing(
-    tmp_path, weights, no_report, monkeypatch
+    done, tmp_path, weights, no_report, monkeypatch
 ):
     weights(stamped.planted(jax.random.key(0)))
-    config = stamped_config(shuffled=1)
-    first, run = run_in(tmp_path / "run", config)
-    before = row_bytes(run)
+    first, before, config = done[0], row_bytes(done[1]), stamped_config()
+    shutil.copytree(done[1].path, tmp_path / "run")
     assert len(before) == 3
     calls = []
     mapped = _neuron_passes.Passes._mapped
     monkeypatch.setattr(_neuron_passes.Passes, "_mapped", lambda *a: calls.append(1) or mapped(*a))
-    second, _ = run_in(tmp_path / "run", config)
+    second, run = run_in(tmp_path / "run", config)
     assert not calls
     assert second == first
     for path in (run.path / "rows").rglob("test-*"):
@@ -108,15 +136,12 @@ def test_a_restart_gives_the_same_bytes_and_computes_what_is_missing(
     assert row_bytes(run) == before
 
 
-def test_rows_are_what_they_say(tmp_path, weights, no_report):
-    weights(stamped.planted(jax.random.key(0)))
-    config = stamped_config(shuffled=2)
-    config.neurons.top = 4
-    _, run = run_in(tmp_path / "run", config)
+def test_rows_are_what_they_say(done):
+    run = done[1]
     table = read_rows(*(run.path / "rows").rglob("search-*"))
     network, rank = table["network"].to_numpy(), table["rank"].to_numpy()
-    assert set(network) == {0, 1, 2}
-    assert set(rank) == {0, 1, 2, 3}
+    assert set(network) == set(range(21))
+    assert set(rank) == set(range(8))
     value = table["activation"].to_numpy()
     follows = (rank[1:] == rank[:-1] + 1) & (np.diff(table["feature"].to_numpy()) == 0)
     assert (value[1:] <= value[:-1])[follows & (np.diff(network) == 0)].mean() > 0.9

@@ -24,6 +24,13 @@ BUILDS = {
     "clip_vit": (clip_vit, "04_clip_vit", {"num_heads": 3}),
 }
 
+# Compiled as a whole: alone, each of their steps is a program of its own.
+salient = jax.jit(neurons.salient, static_argnums=1, static_argnames="threshold")
+cam_scaled = jax.jit(maps.cam_scaled, static_argnums=1)
+attribute_iou = jax.jit(neurons.attribute_iou, static_argnames="empty")
+score_of = jax.jit(neurons.score, static_argnames="absent")
+merge_top = jax.jit(neurons.merge_top)
+
 
 @pytest.fixture(scope="module")
 def reference(shared):
@@ -33,7 +40,7 @@ def reference(shared):
 
 def top_of(values, labels, k, classes=10):
     index = jnp.arange(len(values))
-    return neurons.merge_top(
+    return merge_top(
         neurons.no_top(classes, values.shape[1], k), jnp.asarray(values), jnp.asarray(labels), index
     )
 
@@ -44,15 +51,15 @@ def test_golden_search_on_the_training_pictures(reference):
     index = np.asarray(top.index[c])
     np.testing.assert_array_equal(index, reference["top10_index"])
     raw = jnp.asarray(reference["train_layer4"])  # [n, f, h, w]
-    inside = neurons.salient(raw, (size, size)).reshape(*raw.shape[:2], -1)
+    inside = salient(raw, (size, size)).reshape(*raw.shape[:2], -1)
     masks = reference["train_attr_masks"].reshape(*reference["train_attr_masks"].shape[:2], -1)
-    every = np.asarray(neurons.attribute_iou(inside, jnp.asarray(masks), empty=1.0))  # [n, f, a]
+    every = np.asarray(attribute_iou(inside, jnp.asarray(masks), empty=1.0))  # [n, f, a]
     iou = np.stack([every[index[f], f] for f in range(len(index))])  # [f, k, a]
     one_pixel = 1.5 / masks.sum(-1)[index].clip(20)
     assert (np.abs(iou - reference["top10_iou"].transpose(0, 2, 1)) <= one_pixel).all()
     present = jnp.asarray(reference["train_attr_labels"][index] > 0)
     for absent, name in (("empty", "all"), ("left_out", "present_only")):
-        score = neurons.score(jnp.asarray(iou), present, jnp.ones(index.shape, bool), absent=absent)
+        score = score_of(jnp.asarray(iou), present, jnp.ones(index.shape, bool), absent=absent)
         np.testing.assert_allclose(score, reference[f"score_{name}"], atol=1e-4)
         best = neurons.best_feature(score)
         np.testing.assert_array_equal(best, reference[f"best_feature_{name}"])
@@ -62,9 +69,9 @@ def test_golden_search_on_the_training_pictures(reference):
 def test_golden_held_out_iou(reference, name):
     best, size = reference[f"best_feature_{name}"], int(reference["image_size"])
     raw = jnp.asarray(reference["test_layer4"][:, best])  # [n, a, h, w]
-    inside = neurons.salient(raw, (size, size)).reshape(*raw.shape[:2], 1, -1)
+    inside = salient(raw, (size, size)).reshape(*raw.shape[:2], 1, -1)
     masks = reference["test_attr_masks"].reshape(*raw.shape[:2], 1, -1)
-    iou = np.asarray(neurons.attribute_iou(inside, jnp.asarray(masks)))[..., 0, 0].T
+    iou = np.asarray(attribute_iou(inside, jnp.asarray(masks)))[..., 0, 0].T
     of_class = reference["test_labels"] == reference["class_label"]
     want = reference[f"test_iou_best_{name}"]
     known = np.isfinite(want)
@@ -80,7 +87,7 @@ def test_golden_saliency_of_a_pooled_feature_is_its_map(reference):
     )
     example = reference["example_saliency"]  # of the best features, on the first test picture
     raw = jnp.asarray(reference["test_layer4"][0, reference["best_feature_all"]])
-    np.testing.assert_allclose(maps.cam_scaled(raw, example.shape[1:]), example, atol=PARITY)
+    np.testing.assert_allclose(cam_scaled(raw, example.shape[1:]), example, atol=PARITY)
 
 
 def test_a_feature_that_is_flat_where_the_attribute_is_absent_is_no_detector():
@@ -90,11 +97,11 @@ def test_a_feature_that_is_flat_where_the_attribute_is_absent_is_no_detector():
     present = jnp.broadcast_to(jnp.arange(10)[:, None] == 0, (2, 10, 1))
     found = jnp.ones((2, 10), bool)
     for empty, best in ((0.0, 1), (1.0, 0)):
-        iou = jnp.moveaxis(neurons.attribute_iou(inside, masks, empty=empty), 1, 0)
-        assert neurons.best_feature(neurons.score(iou, present, found)).tolist() == [best]
-    flat = neurons.attribute_iou(inside[1:, :1], masks[1:], empty=1.0)
+        iou = jnp.moveaxis(attribute_iou(inside, masks, empty=empty), 1, 0)
+        assert neurons.best_feature(score_of(iou, present, found)).tolist() == [best]
+    flat = attribute_iou(inside[1:, :1], masks[1:], empty=1.0)
     assert flat.min() == 1
-    assert neurons.attribute_iou(inside[1:, :1], masks[1:]).max() == 0
+    assert attribute_iou(inside[1:, :1], masks[1:]).max() == 0
 
 
 @settings(max_examples=30, deadline=None)
@@ -108,7 +115,7 @@ def test_the_running_top_is_the_sorted_top(data):
     top = neurons.no_top(3, f, k)
     padded = np.concatenate([order, [-1]])  # the last is padding
     for rows in np.split(padded, 3):
-        top = neurons.merge_top(top, *map(jnp.asarray, (values[rows], labels[rows], rows)))
+        top = merge_top(top, *map(jnp.asarray, (values[rows], labels[rows], rows)))
     for c in range(3):
         mine = np.flatnonzero(labels == c)
         for feature in range(f):
@@ -129,15 +136,12 @@ RAW = arrays.arrays(np.float32, (5, 4, 3), elements=st.floats(-1, 4, width=32))
 
 @pytest.mark.parametrize("size", [(8, 9), (13, 7), (3, 2)])
 def test_salient_pixels_are_those_of_the_scaled_map(size):
-    compiled = jax.jit(neurons.salient, static_argnums=1, static_argnames="threshold")
-    scale = jax.jit(maps.cam_scaled, static_argnums=1)
-
     @settings(max_examples=30, deadline=None)
     @given(RAW, st.sampled_from([0.25, 0.5, 0.8]))
     def check(raw, threshold):
-        scaled = np.asarray(scale(jnp.asarray(raw), size), np.float64)
+        scaled = np.asarray(cam_scaled(jnp.asarray(raw), size), np.float64)
         scaled = scaled / np.maximum(scaled.max((1, 2), keepdims=True), 1e-30)
-        inside = np.asarray(compiled(jnp.asarray(raw), size, threshold=threshold))
+        inside = np.asarray(salient(jnp.asarray(raw), size, threshold=threshold))
         clear = np.abs(scaled - threshold) > 1e-3
         # a range next to 0 is left to rounding by the package's 1e-7
         clear &= (np.ptp(np.maximum(raw, 0), axis=(1, 2)) > 1e-2)[:, None, None]
@@ -148,18 +152,16 @@ def test_salient_pixels_are_those_of_the_scaled_map(size):
 
 @pytest.mark.parametrize("value", [0.0, 3.0, -2.0, np.nan])
 def test_a_flat_map_has_no_salient_pixel_and_no_iou(value):
-    inside = neurons.salient(jnp.full((1, 3, 3), value), (6, 6))
+    inside = salient(jnp.full((1, 3, 3), value), (6, 6))
     assert not inside.any()
     masks = jnp.stack([jnp.zeros(36), jnp.ones(36)])
-    np.testing.assert_array_equal(neurons.attribute_iou(inside.reshape(1, -1), masks), [[0, 0]])
+    np.testing.assert_array_equal(attribute_iou(inside.reshape(1, -1), masks), [[0, 0]])
 
 
 def test_attribute_iou_is_the_metric_of_every_pair():
     rng = np.random.default_rng(0)
     inside, masks = rng.random((2, 3, 5, 7)) > 0.6, rng.random((2, 4, 5, 7)) > 0.5
-    got = neurons.attribute_iou(
-        jnp.asarray(inside.reshape(2, 3, -1)), jnp.asarray(masks.reshape(2, 4, -1))
-    )
+    got = attribute_iou(jnp.asarray(inside.reshape(2, 3, -1)), jnp.asarray(masks.reshape(2, 4, -1)))
     pairs = np.broadcast_arrays(inside[:, :, None], masks[:, None])
     want = alignment.iou(*(jnp.asarray(pair, jnp.float32) for pair in pairs))
     np.testing.assert_allclose(got, want, atol=1e-6)
@@ -168,11 +170,11 @@ def test_attribute_iou_is_the_metric_of_every_pair():
 def test_score_by_hand():
     iou = jnp.array([[[0.6], [0.0], [0.9]]])
     present, found = jnp.array([[[True], [False], [True]]]), jnp.array([[True, True, False]])
-    assert neurons.score(iou, present, found)[0, 0] == pytest.approx(0.3)
-    assert neurons.score(iou, present, found, absent="left_out")[0, 0] == pytest.approx(0.6)
-    assert np.isnan(neurons.score(iou, ~present, found & False)).all()
+    assert score_of(iou, present, found)[0, 0] == pytest.approx(0.3)
+    assert score_of(iou, present, found, absent="left_out")[0, 0] == pytest.approx(0.6)
+    assert np.isnan(score_of(iou, ~present, found & False)).all()
     with pytest.raises(ValueError, match="absent: got 'full', expected one of empty, left_out"):
-        neurons.score(iou, present, found, absent="full")
+        score_of(iou, present, found, absent="full")
 
 
 def test_best_feature_takes_the_first_of_equals_and_no_dead_one():
@@ -204,10 +206,10 @@ def test_pairing_forgives_a_map_that_sits_where_the_attribute_usually_is():
     rows = np.arange(24)[None]
     masks = (rows >= 8 + shift[:, None]) & (rows < 16 + shift[:, None])
     still = np.tile((rows >= 9) & (rows < 17), (20, 1))
-    cross = np.asarray(neurons.attribute_iou(jnp.asarray(still), jnp.asarray(masks)))
+    cross = np.asarray(attribute_iou(jnp.asarray(still), jnp.asarray(masks)))
     assert np.diag(cross).mean() > 0.6
     assert neurons.pairing_p_value(cross) == 1
-    follows = np.asarray(neurons.attribute_iou(jnp.asarray(masks), jnp.asarray(masks)))
+    follows = np.asarray(attribute_iou(jnp.asarray(masks), jnp.asarray(masks)))
     assert neurons.pairing_p_value(follows) < 0.001
 
 
@@ -255,7 +257,7 @@ def test_unit_maps_are_gradcam_of_the_unit(shared, name):
     np.testing.assert_allclose(
         values, jnp.take_along_axis(features, units, axis=1), atol=PARITY, rtol=0
     )
-    got = maps.cam_scaled(raw, model.image_size)
+    got = cam_scaled(raw, model.image_size)
 
     @jax.jit
     def alone(unit):

@@ -12,10 +12,17 @@ import pytest
 
 from rival_jax import objectives, saliency, taps
 from rival_jax.models import vit
-from rival_jax.objectives import energy, energy_swap
+from rival_jax.objectives import energy_swap
 from rival_jax.runtime.plugins import plugin
 from tests.helpers import QUICKLY
-from tests.test_models import SMALL_VIT, VARIANTS, random_images, random_variables
+from tests.test_models import (
+    ONE_BLOCK,
+    SMALL_VIT,
+    VARIANTS,
+    forward,
+    random_images,
+    random_variables,
+)
 
 NAMES = sorted(
     module.name
@@ -30,7 +37,14 @@ TERMS = {
     "rrr": {"relevance", "classification", "total", "correct"},
     "robustvit": {"background", "foreground", "classification", "total", "correct"},
 }
-METHODS = ("attention_gradcam", "rollout")
+# Only relevance goes through several blocks at once: of the rest one is compiled in half the time.
+MODELS = dict.fromkeys(NAMES, ONE_BLOCK["vit"]) | {"robustvit": VARIANTS["vit"]}
+# Given always, so that all tests of it have one program.
+NUMBERS = {
+    "robustvit": {"temperature": 1.0, "foreground_weight": 0.3, "classification_weight": 0.2}
+}
+METHODS = {"attention_gradcam": ONE_BLOCK["vit"], "rollout": VARIANTS["vit"]}
+SWITCHES = ("through_grads", "method", "border", "explained", "target")
 
 
 def batch_of(model, dtype="float32", n=3):
@@ -60,50 +74,51 @@ def mean_total(name, model, variables, batch, **options):
     return plugin("objectives", name).terms(model, variables, batch, **options)["total"].mean()
 
 
-@functools.partial(QUICKLY, static_argnums=(0, 1), static_argnames="through_grads")
+@functools.partial(QUICKLY, static_argnums=(0, 1), static_argnames=SWITCHES)
 def terms_and_gradient(name, model, variables, batch, **options):
-    def total(variables):
-        found = plugin("objectives", name).terms(model, variables, batch, **options)
+    """Terms of every example, and the gradient of the mean total to the parameters."""
+
+    def total(params):
+        given = {**variables, "params": params}
+        found = plugin("objectives", name).terms(model, given, batch, **options)
         return found["total"].mean(), found
 
-    gradient, found = jax.grad(total, has_aux=True)(variables)
+    gradient, found = jax.grad(total, has_aux=True)(variables["params"])
     return found, gradient
 
 
 @pytest.mark.parametrize(
-    ("name", "variant", "options"),
+    ("name", "model", "options"),
     [
-        ("robustvit", "vit", {}),
-        ("robustvit", "registers", {"explained": "prediction", "target": "label"}),
-        ("energy", "vit", {"method": "relevance"}),
-        ("energy", "registers", {"method": "gradient_x_input", "border": "rebinarised"}),
-        ("energy_swap", "vit", {"temperature": 2.0}),
-        ("gradmask", "vit", {"border": "released"}),
-        ("rrr", "distilled", {"border": "rebinarised"}),
+        ("robustvit", ONE_BLOCK["vit"], {}),
+        ("robustvit", ONE_BLOCK["registers"], {"explained": "prediction", "target": "label"}),
+        ("energy", VARIANTS["vit"], {"method": "relevance"}),
+        ("energy_swap", ONE_BLOCK["registers"], {"temperature": 2.0, "border": "rebinarised"}),
+        ("gradmask", ONE_BLOCK["vit"], {"border": "released"}),
+        ("rrr", ONE_BLOCK["distilled"], {"border": "rebinarised"}),
     ],
+    ids=["robustvit", "prediction", "energy", "energy_swap", "gradmask", "rrr"],
 )
-def test_gradients_are_finite_differences(name, variant, options):
+def test_gradients_are_finite_differences(name, model, options):
     """In float64, along one direction through all parameters; held constant, they are not."""
-    model = VARIANTS[variant]
     with jax.enable_x64(True):
         variables, batch = random_variables(model, "float64"), batch_of(model, "float64")
+        variables = with_original(model, variables, "float64")
         draw = np.random.default_rng(4).normal
         direction = jax.tree.map(lambda leaf: draw(size=leaf.shape), variables["params"])
 
-        @functools.partial(QUICKLY, static_argnames="through_grads")
         def both(step, through_grads):
-            def total(step):
-                moved = jax.tree.map(lambda p, d: p + step * d, variables["params"], direction)
-                moved = with_original(model, {"params": moved}, "float64")
-                given = {"through_grads": through_grads, **options}
-                return mean_total(name, model, moved, batch, **given)
-
-            return jax.value_and_grad(total)(step)
+            """The mean total, and how fast it grows along the direction."""
+            moved = jax.tree.map(lambda p, d: p + step * d, variables["params"], direction)
+            given = (name, model, {**variables, "params": moved}, batch)
+            found, gradient = terms_and_gradient(*given, through_grads=through_grads, **options)
+            slopes = jax.tree.map(lambda g, d: (np.asarray(g) * d).sum(), gradient, direction)
+            assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {np.dtype("float64")}
+            return np.mean(found["total"]), sum(jax.tree.leaves(slopes))
 
         values = [both(step, through_grads=True)[0] for step in (1e-6, -1e-6)]
         expected = (values[0] - values[1]) / 2e-6
         got = both(0.0, through_grads=True)[1]
-        assert got.dtype == "float64"
         np.testing.assert_allclose(got, expected, rtol=1e-6)
         if not options:
             value, constant = both(0.0, through_grads=False)
@@ -114,9 +129,9 @@ def test_gradients_are_finite_differences(name, variant, options):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_objective_in_float32(name):
     """Terms of every example, finite gradients; an example's terms are its own alone."""
-    model = VARIANTS["vit"]
+    model = MODELS[name]
     variables, batch = with_original(model, random_variables(model)), batch_of(model)
-    everything = functools.partial(terms_and_gradient, name, model)
+    everything = functools.partial(terms_and_gradient, name, model, **NUMBERS.get(name, {}))
     found, gradient = everything(variables, batch)
     assert found.keys() == TERMS[name]
     assert all(value.shape == (3,) for value in found.values())
@@ -133,25 +148,24 @@ def test_a_step_has_one_forward_pass():
     variables, batch = random_variables(model), batch_of(model)
 
     def flops(function):
-        lowered = QUICKLY(function).lower(variables, batch)
-        return lowered.compile().cost_analysis()["flops"]
+        return jax.jit(function).lower(variables, batch).cost_analysis()["flops"]
 
-    forward = flops(lambda v, batch: model.forward(v, batch["image"], {})[0])
+    once = flops(lambda v, batch: model.forward(v, batch["image"], {})[0])
 
     def step(through_grads):
         options = {"through_grads": through_grads}
         return jax.grad(lambda v, batch: mean_total("robustvit", model, v, batch, **options))
 
     first, second = flops(step(False)), flops(step(True))
-    assert first / forward < 4.7  # forward, back to every block's attention, to the parameters
+    assert first / once < 4.7  # forward, back to every block's attention, to the parameters
     assert second / first < 2
 
 
 def test_the_input_gradient_is_of_the_normalised_image():
     """A network that normalises its input has the terms of one that is given it normalised."""
-    inner = vit.build(**SMALL_VIT)
+    inner = ONE_BLOCK["vit"]
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)
-    outer = vit.build(**SMALL_VIT, mean=mean, std=std)
+    outer = vit.build(**{**SMALL_VIT, "depth": 1}, mean=mean, std=std)
     variables, batch = random_variables(inner), batch_of(inner)
     normalised = {**batch, "image": (batch["image"] - jnp.array(mean)) / jnp.array(std)}
 
@@ -167,11 +181,11 @@ def test_the_input_gradient_is_of_the_normalised_image():
 @pytest.mark.parametrize("through_grads", [False, True])
 def test_a_network_that_looks_nowhere_has_a_finite_gradient(through_grads):
     """A head of zeros: no logit depends on the image, the map is flat, and no loss is NaN."""
-    model = VARIANTS["vit"]
-    variables, batch = random_variables(model), batch_of(model)
+    model = ONE_BLOCK["vit"] if through_grads else MODELS["robustvit"]
+    variables, batch = with_original(model, random_variables(model)), batch_of(model)
     head = jax.tree.map(jnp.zeros_like, variables["params"]["head"])
-    variables = {"params": {**variables["params"], "head": head}}
-    options = {"through_grads": True} if through_grads else {}
+    variables["params"] = {**variables["params"], "head": head}
+    options = {"through_grads": True} if through_grads else NUMBERS["robustvit"]
     found, gradient = terms_and_gradient("robustvit", model, variables, batch, **options)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((found, gradient)))
     np.testing.assert_allclose(found["background"], 0)
@@ -180,7 +194,7 @@ def test_a_network_that_looks_nowhere_has_a_finite_gradient(through_grads):
 @pytest.mark.parametrize("method", METHODS)
 def test_other_methods_make_the_map_by_name(method):
     """Their map, at the image's size, goes through the same losses, and is trained."""
-    model = VARIANTS["vit"]
+    model = METHODS[method]
     variables, batch = random_variables(model), batch_of(model)
     options = {"method": method, "through_grads": True, "classification_weight": 0.0}
 
@@ -201,18 +215,18 @@ def test_other_methods_make_the_map_by_name(method):
 
 
 def test_one_program_for_many_weights_and_temperatures():
-    model = VARIANTS["vit"]
-    variables, batch = random_variables(model), batch_of(model)
+    model = MODELS["robustvit"]
+    variables, batch = with_original(model, random_variables(model)), batch_of(model)
     settings = {
         "temperature": jnp.array([1.0, 0.55, 2.0]),
         "foreground_weight": jnp.array([0.3, 0.0, 1.0]),
         "classification_weight": jnp.array([0.2, 0.2, 0.0]),
     }
     total = lambda numbers: mean_total("robustvit", model, variables, batch, **numbers)  # noqa: E731
-    at_once, total = QUICKLY(jax.vmap(total))(settings), QUICKLY(total)
-    for i, value in enumerate(at_once):
-        alone = total({key: float(values[i]) for key, values in settings.items()})
-        np.testing.assert_allclose(value, alone, rtol=1e-5)
+    for i, value in enumerate(QUICKLY(jax.vmap(total))(settings)):
+        numbers = {key: float(values[i]) for key, values in settings.items()}
+        alone, _ = terms_and_gradient("robustvit", model, variables, batch, **numbers)
+        np.testing.assert_allclose(value, alone["total"].mean(), rtol=1e-5)
 
 
 def test_what_cannot_be_asked_for():
@@ -240,7 +254,7 @@ def test_what_cannot_be_asked_for():
 
 def test_energy_swap_is_made_of_what_it_says():
     """Energies of photo and exchanged photo, the divergence from before, the loss among few."""
-    model = VARIANTS["vit"]
+    model = MODELS["energy_swap"]
     variables, batch = with_original(model, random_variables(model)), batch_of(model)
     swapped = {
         **batch,
@@ -249,18 +263,14 @@ def test_energy_swap_is_made_of_what_it_says():
         ),
     }
 
-    @QUICKLY
-    def everything(variables):
-        found = energy_swap.terms(model, variables, batch)
-        options = {"method": "gradient_x_input", "through_grads": True}
-        one, other = (energy.terms(model, variables, b, **options) for b in (batch, swapped))
-        logits = [
-            model.forward({"params": variables[kind]}, b["image"], {})[0]
-            for kind, b in (("params", batch), ("original", batch), ("params", swapped))
-        ]
-        return found, one["energy"], other["energy"], logits
-
-    found, one, other, (now, before, on_other) = everything(variables)
+    found, _ = terms_and_gradient("energy_swap", model, variables, batch)
+    one, other = (
+        terms_and_gradient("energy", model, variables, b)[0]["energy"] for b in (batch, swapped)
+    )
+    now, before, on_other = (
+        forward(model.forward, {"params": variables[kind]}, b["image"], {})[0]
+        for kind, b in (("params", batch), ("original", batch), ("params", swapped))
+    )
     np.testing.assert_allclose(found["energy"], (one + other) / 2, rtol=1e-4)
     now, before, on_other = (np.asarray(one, np.float64) for one in (now, before, on_other))
     log_now, log_before = (one - np.log(np.exp(one).sum(1, keepdims=True)) for one in (now, before))
@@ -276,14 +286,13 @@ def test_energy_swap_is_made_of_what_it_says():
 
 def test_energy_swap_keeps_the_network_at_first():
     """Before the first step nothing has moved; no class without masks is pushed down."""
-    model = VARIANTS["vit"]
+    model = MODELS["energy_swap"]
     variables, batch = random_variables(model), batch_of(model)
     variables = {**variables, "original": variables["params"]}
-    options = {"relevance_weight": 0.0}
     batch["label"] = batch["label"] * 0  # of 0 and 2 alone
-    found, gradient = terms_and_gradient("energy_swap", model, variables, batch, **options)
+    found, gradient = terms_and_gradient("energy_swap", model, variables, batch)
     np.testing.assert_allclose(found["kept"], 0, atol=1e-6)
-    bias = np.asarray(gradient["params"]["head"]["bias"])
+    bias = np.asarray(gradient["head"]["bias"])  # no energy depends on it
     assert (np.abs(bias[[0, 2]]) > 1e-3).all()
     np.testing.assert_allclose(np.delete(bias, [0, 2]), 0, atol=1e-7)
 

@@ -1,3 +1,4 @@
+import functools
 import json
 import shutil
 import types
@@ -26,11 +27,12 @@ def test_study_steps_golden(shared, rate):
     optimiser = probe.study_optimiser(stored["lr"].item())
     head = probe.Head(jnp.asarray(stored["weight0"].T), jnp.asarray(stored["bias0"]))
     state = optimiser.init(head)
+    update = jax.jit(functools.partial(probe.study_step, optimiser=optimiser))
     losses, correct = [], 0
     for step in range(3):
         features, labels = (jnp.asarray(stored[k][step]) for k in ("features", "labels"))
         correct += int((head(features).argmax(1) == labels).sum())
-        head, state, loss = probe.study_step(head, state, features, labels, optimiser)
+        head, state, loss = update(head, state, features, labels)
         losses.append(float(loss))
         # A step moves a weight by about the rate: a millionth of that is float32's own rounding.
         tolerance = max(1e-7, 1e-4 * stored["lr"].item())
@@ -167,10 +169,12 @@ def test_batch_norms_drift_as_released_golden(shared, tmp_path):
     head = probe.Head(variables["params"]["fc"]["kernel"], variables["params"]["fc"]["bias"])
     optimiser = probe.study_optimiser()
     state, losses, correct = optimiser.init(head), [], 0
+    trained = jax.jit(functools.partial(_training_mode.features, model))
+    step = jax.jit(functools.partial(probe.study_step, optimiser=optimiser))
     for batch, labels in zip(images, stored["labels"], strict=True):
-        features, variables = _training_mode.features(model, variables, batch)
+        features, variables = trained(variables, batch)
         correct += int((head(features).argmax(1) == labels).sum())
-        head, state, loss = probe.study_step(head, state, features, jnp.asarray(labels), optimiser)
+        head, state, loss = step(head, state, features, jnp.asarray(labels))
         losses.append(float(loss))
     count = stored["labels"].size
     assert sum(losses) / count == pytest.approx(stored["reported_train_loss"].item(), abs=1e-5)
@@ -181,7 +185,7 @@ def test_batch_norms_drift_as_released_golden(shared, tmp_path):
         after["batch_stats"],
     )
     np.testing.assert_allclose(head.kernel, after["params"]["fc"]["kernel"], atol=1e-6)
-    _, taps = model.forward(variables, images[0], {})
+    _, taps = jax.jit(functools.partial(model.forward, added={}))(variables, images[0])
     want = stored["eval_logits_first_batch_after"]
     np.testing.assert_allclose(head(taps["features"]), want, atol=PARITY)
 

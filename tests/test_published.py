@@ -21,7 +21,7 @@ from rival_jax.interop import timm
 from rival_jax.models import resnet
 from rival_jax.runtime.results import Run
 from tests.helpers import PARITY, config_of, nhwc
-from tests.test_models import VARIANTS, random_images, random_variables
+from tests.test_models import VARIANTS, forward, random_images, random_variables
 
 # file: (input, features, logits, heads that its shapes do not tell)
 FILES = {
@@ -58,7 +58,7 @@ def test_a_published_format_gives_the_reference_outputs(shared, tmp_path, file):
     model, variables = models.load(str(tmp_path / file))
     model = models.without_normalisation(model)
     with jax.default_matmul_precision("highest"):
-        got, values = model.forward(variables, jnp.asarray(nhwc(expected[images])), {})
+        got, values = forward(model.forward, variables, jnp.asarray(nhwc(expected[images])), {})
     for key, value in ((features, values["features"]), (logits, got)):
         if key:
             np.testing.assert_allclose(value, expected[key], rtol=0, atol=PARITY, err_msg=key)
@@ -71,7 +71,7 @@ def test_a_normaliser_in_the_file_is_used(shared):
         images, wanted = expected["input"], expected["robust_logits_with_normalizer"]
     model, variables = models.load(str(folder / "robust_resnet_legacy_dill.ckpt"))
     assert model.mean == pytest.approx((0.485, 0.456, 0.406))
-    logits, _ = model.forward(variables, jnp.asarray(nhwc(images)), {})
+    logits, _ = forward(model.forward, variables, jnp.asarray(nhwc(images)), {})
     np.testing.assert_allclose(logits, wanted, rtol=0, atol=PARITY)
 
 
@@ -126,7 +126,7 @@ def test_a_scenic_checkpoint_is_not_taken_for_augreg(tmp_path):
 def test_another_image_size_by_name():
     model, variables = models.load("scenes/vit_00", image_size=(96, 64))
     assert model.image_size == (96, 64)
-    logits, _ = model.forward(variables, random_images(model), {})
+    logits, _ = jax.eval_shape(model.forward, variables, random_images(model), {})
     assert logits.shape == (2, 10)
 
 
@@ -151,11 +151,15 @@ def test_a_folder_for_timm_is_read_back_bit_for_bit(name, tmp_path):
     card = {"licence": "mit", "Training": "on scenes", "Results": {"accuracy": "81.5 %"}}
     timm.save(tmp_path, model, variables, card=card)
     again, back = models.load(str(tmp_path))
-    forward = jax.jit(model.forward)
-    logits, _ = jax.jit(again.forward)(back, images, {})
     if name == "clip_vit":  # its projection has become a head
-        np.testing.assert_allclose(logits, forward(variables, images, {})[0], rtol=1e-6)
+        logits, wanted = (
+            forward(network.forward, leaves, images, {})[0]
+            for network, leaves in ((again, back), (model, variables))
+        )
+        np.testing.assert_allclose(logits, wanted, rtol=1e-6)
         variables = timm.as_timm(model, variables)[1]
+    else:
+        assert again.forward == model.forward
     jax.tree.map(np.testing.assert_array_equal, back, variables)
     text = (tmp_path / "README.md").read_text()
     assert text.startswith("---\nlibrary_name: timm\n")

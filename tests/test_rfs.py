@@ -1,3 +1,4 @@
+import functools
 import io
 import json
 import os
@@ -12,6 +13,8 @@ from unittest.mock import ANY
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from rich.console import Console
 
@@ -21,7 +24,8 @@ from rival_jax.experiments._pictures import noised_pictures
 from rival_jax.experiments._plans import Plans
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
-from tests.helpers import REFERENCE, golden, nhwc, tiny_rfs
+from tests.finetune_cases import save_one_block
+from tests.helpers import QUICKLY, REFERENCE, draw_study, golden, nhwc, tiny_rfs
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +53,28 @@ def sorted_rows(run: Run):
     return read_rows(run.path / "rows").sort_by([(key, "ascending") for key in keys])
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """As the session's, with a ViT of one block: compiling it takes most of the time."""
+    folder = tmp_path_factory.mktemp("study")
+    draw_study(folder / "data")
+    save_one_block(folder / "tiny")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(study, tmp_path_factory) -> Run:
+    """A finished run of `tiny_rfs` that others are compared with; those that add to it copy it."""
+    folder = tmp_path_factory.mktemp("rfs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "write", lambda *args, **kwargs: {}, raising=False)
+        return run_in(folder / "run", tiny_rfs(study, folder))
+
+
+def copied(run: Run, folder: Path) -> Path:
+    return shutil.copytree(run.path, folder, ignore=shutil.ignore_patterns(".lock"))
+
+
 @pytest.mark.parametrize("network", ["resnet", "vit"])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_golden_end_to_end_from_the_stored_noise(shared, tmp_path, monkeypatch, network, norm):
@@ -57,11 +83,9 @@ def test_golden_end_to_end_from_the_stored_noise(shared, tmp_path, monkeypatch, 
     model, variables = load_golden(shared, tmp_path, network)
     images, labels = nhwc(stored["images"]), stored["labels"].astype(np.int32)
     units = jnp.asarray(nhwc(stored["noise"]))  # [sigma, trial, sample, h, w, 3]
-    current = {}
-    # noise_id is the row here, so that the stored tensor can be handed out by image and trial.
-    monkeypatch.setattr(
-        noise, "gaussian", lambda key, ids, trial, shape: units[current["sigma"]][trial][ids]
-    )
+    # noise_id is the row here and the key the level's number, so that the stored tensor can be
+    # handed out by level, trial and image.
+    monkeypatch.setattr(noise, "gaussian", lambda key, ids, trial, shape: units[key, trial][ids])
     sweep = rfs.Sweep(norm, ("foreground", "background"), units.shape[1], 3, binary_mask=False)
     batch = {
         "image": images,
@@ -69,12 +93,11 @@ def test_golden_end_to_end_from_the_stored_noise(shared, tmp_path, monkeypatch, 
         "label": labels,
         "noise_id": np.arange(len(labels), dtype=np.uint32),
     }
-    clean = _trial_rows.clean_trial(model.forward, variables, batch)
+    clean = QUICKLY(functools.partial(_trial_rows.clean_trial, model.forward))(variables, batch)
+    noisy = QUICKLY(functools.partial(rfs.noise_trials, model.forward, sweep))
     levels = stored["linf_sigma" if norm == "linf" else "l2_eps"]
     for i, level in enumerate(levels):
-        current["sigma"] = i
-        args = (variables, batch, jax.random.key(0), level.item())
-        got = rfs.noise_trials(model.forward, sweep, *args)
+        got = noisy(variables, batch, i, level.item())
         for region, suffix in enumerate(("fg", "bg")):
             probability = np.asarray(got["probability"])[..., region].mean(1)
             expected = want[f"{norm}_ptrue_noisy_{suffix}"][i]
@@ -102,26 +125,33 @@ def load_golden(shared: Path, folder: Path, network: str):
     return models.load(str(folder / network))
 
 
-@pytest.mark.parametrize(("batch_size", "devices"), [(1, 1), (7, 2), (32, 4), (4, 4)])
+@pytest.mark.parametrize(
+    ("batch_size", "devices", "norms"),
+    [(1, 1, ("linf", "l2")), (7, 2, ("linf", "l2")), (32, 4, ("linf",)), (4, 4, ("l2",))],
+)
 def test_rows_do_not_depend_on_batches_or_devices(
-    study, tmp_path, monkeypatch, batch_size, devices
+    study, undisturbed, tmp_path, monkeypatch, batch_size, devices, norms
 ):
     config = tiny_rfs(study, tmp_path)
-    reference = sorted_rows(run_in(tmp_path / "reference", config))
+    config.noise.norms = norms
+    reference = sorted_rows(undisturbed)
+    kept = pc.is_in(reference["norm"].cast(pa.string()), pa.array(["none", *norms]))
+    reference = reference.filter(kept)
     mesh = parallel.data_mesh(jax.devices()[:devices])
     monkeypatch.setattr(parallel, "data_mesh", lambda: mesh)
     config.batch_size = batch_size
     rows = sorted_rows(run_in(tmp_path / "other", config))
-    assert rows.num_rows == reference.num_rows == 15 * (1 + 3 * 4 * 2)
+    levels = sum({"linf": 2, "l2": 1}[norm] for norm in norms)
+    assert rows.num_rows == reference.num_rows == 15 * (1 + levels * 4 * 2)
     for name in ("example", "region", "norm", "level", "trial", "correct"):
         assert rows[name].to_pylist() == reference[name].to_pylist(), name
     np.testing.assert_allclose(rows["probability"], reference["probability"], atol=REFERENCE)
     assert np.std(reference["probability"].to_numpy()) > 1e-3
 
 
-def test_rows_do_not_depend_on_order(study, tmp_path, monkeypatch):
+def test_rows_do_not_depend_on_order(study, undisturbed, tmp_path, monkeypatch):
     config = tiny_rfs(study, tmp_path)
-    reference = sorted_rows(run_in(tmp_path / "reference", config))
+    reference = sorted_rows(undisturbed)
     load = _subject.data.load
 
     def shuffled(*args, **options):
@@ -150,9 +180,12 @@ class Shuffled:
         return self.source[int(self.order[i])]
 
 
-def test_a_second_run_computes_nothing_and_a_new_level_only_itself(study, tmp_path, monkeypatch):
-    config = tiny_rfs(study, tmp_path)
-    before = row_bytes(run_in(tmp_path / "run", config))
+def test_a_second_run_computes_nothing_and_a_new_level_only_itself(
+    study, undisturbed, tmp_path, monkeypatch
+):
+    config = tiny_rfs(study, undisturbed.path.parent)
+    before = row_bytes(undisturbed)
+    copied(undisturbed, tmp_path / "run")
     calls = []
     map_examples = parallel.map_examples
     monkeypatch.setattr(
@@ -169,12 +202,11 @@ def test_a_second_run_computes_nothing_and_a_new_level_only_itself(study, tmp_pa
     assert {name: after[name] for name in before} == before
 
 
-def test_killed_at_random_moments_and_restarted_gives_the_same_bytes(study, tmp_path):
-    config = tiny_rfs(study, tmp_path)
-    want = row_bytes(run_in(tmp_path / "undisturbed", config))
+def test_killed_at_random_moments_and_restarted_gives_the_same_bytes(study, undisturbed, tmp_path):
+    want, folder = row_bytes(undisturbed), tmp_path / "killed"
     script = tmp_path / "again.py"
     script.write_text(
-        "import sys, pickle\n"
+        "import sys\n"
         "from rich.console import Console\n"
         "from ml_collections import ConfigDict\n"
         "import json, rival_jax.report\n"
@@ -184,26 +216,42 @@ def test_killed_at_random_moments_and_restarted_gives_the_same_bytes(study, tmp_
         "config = ConfigDict(json.load(open(sys.argv[1])), convert_dict=True)\n"
         "rfs.run(config, Run(sys.argv[2], config.to_dict()), Console(quiet=True))\n"
     )
-    saved = tmp_path / "undisturbed" / "config.json"
-    command = [sys.executable, str(script), str(saved), str(tmp_path / "killed")]
-    command_env = {**os.environ, "PYTHONPATH": str(Path(rfs.__file__).parents[2])}
-    start = time.monotonic()
-    subprocess.run([*command[:-1], str(tmp_path / "timed")], env=command_env, check=True)
-    whole = time.monotonic() - start
-    for moment in np.random.default_rng().uniform(0.2, 1.0, 5):
-        process = subprocess.Popen(command, env=command_env)
-        time.sleep(moment * whole)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    subprocess.run(command, env=command_env, check=True)
-    got = {p.name: p.read_bytes() for p in (tmp_path / "killed" / "rows").rglob("*.parquet")}
+    command = [sys.executable, str(script), str(undisturbed.path / "config.json"), str(folder)]
+    # What is compiled already is read from a copy: a killed process may leave half a file.
+    compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
+    env = {
+        "PYTHONPATH": str(Path(rfs.__file__).parents[2]),
+        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+    }
+    env = {**os.environ, **env, "JAX_COMPILATION_CACHE_DIR": str(compiled)}
+    random = np.random.default_rng()
+
+    def begin():
+        return subprocess.Popen(command, env=env), time.monotonic()
+
+    process, start = begin()
+    while process.poll() is None and not list((folder / "rows").rglob("*.parquet")):
+        time.sleep(0.02)
+    begun = time.monotonic() - start  # until the first rows
+    time.sleep(random.uniform(0, 0.2 * begun))
+    kill(process)
+    process, _ = begin()
+    time.sleep(random.uniform(0.4, 1.1) * begun)
+    kill(process)
+    run_in(folder, tiny_rfs(study, undisturbed.path.parent))
+    got = {p.name: p.read_bytes() for p in (folder / "rows").rglob("*.parquet")}
     assert {name for name in got if not name.startswith(".partial")} == set(want)
     assert all(got[name] == want[name] for name in want)
 
 
-def test_the_batch_size_picked_is_recorded_and_reused(study, tmp_path, monkeypatch):
-    config = tiny_rfs(study, tmp_path)
-    run = run_in(tmp_path / "run", config)
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_the_batch_size_picked_is_recorded_and_reused(study, undisturbed, tmp_path, monkeypatch):
+    config = tiny_rfs(study, undisturbed.path.parent)
+    run = Run(copied(undisturbed, tmp_path / "run"), config.to_dict())
     picked = run.read_json("plans.json")
     plan = {"images": pytest.approx(16, abs=12), "trials": 4, "flops": ANY, "devices": 4}
     plan |= {"for": ANY, "check": ANY}
@@ -260,9 +308,9 @@ def test_damaged_plans_are_picked_anew_and_said(tmp_path, damaged):
 
 
 @pytest.mark.parametrize("budget", [1, 1 << 20, 1 << 34])
-def test_any_memory_budget_gives_the_same_rows(study, tmp_path, monkeypatch, budget):
+def test_any_memory_budget_gives_the_same_rows(study, undisturbed, tmp_path, monkeypatch, budget):
     config = tiny_rfs(study, tmp_path)
-    reference = sorted_rows(run_in(tmp_path / "reference", config))
+    reference = sorted_rows(undisturbed)
     monkeypatch.setattr(parallel, "memory_budget", lambda device: budget)
     rows = sorted_rows(run_in(tmp_path / "other", config))
     assert rows["correct"].to_pylist() == reference["correct"].to_pylist()
@@ -286,6 +334,7 @@ def test_a_network_that_gives_nan_is_named_and_nothing_is_saved(study, tmp_path,
 def test_whole_image_region_is_an_option(study, tmp_path):
     config = tiny_rfs(study, tmp_path)
     config.noise.regions = ("foreground", "background", "all")
+    config.noise.norms = ("linf",)
     rows = sorted_rows(run_in(tmp_path / "run", config))
     assert set(rows["region"].to_pylist()) == {"clean", "foreground", "background", "all"}
 

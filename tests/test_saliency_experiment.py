@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,12 +31,14 @@ import rival_jax
 from rival_jax import alignment, models
 from rival_jax.experiments import _saliency_unit, saliency
 from rival_jax.report import saliency as numbers
+from rival_jax.report import saliency_page, saliency_summary, style
 from rival_jax.report.saliency_summary import summarise
 from rival_jax.runtime import parallel, row_files
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Model
 from tests.damaged_runs import NAMES, renamed, reported
-from tests.helpers import EXACT, REFERENCE, config_of, golden, save_tiny_vit
+from tests.finetune_cases import save_one_block
+from tests.helpers import EXACT, REFERENCE, config_of, draw_study, golden
 
 PLAN = _saliency_unit.Plan(
     method="gradcam",
@@ -272,8 +275,19 @@ def test_summary_estimates_are_the_averages_of_what_is_defined():
     assert len(got["differences"]) == 3
 
 
-def test_intervals_narrow_with_images_and_differences_are_paired():
-    few, many = invented(images=24), invented(images=384)
+@pytest.fixture
+def joint_alone(monkeypatch):
+    """A summary without the intervals of every subject's own classes: most of its programs."""
+    over_classes = saliency_summary.over_classes
+    monkeypatch.setattr(
+        saliency_summary,
+        "over_classes",
+        lambda values, labels, *args: over_classes(values[:0], labels[:0], *args),
+    )
+
+
+def test_intervals_narrow_with_images_and_differences_are_paired(joint_alone):
+    few, many = (invented(subjects=2, images=images) for images in (24, 384))
     for found in (few, many):
         apart = 1e-4 * np.random.default_rng(0).random(found.values["dice"][0].shape)
         found.values["dice"][1] = found.values["dice"][0] + 0.01 + apart
@@ -290,15 +304,16 @@ def test_intervals_narrow_with_images_and_differences_are_paired():
 def test_a_subject_without_any_value_has_none_and_spoils_no_other():
     found = invented()
     found.values["target_excess"][1] = np.nan
+    found.values["density_gap"][2] = np.nan
     got = summarise(found, resamples=40)
     assert np.isnan(got["subjects"]["m1"]["mean"]["target_excess"]["estimate"])
     assert np.isfinite(got["subjects"]["m0"]["mean"]["target_excess"]["low"])
     assert np.isfinite(got["class_means"]["c0"]["target_excess"]["high"])
-    found.values["density_gap"][2] = np.nan
-    assert summarise(found, resamples=40)["subjects"]["m2"]["hits"]["images"] == 0
+    assert got["subjects"]["m2"]["hits"]["images"] == 0
+    assert got["subjects"]["m0"]["hits"]["images"] == 9
 
 
-def test_only_like_is_compared_with_like():
+def test_only_like_is_compared_with_like(joint_alone):
     found = invented(subjects=4, images=9)
     names = {"models": ("a", "a", "b", "b"), "methods": ("gradcam", "rollout") * 2}
     found = dataclasses.replace(found, **names)
@@ -330,10 +345,19 @@ def test_the_finder_takes_the_lowest_gaps_of_each_class(seed, count):
 # The experiment
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """As the session's, with a ViT of one block: compiling it takes most of the time."""
+    folder = tmp_path_factory.mktemp("study")
+    draw_study(folder / "data")
+    save_one_block(folder / "tiny")
+    return folder
+
+
 def other(study):
     """A second network of the same make, so that what is compiled serves both."""
     folder = study / "other"
-    return folder if folder.exists() else save_tiny_vit(folder, seed=1)
+    return folder if folder.exists() else save_one_block(folder, seed=1)
 
 
 def tiny(study, cache):
@@ -371,7 +395,9 @@ def finished(study, tmp_path_factory):
     """A finished run of the tiny study with its report, and the config."""
     folder = tmp_path_factory.mktemp("saliency")
     config = tiny(study, folder)
-    run, summary = run_in(folder / "run", config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", 30)  # drawn faster
+        run, summary = run_in(folder / "run", config)
     return SimpleNamespace(run=run, summary=summary, config=config, study=study)
 
 
@@ -470,35 +496,39 @@ def test_a_second_run_computes_nothing_and_a_new_method_only_itself(
     assert row_bytes(finished.run.path) == before
 
 
-def test_killed_and_restarted_gives_the_same_bytes(finished, tmp_path):
-    script = tmp_path / "again.py"
+def test_killed_and_restarted_gives_the_same_bytes(finished, tmp_path, no_report):
+    """Killed after the first unit; what runs again is undisturbed, as what it is compared with."""
+    script, folder = tmp_path / "again.py", tmp_path / "killed"
     script.write_text(
         "import json, sys\n"
+        "import jax\n"
         "from ml_collections import ConfigDict\n"
         "from rich.console import Console\n"
         "from rival_jax.experiments import saliency\n"
+        "from rival_jax.runtime import parallel\n"
         "from rival_jax.runtime.results import Run\n"
+        "mesh = parallel.data_mesh(jax.devices()[:1])\n"
+        "parallel.data_mesh = lambda devices=None: mesh\n"
         "saliency.write = lambda *a, **k: {}\n"
         "config = ConfigDict(json.load(open(sys.argv[1])), convert_dict=True)\n"
         "saliency.run(config, Run(sys.argv[2], config.to_dict()), Console(quiet=True))\n"
     )
     saved, root = finished.run.path / "config.json", Path(saliency.__file__).parents[2]
-    kept = {"PYTHONPATH": str(root), "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
-    kept["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-
-    def start(folder):
-        command = [sys.executable, str(script), str(saved), str(tmp_path / folder)]
-        return subprocess.Popen(command, env={**os.environ, **kept})
-
-    process = start("killed")
-    while process.poll() is None and not row_bytes(tmp_path / "killed"):
+    # What is compiled already is read from a copy: a killed process may leave half a file.
+    compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
+    kept = {"PYTHONPATH": str(root), "JAX_COMPILATION_CACHE_DIR": str(compiled)}
+    kept |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+    command = [sys.executable, str(script), str(saved), str(folder)]
+    process = subprocess.Popen(command, env={**os.environ, **kept})
+    while process.poll() is None and not row_bytes(folder):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert len(row_bytes(tmp_path / "killed")) == 1
-    assert [start(folder).wait() for folder in ("killed", "undisturbed")] == [0, 0]
-    assert len(row_bytes(tmp_path / "killed")) == 2
-    assert row_bytes(tmp_path / "killed") == row_bytes(tmp_path / "undisturbed")
+    assert process.wait() == -signal.SIGKILL
+    (first,) = row_bytes(folder).items()
+    run_in(folder, finished.config)
+    assert len(row_bytes(folder)) == 2
+    assert first in row_bytes(folder).items()
+    assert row_bytes(folder) == row_bytes(finished.run.path)
 
 
 def test_a_network_that_gives_nan_is_named_and_nothing_is_saved(
@@ -584,8 +614,10 @@ def test_presets_hold_the_protocols():
     assert all(c.saliency.threshold == 0.5 for c in (clean, paper, released))
 
 
-def test_the_released_way_runs_and_files_under_the_predicted_class(finished, tmp_path):
+def test_the_released_way_runs_and_files_under_the_predicted_class(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(saliency_page, "write_document", lambda *args: None)
     config = tiny(finished.study, tmp_path)
+    config.models = config.models[:1]
     released = config_of("saliency", "released")
     with config.unlocked():
         for key in ("scaling", "ties", "flat", "classes"):
@@ -668,7 +700,11 @@ UNKNOWN = (*numbers.METRICS, *(f"{of}_{r}" for of in ("true", "target") for r in
         ("tiny other", numbers.METRICS, False, "No map has an IoU with its object"),
     ],
 )
-def test_maps_without_numbers_end_in_a_report(finished, tmp_path, models, columns, flat, told):
+def test_maps_without_numbers_end_in_a_report(
+    finished, tmp_path, monkeypatch, models, columns, flat, told
+):
+    shown = {name: numbers.METRICS[name] for name in ("iou", "density_gap")}  # of nine heat maps
+    monkeypatch.setattr(saliency_page, "METRICS", shown)
     folder = renamed(finished.run.path, tmp_path / "run", {})
     for path in (folder / "rows").rglob("*.parquet"):
         table = pq.read_table(path)

@@ -37,8 +37,16 @@ def masks(source) -> np.ndarray:
 
 
 @functools.cache
-def some(correlation: float = 0.0, per_class: int = 6) -> scenes.Scenes:
-    return scenes.load(per_class=per_class, background_correlation=correlation)
+def drawn(split: str, correlation: float, per_class: int) -> tuple[np.ndarray, np.ndarray]:
+    """Photos and masks, for tests that look at many."""
+    source = scenes.load(split=split, per_class=per_class, background_correlation=correlation)
+    items = [source[i] for i in range(len(source))]
+    return tuple(np.stack([np.asarray(item[key]) for item in items]) for key in ("image", "mask"))
+
+
+@functools.cache
+def some(correlation: float = 0.0) -> scenes.Scenes:
+    return scenes.load(per_class=6, background_correlation=correlation)
 
 
 def test_is_a_source_with_the_classes_of_rival10():
@@ -121,17 +129,17 @@ def test_the_background_changes_no_pixel_of_the_object():
     loose, tied = some(0.0), some(1.0)
     differs = [i for i in range(len(loose)) if loose.ground(i) != tied.ground(i)]
     assert len(differs) > 30
-    mask = masks(loose)
-    np.testing.assert_array_equal(mask, masks(tied))
+    (photos, mask), (others, same_mask) = (drawn("test", tie, 6) for tie in (0.0, 1.0))
+    np.testing.assert_array_equal(mask, same_mask)
     assert set(np.unique(mask)) == {0, 255}
-    same = (pixels(loose) == pixels(tied)).all(-1)
+    same = (photos == others).all(-1)
     assert same[mask == 255].all()
     background = (mask == 0)[differs]
     assert same[differs][background].mean() < 0.05
 
 
 def test_objects_are_neither_tiny_nor_huge_and_lie_inside_the_picture():
-    mask = masks(some(0.0, 12)) > 0
+    mask = drawn("test", 0.0, 20)[1][:120] > 0
     area = mask.mean((1, 2))
     assert 0.08 < area.min() < area.max() < 0.55
     assert 0.15 < area.mean() < 0.4
@@ -142,14 +150,14 @@ def test_objects_are_neither_tiny_nor_huge_and_lie_inside_the_picture():
 
 def test_colour_alone_does_not_tell_the_class():
     """The nearest class mean of the object's mean colour is right little more often than chance."""
-    train, test = (scenes.load(split=s, per_class=20) for s in ("train", "test"))
-    means = []
-    for source in (train, test):
-        inside = masks(source)[..., None] > 0
-        means.append((pixels(source) * inside).sum((1, 2)) / inside.sum((1, 2)))
-    centres = np.stack([means[0][train.labels == k].mean(0) for k in range(10)])
+    means, labels = [], scenes.load(per_class=20).labels  # of both splits
+    for split in ("train", "test"):
+        photos, mask = drawn(split, 0.0, 20)
+        inside = mask[..., None] > 0
+        means.append((photos * inside).sum((1, 2)) / inside.sum((1, 2)))
+    centres = np.stack([means[0][labels == k].mean(0) for k in range(10)])
     guess = np.linalg.norm(means[1][:, None] - centres, axis=-1).argmin(1)
-    assert (guess == test.labels).mean() < 0.3
+    assert (guess == labels).mean() < 0.3
 
 
 @pytest.mark.parametrize(("correlation", "own"), [(0.0, 0.1), (0.5, 0.55), (0.95, 0.955), (1.0, 1)])
@@ -164,17 +172,23 @@ def test_correlation_ties_background_to_class(correlation, own):
     assert others.max() < 45  # at 0 the mean is 20 and the standard deviation 4.2
 
 
-def test_attribute_masks_lie_inside_the_object_and_match_the_labels():
+@functools.cache
+def with_attributes():
     source = scenes.load(per_class=6, attributes=True)
-    items = [source[i] for i in range(len(source))]
+    return [source[i] for i in range(len(source))]
+
+
+def test_attribute_masks_lie_inside_the_object_and_match_the_labels():
+    items = with_attributes()
     shown = np.stack([[np.asarray(mask) for mask in item["attribute_masks"]] for item in items])
     labels = np.stack([item["attr_labels"] for item in items])
     assert shown.shape[1] == labels.shape[1] + 1 == 19
-    np.testing.assert_array_equal(shown[:, -1], masks(source))
+    np.testing.assert_array_equal(shown[:, -1], drawn("test", 0.0, 6)[1])
+    np.testing.assert_array_equal(shown[:, -1], masks(items))
     assert (shown[:, :-1] <= shown[:, -1:]).all()
     np.testing.assert_array_equal(labels, (shown[:, :-1] > 0).any((2, 3)))
     assert (labels.sum(0) > 0).all(), "an attribute that nothing has"
-    np.testing.assert_array_equal(pixels(source), pixels(some(0.0)))
+    np.testing.assert_array_equal(pixels(items), drawn("test", 0.0, 6)[0])
 
 
 @pytest.mark.parametrize(
@@ -189,8 +203,8 @@ def test_attribute_masks_lie_inside_the_object_and_match_the_labels():
     ],
 )
 def test_parts_belong_to_the_classes_that_have_them(attribute, classes):
-    source = scenes.load(per_class=4, attributes=True)
-    has = np.array([source[i]["attr_labels"][ATTRIBUTES.index(attribute)] for i in range(40)])
+    source, items = scenes.load(per_class=4), with_attributes()
+    has = np.array([items[i]["attr_labels"][ATTRIBUTES.index(attribute)] for i in range(40)])
     always = {source.classes[k] for k in range(10) if has[source.labels == k].all()}
     assert always == set(classes.split())
 
@@ -209,12 +223,19 @@ def test_what_cannot_be_drawn_is_refused(options, message):
         scenes.load(**options)
 
 
+# Equal networks share a program; without optimisation it runs for longer than that takes.
+classified = jax.jit(
+    lambda forward, variables, images: forward(variables, images, {})[0].argmax(-1),
+    static_argnums=0,
+    compiler_options={"xla_backend_optimization_level": 1},
+)
+
+
 def accuracy(name: str, correlation: float) -> float:
     model, variables = models.load(name)
-    source = scenes.load(per_class=20, background_correlation=correlation)
-    forward = jax.jit(functools.partial(model.forward, added={}))
-    logits, _ = forward(variables, pixels(source).astype(np.float32) / 255)
-    return float((np.asarray(logits).argmax(-1) == source.labels).mean())
+    photos = drawn("test", correlation, 20)[0].astype(np.float32) / 255
+    labels = scenes.load(per_class=20).labels
+    return float((np.asarray(classified(model.forward, variables, photos)) == labels).mean())
 
 
 @pytest.mark.parametrize("family", ["vit", "resnet"])
@@ -248,6 +269,7 @@ def tiny():
 
 def test_training_learns_and_saves_what_it_scores(tmp_path, tiny):
     tiny.architectures, tiny.resnet.epochs = ("resnet",), 6
+    tiny.resnet.architecture.depths, tiny.resnet.architecture.width = (1, 1), 8
     summary = train_scenes.run(tiny, Run(tmp_path, tiny.to_dict()), Console(quiet=True))
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if line["event"] == "epoch"]
@@ -258,8 +280,8 @@ def test_training_learns_and_saves_what_it_scores(tmp_path, tiny):
     model, variables = models.load(str(tmp_path / "models" / "resnet_100"))
     for key, correlation in (("decorrelated", 0.0), ("as_trained", 1.0)):
         test = scenes.load(size=32, per_class=2, background_correlation=correlation)
-        logits, _ = model.forward(variables, jax.numpy.asarray(pixels(test) / np.float32(255)), {})
-        right = (np.asarray(logits).argmax(-1) == test.labels).mean()
+        guess = classified(model.forward, variables, pixels(test) / np.float32(255))
+        right = (np.asarray(guess) == test.labels).mean()
         assert facts[key] == pytest.approx(right, abs=1e-3)
 
 

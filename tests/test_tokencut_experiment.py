@@ -20,9 +20,10 @@ from rival_jax.experiments._bilateral import overlap
 from rival_jax.experiments._tokencut_masks import centre_box, doubt, filled_box, make, rate
 from rival_jax.experiments._tokencut_unit import chosen_block, token_features
 from rival_jax.models import vit
+from rival_jax.report import style, tokencut_page
 from rival_jax.report import tokencut as numbers
-from rival_jax.report import tokencut_page
 from rival_jax.report.tokencut_figures import Shown
+from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Geometry
 from tests.damaged_runs import NAMES, renamed, reported
@@ -91,7 +92,9 @@ def no_figures(monkeypatch):
 @pytest.fixture(scope="module")
 def done(photos, tmp_path_factory):
     folder = tmp_path_factory.mktemp("done")
-    return folder, run_in(folder, tiny(photos))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", 30)  # drawn faster
+        return folder, run_in(folder, tiny(photos))
 
 
 def files(folder):
@@ -463,7 +466,7 @@ def test_unrated_masks_are_not_called_good(photos, tmp_path):
     assert tokencut_page.notices(rated) == []
 
 
-def dry_run_of(command):
+def dry_run_of(command, **changes):
     """What a command says when it is pasted, with --dry_run, word by word as a shell splits it."""
     words = shlex.split(command)
     assert words[:3] == ["python", "-m", "rival_jax.main"]
@@ -474,6 +477,7 @@ def dry_run_of(command):
         if key != "--workdir":
             flat[key] = ast.literal_eval(value) if value.startswith("(") else value
     config.update_from_flattened_dict(flat)  # raises for a key that there is not
+    config.update_from_flattened_dict(changes)
     console = Console(file=io.StringIO(), width=200)
     importlib.import_module(f"rival_jax.experiments.{config.experiment}").dry_run(config, console)
     return console.file.getvalue()
@@ -488,8 +492,9 @@ def test_the_command_at_the_end_works_when_pasted(photos, tmp_path, no_figures):
     assert "nothing was run" in dry_run_of(line[line.index("python -m") :])
 
 
-def test_the_demos_command_works_when_pasted(photos, tmp_path):
+def test_the_demos_command_works_when_pasted(photos, tmp_path, monkeypatch):
     """Finetuning with the masks; true ones stand in for those that the cut finds."""
+    monkeypatch.setattr(parallel, "measure", lambda *args: parallel.Cost(1e9, 1, 1.0))
     config = tiny(photos, **{"models": ("scenes/vit_00",), "data.name": "scenes", "data.root": ""})
     config.data.scenes.per_class, config.tokencut.block = 5, "auto"
     material = tokencut.Material(config, Run(tmp_path / "a run", config.to_dict()), quiet())
@@ -500,7 +505,8 @@ def test_the_demos_command_works_when_pasted(photos, tmp_path):
             path = work.folder / kind / f"{photo.file}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             picture.save(path)
-    assert "nothing was run" in dry_run_of(tokencut.next_command(config, material, work))
+    few = {"data.scenes.per_class": 2, "shifted.scenes.per_class": 2}  # drawn and not looked at
+    assert "nothing was run" in dry_run_of(tokencut.next_command(config, material, work), **few)
 
 
 def test_no_command_is_named_where_none_is_known(photos, tmp_path):

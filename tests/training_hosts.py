@@ -9,39 +9,27 @@ import dataclasses
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests import multihost
 
 
-def together(folder: Path, count: int, devices: int, *names: str) -> list[subprocess.Popen]:
+def together(folder: Path, count: int, devices: int, *names: str) -> list[multihost.Forked]:
     """Starts `count` hosts of `devices` devices each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    flags = "--xla_backend_optimization_level=1"
-    flags += f" --xla_force_host_platform_device_count={devices}"
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    where = multihost.address()
     folder.mkdir(exist_ok=True)
     started = []
     for place in range(count):
-        words = [sys.executable, "-m", "tests.training_hosts", str(folder), address]
-        words += [str(count), str(place), *names]
-        with (folder / f"host{place}.txt").open("w") as log:
-            started.append(
-                subprocess.Popen(
-                    words, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
-                )
-            )
+        words = ["tests.training_hosts", str(folder), where, str(count), str(place), *names]
+        given = (words, folder / f"host{place}.txt", multihost.environment(devices))
+        started.append(multihost.Forked(*given))
     return started
 
 
-def ended(hosts: Sequence[subprocess.Popen], within: float = 400) -> list[int]:
+def ended(hosts: Sequence[multihost.Forked], within: float = 400) -> list[int]:
     """Their exit codes."""
     return [host.wait(timeout=within) for host in hosts]
 

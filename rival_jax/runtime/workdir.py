@@ -135,8 +135,9 @@ def atomic(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
+        odd = next(path for path in target.parents if path.exists())
         raise ValueError(
-            f"{target.parent} is to be a folder of results, and a file is there: remove it"
+            f"{odd} is to be a folder of results, and a file is there: remove it"
         ) from None
     if target.is_dir() and not target.is_symlink():
         make_way(target)
