@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib.metadata
 import os
 import shutil
 import signal
@@ -12,8 +13,11 @@ import tempfile
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
     " --xla_force_host_platform_device_count=4"
-    " --xla_backend_optimization_level=0"  # most programs of tests compile for longer than they run
+    # Most programs of tests compile for longer than they run.
+    " --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 )
+if importlib.metadata.version("jaxlib").startswith("0.10."):  # others may not know it, and abort
+    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 # Tests compile many programs alike. One folder for each worker: a file of it that another worker is
 # still writing would be read as damaged, which is a warning, and so an error.
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "")
