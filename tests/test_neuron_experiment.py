@@ -47,7 +47,7 @@ def stamped_config(shuffled=20):
     config.models = ("stamp",)
     config.data.name = "tests.stamped_scenes"
     config.neurons.shuffled = shuffled
-    config.neurons.top = 8
+    config.neurons.top = 10
     config.neurons.permutations = 999
     config.neurons.pictures = 1
     config.statistics.resamples = 50
@@ -141,7 +141,7 @@ def test_rows_are_what_they_say(done):
     table = read_rows(*(run.path / "rows").rglob("search-*"))
     network, rank = table["network"].to_numpy(), table["rank"].to_numpy()
     assert set(network) == set(range(21))
-    assert set(rank) == set(range(8))
+    assert set(rank) == set(range(10))
     value = table["activation"].to_numpy()
     follows = (rank[1:] == rank[:-1] + 1) & (np.diff(table["feature"].to_numpy()) == 0)
     assert (value[1:] <= value[:-1])[follows & (np.diff(network) == 0)].mean() > 0.9

@@ -347,17 +347,20 @@ def test_the_finder_takes_the_lowest_gaps_of_each_class(seed, count):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """As the session's, with a ViT of one block: compiling it takes most of the time."""
+    """As the session's, with a ViT of one block: compiling it takes most of the time.
+
+    With most seeds maps are flat, or all photos are taken for one class; neither is so with 15.
+    """
     folder = tmp_path_factory.mktemp("study")
     draw_study(folder / "data")
-    save_one_block(folder / "tiny")
+    save_one_block(folder / "tiny", seed=15)
     return folder
 
 
 def other(study):
     """A second network of the same make, so that what is compiled serves both."""
     folder = study / "other"
-    return folder if folder.exists() else save_one_block(folder, seed=1)
+    return folder if folder.exists() else save_one_block(folder, seed=9)
 
 
 def tiny(study, cache):
