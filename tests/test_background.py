@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -251,12 +250,18 @@ def test_killed_and_restarted_gives_the_same_bytes(done, study, tmp_path, no_fig
     want = row_bytes(done[0].path)
     script = tmp_path / "again.py"
     script.write_text(
-        "import json, sys\n"
+        "import json, os, signal, sys\n"
         "from ml_collections import ConfigDict\n"
         "from rich.console import Console\n"
         "from rival_jax.experiments import background\n"
         "from rival_jax.report import background_page\n"
         "from rival_jax.runtime.results import Run\n"
+        "log = Run.log\n"
+        "def told(run, event, **about):\n"
+        "    log(run, event, **about)\n"
+        "    if 'shuffle' in about.get('unit', ''):\n"  # whose rows depend on the seed
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Run.log = told\n"
         "background_page.write = lambda *a, **k: {}\n"
         "config = ConfigDict(json.load(open(sys.argv[1])), convert_dict=True)\n"
         "background.run(config, Run(sys.argv[2], config.to_dict()), Console(quiet=True))\n"
@@ -266,11 +271,7 @@ def test_killed_and_restarted_gives_the_same_bytes(done, study, tmp_path, no_fig
     compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
     env = {**os.environ, "PYTHONPATH": str(Path(background.__file__).parents[2])}
     env |= {"JAX_COMPILATION_CACHE_DIR": str(compiled), "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
-    process = subprocess.Popen(command, env=env)
-    while not list((tmp_path / "k").rglob("own_*.parquet")) and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    assert subprocess.run(command, env=env).returncode == -signal.SIGKILL
     assert 0 < len(row_bytes(tmp_path / "k")) < len(want)
     run_in(tmp_path / "k", tiny(study, done[0].path.parent / "cache"))
     got = row_bytes(tmp_path / "k")
