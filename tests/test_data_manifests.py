@@ -131,6 +131,11 @@ def test_what_is_wrong_is_named_with_its_line(root, content, words):
     assert words in said(root, content)
 
 
+@pytest.mark.parametrize("name", ["9" * 400, "9" * 300 + "/a.jpg", "images/" * 2000 + "a.jpg"])
+def test_paths_that_no_file_can_have_are_absent_files(root, name):
+    assert "line 2: there is no image '" in said(root, table(HEADER, f"{name},masks/cat/a.png,cat"))
+
+
 def test_every_fault_is_told_at_once(root):
     text = said(root, table(HEADER, "x.jpg,y.png,", ROWS[0], "a,b", ROWS[1] + ",c"))
     for words in (

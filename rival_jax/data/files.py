@@ -136,15 +136,16 @@ class Finder:
     def __call__(self, name: str) -> Path:
         """The file called `name`; where there is none of either form, the path it would have."""
         exact = self._base / name
-        if exact.exists():
+        if os.path.exists(exact):  # where `Path.exists` raises, of names that are too long
             return exact
         here = self._base
         for part in Path(name).parts:
-            here = here / part if (here / part).exists() else self._listed(here, nfc(part))
+            there = here / part
+            here = there if os.path.exists(there) else self._listed(here, nfc(part))
         return here
 
     def _listed(self, here: Path, part: str) -> Path:
         if here not in self._inside:
-            inside = here.iterdir() if here.is_dir() else ()
+            inside = here.iterdir() if os.path.isdir(here) else ()
             self._inside[here] = {nfc(path.name): path for path in inside}
         return self._inside[here].get(part, here / part)

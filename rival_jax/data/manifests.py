@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import os
 from pathlib import Path, PurePosixPath
 
 from rival_jax.data.checks import report
@@ -57,7 +58,8 @@ def read(path: Path, split: str) -> list[Row]:
         names = [str(PurePosixPath(line[c].replace("\\", "/"))) for c in COLUMNS[:2]]
         image, mask = map(find, names)
         rows.append(Row(nfc(names[0]), image, nfc(names[1]), mask, line["class"]))
-        absent = [c for c, file in (("image", image), ("mask", mask)) if not file.is_file()]
+        files = (("image", image), ("mask", mask))
+        absent = [column for column, file in files if not os.path.isfile(file)]
         absent += [] if line["class"] else ["class"]
         if absent:
             said = ", no ".join(f"{what} {line[what]!r}" for what in absent)
