@@ -14,7 +14,7 @@ from rival_jax import models
 from rival_jax.experiments import finetune
 from rival_jax.models import vit
 from rival_jax.runtime.results import Run
-from tests.helpers import config_of
+from tests.helpers import config_of, draw_study
 
 CLASSES = ("ant", "bee", "cow", "dog")
 
@@ -53,6 +53,13 @@ def save_one_block(folder: Path, *, classes: int = 3, seed: int = 0) -> Path:
     size = {"image_size": (16, 16), "patch_size": 8, "width": 16, "depth": 1, "heads": 2}
     model = vit.build(name=folder.name, num_classes=classes, **size)
     models.save(folder, model, jax.jit(model.init)(jax.random.key(seed)))
+    return folder
+
+
+def one_block_study(folder: Path, seed: int = 0) -> Path:
+    """The fixture `study` with a network of one block."""
+    draw_study(folder / "data")
+    save_one_block(folder / "tiny", seed=seed)
     return folder
 
 

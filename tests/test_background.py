@@ -22,8 +22,8 @@ from rival_jax.report import background as numbers
 from rival_jax.report import background_page, cubes, style
 from rival_jax.runtime.results import Run, read_rows
 from tests.damaged_runs import NAMES, renamed, reported
-from tests.finetune_cases import save_one_block
-from tests.helpers import EXACT, REFERENCE, config_of, draw_study, golden, nhwc
+from tests.finetune_cases import one_block_study
+from tests.helpers import EXACT, REFERENCE, config_of, golden, nhwc
 
 KEY = jax.random.key(0)
 SOFT = Strength(grey=0.5, blur=0.1, patches=4, binary_mask=False)
@@ -56,11 +56,7 @@ def run_in(folder, config):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """As the session's, with a ViT of one block: compiling it takes most of the time."""
-    folder = tmp_path_factory.mktemp("study")
-    draw_study(folder / "data")
-    save_one_block(folder / "tiny")
-    return folder
+    return one_block_study(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from rival_jax.experiments._pictures import noised_pictures
 from rival_jax.experiments._plans import Plans
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
-from tests.finetune_cases import save_one_block
-from tests.helpers import QUICKLY, REFERENCE, draw_study, golden, nhwc, tiny_rfs
+from tests.finetune_cases import one_block_study
+from tests.helpers import QUICKLY, REFERENCE, golden, nhwc, tiny_rfs
 
 
 @pytest.fixture(autouse=True)
@@ -55,11 +55,7 @@ def sorted_rows(run: Run):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """As the session's, with a ViT of one block: compiling it takes most of the time."""
-    folder = tmp_path_factory.mktemp("study")
-    draw_study(folder / "data")
-    save_one_block(folder / "tiny")
-    return folder
+    return one_block_study(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(scope="module")

@@ -37,8 +37,8 @@ from rival_jax.runtime import parallel, row_files
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Model
 from tests.damaged_runs import NAMES, renamed, reported
-from tests.finetune_cases import save_one_block
-from tests.helpers import EXACT, REFERENCE, config_of, draw_study, golden
+from tests.finetune_cases import one_block_study, save_one_block
+from tests.helpers import EXACT, REFERENCE, config_of, golden
 
 PLAN = _saliency_unit.Plan(
     method="gradcam",
@@ -347,14 +347,8 @@ def test_the_finder_takes_the_lowest_gaps_of_each_class(seed, count):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """As the session's, with a ViT of one block: compiling it takes most of the time.
-
-    With most seeds maps are flat, or all photos are taken for one class; neither is so with 15.
-    """
-    folder = tmp_path_factory.mktemp("study")
-    draw_study(folder / "data")
-    save_one_block(folder / "tiny", seed=15)
-    return folder
+    """With most seeds maps are flat, or all photos are taken for one class; not so with 15."""
+    return one_block_study(tmp_path_factory.mktemp("study"), seed=15)
 
 
 def other(study):
