@@ -59,7 +59,7 @@ class Sketch:
         return np.asarray(Image.fromarray(self._canvas).reduce(SAMPLES), np.float32) / 255
 
 
-@functools.lru_cache(1 << 12)
+@functools.lru_cache(1 << 9)  # some tens of megabytes for photos of 224 pixels
 def _ellipse(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """Columns and rows of the samples of an ellipse in a box from 0 to `width` and `height`.
 
