@@ -14,6 +14,7 @@ from rival_jax.strata import Statistic, Strata
 EXACT = 14  # images up to which all patterns of signs are gone through
 NORMAL = 400  # images from which on the sum of random signs is normal to three digits
 FLIPS = 9999  # random patterns in between
+NOTHING = 1e-4  # of an image's own difference: what float32 leaves of none
 _STEP = 1 / 64  # of a mean towards an image: a power of 2, large beside float32's rounding
 _CHUNK = 1 << 23
 
@@ -38,9 +39,21 @@ def findings(
     p is NaN where the statistic cannot be below 0, whatever the images are: of an accuracy nobody
     asks whether it is 0.
     """
-    strata = Strata(statistic, values, labels, options.pop("bounds", None))
-    p = np.where(strata.extremes(1.0).min(0) < 0, _p_values(strata), np.nan)
-    return Finding(*interval(strata, **options), p.reshape(strata.shape))
+    return found(Strata(statistic, values, labels, options.pop("bounds", None)), **options)
+
+
+def found(strata: Strata, *, fixed: Strata | None = None, **options) -> Finding:
+    """`findings` of a statistic that is one with its images already.
+
+    Args:
+      strata: what is resampled.
+      fixed: the same statistic of images all of which have a value, where in `strata` some have
+        none: what is tested, and see `statistics.interval`.
+      options: of `statistics.interval`.
+    """
+    tested = fixed or strata
+    p = np.where(tested.extremes(1.0).min(0) < 0, _p_values(tested), np.nan)
+    return Finding(*interval(strata, fixed=fixed, **options), p.reshape(strata.shape))
 
 
 def sign_flips(
@@ -74,18 +87,16 @@ def sign_flips(
 
 
 def _p_values(strata: Strata) -> np.ndarray:
+    """Of every output alone: what else the statistic holds makes no difference to it."""
     shares = _shares(strata)
-    reach = np.abs(shares).sum(0)
     differ = np.abs(shares) > 1e-3 * np.abs(shares).max(0)  # the rest is rounding
-    some = differ.any(1)
-    if some.sum() < NORMAL:
-        p = _by_patterns(shares[some], 1e-4 * reach)
-    else:  # of many images an output may differ in few
-        p = _normal(shares)
-        for k in np.flatnonzero(differ.sum(0) < NORMAL):
-            own = shares[differ[:, k], k : k + 1]
-            p[k] = _by_patterns(own, 1e-4 * np.abs(own).sum(0))[0]
-    return np.where(reach > 0, p, 1.0)
+    p, number = _normal(shares), differ.sum(0)
+    for images in np.unique(number[number < NORMAL]):
+        these = np.flatnonzero(number == images)
+        own = np.stack([shares[differ[:, k], k] for k in these], axis=1)
+        p[these] = _by_patterns(own, 1e-4 * np.abs(own).sum(0))
+    # Where no image's own difference is above rounding there is nothing to test.
+    return np.where(np.abs(shares).max(0) * len(shares) > NOTHING, p, 1.0)
 
 
 def smallest_p(images: int) -> float:
@@ -104,7 +115,7 @@ def _shares(strata: Strata) -> np.ndarray:
     derivative by its class's mean, and its part of the statistic itself. Derivatives are steps of
     `_STEP` towards it.
     """
-    weights = strata.weights()
+    weights = strata.weights
     here = strata.evaluate(strata.means[None])[0]
     means, middle = strata.means, strata.means.mean(0)
 

@@ -10,6 +10,7 @@ from scipy import special
 
 from rival_jax.strata import Bounds, Statistic, Strata
 
+ROUNDING = 1e-6  # of float32: statistics that are no further apart are one
 FEW = 3  # degrees of freedom below which resamples do not reach far enough
 
 
@@ -122,8 +123,19 @@ def interval(
     confidence: float = 0.95,
     method: str = "bca",
     seed: int = 0,
+    fixed: Strata | None = None,
+    images: np.ndarray | None = None,
 ) -> Interval:
-    """`bootstrap` of a statistic that is one with its images already."""
+    """`bootstrap` of a statistic that is one with its images already.
+
+    Args:
+      strata: what is resampled.
+      resamples, confidence, method, seed: see `bootstrap`.
+      fixed: the same statistic of images all of which have a value, where in `strata` some have
+        none: for what images that were not seen could do.
+      images: how many each number is made of at most [k], where some have no value.
+    """
+    fixed = fixed or strata
     if method not in ("percentile", "bca"):
         raise ValueError(f"method got {method!r}, expected 'percentile' or 'bca'")
     estimate, centre = strata.evaluate(np.stack([strata.means, strata.centre]))
@@ -138,13 +150,14 @@ def interval(
     low, high = (_quantile(draws, special.ndtr(z)) for z in tails)
     few = freedom < FEW
     if few.any():
-        wide = _of_few(strata, estimate, error * special.stdtrit(shrunk, tail), confidence)
+        reach = error * special.stdtrit(shrunk, tail)
+        wide = _of_few(fixed, images, estimate, reach, confidence)
         low = np.where(few, np.minimum(low, wide[0]), low)
         high = np.where(few, np.maximum(high, wide[1]), high)
     # Equal in float64, unequal by rounding once they were float32.
-    still = draws[-1] - draws[0] <= 1e-6 * np.maximum(1, np.abs(estimate))
+    still = draws[-1] - draws[0] <= ROUNDING * np.maximum(1, np.abs(estimate))
     if still.any():
-        low, high = _unseen(strata, still, low, high, confidence)
+        low, high = _unseen(fixed, images, still, (low, high), confidence)
     found = (estimate, np.minimum(low, estimate), np.maximum(high, estimate))
     return Interval(*(array.reshape(strata.shape) for array in found))
 
@@ -193,7 +206,8 @@ def _corrected(
     limits: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """BCa: the normal quantiles to read off the draws instead of `limits`."""
-    below = ((draws < centre).mean(0) + (draws <= centre).mean(0)) / 2
+    tie = ROUNDING * np.maximum(1, np.abs(centre))
+    below = ((draws < centre - tie).mean(0) + (draws <= centre + tie).mean(0)) / 2
     bias = special.ndtri(np.clip(below, 0.5 / len(draws), 1 - 0.5 / len(draws)))
 
     def moved(z: np.ndarray) -> np.ndarray:
@@ -215,7 +229,11 @@ def _quantile(ordered: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _of_few(
-    strata: Strata, estimate: np.ndarray, reach: np.ndarray, confidence: float
+    strata: Strata,
+    most_images: np.ndarray | None,
+    estimate: np.ndarray,
+    reach: np.ndarray,
+    confidence: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Limits for outputs with few degrees of freedom: no resample leaves the range of the images.
 
@@ -229,7 +247,7 @@ def _of_few(
     corners = strata.extremes(1.0)
     least, most = corners.min(0), corners.max(0)
     share = (least >= 0) & (most <= 1)
-    images = _effective(strata)
+    images = _effective(strata, most_images)
     right = np.clip(estimate, 0, 1) * images
     wrong = images - right
     tail = (1 - confidence) / 2
@@ -241,23 +259,29 @@ def _of_few(
     )
 
 
-def _effective(strata: Strata) -> np.ndarray:
+def _effective(strata: Strata, most: np.ndarray | None) -> np.ndarray:
     """How many images would give each output its variance if all counted alike; 0 if none does."""
-    weights = strata.weights()
-    return weights.sum(0) / np.maximum((weights**2 / strata.sizes[:, None]).sum(0), 1e-30)
+    weights = strata.weights
+    number = weights.sum(0) / np.maximum((weights**2 / strata.sizes[:, None]).sum(0), 1e-30)
+    return number if most is None else np.minimum(number, most)
 
 
 def _unseen(
-    strata: Strata, still: np.ndarray, low: np.ndarray, high: np.ndarray, confidence: float
+    strata: Strata,
+    most_images: np.ndarray | None,
+    still: np.ndarray,
+    limits: tuple[np.ndarray, np.ndarray],
+    confidence: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The limits of the outputs that do not vary: what a share of unlike images would make them.
 
     None of n images differs, so at most 1 - (tail)^(1 / n) of all images do (Clopper and Pearson,
     Biometrika 1934). That share of every class is put at the bounds.
     """
+    low, high = limits
     if not strata.bounded:
         return np.where(still, np.nan, low), np.where(still, np.nan, high)
-    number = _effective(strata)
+    number = _effective(strata, most_images)
     answers = still & (number > 0)  # the others are the same whatever the images are
     for images in np.unique(number[answers].round(6)):
         found = strata.extremes(1 - ((1 - confidence) / 2) ** (1 / images))

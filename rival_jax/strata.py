@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ Bounds = tuple[float | np.ndarray, float | np.ndarray]  # for all values, or [*v
 WAYS = 64  # to put columns at their bounds
 SLACK = 1e-5  # that rounding may take a value beyond its bounds
 POOL = 6  # images that classes of one are collapsed with, at least
+SIZES = (16, 256, 2048)  # of sets evaluated at once, few since the statistic is compiled for each
 _CHUNK = 1 << 23  # class means held at once, numbers
 
 
@@ -66,6 +68,7 @@ class Strata:
       low, high: [v], between which an image's values must lie: the bounds that are given, else
         0 and 1, or -1 and 1, for columns that are there, else a column's smallest and largest.
       bounded: whether there are bounds for all columns.
+      constant: bool [v], columns that are the same whatever the images are; none are at first.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Strata:
             raise ValueError("values: got NaN or infinity; drop those images first")
         flat = values.reshape(len(values), -1).astype(np.float64)
         self.low, self.high, self.bounded = _bounds(flat, bounds)
+        self.constant = np.zeros(flat.shape[1], bool)
         self.images = [flat[labels == label] for label in np.unique(labels)]
         self.sizes = np.array([len(images) for images in self.images])
         self.means = np.stack([images.mean(0) for images in self.images])
@@ -100,9 +104,11 @@ class Strata:
 
     def evaluate(self, means: np.ndarray) -> np.ndarray:
         """The statistic of several sets of class means: [r, c, v] -> [r, k]."""
-        shaped = means.reshape(*means.shape[:2], *self._columns)
+        wanted = next((size for size in SIZES if size >= len(means)), len(means))
+        padded = np.concatenate([means, np.repeat(means[:1], wanted - len(means), axis=0)])
+        shaped = padded.reshape(wanted, means.shape[1], *self._columns)
         found = self._mapped(jnp.asarray(shaped, jnp.float32))
-        return np.asarray(found, np.float64).reshape(len(means), -1)
+        return np.asarray(found, np.float64).reshape(wanted, -1)[: len(means)]
 
     def moved(self, base: np.ndarray, classes: list[int], places: np.ndarray) -> np.ndarray:
         """The statistic [r, k] with the means of `classes` at each of `places` [r, v] instead."""
@@ -136,6 +142,7 @@ class Strata:
                 values = self.moved(self.centre, list(block.classes), without)
                 yield (size - 1) * (values.mean(0) - values)
 
+    @functools.cached_property
     def weights(self) -> np.ndarray:
         """How much each class counts in each output: [c, k], summing to 1 over classes, or 0.
 
@@ -144,6 +151,7 @@ class Strata:
         """
         share = 0.25 + 0.5 * np.random.Generator(np.random.PCG64(0)).random(len(self.low))
         step = share * np.maximum(self.high - self.low, 1) / 8
+        step[self.constant] = 0
         here = self.evaluate(self.means[None])[0]
         moved = [
             self.moved(self.means, [c], mean + np.stack([step, -step]))

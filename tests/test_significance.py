@@ -111,3 +111,22 @@ def test_few_that_differ_among_many_are_counted_not_taken_for_many():
     differences = np.zeros(600)
     differences[:6] = 1  # the normal limit would say 0.014
     assert sign_flips(mean, differences, np.arange(600) % 5) == pytest.approx(2 / 64)
+
+
+def test_no_difference_but_rounding_has_p_one():
+    """Drops that cancel class by class, of numbers that float32 cannot hold exactly."""
+    rng = np.random.default_rng(0)
+    correct = rng.random((50, 2)) < 0.9
+    values = np.stack([correct, correct[::-1]], axis=-1).astype(float)
+    labels = np.arange(50) // 5
+    same = lambda m: (m[:, :, 0] - m[:, :, 0] * 3 / 3).mean((0, 1)) + 1e-9  # noqa: E731
+    assert sign_flips(same, values, labels) == 1.0
+
+
+def test_p_does_not_depend_on_what_else_is_tested():
+    rng = np.random.default_rng(1)
+    values, labels = rng.normal(size=(40, 3)) * [1, 1, 0], np.arange(40) % 4
+    values[::2, 2] = 0.25  # fewer images differ here
+    together = sign_flips(lambda m: m.mean(0), values, labels)
+    alone = [sign_flips(lambda m: m.mean(0), values[:, k], labels) for k in range(3)]
+    np.testing.assert_array_equal(together, alone)
