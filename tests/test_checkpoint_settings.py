@@ -13,7 +13,7 @@ import pytest
 
 import rival_jax
 from rival_jax import models, weights
-from rival_jax.experiments import _preprocessing
+from rival_jax.experiments import preprocessing as _preprocessing
 from rival_jax.interop import timm
 from rival_jax.models import clip_resnet, clip_vit, resnet, settings, vit
 from rival_jax.models.conversion import check_numbers
@@ -219,6 +219,10 @@ def test_a_value_that_is_none_is_refused_by_file_and_key(key, text, tmp_path):
         (b'{"num_classes": 10, "num_classes": 11}', "'num_classes' twice, differently"),
         (b'{"mean": [1,1,1], "pretrained_cfg": {"mean": [0,0,0]}}', r"mean is \[1, 1, 1\] at the"),
         (b'\xff\xfe{"\x00', "is not JSON"),
+        pytest.param(b'{"model_args":' * 100_000, "nested too deeply", id="objects"),
+        pytest.param(
+            b'{"mean": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply", id="whole"
+        ),
         (b"9" * 5000, "is not JSON"),
         (b"", "is not JSON"),
     ],

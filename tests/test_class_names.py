@@ -111,6 +111,10 @@ def test_names_of_another_number_are_refused(folder):
     (folder / "class_names.txt").write_text("cat\n\ndog\n")
     with pytest.raises(ValueError, match=r"class_names.txt: output 1 is called ''"):
         models.load(str(folder))
+    (folder / "class_names.txt").unlink()
+    (folder / "class_names.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"class_names.json: .*write the name of each output"):
+        models.load(str(folder))
 
 
 @pytest.mark.parametrize("tree", [

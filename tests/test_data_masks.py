@@ -88,6 +88,35 @@ def test_the_smallest_value_is_told_and_nonzero_not_advised_without_a_zero():
         read(VOC)
 
 
+TRIMAPS = {  # the picture, its object, what nobody labelled, and the values as they are told
+    "another order": (grey((INSIDE, 2), (RING, 1), ground=3), 2, 1, "from 1 to 3 (1, 2 and 3)"),
+    "larger values": (grey((INSIDE, 9), (RING, 5), ground=4), 9, 5, "from 4 to 9 (4, 5 and 9)"),
+    "grey RGB": (LABELS["trimap"][0].convert("RGB"), 1, 3, "from 1 to 3 (1, 2 and 3)"),
+}
+
+
+@pytest.mark.parametrize("name", TRIMAPS)
+def test_trimaps_without_a_zero_are_read_by_the_values_that_the_error_tells(name):
+    picture, value, nobody, told = TRIMAPS[name]
+    with pytest.raises(ValueError, match=r"mask m\.png.*masked_folder\.mask_values") as error:
+        read(picture)
+    assert told in str(error.value)
+    assert "nonzero" not in str(error.value)
+    np.testing.assert_array_equal(read(picture, mask_values=(value,), ignore=(nobody,)), WHITE)
+
+
+@pytest.mark.parametrize("zero", [True, False])
+def test_the_advice_for_a_palette_fits_what_it_holds(zero):
+    """Without a 0, "nonzero" would take all of the picture for the object."""
+    indices = np.asarray(LABELS["trimap"][0]).copy()
+    indices[:2] = 0 if zero else indices[0, 0]
+    picture = Image.fromarray(indices, "L").convert("P")
+    picture.putpalette(bytes(range(256)) + bytes(512))
+    with pytest.raises(ValueError, match=r"m\.png \(P\).*mask_values") as error:
+        read(picture)
+    assert ("nonzero" in str(error.value)) == zero
+
+
 @st.composite
 def drawn(draw, least=3):
     """A black and white mask of one to three shapes, and a size."""
@@ -158,9 +187,9 @@ def test_many_ids_that_fill_a_picture_are_found(ids):
     assert set(labels(tiles)) >= {value for value in ids[1:-1] if 8 < value < 247}
 
 
-def test_masks_of_real_photos_are_no_labels(shared):
+def test_masks_of_real_photos_are_no_labels(all_shared):
     for split in ("train", "test"):
-        source = data.load("rival10", shared / "data" / "rival10_mini", split)
+        source = data.load("rival10", all_shared / "data" / "rival10_mini", split)
         for position in range(0, len(source), 4):
             assert labels(np.asarray(source[position]["mask"])) == []
 

@@ -79,6 +79,23 @@ def test_cells_of_csv_are_text_or_numbers_and_never_formulas(cells):
             assert got == str(cell)
 
 
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("  @SUM(B2:B9)", "'  @SUM(B2:B9)"),
+        ("-x", "'-x"),
+        ("\uff1dA1", "'\uff1dA1"),
+        ("''+1", "'''+1"),
+        ("a=1", "a=1"),
+        ("\t=1", "\\t=1"),  # its tab is an escape, and no formula follows
+    ],
+)
+def test_names_that_spreadsheets_would_compute_are_text(text, cell):
+    _, row = csv.reader(io.StringIO(tables.as_csv(["a"], [[text]]), newline=""))
+    assert row == [cell]
+
+
 @given(
     st.lists(
         st.one_of(ANY, st.from_regex(r"(nul|COM1|a)[. ]*(b|A)?", fullmatch=True)),
@@ -148,6 +165,22 @@ def test_all_that_a_figure_says_is_text(tmp_path):
     ElementTree.parse(files.svg)
     shows(files.svg.read_text())
     assert "$\\frac{$" in files.svg.read_text()
+
+
+@pytest.mark.parametrize("name", ["$_{$", "$x^{^}$", "a $\\nothing$", "$$", "\\$5$_{", "$\\left($"])
+def test_what_looks_like_a_formula_is_drawn_as_text(name, tmp_path):
+    def draw():
+        figure = Figure()
+        axes = figure.subplots()
+        axes.plot([0, 1], label=name)
+        axes.set_title(name)
+        axes.set_yticks([0, 1], [name, "b"])
+        axes.legend()
+        return figure, ("name",), [(name,)]
+
+    drawn = style.save(draw, tmp_path / "figure").svg
+    ElementTree.parse(drawn)
+    assert drawn.read_text().count(f"{name} -->") == 3
 
 
 def test_a_console_prints_names_as_they_are():

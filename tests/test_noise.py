@@ -223,6 +223,27 @@ def test_a_key_of_another_generator_is_refused(kind):
                 noise.gaussian(jax.random.key(0), IDS[:1], 0, (2, 2, 3))
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda: jax.default_prng_impl("rbg"),
+        lambda: jax.threefry_partitionable(False),
+        lambda: jax.enable_x64(True),
+    ],
+    ids=["rbg", "not partitionable", "64 bits"],
+)
+def test_draws_do_not_follow_what_jax_was_told(told):
+    def draw():
+        ids = jnp.array([7, 2**32 - 5], jnp.uint32)
+        return np.asarray(noise.gaussian(noise.key(3), ids, 2, (5, 4, 3)))
+
+    want = draw()
+    with told():
+        got = draw()
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(bits(got), bits(want))
+
+
 def test_keys_are_made_in_one_place():
     package = Path(noise.__file__).parent
     for path in package.rglob("*.py"):

@@ -151,8 +151,8 @@ def test_a_head_for_grey_backgrounds_sees_grey_backgrounds(study, context):
     assert np.abs(fitted["head"].kernel - other["head"].kernel).max() > 1e-3
 
 
-def load_drift(shared, folder, moment):
-    file = shared / "golden" / "rival10" / f"07d_bn_drift_{moment}.safetensors"
+def load_drift(all_shared, folder, moment):
+    file = all_shared / "golden" / "rival10" / f"07d_bn_drift_{moment}.safetensors"
     (folder / moment).mkdir()
     shutil.copy(file, folder / moment / "model.safetensors")
     config = {"architecture": "resnet", "pretrained_cfg": {"input_size": [3, 40, 40]}}
@@ -161,11 +161,11 @@ def load_drift(shared, folder, moment):
     return models.load(str(folder / moment))
 
 
-def test_batch_norms_drift_as_released_golden(shared, tmp_path):
-    stored = golden(shared, "07d_bn_drift.npz")
+def test_batch_norms_drift_as_released_golden(all_shared, tmp_path):
+    stored = golden(all_shared, "07d_bn_drift.npz")
     images = jnp.asarray(nhwc(stored["images"]))  # [batch, image, h, w, 3]
-    model, variables = load_drift(shared, tmp_path, "before")
-    _, after = load_drift(shared, tmp_path, "after")
+    model, variables = load_drift(all_shared, tmp_path, "before")
+    _, after = load_drift(all_shared, tmp_path, "after")
     head = probe.Head(variables["params"]["fc"]["kernel"], variables["params"]["fc"]["bias"])
     optimiser = probe.study_optimiser()
     state, losses, correct = optimiser.init(head), [], 0
@@ -279,3 +279,21 @@ def test_imagenet_head_refuses_what_it_cannot_know(context, tmp_path):
     asked = replaced(context, options={"synsets": str(tmp_path / "synsets.json")})
     with pytest.raises(ValueError, match="no synsets for class 'class1'"):
         imagenet.attach(model, {}, asked)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ('["n02123394"]', "holds a list"),
+        ('{"class0": 3}', "class 'class0' has 3"),
+        ('{"class0": "n02123394"}', "class 'class0' has n02123394"),
+        ('{"class0": [3]}', r"class 'class0' has \[3\]"),
+    ],
+)
+def test_a_table_of_synsets_that_is_none_is_named(context, tmp_path, text, told):
+    (tmp_path / "synsets.json").write_text(text)
+    asked = replaced(context, options={"synsets": str(tmp_path / "synsets.json")})
+    with pytest.raises(ValueError, match=rf"synsets\.json.*{told}"):
+        imagenet.attach(fake_imagenet(jnp.zeros((1, 1000))), {}, asked)

@@ -68,7 +68,9 @@ def read(path: Path, split: str) -> list[Row]:
             first = seen[rows[-1].name]
             faults.append(f"line {number}: photo {rows[-1].name} is on line {first} already")
     if faults:
-        raise ValueError(f"manifest {path}: " + report(faults, len(lines), "rows", "mend the rows"))
+        raise ValueError(
+            f"manifest {path}: " + report(faults, len(lines), "rows", "fix these rows")
+        )
     if not rows:
         raise ValueError(
             f"manifest {path} has no row of split {split!r}; its splits are {sorted(splits)}"
@@ -102,9 +104,7 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
                 lines.append((start, cells))
             start = reader.line_num + 2
     except csv.Error as error:
-        raise ValueError(
-            f"manifest {path}, line {start}: {error}; mend the quotes there"
-        ) from error
+        raise ValueError(f"manifest {path}, line {start}: {error}; fix the quotes there") from error
     return header, lines
 
 

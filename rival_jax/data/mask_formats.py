@@ -95,10 +95,13 @@ def reader(
 def _auto(picture: Image.Image, name: str, option: str = OPTION) -> Image.Image:
     values = _grey_values(picture)
     if values is None:
+        held = stored(picture)
+        # Without a 0 in it, "nonzero" would take all of the picture for the object.
+        formats = "'binary', 'nonzero' or" if {0, "#000000"} & set(held) else "'binary' or"
         raise ValueError(
             f"mask {name} ({picture.mode}) is not grey, two-valued or opaque: it holds "
-            f"{listed(stored(picture))}. Name the object's with {option}mask_values, or pass "
-            f"{option}mask_format='binary', 'nonzero' or 'imagenet_s'"
+            f"{listed(held)}. Name the object's with {option}mask_values, or pass "
+            f"{option}mask_format={formats} 'imagenet_s'"
         )
     low, high = int(values.min()), int(values.max())
     if high <= 1:

@@ -169,7 +169,7 @@ def _read_map(path: Path, folders: set[str]) -> tuple[dict[str, str], tuple[str,
     """The class of each folder, and the classes in order."""
     try:
         mapping = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_distinct)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: nested too deeply
         raise ValueError(f"class_map {path} is not JSON: {error}") from error
     if not isinstance(mapping, dict) or not mapping:
         raise ValueError(f"class_map {path} is not an object of folder names")

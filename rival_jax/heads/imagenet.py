@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,7 +115,7 @@ def _synsets(context: Context) -> tuple[str, Synsets]:
     if kind not in MEMBERS:
         raise ValueError("config.probe.members: " + no_such(kind, MEMBERS))
     if path:
-        return path, _of_table(path, json.loads(Path(path).read_text(encoding="utf-8")), context)
+        return path, _of_table(path, context)
     if context.class_wnids is not None and kind != "below":
         return "study", context.class_wnids
     table = json.loads(_asset("imagenet_below.json"))
@@ -129,10 +128,20 @@ def _synsets(context: Context) -> tuple[str, Synsets]:
     )
 
 
-def _of_table(path: str, table: Mapping[str, Any], context: Context) -> Synsets:
-    missing = [name for name in context.classes if name not in table]
-    if missing:
-        raise ValueError(f"{path} has no synsets for class {missing[0]!r}; add its wnids")
+def _of_table(path: str, context: Context) -> Synsets:
+    expected = 'expected {"class": ["n01443537", ...], ...}'
+    try:
+        table = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # the latter: nested too deeply
+        raise ValueError(f"{path} is not JSON ({error}); {expected}") from error
+    if not isinstance(table, dict):
+        raise ValueError(f"{path} holds a {type(table).__name__}; {expected}")
+    for name in context.classes:
+        if name not in table:
+            raise ValueError(f"{path} has no synsets for class {name!r}; add its wnids")
+        wnids = table[name]
+        if not isinstance(wnids, list) or not all(isinstance(wnid, str) for wnid in wnids):
+            raise ValueError(f"{path}: class {name!r} has {str(wnids)[:60]}; {expected}")
     return [table[name] for name in context.classes]
 
 

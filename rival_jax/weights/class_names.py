@@ -67,7 +67,7 @@ def _listed(path: Path) -> Names:
         if path.suffix == ".txt":
             return _checked([line.strip() for line in text.strip().splitlines()])
         return _ordered(json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: nested too deeply
         raise ValueError(
             f"{path}: {error}; write the name of each output, the first output's first"
         ) from error

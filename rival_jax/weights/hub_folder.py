@@ -176,7 +176,7 @@ def _class_names(
             return found
         found = class_names.in_config(inner)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; mend it or take it out") from error
+        raise ValueError(f"{path}: {error}; fix it or remove it") from error
     count = outer.get("num_classes")
     return found if found and count in (None, len(found)) else None
 

@@ -135,7 +135,7 @@ class Rival10(tfds.core.GeneratorBasedBuilder):
                 },
             )
         if faults and self.on_bad == "error":
-            raise ValueError(report(faults, len(plain), "photos", "mend or pass --on_bad=skip"))
+            raise ValueError(report(faults, len(plain), "photos", "fix them or pass --on_bad=skip"))
         self.skipped += faults
 
 
