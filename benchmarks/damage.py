@@ -25,7 +25,8 @@ from benchmarks.interrupts import BAD, start, text
 WHOLE = (
     "rows/**/*.parquet",
     "summary.*",
-    "tables.md",
+    "tables.*",
+    "tables/*",
     "figures/*",
     "units.json",
     "*/*.safetensors",
@@ -193,7 +194,7 @@ def file_for(folder: Path) -> Path:
 def litter(run: Path) -> Path:
     """What a killed process may leave, and an editor."""
     for name in (
-        ".partial-1-summary.json",
+        ".partial-1-summary.csv",
         "rows/.partial-2-x.parquet",
         "rows/x.parquet~",
         ".DS_Store",
@@ -240,8 +241,10 @@ KINDS = {
     "units.json gone": Damage(lambda run: gone(run / "units.json")),
     "units.json cut short": Damage(lambda run: cut(run / "units.json")),
     "units.json: nothing in it": Damage(lambda run: write(run / "units.json", b"[]")),
-    "summary.json: another number": Damage(lambda run: changed_number(run / "summary.json")),
-    "summary.json cut short": Damage(lambda run: cut(run / "summary.json")),
+    "summary.csv: another number": Damage(lambda run: changed_number(run / "summary.csv")),
+    "summary.csv cut short": Damage(lambda run: cut(run / "summary.csv")),
+    "summary.parquet cut short": Damage(lambda run: cut(run / "summary.parquet")),
+    "summary.parquet: a flipped bit": Damage(lambda run: flip(run / "summary.parquet")),
     "summary.csv gone": Damage(lambda run: gone(run / "summary.csv")),
     "tables.md: another number": Damage(lambda run: changed_number(run / "tables.md")),
     "report.html cut short": Damage(lambda run: cut(run / "report.html")),

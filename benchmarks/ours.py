@@ -18,8 +18,7 @@ import numpy as np
 from rich.console import Console
 from worker import cores, outcome, seconds, serve
 
-from rival_jax.experiments import rfs
-from rival_jax.experiments._subject import Subject
+from rival_jax.experiments.rfs import Experiment
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -45,23 +44,23 @@ class Ours:
         config.data.name, config.data.root = "benchmarks.inputs", folder
         config.noise.sigmas, config.noise.trials = tuple(levels), trials
         self.config = config
-        self.subject = Subject(config, Console(stderr=True, quiet=True))
-        self.loaded = self.subject.load(folder)
-        self.plan = rfs.pick(config, self.subject, self.loaded)
+        self.experiment = Experiment(config, Console(stderr=True, quiet=True))
+        self.loaded = self.experiment.subject.load(folder)
+        self.plan = self.experiment.pick(self.loaded)
         self.run()
         return self.plan
 
     def logits(self, count: int) -> list[list[list[float]]]:
         """Of the first images."""
-        batch: Any = next(self.subject.examples(self.loaded.geometry).batches(count))
+        batch: Any = next(self.experiment.subject.examples(self.loaded.geometry).batches(count))
         forward = jax.jit(lambda v, x: self.loaded.model.forward(v, x, {})[0])
         return [forward(self.loaded.variables, batch["image"]).tolist()]
 
     def run(self) -> dict[str, Any]:
         """One whole sweep, timed."""
         start = time.perf_counter()
-        units = rfs.units(self.config, self.subject, self.loaded, self.plan)
-        clean, *noisy = (unit.compute(on_batch=lambda count: None) for unit in units)
+        units = self.experiment.units(self.loaded, self.plan, "own")
+        clean, *noisy = (unit.compute(lambda count: None) for unit in units)
         shape = (len(noisy), len(clean["correct"]), self.config.noise.trials, 2)
         scores = (np.stack([rows[name] for rows in noisy]).reshape(shape) for name in SCORES)
         found = outcome(np.asarray(clean["correct"]), *scores)

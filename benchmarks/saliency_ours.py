@@ -16,7 +16,7 @@ import saliency_inputs
 from worker import cores, serve
 
 from rival_jax import alignment, models, neurons, saliency, taps
-from rival_jax.experiments._neuron_passes import Passes, Search
+from rival_jax.experiments.neurons.passes import Passes, Search
 from rival_jax.runtime import parallel
 from rival_jax.types import Array, Batch, Model, Taps, Variables
 

@@ -4,6 +4,9 @@ The pure functions. Everything else is found in its module, and the command line
 `python -m rival_jax.main --config=configs/rfs.py`.
 """
 
+import os
+from typing import Any
+
 from rival_jax import saliency
 from rival_jax._version import VERSION as __version__
 from rival_jax.alignment import (
@@ -68,6 +71,8 @@ __all__ = [
     "pixel_accuracy",
     "pointing_game",
     "predicted_score",
+    "read_results",
+    "read_rows",
     "relevance",
     "relevance_objective",
     "rfs",
@@ -79,3 +84,41 @@ __all__ = [
     "unit_score",
     "upsample",
 ]
+
+
+def read_results(*workdirs: str | os.PathLike) -> Any:
+    """The table of results of finished runs, `summary.parquet` one after another, as Arrow.
+
+    Columns: study, measure, those of the study's axes, contrast, estimate, low, high, p, images,
+    classes. `.to_pandas()` gives a data frame where pandas is there.
+
+    Raises:
+      FileNotFoundError: for a folder that holds no finished run.
+    """
+    from rival_jax.report.results import Results
+
+    return Results.read(*workdirs).table()
+
+
+def read_rows(workdir: str | os.PathLike, unit: str = "") -> Any:
+    """The rows of a run, one for each image and setting, as Arrow.
+
+    Args:
+      workdir: of the run.
+      unit: only those of files whose path below `rows/` begins so, such as a model's name. Columns
+        that some files lack are empty there.
+
+    Raises:
+      FileNotFoundError: if there are none.
+      ValueError: for a file that is not as it was written.
+    """
+    from pathlib import Path
+
+    from rival_jax.runtime.results import read_rows
+
+    folder = Path(workdir) / "rows"
+    files = sorted(folder.rglob("*.parquet"))
+    chosen = [file for file in files if file.relative_to(folder).as_posix().startswith(unit)]
+    if not chosen:
+        raise FileNotFoundError(f"no rows of {unit or 'any unit'} in {folder}")
+    return read_rows(*chosen)

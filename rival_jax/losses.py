@@ -1,4 +1,4 @@
-"""Losses of relevance maps and logits, one number an example (RobustViT, section 3)."""
+"""Losses of relevance maps and logits, one number for each example (RobustViT, section 3)."""
 
 from __future__ import annotations
 

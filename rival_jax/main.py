@@ -1,4 +1,4 @@
-"""Flags -> config -> experiment: `python -m rival_jax.main --config=configs/rfs.py`."""
+"""Flags -> config -> experiment: `python -m rival_jax.main --config=rfs`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
 
 from rival_jax import noise
+from rival_jax.experiments import runner
 from rival_jax.runtime import hosts, memory, profile, signals, watch
+from rival_jax.runtime.config_flag import DEFINE_config, check_config_keys
 from rival_jax.runtime.console import Terminal
 from rival_jax.runtime.names import visible
-from rival_jax.runtime.plugins import check_config_keys, plugin
+from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.results import Run, cache_folder
 
 # What jax would take from the environment, and results would follow under the same names.
@@ -30,12 +31,10 @@ STOPPED = (
     "stopped in the middle of a program; what is finished is kept. Run the same command again "
     f"to go on (exit code {signals.EXIT_INTERRUPTED})"
 )
-_CONFIG = config_flags.DEFINE_config_file(
+_CONFIG = DEFINE_config(
     "config",
-    None,
-    "What to run: a file of configs/, perhaps with a preset (configs/rfs.py:clean). Every value in "
-    "it is a flag too: --config.noise.trials=3.",
-    lock_config=True,
+    "What to run, perhaps with a preset: a config of the package (rfs, rfs:clean) or a file "
+    "(configs/rfs.py:clean). Every value in it is a flag too: --config.noise.trials=3.",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the results (default runs/<experiment>); what is done is reused."
@@ -61,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --config.head=probe")
     if _CONFIG.value is None:
-        raise ValueError("name a config: --config=configs/rfs.py (--help lists the flags)")
+        raise ValueError("name a config: --config=rfs (--help lists the flags)")
     logging.set_verbosity(logging.WARNING)
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
     # Smaller ones than by default: a run has dozens, and networks of one kind share theirs.
@@ -79,10 +78,14 @@ def main(argv: Sequence[str]) -> None:
 def _run(config: Any) -> None:
     console = Terminal(soft_wrap=True, quiet=not hosts.first())
     experiment = plugin("experiments", config.experiment)
+    make = getattr(experiment, "Experiment", None)
     if hosts.count() > 1 and getattr(experiment, "ONE_PROCESS", False):
         raise ValueError(f"config {config.experiment} runs in one process: omit --distributed")
     if _DRY_RUN.value:
-        experiment.dry_run(config, console)
+        if make:
+            runner.dry_run(make(config, console), console)
+        else:
+            experiment.dry_run(config, console)
         return
     workdir = _WORKDIR.value or f"runs/{config.experiment}"
     say = functools.partial(console.print, markup=False)
@@ -90,7 +93,12 @@ def _run(config: Any) -> None:
     run.log("start", argv=sys.argv[1:])
     if _PROFILE.value:
         profile.start(_PROFILE.value)
-    run.save_json("summary.json", experiment.run(config, run, console))
+    if make:
+        runner.run(make(config, console), run, console)
+    else:
+        found = experiment.run(config, run, console)
+        if found is not None:
+            run.save_json("summary.json", found)
     run.finish()
     profile.stop()
     run.log("end")

@@ -153,7 +153,7 @@ def score(
 
 
 def best_feature(scores: Float[Array, "*b f a"]) -> Int[Array, "*b a"]:
-    """The feature with the highest score for each attribute; of equals the first.
+    """The feature with the highest score for each attribute; ties go to the lowest index.
 
     -1 where no feature has a score above 0, as those of dead features: flat on all images.
     """

@@ -46,7 +46,7 @@ def sort(values: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
 def ranked(
     score: Float[Array, "*b n"], positive: Bool[Array, "*b n"]
 ) -> tuple[Int[Array, "*b n"], Bool[Array, "*b n"]]:
-    """Scores from high to low, as integers of which equal ones are ties, and what is positive.
+    """Scores as integers, from high to low (equal integers are tied scores), and their targets.
 
     One sort of one integer each: the positives are the lowest bit. Within a tie they come first.
     NaN ranks last, with the key of -1.5. Scores are scaled by a power of two, to [-1, 1], which

@@ -33,6 +33,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.golden import REQUIRED, SHARED
+
 signal.signal(signal.SIGINT, signal.default_int_handler)  # `&` in a script has it ignored
 gc.set_threshold(50_000, 10, 10)  # tracing makes millions of objects, few of them in cycles
 
@@ -46,13 +48,22 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """Reference inputs, outputs and photos that lie beside a checkout, not in it."""
-    path = Path(os.environ.get("RIVAL_JAX_SHARED", ROOT.parent / "shared"))
-    if not path.is_dir():
-        stop = pytest.fail if os.environ.get("RIVAL_JAX_REQUIRE_SHARED") else pytest.skip
-        stop(f"reference data not found at {path}; set RIVAL_JAX_SHARED to its folder")
-    return path
+def all_shared() -> Path:
+    """All of the reference data, photos and others' weights too: it lies beside a checkout."""
+    if not SHARED.is_dir():
+        stop = pytest.fail if REQUIRED else pytest.skip
+        stop(f"only in the whole reference data, not found at {SHARED}; or set RIVAL_JAX_SHARED")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def shared(request, tmp_path_factory) -> Path:
+    """Reference inputs and outputs: the whole, or else the part that lies in tests/golden."""
+    if REQUIRED or SHARED.is_dir():
+        return request.getfixturevalue("all_shared")
+    from tests.golden.unpack import unpack
+
+    return unpack(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture(scope="session")

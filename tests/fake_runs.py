@@ -24,32 +24,30 @@ def write_run(
     noise: Mapping[str, tuple[Sequence[float], np.ndarray, np.ndarray]],
     classes: Sequence[str] = CLASSES,
     names: Sequence[str] | None = None,
-    groups: Sequence[str | None] | None = None,
     fingerprint: str = "5e1f",
 ) -> Path:
     """Writes rows and JSON files; `clean` is (probability, correct) [m, n], `noise` maps a norm
     to (levels, probability, correct) with arrays [m, l, r, t, n]."""
     names = list(names or [f"{classes[label]}/{i:05d}.jpg" for i, label in enumerate(labels)])
     words = [classes[label] for label in labels]
-    units: list[Path] = []
+    units: dict[str, Path] = {}
     for m, model in enumerate(models):
         folder = path / "rows" / model.replace("/", "_")
         folder.mkdir(parents=True, exist_ok=True)
-        units.append(folder / "clean.parquet")
-        _unit(units[-1], model, names, words, "none", 0.0, [a[m][None, None] for a in clean])
+        units[f"{model}/clean"] = file = folder / "clean.parquet"
+        _unit(file, model, names, words, "none", 0.0, [a[m][None, None] for a in clean])
         for norm, (levels, *values) in noise.items():
             for k, level in enumerate(levels):
                 arrays = [array[m, k] for array in values]
-                units.append(folder / f"{norm}_{k}.parquet")
-                _unit(units[-1], model, names, words, norm, float(level), arrays)
-    groups = groups or [None] * len(models)
+                units[f"{model}/{norm}_{level:.6g}"] = file = folder / f"{norm}_{k}.parquet"
+                _unit(file, model, names, words, norm, float(level), arrays)
     some = next(iter(noise.values()))[1]
     files = {
-        "units": [unit.relative_to(path).as_posix() for unit in units],
+        "units": {name: unit.relative_to(path).as_posix() for name, unit in units.items()},
         "models": [
             {"name": name, "parameters": 5_700_000 * (1 + i), "flops": 1.3e9 * (1 + i),
-             "input": "squash to 224 x 224, mean 0.5, std 0.5", "head": "own", "group": group}
-            for i, (name, group) in enumerate(zip(models, groups, strict=True))
+             "input": "squash to 224 x 224, mean 0.5, std 0.5", "head": "own"}
+            for i, name in enumerate(models)
         ],
         "data": {
             "name": "invented", "root": "", "split": "test", "classes": list(classes),

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
+import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 from PIL import Image
+from rich.console import Console
 
 from rival_jax import models
+from rival_jax.configs import typed
+from rival_jax.experiments import runner
 from rival_jax.models import vit
+from rival_jax.report.results import Results
+from rival_jax.runtime.plugins import plugin
+from rival_jax.runtime.results import Run
+from tests.golden import REQUIRED, SHARED
 
 EXACT = 1e-6  # pixels
 REFERENCE = 1e-5  # probabilities, RFS, figure numbers
@@ -21,10 +32,26 @@ QUICKLY = functools.partial(jax.jit, compiler_options={"xla_backend_optimization
 """`jit` for programs that are compiled for far longer than they run."""
 
 
+SMALL = not (REQUIRED or SHARED.is_dir())
+"""tests/golden stands for the reference data."""
+
+
+def held(cases, *, left_out: Iterable) -> list:
+    """Cases of a test; where tests/golden stands for the reference data, those that it has."""
+    return [case for case in cases if not (SMALL and case in left_out)]
+
+
+class _Part(dict):
+    """Arrays of tests/golden: a test that asks for one that is not among them is skipped."""
+
+    def __missing__(self, name):
+        pytest.skip(f"{name} is only in the whole reference data; set RIVAL_JAX_SHARED")
+
+
 def golden(shared: Path, name: str) -> dict[str, np.ndarray]:
     """One `.npz` of the RIVAL10 reference data, as a dict."""
     with np.load(shared / "golden" / "rival10" / name) as file:
-        return dict(file)
+        return _Part(file) if SMALL else dict(file)
 
 
 def nhwc(array: np.ndarray) -> np.ndarray:
@@ -87,3 +114,35 @@ def tiny_rfs(study: Path, cache: Path):
     config.statistics.resamples = 50
     config.cache = str(cache)
     return config
+
+
+def quiet():
+    """A console whose text is kept: `.file.getvalue()`."""
+    return Console(file=io.StringIO())
+
+
+def run_in(folder, config, console=None):
+    """Runs a config's experiment in a work directory: (the run, its table of results)."""
+    console = console or quiet()
+    run = Run(folder, config.to_dict())
+    run.log("start", argv=[])
+    made = plugin("experiments", config.experiment).Experiment(config, console)
+    runner.run(made, run, console)
+    return run, Results.read(folder) if (run.path / "summary.parquet").exists() else None
+
+
+def dry_run(config):
+    """What a dry run of a config says."""
+    console = quiet()
+    runner.dry_run(plugin("experiments", config.experiment).Experiment(config, console), console)
+    return console.file.getvalue()
+
+
+def row_bytes(folder):
+    """The files of rows in a work directory, by name."""
+    return {p.name: p.read_bytes() for p in sorted((folder / "rows").rglob("*.parquet"))}
+
+
+def frozen(config):
+    """A config as the dataclass that its experiment makes of it."""
+    return typed(importlib.import_module(f"rival_jax.configs.{config.experiment}").Config, config)

@@ -10,10 +10,10 @@ import numpy as np
 from absl import app, flags
 from rich.console import Console
 
-from rival_jax import noise, report
+from rival_jax import noise
 from rival_jax.data import Examples, load
-from rival_jax.experiments import rfs, saliency
-from rival_jax.report import saliency_page
+from rival_jax.experiments import rfs, runner, saliency
+from rival_jax.report.results import Results
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.results import Run
 from rival_jax.types import Geometry
@@ -63,8 +63,7 @@ def main(argv: list[str]) -> None:
     who = (FLAGS.num_processes, FLAGS.process_id)
     hosts.initialize(FLAGS.distributed, *who, heartbeat=FLAGS.heartbeat)
     jax.config.update("jax_compilation_cache_dir", str(Path(FLAGS.study) / "compiled"))
-    report._drawings = lambda *args: {}
-    report.write_page = saliency_page.write_document = lambda *args: None
+    runner.write_document = lambda *args: None
     study, out = Path(FLAGS.study), Path(FLAGS.out)
     console = Console(quiet=not hosts.first())
     with hosts.together():
@@ -72,7 +71,9 @@ def main(argv: list[str]) -> None:
         for name, (experiment, config) in configs(study).items():
             run = Run(out / name, config.to_dict())
             run.save_json("noise.json", drawn)
-            run.save_json("summary.json", experiment.run(config, run, console))
+            runner.run(experiment.Experiment(config, console), run, console)
+            if hosts.first():
+                run.save_json("summary.json", Results.read(run.path).rows)
 
 
 if __name__ == "__main__":

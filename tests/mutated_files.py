@@ -26,8 +26,9 @@ from rival_jax import weights
 from rival_jax.data import masked_folder, rival10, transforms
 from rival_jax.data.mask_formats import READERS
 from rival_jax.data.pickles import read_attribute_dict
+from rival_jax.experiments.rfs import joined
 from rival_jax.models import settings, vit
-from rival_jax.report import rows
+from rival_jax.report.run_files import read_json
 from rival_jax.runtime import row_files
 from rival_jax.weights import class_names
 from tests import network_weights, pictures
@@ -102,7 +103,7 @@ def formats(folder: Path) -> dict[str, Format]:
         (folder / f"class_names.{name}").write_text(text)
         found[f"class names {name}"] = Format(folder / f"class_names.{name}", class_names._listed)
     (folder / "data.json").write_text(json.dumps({"name": "scenes", "classes": ["a", "b"]}))
-    found["json of a run"] = Format(folder / "data.json", rows.read_json)
+    found["json of a run"] = Format(folder / "data.json", read_json)
     found["rows"] = Format(_rows(folder / "rows.parquet"), _units)
     return found
 
@@ -143,8 +144,11 @@ def _units(path: Path) -> Any:
     folder = path.parent / f"run {path.stem}"
     (folder / "rows/net").mkdir(parents=True, exist_ok=True)
     (folder / "rows/net/rows.parquet").write_bytes(path.read_bytes())
-    (folder / "units.json").write_text(json.dumps(["rows/net/rows.parquet"]))
-    return list(rows.read_units(folder, ["cat", "dog"]))
+    data = {"name": "scenes", "classes": ["cat", "dog"], "fingerprint": "5e1f"}
+    files = {"data": data, "models": [{"name": "net"}]}
+    for name, value in {**files, "units": {"net/clean": "rows/net/rows.parquet"}}.items():
+        (folder / f"{name}.json").write_text(json.dumps(value))
+    return joined.read(folder)
 
 
 def _rows(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 import types
@@ -40,6 +41,9 @@ CASES = {  # what Scenic calls it, its fields, the image size
 }
 
 
+HERE = bool(os.environ.get("RIVAL_JAX_SCENIC") or importlib.util.find_spec("scenic"))
+SOURCES = ("twins", "scenic") if HERE else ("twins",)  # whose modules the tests run on
+STOOD_FOR = ("gmp", "resnet_18", "resnet_50")  # by the twins of gsp, resnet_8, resnet_11
 _BASELINES = tuple(f"projects.baselines.{name}" for name in ("vit", "resnet", "clip.layers"))
 
 
@@ -72,8 +76,6 @@ def google_scenic():
 def made(source, case: str):
     """A module of Scenic's, its variables, its configuration, and a call of it."""
     kind, fields, size = CASES[case]
-    if source is twins and case in ("gmp", "resnet_18", "resnet_50"):
-        pytest.skip("twins stand for these: gsp, resnet_8, resnet_11")
     if "patches" in fields:
         fields = {**fields, "patches": ml_collections.ConfigDict(fields["patches"])}
     module = getattr(source, kind)(**fields)

@@ -1,6 +1,5 @@
 import functools
 import io
-import json
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +8,22 @@ import pytest
 from rich.console import Console
 
 from rival_jax import data, metrics, models
-from rival_jax.experiments import _attribute_labels, _parts, attributes
-from rival_jax.experiments._parts import CHANGES, Plan
-from rival_jax.experiments._subject import Subject
-from rival_jax.report import attributes as numbers
-from rival_jax.report import attributes_page
+from rival_jax.experiments import runner
+from rival_jax.experiments.attributes import labels as _attribute_labels
+from rival_jax.experiments.attributes import page as attributes_page
+from rival_jax.experiments.attributes import parts as _parts
+from rival_jax.experiments.attributes import study as attributes
+from rival_jax.experiments.attributes.parts import CHANGES, Plan
+from rival_jax.experiments.subject import Subject
+from rival_jax.named import Axis
+from rival_jax.report.document import write_document
+from rival_jax.report.grids import with_means
+from rival_jax.report.results import Results
+from rival_jax.report.study import Images, per_image
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Geometry, Model
 from tests.damaged_runs import NAMES, renamed, reported
-from tests.helpers import EXACT, REFERENCE, config_of, golden, nhwc, save_tiny_vit
+from tests.helpers import EXACT, REFERENCE, config_of, frozen, golden, nhwc, save_tiny_vit
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
 KEY = jax.random.key(0)
@@ -51,14 +57,19 @@ def tiny(network, cache, **changes):
 def run_in(folder, config):
     run = Run(folder, config.to_dict())
     run.log("start", argv=[])
-    return run, attributes.run(config, run, quiet())
+    runner.run(attributes.Experiment(config, quiet()), run, quiet())
+    return run, Results.read(run.path)
+
+
+def over_classes(results, measure, **wanted):
+    """Rows of a measure over the classes, of no difference."""
+    return results.where(measure=measure, contrast="", **{"class": None}, **wanted)
 
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    """Summaries alone: drawing takes longer than measuring."""
-    monkeypatch.setattr(attributes_page, "write_document", lambda *a: None)
-    monkeypatch.setattr(_parts, "sheet", lambda *a: [])
+    """Results alone: drawing takes longer than measuring."""
+    monkeypatch.setattr(runner, "write_document", lambda *a: None)
 
 
 def row_bytes(folder):
@@ -106,17 +117,43 @@ def test_golden_greyed_attributes_and_what_they_cost(shared, black):
         np.testing.assert_array_equal(np.stack([correct, count], 1), stored[f"{name}_cc{suffix}"])
 
 
+def found_of(changes, labels, classes="abc"):
+    """Images as rows give them: `changes` are of [n, models, attributes, (correct, probability)],
+    and under "other" the probability of the lender's class as they are and under swap."""
+    other = changes.pop("other", None)
+    n, models, parts, _ = next(iter(changes.values())).shape
+    sizes = {"example": n, "model": models, "attribute": parts}
+    axes = [
+        Axis((field,), tuple((f"{field[0]}{i}",) for i in range(k))) for field, k in sizes.items()
+    ]
+    axes.append(Axis(("change",), tuple((name,) for name in changes)))
+    both = np.moveaxis(np.stack(list(changes.values()), 3), -1, 0)
+    lent = np.full(both[0].shape, np.nan)
+    for place, name in enumerate(("clean", "swap") if other is not None else ()):
+        lent[..., list(changes).index(name)] = other[..., place]
+    columns = zip(attributes.STUDY.columns, (*both, lent), strict=True)
+    read = {name: per_image(values, axes) for name, values in columns}
+    return Images(attributes.paired(read), labels, tuple(classes))
+
+
 def test_golden_pooled_table(shared):
     stored = golden(shared, "07b_attr_importance.npz")
     right, count = np.moveaxis(stored["correct_and_count"], -1, 0)  # [a, m, 2, classes]
-    most = count.max()
-    answers = np.where(np.arange(most) < right[..., None], 1.0, 0.0)
-    answers[np.arange(most) >= count[..., None]] = np.nan
-    for values, name in ((answers, "acc"), (stored["probs_padded"], "prob")):
-        flat = values.reshape(*values.shape[:3], -1)
-        table = numbers.pooled_drop(flat[:, :, 0], flat[:, :, 1])
+    probability = stored["probs_padded"]
+    most = np.arange(probability.shape[-1])
+    correct = np.where(most < right[..., None], 1.0, 0.0)
+    correct[most >= count[..., None]] = np.nan
+    both = np.stack([correct, probability], axis=-1)  # [a, m, 2, classes, most, 2]
+    both = both.reshape(*both.shape[:3], -1, 2).transpose(2, 3, 1, 0, 4)
+    labels = np.repeat(np.arange(10), len(most))
+    changes = {"clean": both[0], "grey": both[1], "control_0": both[1]}
+    found = found_of(changes, labels, "0123456789")
+    results = attributes.STUDY.results(found, "images", resamples=20)
+    for measure, name in (("accuracy_drop", "acc"), ("probability_drop", "prob")):
+        chosen = over_classes(results, measure)
+        table, _, _ = attributes_page._grid(chosen, "attribute", "model", 100.0)
         want = stored[f"heatmap_{name}_drop"]
-        np.testing.assert_allclose(numbers.heat_map(table), want, atol=1e-4)  # percent, float32
+        np.testing.assert_allclose(with_means(table), want, atol=1e-4)  # percent, float32
 
 
 def test_pairs_are_every_attribute_that_an_image_has(examples):
@@ -204,8 +241,8 @@ def test_steps_hold_every_draw_once_and_units_are_of_one_size():
         assert drawn == set(range(draws))
 
 
-def test_rows_and_summary(done):
-    run, summary = done
+def test_rows_and_results(done):
+    run, results = done
     rows = [r for p in (run.path / "rows" / "tiny").glob("*") for r in read_rows(p).to_pylist()]
     changes = {r["change"] for r in rows}
     assert changes == {"clean", "grey", "swap", *(f"control_{d}" for d in range(4))}
@@ -217,21 +254,39 @@ def test_rows_and_summary(done):
     for example, label in labels.items():
         excess[label].append(control(example) - value[example, "grey"])
     want = np.mean([np.mean(v) for v in excess.values()])
-    entry = summary["attributes"]["wheels"]
-    got = entry["models"]["tiny"]["probability_excess"]
+    got = over_classes(results, "probability_excess").one(attribute="wheels")
     assert got["estimate"] == pytest.approx(want, abs=1e-6)
-    assert entry["images"] == len(labels)
+    assert (got["images"], got["classes"]) == (len(labels), len(excess))
     for label, values in excess.items():
-        one = entry["models"]["tiny"]["by_class"][label]["probability_excess"]["estimate"]
-        assert one == pytest.approx(np.mean(values), abs=1e-6)
-    whole = [e for e in summary["attributes"].values() if e["area"] > 0.9999]
-    for entry in whole:  # its control is itself
-        assert abs(entry["models"]["tiny"]["probability_excess"]["estimate"]) < 1e-5
+        wanted = {"measure": "probability_excess", "attribute": "wheels", "class": label}
+        assert results.one(**wanted)["estimate"] == pytest.approx(np.mean(values), abs=1e-6)
+    area = results.one(measure="area", attribute="wheels")["estimate"]
+    assert area == pytest.approx(np.mean([r["area"] for r in wheels if r["change"] == "grey"]))
+    whole = [r["attribute"] for r in results.where(measure="area") if r["estimate"] > 0.9999]
+    for row in over_classes(results, "probability_excess", attribute=whole):
+        assert abs(row["estimate"]) < 1e-5  # its control is itself
     assert whole
     for name in ("ranks", "models", "classes", "fig3", "photos"):
         for ending in ("png", "svg", "csv"):
             assert (run.path / "figures" / f"{name}.{ending}").stat().st_size > 0
     assert "wheels" in (run.path / "report.html").read_text()
+
+
+def test_what_labels_tell_is_in_the_results(done):
+    run, results = done
+    files = {name: next(run.path.rglob(f"{name}-*")) for name in ("labels", "classifier")}
+    correct = read_rows(files["classifier"]).column("correct").to_numpy()
+    got = results.one(measure="classifier_accuracy")
+    assert got["estimate"] == pytest.approx(correct.mean())
+    assert 0 < got["low"] <= got["estimate"]
+    rows = read_rows(files["labels"]).to_pylist()
+    cars = [row["wheels"] for row in rows if row["label"] == "car"]
+    share = results.one(measure="label_share", attribute="wheels", **{"class": "car"})
+    assert (share["estimate"], share["images"]) == (np.mean(cars), len(cars))
+    both = [(row["wheels"], row["metallic"]) for row in rows]
+    want = np.corrcoef(np.array(both).T)[0, 1]
+    wanted = {"attribute": "wheels", "other_attribute": "metallic"}
+    assert results.one(measure="label_correlation", **wanted)["estimate"] == pytest.approx(want)
 
 
 def test_the_rows_are_of_greyed_parts(done, network):
@@ -260,14 +315,14 @@ def test_the_rows_are_of_greyed_parts(done, network):
 
 
 def test_a_deleted_unit_comes_back_the_same(done, network, no_figures):
-    run, summary = done
-    before = row_bytes(run.path)
+    run, _ = done
+    before, numbers = row_bytes(run.path), (run.path / "summary.csv").read_bytes()
     (gone,) = (run.path / "rows").rglob("controls_1*")
     gone.unlink()
     config = tiny(network, run.path.parent / "cache", **{"ablation.draws": 4})
-    _, again = run_in(run.path, config)
+    run_in(run.path, config)
     assert row_bytes(run.path) == before
-    assert json.dumps(again, default=str) == json.dumps(summary, default=str)
+    assert (run.path / "summary.csv").read_bytes() == numbers
 
 
 def test_rows_do_not_depend_on_the_batch_size(done, network, tmp_path, no_figures):
@@ -317,14 +372,13 @@ def test_a_planted_decisive_part_ranks_first(network, tmp_path, monkeypatch, no_
     init = lambda key: template.variables  # noqa: E731
     planted = Model("planted", template.forward, init, 10, "none", image_size=(32, 32))
     monkeypatch.setattr(models, "load", lambda *a, **k: (planted, template.variables))
-    _, summary = run_in(tmp_path / "run", config)
-    ranking = summary["ranking"]["planted"]
-    entries = {name: summary["attributes"][name]["models"]["planted"] for name in ranking}
-    assert ranking[0] == "wheels", {n: e["probability_excess"] for n, e in entries.items()}
-    assert entries["wheels"]["probability_excess"]["low"] > 0.1
+    _, results = run_in(tmp_path / "run", config)
+    excess = over_classes(results, "probability_excess")
+    assert excess.ranked("attribute")[0] == "wheels", excess.rows
+    assert excess.one(attribute="wheels")["low"] > 0.1
     # What is long is so as a whole, wheels included: without the control it would look decisive.
-    assert entries["long"]["probability_drop"]["estimate"] > 0.3
-    assert abs(entries["long"]["probability_excess"]["estimate"]) < 0.05
+    assert over_classes(results, "probability_drop").one(attribute="long")["estimate"] > 0.3
+    assert abs(excess.one(attribute="long")["estimate"]) < 0.05
 
 
 def test_attribute_labels_tell_classes_apart(examples):
@@ -338,46 +392,76 @@ def test_attribute_labels_tell_classes_apart(examples):
 
 def test_correlations_are_pearsons():
     shown = np.random.default_rng(0).integers(0, 2, (30, 4)).astype(float)
-    np.testing.assert_allclose(numbers.correlations(shown), np.corrcoef(shown.T), atol=1e-12)
+    np.testing.assert_allclose(
+        _attribute_labels.correlations(shown), np.corrcoef(shown.T), atol=1e-12
+    )
     shown[:, 2] = 1
-    found = numbers.correlations(shown)
+    found = _attribute_labels.correlations(shown)
     assert np.isnan(found[2]).all()
     assert np.isfinite(found[0, 1])
 
 
-def forged(n=12):
+LABELS = np.array([0] * 6 + [1] * 3 + [2] * 3)
+
+
+def forged():
+    """Two models, one attribute that class c lacks."""
     rng = np.random.default_rng(0)
-    labels = np.array([0] * 6 + [1] * 3 + [2] * 3)
-    draw = lambda: rng.random((2, 1, n, 2))  # noqa: E731
-    found = numbers.Parts(
-        ("m0", "m1"), ("wheels",), ("a", "b", "c"), labels, draw(), draw(), draw(), draw(), draw(),
-        rng.random((1, n)),
-    )  # fmt: skip
-    for values in found[4:9]:
-        values[:, 0, 9:] = np.nan  # class c lacks it
-    return found
+    names = ("clean", "grey", "control_0", "control_1", "swap", "other")
+    changes = {name: rng.random((12, 2, 1, 2)) for name in names}
+    for values in changes.values():
+        values[9:] = np.nan
+    return changes
 
 
 @pytest.mark.parametrize("pooling", ["classes", "images"])
 def test_pooling_is_a_named_value(pooling):
-    found = forged()
-    entry = numbers.summarise(found, pooling=pooling, resamples=20)["attributes"]["wheels"]
-    drop = found.clean[1, 0, :9, 1] - found.grey[1, 0, :9, 1]
-    want = drop.mean() if pooling == "images" else (drop[:6].mean() + drop[6:].mean()) / 2
-    got = entry["models"]["m1"]["probability_drop"]["estimate"]
-    assert got == pytest.approx(want, abs=1e-6)
-    if pooling == "images":
-        pooled = numbers.pooled_drop(found.clean[..., 1], found.grey[..., 1])
-        assert 100 * got == pytest.approx(pooled[1, 0], abs=1e-4)
-    assert entry["classes"] == {"a": 6, "b": 3}
-    assert entry["images"] == 9
+    changes = forged()
+    clean, grey, *controls, swap, _ = (values[:9, 1, 0, 1] for values in changes.values())
+    lent = changes["other"][:9, 1, 0]
+    results = attributes.STUDY.results(found_of(changes, LABELS), pooling, resamples=20)
+    for measure, values in {
+        "probability_drop": clean - grey,
+        "control_probability_drop": clean - np.mean(controls, 0),
+        "probability_excess": np.mean(controls, 0) - grey,
+        "swap_probability_drop": clean - swap,
+        "swap_beyond_grey": grey - swap,
+        "swap_lender_rise": lent[:, 1] - lent[:, 0],
+    }.items():
+        means = values[:6].mean(), values[6:].mean()
+        want = values.mean() if pooling == "images" else np.mean(means)
+        row = over_classes(results, measure).one(model="m1")
+        assert row["estimate"] == pytest.approx(want, abs=1e-6)
+        assert (row["images"], row["classes"]) == (9, 2)
+        assert row["low"] <= row["estimate"] <= row["high"]
+        classes = results.where(measure=measure, model="m1", **{"class": ["a", "b", "c"]})
+        if not measure.startswith("swap"):
+            got = [(row["class"], row["images"], row["estimate"]) for row in classes]
+            assert [g[:2] for g in got] == [("a", 6), ("b", 3)]
+            np.testing.assert_allclose([g[2] for g in got], means, atol=1e-6)
+    excess = over_classes(results, "probability_excess")
+    difference = results.one(measure="probability_excess", contrast="minus m0")
+    want = excess.one(model="m1")["estimate"] - excess.one(model="m0")["estimate"]
+    assert difference["model"] == "m1"
+    assert difference["estimate"] == pytest.approx(want, abs=1e-6)
 
 
-def test_without_a_lender_there_is_no_swap():
-    found = forged()
-    found.swap[:] = np.nan
-    entry = numbers.summarise(found, resamples=20)["attributes"]["wheels"]
-    assert "swap" not in entry["models"]["m0"]
+def test_a_control_that_is_the_part_but_for_rounding_costs_nothing_more():
+    changes = forged()
+    changes["control_0"] = changes["grey"] + 5e-7
+    changes["control_1"] = changes["grey"] + 5e-7
+    results = attributes.STUDY.results(found_of(changes, LABELS), "classes", resamples=20)
+    assert {row["estimate"] for row in results.where(measure="probability_excess")} == {0.0}
+
+
+@pytest.mark.parametrize("left_out", [False, True])
+def test_without_a_lender_there_is_no_swap(left_out):
+    changes = forged()
+    changes["swap"][:] = changes["other"][..., 1] = np.nan
+    if left_out:
+        del changes["swap"], changes["other"]
+    results = attributes.STUDY.results(found_of(changes, LABELS), "classes", resamples=20)
+    assert not [name for name in results.of("measure") if name.startswith("swap")]
 
 
 @pytest.mark.parametrize(
@@ -401,7 +485,7 @@ def test_bad_values_stop_before_any_work(study, network, tmp_path, key, value, m
 
 def test_dry_run_prints_the_cost_and_runs_nothing(network, tmp_path):
     console = quiet()
-    attributes.dry_run(tiny(network, tmp_path), console)
+    runner.dry_run(attributes.Experiment(tiny(network, tmp_path), console), console)
     assert "attributes of 20 images x 6 forwards" in console.file.getvalue()
 
 
@@ -420,10 +504,14 @@ def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
     folder = renamed(run.path, tmp_path / "run", dict(zip(words, NAMES, strict=False)))
 
     def write(run, console):
-        rows = sorted((run.path / "rows").rglob("*.parquet"))
-        labels = {name: next(run.path.rglob(f"{name}-*")) for name in ("labels", "classifier")}
-        paths = [path for path in rows if path not in labels.values()]
+        files = {name: run.path / path for name, path in run.read_json("units.json").items()}
+        classes, options = run.read_json("data.json")["classes"], run.config["statistics"]
+        results = attributes.results_of(files, classes, "classes", **options)
+        results.write(run.path)
         picture = dict.fromkeys(NAMES, np.zeros((8, 8, 3), np.uint8))
-        attributes_page.write(run, console, paths, labels, lambda: [("$_", "p", picture)])
+        shown = lambda: [("$_", "p", picture)]  # noqa: E731
+        write_document(
+            run, console, attributes_page.page(frozen(config_of("attributes")), results, shown)
+        )
 
     assert "\\u202eevil" in reported(folder, write)

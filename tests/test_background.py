@@ -1,5 +1,4 @@
 import functools
-import io
 import json
 import os
 import shutil
@@ -12,26 +11,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rich.console import Console
 
 from rival_jax import data
-from rival_jax.experiments import _changed, _treatments, background
-from rival_jax.experiments._subject import Subject
-from rival_jax.experiments._treatments import REGIONS, TREATMENTS, Strength, treated
-from rival_jax.report import background as numbers
-from rival_jax.report import background_page, cubes, style
-from rival_jax.runtime.results import Run, read_rows
+from rival_jax.configs import typed
+from rival_jax.configs.background import Config
+from rival_jax.experiments import changed as _changed
+from rival_jax.experiments import runner
+from rival_jax.experiments.background import study as background
+from rival_jax.experiments.background import treatments as _treatments
+from rival_jax.experiments.background.treatments import REGIONS, TREATMENTS, Strength, treated
+from rival_jax.experiments.groups import with_singles
+from rival_jax.experiments.subject import Subject
+from rival_jax.named import Axis
+from rival_jax.report import style
+from rival_jax.report.document import write_document
+from rival_jax.report.run_files import read_json
+from rival_jax.report.study import Images, per_image
+from rival_jax.runtime.results import read_rows
 from tests.damaged_runs import NAMES, renamed, reported
 from tests.finetune_cases import one_block_study
-from tests.helpers import EXACT, REFERENCE, config_of, golden, nhwc
+from tests.helpers import (
+    EXACT,
+    REFERENCE,
+    config_of,
+    dry_run,
+    golden,
+    nhwc,
+    quiet,
+    row_bytes,
+    run_in,
+)  # fmt: skip
 
 KEY = jax.random.key(0)
+SINGLES = {"m0": ["m0"], "m1": ["m1"]}
 SOFT = Strength(grey=0.5, blur=0.1, patches=4, binary_mask=False)
 show = jax.jit(functools.partial(treated, SOFT))
-
-
-def quiet():
-    return Console(file=io.StringIO())
 
 
 def tiny(study, cache, **changes):
@@ -48,12 +62,6 @@ def tiny(study, cache, **changes):
     return config
 
 
-def run_in(folder, config):
-    run = Run(folder, config.to_dict())
-    run.log("start", argv=[])
-    return run, background.run(config, run, quiet())
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     return one_block_study(tmp_path_factory.mktemp("study"))
@@ -61,13 +69,8 @@ def study(tmp_path_factory):
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    """Summaries alone: drawing takes longer than measuring."""
-    monkeypatch.setattr(background_page, "write_document", lambda *a: None)
-    monkeypatch.setattr(background, "sheet", lambda *a: [])
-
-
-def row_bytes(folder):
-    return {p.name: p.read_bytes() for p in sorted((folder / "rows").rglob("*.parquet"))}
+    """Results alone: drawing takes longer than measuring."""
+    monkeypatch.setattr(runner, "write_document", lambda *a: None)
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +110,9 @@ def test_golden_figure_8(shared):
     orders = json.loads((shared / "golden" / "rival10" / "07_orders.json").read_text())
     models, groups = orders["fig8_model_order"], orders["fig8_groups"]
     values = np.stack([stored["acc"], stored["acc_fg_only"]], axis=1)
-    weights = cubes.group_weights(models, groups)
-    np.testing.assert_allclose(weights @ values, stored["bars"], atol=REFERENCE)
+    axes = (Axis(("model",), tuple((m,) for m in models)), Axis(("kind",), (("all",), ("fg",))))
+    bars = per_image(values, axes).grouped("model", groups)
+    np.testing.assert_allclose(bars.values, stored["bars"], atol=REFERENCE)
 
 
 @pytest.mark.parametrize("treatment", range(1, 7))
@@ -172,11 +176,10 @@ def test_partners_are_of_another_class_and_of_no_order():
 
 
 def test_rows_and_summary(done, study):
-    run, summary = done
+    run, results = done
     rows = read_rows(run.path / "rows")
     assert rows.num_rows == 15 * (1 + 6 * 2)
     assert set(rows["treatment"].to_pylist()) == {"none", *TREATMENTS}
-    entry = summary["models"]["tiny"]["own"]
     mine = [r for r in rows.to_pylist() if (r["treatment"], r["region"]) == ("grey", "background")]
     clean = [r for r in rows.to_pylist() if r["treatment"] == "none"]
     by_class = lambda rows: np.mean(  # noqa: E731
@@ -185,11 +188,14 @@ def test_rows_and_summary(done, study):
             for c in {r["label"] for r in rows}
         ]
     )
-    grey = entry["grey"]["background"]
-    assert grey["accuracy"]["estimate"] == pytest.approx(by_class(mine), abs=1e-6)
+    grey = results.where(model="tiny", treatment="grey", region="background", contrast="")
+    accuracy = grey.one(measure="accuracy")
+    assert accuracy["estimate"] == pytest.approx(by_class(mine), abs=1e-6)
+    assert (accuracy["images"], accuracy["classes"]) == (15, 3)
     drop = by_class(clean) - by_class(mine)
-    assert grey["accuracy_drop"]["estimate"] == pytest.approx(drop, abs=1e-6)
-    assert grey["probability"]["low"] <= grey["probability"]["estimate"]
+    assert grey.one(measure="accuracy_drop")["estimate"] == pytest.approx(drop, abs=1e-6)
+    probability = grey.one(measure="probability")
+    assert probability["low"] <= probability["estimate"] <= probability["high"]
     assert (run.path / "report.html").exists()
     for name in ("fig8", "treatments", "photos"):
         for ending in ("png", "svg", "csv"):
@@ -232,16 +238,17 @@ def test_rows_do_not_depend_on_the_batch_size(done, study, tmp_path, no_figures)
 
 
 def test_a_deleted_unit_comes_back_the_same(done, study, no_figures):
-    run, summary = done
+    run, results = done
     before = row_bytes(run.path)
     (gone,) = (run.path / "rows").rglob("own_swap_background*")
     gone.unlink()
     config = tiny(study, run.path.parent / "cache")
     _, again = run_in(run.path, config)
     assert row_bytes(run.path) == before
-    assert json.dumps(again, default=str) == json.dumps(summary, default=str)
+    assert json.dumps(again.rows) == json.dumps(results.rows)
 
 
+@pytest.mark.whole
 def test_killed_and_restarted_gives_the_same_bytes(done, study, tmp_path, no_figures):
     want = row_bytes(done[0].path)
     script = tmp_path / "again.py"
@@ -249,8 +256,7 @@ def test_killed_and_restarted_gives_the_same_bytes(done, study, tmp_path, no_fig
         "import json, os, signal, sys\n"
         "from ml_collections import ConfigDict\n"
         "from rich.console import Console\n"
-        "from rival_jax.experiments import background\n"
-        "from rival_jax.report import background_page\n"
+        "from rival_jax.experiments import background, runner\n"
         "from rival_jax.runtime.results import Run\n"
         "log = Run.log\n"
         "def told(run, event, **about):\n"
@@ -258,14 +264,15 @@ def test_killed_and_restarted_gives_the_same_bytes(done, study, tmp_path, no_fig
         "    if 'shuffle' in about.get('unit', ''):\n"  # whose rows depend on the seed
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "Run.log = told\n"
-        "background_page.write = lambda *a, **k: {}\n"
         "config = ConfigDict(json.load(open(sys.argv[1])), convert_dict=True)\n"
-        "background.run(config, Run(sys.argv[2], config.to_dict()), Console(quiet=True))\n"
+        "console = Console(quiet=True)\n"
+        "run = Run(sys.argv[2], config.to_dict())\n"
+        "runner.run(background.Experiment(config, console), run, console)\n"
     )
     command = [sys.executable, str(script), str(done[0].path / "config.json"), str(tmp_path / "k")]
     # What is compiled already is read from a copy: a killed process may leave half a file.
     compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
-    env = {**os.environ, "PYTHONPATH": str(Path(background.__file__).parents[2])}
+    env = {**os.environ, "PYTHONPATH": str(Path(background.__file__).parents[3])}
     env |= {"JAX_COMPILATION_CACHE_DIR": str(compiled), "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
     assert subprocess.run(command, env=env).returncode == -signal.SIGKILL
     assert 0 < len(row_bytes(tmp_path / "k")) < len(want)
@@ -291,17 +298,18 @@ def test_heads_fitted_on_grey_backgrounds_are_a_second_head(
         return found
 
     monkeypatch.setattr(Subject, "_source", renamed)
-    run, summary = run_in(tmp_path / "run", config)
+    run, results = run_in(tmp_path / "run", config)
     heads = [card["head"] for card in run.read_json("models.json")]
     assert heads[0].count("photos with a grey background") == 1
-    assert list(summary["models"]["tiny"]) == ["normal", "grey"]
-    entries = summary["models"]["tiny"]
-    some = {(e["treatment"], e["region"]): e["accuracy"] for e in summary["heads"]["tiny"]}
-    gain = some["grey", "background"]["estimate"]
-    both = [entries[h]["grey"]["background"]["accuracy"]["estimate"] for h in ("normal", "grey")]
-    assert gain == pytest.approx(both[1] - both[0], abs=1e-6)
-    probabilities = [entries[head]["clean"]["probability"]["estimate"] for head in entries]
-    assert probabilities[0] != probabilities[1]
+    grey = results.where(model="tiny", treatment="grey", region="background")
+    levels = grey.where(measure="accuracy", contrast="")
+    assert levels.of("head") == ["normal", "grey"]
+    both = [levels.one(head=head)["estimate"] for head in ("normal", "grey")]
+    gain = grey.one(measure="accuracy", contrast="minus normal")
+    assert gain["head"] == "grey"
+    assert gain["estimate"] == pytest.approx(both[1] - both[0], abs=1e-6)
+    clean = results.where(model="tiny", measure="probability", treatment="none", contrast="")
+    assert clean.one(head="normal")["estimate"] != clean.one(head="grey")["estimate"]
 
 
 @pytest.mark.parametrize(
@@ -324,39 +332,44 @@ def test_bad_values_stop_before_any_work(study, tmp_path, key, value, message):
 
 
 def test_dry_run_prints_the_cost_and_runs_nothing(study, tmp_path):
-    console = quiet()
-    background.dry_run(tiny(study, tmp_path), console)
-    assert "15 images x 13 = 195 forwards" in console.file.getvalue()
+    assert "15 images x 13 = 195 forwards" in dry_run(tiny(study, tmp_path))
 
 
-def forged(rng, models=2, heads=1, n=12):
-    labels = np.arange(n) % 3
-    settings = (("grey", "background"), ("grey", "foreground"))
-    clean, values = rng.random((models, heads, n, 2)), rng.random((models, heads, 2, n, 2))
-    names = tuple(f"m{i}" for i in range(models))
-    return numbers.Ablated(names, ("own",), settings, ("a", "b", "c"), labels, clean, values)
+def forged(rng, models=2, n=12):
+    """Images of invented networks under grey of either region."""
+    settings = (("none", "none"), ("grey", "background"), ("grey", "foreground"))
+    names = tuple((f"m{i}",) for i in range(models))
+    axes = (
+        Axis(("example",), tuple((str(i),) for i in range(n))),
+        Axis(("model",), names),
+        Axis(("head",), (("own",),)),
+        Axis(("treatment", "region"), settings),
+    )
+    values = rng.random((2, n, models, 1, 3))
+    columns = zip(("correct", "probability"), values, strict=True)
+    found = {name: per_image(some, axes) for name, some in columns}
+    return Images(found, np.arange(n) % 3, ("a", "b", "c"))
 
 
 def test_differences_and_regions_are_paired():
     found = forged(np.random.default_rng(0))
-    shifted = found._replace(
-        clean=np.stack([found.clean[0]] * 2), values=np.stack([found.values[0]] * 2)
-    )
-    summary = numbers.summarise(shifted, resamples=100, method="percentile")
-    for entry in summary["differences"]:  # the same model twice: what was not seen may differ
-        drop = entry["accuracy_drop"]
+    for one in found.values.values():
+        one.values[:, 1] = one.values[:, 0]
+    results = background.STUDY.results(found, SINGLES, resamples=100, method="percentile")
+    drops = results.where(measure="accuracy_drop", contrast="minus m0")
+    assert len(drops) == 2
+    for drop in drops:  # the same model twice: what was not seen may differ
         assert (drop["estimate"], drop["p"]) == (0, 1)
         assert drop["low"] < 0 < drop["high"] < 1
-    plain = numbers.summarise(found, {"G": ["m0", "m1"]}, resamples=100)
-    one = plain["models"]["m0"]["own"]["grey"]
-    gap = one["foreground"]["accuracy_drop"], one["background"]["accuracy_drop"]
-    want = gap[0]["estimate"] - gap[1]["estimate"]
-    got = one["foreground_minus_background"]["accuracy_drop"]["estimate"]
-    assert got == pytest.approx(want, abs=1e-6)
-    levels = [plain["models"][m]["own"]["grey"]["background"]["accuracy"]["estimate"]
-              for m in ("m0", "m1")]  # fmt: skip
-    group = plain["groups"]["G"]["heads"]["own"]["grey"]["background"]["accuracy"]["estimate"]
-    assert group == pytest.approx(np.mean(levels), abs=1e-6)
+    found = forged(np.random.default_rng(0))
+    plain = background.STUDY.results(found, {"G": ["m0", "m1"]}, resamples=100)
+    drops = plain.where(model="m0", measure="accuracy_drop")
+    gap = [drops.one(region=r, contrast="")["estimate"] for r in ("foreground", "background")]
+    got = drops.one(contrast="foreground minus background")["estimate"]
+    assert got == pytest.approx(gap[0] - gap[1], abs=1e-6)
+    levels = plain.where(measure="accuracy", treatment="grey", region="background", contrast="")
+    each = [levels.one(model=m)["estimate"] for m in ("m0", "m1")]
+    assert levels.one(group="G")["estimate"] == pytest.approx(np.mean(each), abs=1e-6)
 
 
 def test_presets_hold_the_protocols():
@@ -375,7 +388,12 @@ def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
 
     def write(run, console):
         paths = sorted((run.path / "rows").rglob("*.parquet"))
+        found = background.STUDY.read(paths, read_json(run.path / "data.json")["classes"])
+        models = found.values["correct"].of("model")
+        results = background.STUDY.results(found, with_singles(models, {}), resamples=20)
         picture = dict.fromkeys(NAMES, np.zeros((8, 8, 3), np.uint8))
-        background_page.write(run, console, paths, {}, lambda: [("p", "$a_b$", picture)])
+        results.write(run.path)
+        shown = lambda: [("p", "$a_b$", picture)]  # noqa: E731
+        write_document(run, console, background.page(typed(Config, run.config), results, shown))
 
     assert "[/red]$_\\x1b" in reported(tmp_path / "run", write)

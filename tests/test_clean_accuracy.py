@@ -14,10 +14,15 @@ import pytest
 from rich.console import Console
 
 from rival_jax import models
-from rival_jax.experiments import _clean, rfs
-from rival_jax.experiments._subject import Subject
-from rival_jax.report import page, words
+from rival_jax.experiments import clean as _clean
+from rival_jax.experiments import runner
+from rival_jax.experiments.rfs import joined
+from rival_jax.experiments.rfs import study as rfs
+from rival_jax.experiments.subject import Subject
+from rival_jax.report import words
+from rival_jax.report.results import Results
 from rival_jax.runtime.results import Run, read_rows
+from tests.fake_runs import invented
 from tests.helpers import config_of, draw_study, save_tiny_vit
 
 TEN = tuple("abcdefghij")
@@ -96,9 +101,14 @@ def test_the_sentence_names_every_network_and_its_count():
     assert words.clean({}) == []
 
 
-def test_joined_runs_show_what_all_have_to_say():
-    runs = [{"data": {"name": "x", "notices": ["a", "b"]}}, {"data": {"notices": ["b", "c"]}}]
-    assert page._data(runs) == {"name": "x", "notices": ["a", "b", "c"]}
+def test_joined_runs_show_what_all_have_to_say(tmp_path):
+    folders = []
+    for model, notices in (("a", ["1", "2"]), ("b", ["2", "3"])):
+        path = invented(tmp_path / model, models=[model], per_class=1, trials=1)
+        data = json.loads((path / "data.json").read_text())
+        (path / "data.json").write_text(json.dumps({**data, "notices": notices}))
+        folders.append(path)
+    assert joined.read(*folders).data["notices"] == ["1", "2", "3"]
 
 
 @pytest.fixture(scope="module")
@@ -129,14 +139,15 @@ def configured(study, model, **more):
 
 def test_turned_outputs_with_names_give_the_same_numbers(study, tmp_path, monkeypatch):
     """Rows of the network as it was, turned round with names, and turned round without."""
-    monkeypatch.setattr("rival_jax.report.write", lambda *args, **kwargs: {})
+    monkeypatch.setattr(rfs.Experiment, "report", lambda *args: (Results([]), None))
+    monkeypatch.setattr(runner, "write_document", lambda *args: None)
     found = {}
     for model in ("net", "named/net", "turned/net"):
         c = configured(study, model)
         run = Run(tmp_path / model.replace("/", "_"), c.to_dict())
         out = io.StringIO()
         console = Console(file=out, width=500)
-        rfs.run(c, run, console)
+        runner.run(rfs.Experiment(c, console), run, console)
         keys = [(key, "ascending") for key in ("norm", "example", "region")]
         rows = read_rows(run.path / "rows").sort_by(keys)
         found[model] = (rows["probability"].to_numpy(), run.read_json("data.json"))
@@ -159,12 +170,10 @@ def test_turned_outputs_with_names_give_the_same_numbers(study, tmp_path, monkey
         ({"head": "probe"}, "15 photos are in both 'train' and 'test'"),
     ],
 )
-def test_a_dry_run_refuses_what_the_run_refuses(study, tmp_path, monkeypatch, change, said):
+def test_a_dry_run_refuses_what_the_run_refuses(study, monkeypatch, change, said):
     monkeypatch.setattr(Subject, "examples", lambda *args: pytest.fail("photos were read"))
-    c = configured(study, "net", **change)
-    for start in (rfs.dry_run, lambda c, console: rfs.run(c, Run(tmp_path, c.to_dict()), console)):
-        with pytest.raises(ValueError, match=said):
-            start(c, Console(file=io.StringIO()))
+    with pytest.raises(ValueError, match=said):  # as both a run and a dry run begin
+        rfs.Experiment(configured(study, "net", **change), Console(file=io.StringIO()))
 
 
 def test_a_head_needs_the_same_classes_in_both_splits(study, tmp_path):

@@ -25,8 +25,9 @@ def test_every_preset_names_an_experiment(name, preset):
     config = config_of(name, preset)
     module = plugin("experiments", config.experiment)
     assert config.experiment == name
-    assert callable(module.run)
-    assert callable(module.dry_run)
+    if not hasattr(module, "Experiment"):  # what the runner of them all takes
+        assert callable(module.run)
+        assert callable(module.dry_run)
     json.dumps(config.to_dict())
     if "name" in config.get("data", {}):
         plugin("data", config.data.name)
@@ -35,12 +36,12 @@ def test_every_preset_names_an_experiment(name, preset):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_configs_import_nothing_of_the_package(name, root):
-    tree = ast.parse((root / "configs" / f"{name}.py").read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            assert {alias.name for alias in node.names} <= {"ml_collections"}
-        assert not isinstance(node, ast.ImportFrom)
+def test_what_is_pasted_is_a_door_to_the_packages_own(name, root):
+    text = (root / "configs" / f"{name}.py").read_text()
+    usage, door = ast.parse(text).body
+    assert isinstance(usage, ast.Expr)
+    assert f"--config=configs/{name}.py" in text
+    assert ast.unparse(door) == f"from rival_jax.configs.{name} import PRESETS, get_config"
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -66,6 +67,7 @@ def test_presets_hold_the_protocols():
 
 # rfs's demo is the README's first command, which .ci/run runs as it is written there.
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name not in ("report", "rfs")])
+@pytest.mark.whole
 def test_the_demo_runs(name, root, tmp_path):
     command = [sys.executable, "-m", "rival_jax.main", f"--config=configs/{name}.py"]
     command += [f"--workdir={tmp_path}"]
@@ -74,4 +76,4 @@ def test_the_demo_runs(name, root, tmp_path):
         command, cwd=root, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "summary.json").exists()
+    assert list(tmp_path.glob("summary.*"))  # .csv where results are one table, or .json

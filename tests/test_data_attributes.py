@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rival_jax import data
 from rival_jax.data.rival10 import ATTRIBUTES
-from rival_jax.experiments._subject import Subject
+from rival_jax.experiments.subject import Subject
 from rival_jax.types import Geometry
 from tests.helpers import config_of
 from tests.pictures import Drawn, disc, plain

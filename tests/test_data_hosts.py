@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from rival_jax import data
-from rival_jax.experiments import _parts, _photos
+from rival_jax.experiments.attributes import parts as _parts
+from rival_jax.experiments.tokencut import photos as _photos
 from rival_jax.runtime.progress import Meter
 from tests.fake_hosts import on_hosts
 from tests.test_data_attributes import Parted

@@ -12,15 +12,13 @@ from functools import partial
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from rival_jax import data
 from rival_jax.data import rival10
 from rival_jax.experiments import rfs
-from rival_jax.experiments._subject import Subject
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Geometry
-from tests.helpers import save_tiny_vit, tiny_rfs
+from tests.helpers import quiet, save_tiny_vit, tiny_rfs
 from tests.pictures import disc, photo, save
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -43,10 +41,10 @@ def layout(shared, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def real(shared, tmp_path_factory):
+def real(all_shared, tmp_path_factory):
     """The test photos of a small real data set, as a folder and prepared."""
     root, prepared = tmp_path_factory.mktemp("real"), tmp_path_factory.mktemp("real_prepared")
-    test = shared / "data" / "rival10_mini" / "RIVAL10" / "test"
+    test = all_shared / "data" / "rival10_mini" / "RIVAL10" / "test"
     (root / "test").symlink_to(test, target_is_directory=True)
     rival10_tfds.prepare(root, prepared)
     return root, prepared
@@ -131,10 +129,10 @@ def test_rfs_gives_the_same_rows(real, tmp_path):
         config = tiny_rfs(tmp_path, tmp_path / "cache")
         config.noise.norms, config.noise.sigmas, config.noise.trials = ("linf",), (0.3,), 2
         config.data.name, config.data.root = name, str(place)
-        run, subject = Run(tmp_path / name, config.to_dict()), Subject(config, Console(quiet=True))
-        loaded = subject.load(config.models[0])
-        for unit in rfs.units(config, subject, loaded, rfs.pick(config, subject, loaded)):
-            run.rows(unit.name, unit.depends_on, partial(unit.compute, on_batch=lambda done: None))
+        run, experiment = Run(tmp_path / name, config.to_dict()), rfs.Experiment(config, quiet())
+        loaded = experiment.subject.load(config.models[0])
+        for unit in experiment.units(loaded, experiment.pick(loaded), "own"):
+            run.rows(unit.name, unit.depends_on, partial(unit.compute, lambda done: None))
             path = run.unit_path(unit.name, unit.depends_on)
             rows[name, path.relative_to(run.path)] = read_rows(path)
     paths = {name: [path for one, path in rows if one == name] for name in ("rival10", "tfds")}

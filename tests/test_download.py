@@ -436,6 +436,7 @@ def test_two_processes_fetch_it_once(server, tmp_path):
     assert sum("waiting for another process" in error for _, error in outputs) == 1
 
 
+@pytest.mark.whole
 def test_a_killed_process_leaves_what_it_had(server, tmp_path):
     server.moods = [{"pause": 0.1}]
     other = in_other_process(server, tmp_path / "cache")

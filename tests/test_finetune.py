@@ -4,28 +4,37 @@ import json
 import os
 import shutil
 import signal
+import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
 
 from rival_jax import data, models
-from rival_jax.experiments import _finetune_data, _finetune_work, finetune
-from rival_jax.experiments._finetune_variants import VARIANTS, settings
-from rival_jax.report import finetune as report
-from rival_jax.report import finetune_page, style
-from rival_jax.runtime import train
+from rival_jax.experiments import runner
+from rival_jax.experiments.finetune import jobs, numbers, photos, study, trainings
+from rival_jax.experiments.finetune.page import page
+from rival_jax.experiments.finetune.tests import Network, Shown
+from rival_jax.experiments.finetune.variants import VARIANTS, settings
+from rival_jax.experiments.subject import Loaded, Subject
+from rival_jax.report import style
+from rival_jax.report.document import write_document
+from rival_jax.report.results import Results
+from rival_jax.runtime import row_files, train
 from rival_jax.runtime.signals import Interrupted
 from rival_jax.types import Geometry
 from tests import finetune_cases as cases
 from tests.damaged_runs import NAMES, renamed, reported
 from tests.finetune_cases import CLASSES, config, row_bytes, run_in
-from tests.helpers import config_of
+from tests.helpers import config_of, frozen
 
+WHOLE = {"seed": None, "class": None, "set": None}
 VARIED = ("original", "robustvit", "cross_entropy")
 
 
@@ -45,38 +54,40 @@ def finished(folder):
 @pytest.fixture
 def no_report(monkeypatch):
     """Trainings and rows alone: the report takes longer."""
-    monkeypatch.setattr(finetune_page, "write", lambda *args: {})
+    monkeypatch.setattr(study.Experiment, "report", cases.no_report)
 
 
 def columns(run, network, unit):
-    entry = next(n for n in run.read_json("units.json")["networks"] if n["name"] == network)
-    return pq.read_table(run.path / entry["files"][unit])
+    return pq.read_table(run.path / run.read_json("units.json")[f"{network}/{unit}"])
 
 
 def test_one_command_gives_the_table(finished):
-    summary = finished.read_json("summary.json")
-    assert list(summary["variants"]) == list(VARIED)
+    found = Results.read(finished.path)
+    assert found.of("variant") == list(VARIED)
+    levels = found.where(measure="accuracy", contrast="")
     for name in VARIED[1:]:
-        entry = summary["variants"][name]
-        assert entry["seeds"] == [0, 1]
+        assert found.where(variant=name).of("alpha") == [1, 0.5]
         for test in ("as trained", "decorrelated"):
-            found = entry["tests"][test]
-            assert found["accuracy"]["low"] <= found["accuracy"]["estimate"]
-            assert np.mean(found["by_seed"]) == pytest.approx(found["accuracy"]["estimate"])
-            assert set(found["sets"]) == {"A", "B"}
-            assert set(found["classes"]) == set(CLASSES)
-        assert -1 <= entry["noise"]["linf"]["rfs"]["estimate"] <= 1
-        assert set(summary["mixtures"][name]) == {"0.5"}
+            mine = levels.where(variant=name, test=test, alpha=1.0)
+            whole = mine.one(**WHOLE)
+            assert whole["low"] <= whole["estimate"]
+            each = mine.where(seed=(0, 1)).rows
+            assert np.mean([row["estimate"] for row in each]) == pytest.approx(whole["estimate"])
+            assert np.isnan([row[end] for row in each for end in ("low", "high", "p")]).all()
+            for contrast in ("", numbers.GAIN):
+                one = found.where(variant=name, test=test, alpha=1.0, contrast=contrast)
+                assert (one.of("set"), one.of("class")) == (["A", "B"], list(CLASSES))
+        assert -1 <= found.one(measure="rfs", contrast="", variant=name, seed=None)["estimate"] <= 1
     text = (finished.path / "tables.md").read_text()
     assert "Gained over the original" in text
     assert "standard deviation" in text
     assert (finished.path / "report.html").stat().st_size > 10_000
-    for name in ("comparison", "maps", "training", "path"):
+    for name in ("comparison", "rfs", "maps", "training", "path"):
         assert (finished.path / "figures" / f"{name}.csv").exists()
 
 
 def test_the_kept_networks_are_those_that_were_tested(finished, folder):
-    saved = finished.read_json("summary.json")["saved"]
+    saved = {card["name"]: card for card in finished.read_json("networks.json")}
     examples = data.Examples(
         data.load("masked_folder", folder / "shifted", "test"), Geometry((16, 16))
     )
@@ -128,9 +139,14 @@ def test_the_log_and_the_curves_hold_every_epoch(finished):
     assert {"background", "foreground", "classification", "total", "correct"} == set(
         first["held_out"]
     )
-    curves = report.curves(finished.path)
-    assert curves["robustvit_seed1"]["held_out"][0] == first["held_out"]["total"]
-    assert curves["robustvit_seed1"]["best"].sum() == 1
+    units = finished.read_json("units.json")
+    curves = numbers.losses([finished.path / units["robustvit_seed1/training"]])
+    assert curves.of("model") == ["robustvit_seed1"]
+    held_out = curves.where(part="held out")
+    assert held_out.one(epoch=0)["estimate"] == first["held_out"]["total"]
+    (kept,) = curves.where(part="kept")
+    assert kept["estimate"] == held_out.one(epoch=kept["epoch"])["estimate"]
+    assert [row["epoch"] for row in curves.where(part="train")] == [1, 2]
     assert len(list((finished.path / "tensorboard").glob("*/events*"))) == 4
 
 
@@ -155,7 +171,17 @@ def test_again_computes_nothing_and_a_seed_more_itself(
 
 def test_interrupted_and_run_again_gives_the_same_bytes(folder, tmp_path, monkeypatch, no_report):
     settings = config(folder, variants=("robustvit",), **{"evaluate.alphas": ()})
-    whole = row_bytes(run_in(tmp_path / "whole", settings))
+    meters = []
+
+    class Kept(runner.Meter):
+        def __enter__(self):
+            meters.append(self)
+            return super().__enter__()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "Meter", Kept)
+        whole = row_bytes(run_in(tmp_path / "whole", settings))
+    assert [meter.done for meter in meters] == [meter.total for meter in meters]
     check = train._Loop._check
     steps = []
 
@@ -175,11 +201,11 @@ def test_interrupted_and_run_again_gives_the_same_bytes(folder, tmp_path, monkey
 
 
 def test_programs_side_by_side_train_the_same_networks(finished, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(finetune_page, "write_document", lambda *args: None)
+    monkeypatch.setattr(runner, "write_document", lambda *args: None)
     changes = {"variants": ("robustvit",), "seeds": (0, 1), "train.together": 2}
     changes |= {"settings": ("", "background_weight=4 learning_rate=1e-3"), "evaluate.alphas": ()}
     run = run_in(tmp_path / "together", config(folder, **changes))
-    assert list(run.read_json("summary.json")["variants"]) == [
+    assert Results.read(run.path).of("variant") == [
         "original",
         "robustvit",
         "robustvit+background_weight=4+learning_rate=1e-3",
@@ -201,7 +227,7 @@ class TestNeeds:
 
     def data(self, folder, source, **changes):
         c = config(folder, **changes)
-        training = _finetune_data.Training(c, source, Geometry((16, 16)), Console(quiet=True))
+        training = photos.Training(frozen(c), source, Geometry((16, 16)), Console(quiet=True))
         return training.data(self.LABELS, 3, ("other", "outputs")), training.images[0]
 
     def others(self, batches):
@@ -253,7 +279,7 @@ class TestSplit:
 
     def found(self, folder, source, seed=0, **changes):
         c = config(folder, **{f"split.{key}": value for key, value in changes.items()})
-        return _finetune_data.split(source, c, seed)
+        return photos.split(source, frozen(c), seed)
 
     def names(self, source, positions):
         return [source.names[i] for i in positions]
@@ -306,8 +332,7 @@ def test_other_masks_train_another_network(finished, folder, tmp_path, no_report
         Image.fromarray(255 - mask).save(file)
     changes = {"variants": ("tokencut",), "tokencut.root": str(tmp_path / "found")}
     run = run_in(tmp_path / "run", config(folder, **changes, **{"evaluate.alphas": ()}))
-    work = run.read_json("units.json")["networks"][1]
-    assert work["variant"] == "tokencut"
+    assert run.read_json("networks.json")[1]["variant"] == "tokencut"
     a = columns(run, "tokencut_seed0", "decorrelated")["iou"].to_numpy()
     b = columns(finished, "robustvit_seed0", "decorrelated")["iou"].to_numpy()
     assert np.abs(a - b).max() > 1e-3
@@ -318,7 +343,7 @@ def test_other_masks_train_another_network(finished, folder, tmp_path, no_report
 def test_every_variant_is_an_objective_with_its_options(folder):
     model, _ = models.load(str(folder / "tiny"))
     c = config(folder, variants=tuple(VARIANTS), **{"rrr.relevance_weight": 5.0})
-    found = {setting.name: setting for setting in settings(c, model)}
+    found = {setting.name: setting for setting in settings(frozen(c), model)}
     assert list(found) == list(VARIANTS)
     assert found["rrr"].numbers["relevance_weight"] == 5
     assert dict(found["rrr_released"].terms.given[2])["through_grads"] is False
@@ -430,34 +455,69 @@ def test_published_hyper_parameters(shared):
         assert (c.loss.border, c.split.num_classes, c.split.per_class) == ("released", 500, 3)
 
 
-def test_the_summary_by_hand():
+def test_the_table_by_hand(tmp_path):
     networks = [
-        {"name": "original", "variant": "original", "seed": None, "alpha": 1.0, "masked": ["a"]},
-        {"name": "x_seed0", "variant": "x", "seed": 0, "alpha": 1.0, "masked": ["a"]},
-        {"name": "x_seed1", "variant": "x", "seed": 1, "alpha": 1.0, "masked": ["b"]},
+        Network("original", "original", None, 1.0, ("a",), {}),
+        Network("x_seed0", "x", 0, 1.0, ("a",), {}),
+        Network("x_seed1", "x", 1, 1.0, ("b",), {}),
     ]
-    labels = np.array([0, 0, 1, 1], np.int32)
-    correct = np.array([[0, 1, 1], [0, 0, 1], [1, 1, 1], [0, 0, 1]], np.float32)
-    values = np.repeat(correct[..., None], len(report.MEASURES), axis=2)
-    noise = np.zeros((4, 3, 1, 2), np.float32)
-    noise[:, 1:, :, 1] = 1
-    found = report.Found(networks, ("a", "b"), {"t": (values, labels)}, {"linf": (noise, labels)})
-    got = report.summarise(found, resamples=20)["variants"]["x"]
-    test = got["tests"]["t"]
-    assert test["by_seed"] == [0.5, 1]
-    assert test["accuracy"]["estimate"] == pytest.approx(0.75)
-    assert test["accuracy_gain"]["estimate"] == pytest.approx(0.5)
+    images = {"example": ["a0", "a1", "b0", "b1"], "label": ["a", "a", "b", "b"]}
+    correct = np.array([[0, 1, 1], [0, 0, 1], [1, 1, 1], [0, 1, 1]], np.float32)
+    files = {}
+
+    def write(name, rows):
+        files[name] = tmp_path / f"{len(files)}.parquet"
+        row_files.write([pa.table(rows)], files[name], files[name].name)
+
+    for place, one in enumerate(networks):
+        told = {"model": [one.name] * 4, "test": ["t"] * 4, **images}
+        told |= dict.fromkeys(("correct", "probability", *numbers.MAPS), correct[:, place])
+        write(f"{one.name}/t", told)
+        told = {name: 2 * words for name, words in images.items()} | {"model": [one.name] * 8}
+        told |= {"norm": ["linf"] * 8, "level": ["0.1"] * 8}
+        told["region"] = ["foreground"] * 4 + ["background"] * 4
+        write(f"{one.name}/linf_0.1", {**told, "correct": [0.0] * 4 + [float(place > 0)] * 4})
+    files["x_seed0/training"] = tmp_path / "none.parquet"
+    found = numbers.results(files, networks, ["t"], ("a", "b"), resamples=20)
+    found = found.where(variant="x")
+
+    def at(measure, contrast="", **wanted):
+        row = found.one(measure=measure, contrast=contrast, **{**WHOLE, **wanted})
+        return pytest.approx(row["estimate"])
+
+    assert [at("accuracy", seed=seed) for seed in (0, 1)] == [0.75, 1]
+    for name in ("accuracy", "probability", *numbers.MAPS):
+        assert (at(name), at(name, numbers.GAIN)) == (0.875, 0.625)
     # Seed 0: a is 1/2 with masks; seed 1: b is 1. The original: 0 on a, 1/2 on b.
-    assert test["sets"]["A"]["accuracy"]["estimate"] == pytest.approx(0.75)
-    assert test["sets"]["A"]["accuracy_gain"]["estimate"] == pytest.approx(0.5)
-    assert test["sets"]["B"]["accuracy"]["estimate"] == pytest.approx(0.75)
-    assert test["classes"]["a"]["accuracy_gain"]["estimate"] == pytest.approx(0.75)
-    assert got["noise"]["linf"]["rfs"]["estimate"] == pytest.approx(1)
-    assert got["noise"]["linf"]["by_seed"] == [1, 1]
+    assert [at("accuracy", set=one) for one in "AB"] == [0.75, 1]
+    assert at("accuracy", numbers.GAIN, set="A") == 0.5
+    assert at("accuracy", numbers.GAIN, set="B") == 0.75
+    assert at("accuracy", numbers.GAIN, **{"class": "a"}) == 0.75
+    assert (at("rfs"), at("rfs", numbers.GAIN), at("rfs", seed=1)) == (1, 1, 1)
+    assert (at("accuracy_fg"), at("accuracy_bg")) == (0, 1)
+    assert found.one(measure="accuracy", contrast="", **{**WHOLE, "set": "A"})["images"] == 2
+
+
+def test_a_network_that_is_not_as_it_was_kept_is_named(finished, tmp_path):
+    card = finished.read_json("networks.json")[1]
+    gone = tmp_path / "models" / "0" / "x_seed0_best"
+    with pytest.raises(FileNotFoundError, match=r"is gone.*delete .*rows/x_seed0 to train"):
+        jobs.kept(gone)
+    kept = Path(card["best"])
+    shutil.copytree(kept, gone)
+    for file in kept.parent.glob(f"{kept.name}.*"):
+        shutil.copy(file, gone.parent / file.name.replace(kept.name, gone.name))
+    assert jobs.kept(gone)["params"]
+    with (gone / "model.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x7f")
+    with pytest.raises(ValueError, match=r"not as it was written.*delete .*rows/x_seed0 to train"):
+        jobs.kept(gone)
 
 
 def test_the_dry_run_prints_the_cost(folder, capsys):
-    finetune.dry_run(config(folder), Console(width=200))
+    console = Console(width=200)
+    runner.dry_run(study.Experiment(config(folder), console), console)
     said = capsys.readouterr().out
     assert "energy_swap: 16 images in 1 trainings" in said
     assert "nothing was run" in said
@@ -465,42 +525,48 @@ def test_the_dry_run_prints_the_cost(folder, capsys):
 
 def test_a_step_of_the_networks_own_outputs(folder, monkeypatch):
     """Classes of one ImageNet output each are trained as that output."""
+    members = np.eye(4, 6)[::-1] > 0
+    monkeypatch.setattr(trainings.head_context, "context", lambda *args: None)
+    monkeypatch.setattr(trainings.imagenet, "membership", lambda context: members)
     c = config(folder)
-    monkeypatch.setattr(_finetune_work, "_context", lambda *args: None)
-    monkeypatch.setattr(
-        _finetune_work.imagenet, "membership", lambda context: np.eye(4, 6)[::-1] > 0
-    )
-    work = _finetune_work.Work.__new__(_finetune_work.Work)
     c.unlock()
     c.head = "imagenet"
     model, _ = models.load(str(folder / "tiny"))
     headed = dataclasses.replace(model, name="headed")
-    work.config, work.raw = c, model
-    work.subject = type(
-        "S",
-        (),
-        {
-            "first_examples": lambda self: type(
-                "E", (), {"classes": CLASSES, "class_wnids": None}
-            )(),
-            "mesh": None,
-        },
-    )()
-    work.original = type("L", (), {"model": headed, "geometry": None})()
-    trained, labels = work._outputs()
+    examples = types.SimpleNamespace(classes=CLASSES)
+    subject = Subject.__new__(Subject)
+    vars(subject).update(config=c, first_examples=lambda: examples)
+    loaded = Loaded(headed, {}, Geometry((16, 16)), "", lambda: None, {})
+    trained, labels = trainings.outputs(subject, model, loaded)
     assert (trained, labels.tolist()) == (model, [3, 2, 1, 0])
     c.outputs = "head"
-    assert work._outputs()[0] == headed
+    assert trainings.outputs(subject, model, loaded)[0] == headed
+    c.outputs, members[0] = "own", True
+    with pytest.raises(ValueError, match="class ant is several of ImageNet's classes"):
+        trainings.outputs(subject, model, loaded)
 
 
-def test_names_that_do_harm_are_text_on_page_and_console(finished, tmp_path):
-    classes = dict(zip(cases.CLASSES, NAMES, strict=False))
-    folder = renamed(finished.path, tmp_path / "run", classes)
-    shown = [
-        {"example": "p", "label": NAMES[5], "network": "n", "predicted": NAMES[:2]}
-        | {name: np.zeros((8, 8)) for name in ("mask", "before", "after")}
-        | {"image": np.zeros((8, 8, 3), np.uint8)}
-    ]
-    tests = list(finished.read_json("summary.json")["dataset"])
-    shown[0]["mask"] = shown[0]["mask"].astype(np.uint8)
-    reported(folder, lambda run, c: finetune_page.write(run, c, tests, lambda: shown))
+def test_names_that_do_harm_are_text_on_page_and_console(finished, folder, tmp_path):
+    classes = dict(zip(CLASSES, NAMES, strict=False))
+    place = renamed(finished.path, tmp_path / "run", classes)
+    picture, flat = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8))
+    seen = [(flat, name) for name in NAMES[:2]]
+    shown = [Shown("p", NAMES[5], picture, picture[..., 0], seen)]
+
+    def write(run, console):
+        files = {name: run.path / path for name, path in run.read_json("units.json").items()}
+        networks = [
+            Network(card["name"], card["variant"], card["seed"], card["alpha"], tuple(masked), {})
+            for card in run.read_json("networks.json")
+            for masked in [card["masked"]]
+        ]
+        told = (run.read_json("data.json")["classes"], run.config["statistics"])
+        tests = ("as trained", "decorrelated")
+        results = numbers.results(files, networks, tests, told[0], **told[1])
+        losses = numbers.losses([path for name, path in files.items() if "/training" in name])
+        settled = config(folder, variants=VARIED, seeds=(0, 1))
+        write_document(
+            run, console, page(frozen(settled), results, networks, losses, lambda: shown)
+        )
+
+    reported(place, write)

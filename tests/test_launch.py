@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from rival_jax.runtime import signals, watch
-from rival_jax.runtime.plugins import check_config_keys
+from rival_jax.runtime.config_flag import check_config_keys
+
+pytestmark = pytest.mark.whole
 
 FAKES = Path(__file__).parent / "launch"
 TRANSCRIPTS = sorted(FAKES.glob("*.txt"))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.whole
+
 FAKES = Path(__file__).parent / "launch"
 AGAIN = (75, 76, 134, 137, 143)
 

@@ -53,7 +53,7 @@ def write_cases(folder: Path, canary: Path) -> dict[str, tuple[Path, str]]:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory, root):
+def guarded(tmp_path_factory, root, shared):
     """Every case, whole file and damaged file, read by one process under guard."""
     folder = tmp_path_factory.mktemp("files")
     canary = folder / "canary"
@@ -65,8 +65,8 @@ def guarded(tmp_path_factory, root):
     control.write_bytes(pickled(hostile(str(canary))["reduce"]))
     spoilt = damaged(good, folder / "damaged")
     files = [path for path, _ in cases.values()] + spoilt + list(good.values()) + [control]
-    shared = root.parent / "shared/golden/rival10/checkpoints"
-    published = sorted(p for p in shared.glob("*") if p.suffix != ".json")
+    stored = shared / "golden/rival10/checkpoints"
+    published = sorted(p for p in stored.glob("*") if p.suffix != ".json")
     for name, content in (("warm", good.values()), ("files", files + published)):
         (folder / name).write_text(json.dumps([str(path) for path in content]))
     command = ["-m", "tests.checkpoint_guard", *(str(folder / n) for n in ("warm", "files", "out"))]

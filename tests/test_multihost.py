@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rival_jax.experiments._saliency_unit import METRICS
+from rival_jax.experiments.saliency.unit import METRICS
 from rival_jax.runtime.results import read_rows
 from rival_jax.runtime.signals import EXIT_INTERRUPTED
 from rival_jax.runtime.watch import EXIT_LOST
 from tests.helpers import REFERENCE, draw_study, save_tiny_vit
 from tests.multihost import finish, launch, printed, rfs_command
+
+pytestmark = pytest.mark.whole
 
 PIXEL = 5e-3  # what a pixel does to a metric whose value lies on the threshold, to the last bit
 ALL = bool(os.environ.get("RIVAL_JAX_ALL_TOPOLOGIES"))  # minutes; otherwise under one

@@ -12,6 +12,8 @@ from rival_jax.runtime.signals import EXIT_INTERRUPTED
 from rival_jax.runtime.watch import EXIT_LOST
 from tests.multihost import finish, launch, printed
 
+pytestmark = pytest.mark.whole
+
 BUSY = 10  # seconds that this machine may be busy with other things
 
 

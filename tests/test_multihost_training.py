@@ -14,6 +14,8 @@ from tests import training_cases as cases
 from tests.helpers import REFERENCE
 from tests.training_hosts import ended, finetuned, together
 
+pytestmark = pytest.mark.whole
+
 STARTED = ("going_on", "plain", "parts", "cut", "infinite", "finetune")
 
 
@@ -124,7 +126,7 @@ def test_finetune_gives_the_same_networks(two, work, tmp_path):
             if name.endswith("qkv.bias"):  # of the keys: no attention depends on it
                 gap = gap.reshape(3, -1)[[0, 2]]
             assert gap.max() < REFERENCE, name
-    units = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.parquet"))
+    units = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("rows/**/*.parquet"))
     assert len(units) == 5
     for file in units:
         a, b = (pq.read_table(root / file) for root in (tmp_path, two / "finetune"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import shutil
+from unittest import mock
 
 import jax
 import numpy as np
@@ -12,12 +13,20 @@ import pytest
 from rich.console import Console
 
 from rival_jax import models
-from rival_jax.experiments import _neuron_passes, neurons
-from rival_jax.report import neuron_page
+from rival_jax.experiments import runner
+from rival_jax.experiments.neurons import detectors, study
+from rival_jax.experiments.neurons import passes as _neuron_passes
+from rival_jax.experiments.neurons.page import page
+from rival_jax.experiments.neurons.study import Experiment
+from rival_jax.named import Axis
+from rival_jax.report.document import write_document
+from rival_jax.report.results import Results
+from rival_jax.report.study import Images, per_image
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
 from tests import stamped_scenes as stamped
-from tests.helpers import config_of
+from tests.damaged_runs import NAMES, renamed, reported
+from tests.helpers import config_of, frozen
 
 pytestmark = pytest.mark.usefixtures("drawn_once", "optimised")
 
@@ -69,12 +78,13 @@ def weights(monkeypatch):
 def run_in(folder, config):
     run = Run(folder, config.to_dict())
     run.log("start", argv=[])
-    return neurons.run(config, run, quiet()), run
+    runner.run(Experiment(config, quiet()), run, quiet())
+    return Results.read(folder), run
 
 
 @pytest.fixture(scope="module")
 def done(drawn_once, optimised, tmp_path_factory):
-    """Summary and run of the network with a detector; tests change nothing in its folder."""
+    """Results and run of the network with a detector; tests change nothing in its folder."""
     with pytest.MonkeyPatch.context() as patch:
         shown(patch, stamped.planted(jax.random.key(0)))
         return run_in(tmp_path_factory.mktemp("neurons") / "run", stamped_config())
@@ -86,49 +96,79 @@ def row_bytes(run):
 
 @pytest.fixture
 def no_report(monkeypatch):
-    monkeypatch.setattr(neuron_page, "write_document", lambda *a: None)
+    monkeypatch.setattr(runner, "write_document", lambda *a: None)
+
+
+def of_pairs(results, measure):
+    """A number of every pair, by class and attribute."""
+    rows = results.where(measure=measure, **{"class": results.of("class")})
+    return {(row["class"], row["attribute"]): row["estimate"] for row in rows}
 
 
 def test_a_planted_detector_is_found(done):
-    summary, run = done
-    found = summary["models"]["stamp"]
-    reported = {(p["class"], p["attribute"]): p for p in found["pairs"] if p["reported"]}
-    carriers = {key for key in reported if key[1] == stamped.STAMPED}
+    results, run = done
+    reported = {pair for pair, yes in of_pairs(results, "reported").items() if yes}
+    carriers = {pair for pair in reported if pair[1] == stamped.STAMPED}
     assert len(carriers) >= 2
-    for key in carriers:
-        assert reported[key]["feature"] == stamped.PLANTED
-        assert reported[key]["iou"]["low"] > 0.5
-        assert reported[key]["p_pairing"] < 0.01
-    assert (run.path / "report.html").exists()
+    for label, attribute in carriers:
+        iou = results.one(measure="iou", attribute=attribute, **{"class": label})
+        assert iou["feature"] == stamped.PLANTED
+        assert iou["low"] > 0.5
+        assert of_pairs(results, "p_pairing")[label, attribute] < 0.01
+    first = results.where(measure="iou").rows[1]  # after the mean over all
+    assert (first["class"], first["attribute"]) in reported
+    mean = np.mean([of_pairs(results, "iou")[pair] for pair in reported])
+    assert results.one(measure="iou_reported")["estimate"] == pytest.approx(mean, abs=1e-6)
+    assert results.one(measure="reported", **{"class": None})["estimate"] == len(reported)
+    text = (run.path / "report.html").read_text()
+    assert f"{len(reported)} have a feature that marks the attribute" in text
     assert {p.suffix for p in (run.path / "figures").iterdir()} == {".png", ".svg", ".csv"}
+
+
+def test_numbers_are_means_of_the_rows(done):
+    """Of every pair on the images of the class with the attribute, and over all pairs alike."""
+    results, run = done
+    sums = {}
+    for row in read_rows(*(run.path / "rows").rglob("test-*")).to_pylist():
+        place = sums.setdefault((row["label"], row["attribute"]), ([], []))
+        place[row["network"] > 0].append(row["iou"])
+    for measure, kind in (("iou", 0), ("shuffled_iou", 1)):
+        want = {pair: np.mean(values[kind]) for pair, values in sums.items()}
+        got = of_pairs(results, measure)
+        assert got == {pair: pytest.approx(value, abs=1e-6) for pair, value in want.items()}
+        whole = results.one(measure=measure, **{"class": None})
+        assert whole["estimate"] == pytest.approx(np.mean([*want.values()]), abs=1e-6)
 
 
 def test_random_weights_report_nothing(tmp_path, weights, no_report):
     weights(stamped.init(jax.random.key(11)))
-    summary, _ = run_in(tmp_path / "run", stamped_config())
-    found = summary["models"]["stamp"]
-    assert found["tested"] > 30
-    assert found["reported"] == 0
+    results, _ = run_in(tmp_path / "run", stamped_config())
+    assert results.one(measure="tested")["estimate"] > 30
+    assert not any(of_pairs(results, "reported").values())
+    assert not results.where(measure="iou_reported").rows
     # Most pass the permutation of masks: features of random convolutions do follow bright parts.
-    assert np.mean([p["p_pairing"] <= 0.05 for p in found["pairs"]]) > 0.5
-    p = [p["p_shuffled"] for p in found["pairs"]]
-    assert 0.2 < np.mean(p) < 0.8
-    assert found["shuffled_reporting"] <= 2  # of 20, each in the place of the one in question
+    assert np.mean(np.array([*of_pairs(results, "p_pairing").values()]) <= 0.05) > 0.5
+    assert 0.2 < np.mean([*of_pairs(results, "p_shuffled").values()]) < 0.8
+    # Of 20, each in the place of the one in question.
+    assert results.one(measure="shuffled_reporting")["estimate"] <= 2
 
 
 def test_a_restart_gives_the_same_bytes_and_computes_what_is_missing(
     done, tmp_path, weights, no_report, monkeypatch
 ):
     weights(stamped.planted(jax.random.key(0)))
-    first, before, config = done[0], row_bytes(done[1]), stamped_config()
+    before, config = row_bytes(done[1]), stamped_config()
     shutil.copytree(done[1].path, tmp_path / "run")
     assert len(before) == 3
     calls = []
     mapped = _neuron_passes.Passes._mapped
     monkeypatch.setattr(_neuron_passes.Passes, "_mapped", lambda *a: calls.append(1) or mapped(*a))
+    shuffle = mock.Mock(side_effect=study.with_shuffled)
+    monkeypatch.setattr(study, "with_shuffled", shuffle)
     second, run = run_in(tmp_path / "run", config)
     assert not calls
-    assert second == first
+    assert not shuffle.called
+    assert list(second.lines()) == list(done[0].lines())
     for path in (run.path / "rows").rglob("test-*"):
         path.unlink()
     run_in(tmp_path / "run", config)
@@ -179,7 +219,38 @@ def test_bad_values_stop_before_any_work(tmp_path, weights, key, value, message)
 def test_dry_run_prints_the_cost(weights):
     weights(stamped.init(jax.random.key(0)))
     console = quiet()
-    neurons.dry_run(stamped_config(shuffled=3), console)
+    runner.dry_run(Experiment(stamped_config(shuffled=3), console), console)
     said = console.file.getvalue()
     assert "120 images twice and 120 once, by 4 networks: 1,440 forwards" in said
     assert "nothing was run" in said
+
+
+def test_two_models_and_names_that_do_harm(done, tmp_path):
+    """Also without a feature, and files of figures of names that are nearly the same."""
+    rng, models = np.random.default_rng(0), ("a/b", "a_b", "..")
+    attributes = NAMES[7:14]
+    axes = [Axis((name,), tuple((key,) for key in keys)) for name, keys in
+            (("example", [f"{NAMES[i % 9]}{i}" for i in range(16)]), ("model", models),
+             ("network", range(3)), ("attribute", attributes))]  # fmt: skip
+    iou = rng.uniform(size=[len(axis.keys) for axis in axes])
+    iou[..., 0] = 0  # a feature that is none
+    iou[::2, ..., 1] = np.nan
+    values = {"iou": per_image(iou, axes), "activation": per_image(iou + 1, axes)}
+    images = Images(values, np.arange(16) % 4, NAMES[:4])
+    pairs = [(c, m, a) for c in NAMES[:4] for m in models for a in attributes[1:]]
+    features = {pair: (i, 0.5) for i, pair in enumerate(pairs)}
+    cross = {pair: rng.uniform(size=(2, 2)) for pair in pairs}
+    found, config = detectors.Found(images, features, cross), stamped_config(shuffled=2)
+    config.neurons.false_discovery_rate = 0.9
+    results = detectors.results(found, config.neurons, 0, **config.statistics)
+    assert {row["feature"] for row in results if row.get("attribute") == attributes[0]} == {-1}
+    assert len(results.where(measure="iou", model="a_b")) == 1 + 2 * len(attributes) * 2 - 2
+    look = np.zeros((8, 8, 3), np.uint8), np.eye(8) > 0, np.eye(8) > 0
+
+    def write(run, console):
+        told = page(frozen(config), results, found, dict.fromkeys(models, lambda *a: look))
+        write_document(run, console, told)
+
+    folder = renamed(done[1].path, tmp_path / "run", {"stamp": "a_b"})
+    assert "a_b" in reported(folder, write)
+    assert len(list((folder / "figures").glob("*pairs*.svg"))) == 3, "no two share a file"

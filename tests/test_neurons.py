@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
 from rival_jax import alignment, maps, neurons, saliency, significance, taps
-from rival_jax.experiments import _neuron_passes as passes
+from rival_jax.experiments.neurons import passes
 from rival_jax.models import clip_resnet, clip_vit, resnet, vit
 from tests.helpers import PARITY, golden
 from tests.test_models import from_file

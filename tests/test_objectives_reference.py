@@ -16,6 +16,7 @@ from rival_jax.models import vit
 from rival_jax.objectives import robustvit
 from rival_jax.runtime.plugins import plugin
 from rival_jax.saliency import _layers
+from tests.golden.places import at_kept
 from tests.helpers import QUICKLY, nhwc
 from tests.test_models import from_file
 
@@ -72,8 +73,9 @@ class Reference:
                 "mask": batches[f"masks_{i}"][:, 0],
                 "label": batches[f"labels_{i}"].astype(np.int32),
             }
-            for i in range(3)
+            for i in range(len(batches) // 3)
         ]
+        self.whole = len(self.batches) == 3  # tests/golden has one, and so one step
 
     def arrays(self, name):
         with np.load(self.folder / f"{name}.npz") as file:
@@ -93,26 +95,31 @@ class Reference:
         return losses_and_gradients(self.model, objective, settings, *given)
 
     def train(self, objective, gradient, dtype=np.float32, **numbers):
-        """Parameters, loss before the update and gradient norm of three steps."""
+        """Parameters, loss before the update and gradient norm of a step with each batch."""
         params, steps = jax.tree.map(dtype, self.variables["params"]), []
         state = ADAMW.init(params)
-        for batch in range(3):
+        for batch in range(len(self.batches)):
             _, loss, slope = self.compute(objective, gradient, params, batch, **numbers)
             params, state = adamw(params, state, slope)
             steps.append((params, loss, norm(slope)))
         return zip(*steps, strict=True)
 
-    def compare(self, params, name):
-        """Every value, at the README's tolerance."""
+    def stored(self, params, name):
+        """Tensors that are stored, and ours: every value, or those in tests/golden."""
         expected, got = self.tensors(name), vit.export({"params": params}, self.model)
         assert expected.keys() == got.keys()
+        return expected, {key: at_kept(got[key], value) for key, value in expected.items()}
+
+    def compare(self, params, name):
+        """Every stored value, at the README's tolerance."""
+        expected, got = self.stored(params, name)
         atol = REFERENCE * max(np.abs(value).max() for value in expected.values())
         for key, value in expected.items():
             np.testing.assert_allclose(got[key], value, rtol=0, atol=atol, err_msg=key)
 
     def compare_share(self, params, name):
         """After steps of Adam: the share of values within 1e-5, as the README asks for."""
-        expected, got = self.tensors(name), vit.export({"params": params}, self.model)
+        expected, got = self.stored(params, name)
         right = []
         for key, value in expected.items():
             keep = np.ones(len(np.atleast_1d(value)), bool)
@@ -162,14 +169,16 @@ def test_robustvit_is_the_reference(reference, gradient, temperature):
     for found, name in ((losses, "loss"), (norms, "gn")):
         expected = trajectory[f"{name}_{gradient}_{temperature}"]
         close(found[0], expected[0])  # before any update the factor has no reason
-        close(found[1:], expected[1:], times)
+        if reference.whole:
+            close(found[1:], expected[1:], times)
     if temperature == "T1":
         params, *_ = reference.train("robustvit", gradient, **numbers)
-        for step in (1, 3):
+        for step in (1, 3) if reference.whole else (1,):
             name = f"finetune_params_step{step}_{gradient}_T1"
             reference.compare_share(params[step - 1], name)
-    start = [reference.compute("robustvit", gradient, batch=i, **numbers)[1] for i in range(3)]
-    close(np.mean(start), trajectory[f"val_{temperature}"])
+    if reference.whole:
+        start = [reference.compute("robustvit", gradient, batch=i, **numbers)[1] for i in range(3)]
+        close(np.mean(start), trajectory[f"val_{temperature}"])
 
 
 @pytest.mark.parametrize("gradient", ["ascoded", "secondorder"])
@@ -204,12 +213,13 @@ def test_input_gradient_objectives_are_the_reference(reference, name):
         expected_norm = expected[f"gradnorm_relevance_term_only_{gradient}"]
         close(norm(relevance), expected_norm)
         params, losses, _ = reference.train(name, gradient, **numbers)
-        close(losses, expected[f"loss_3steps_{gradient}"])
+        close(losses, expected[f"loss_3steps_{gradient}"][: len(losses)])
     assert expected["gradnorm_relevance_term_only_ascoded"] == 0
     reference.compare(relevance, f"{name}_grad_relevance_only_doublebackprop")
-    reference.compare_share(params[-1], f"{name}_params_step3_doublebackprop")
-    start = [reference.compute(name, gradient, batch=i, **numbers)[1] for i in range(3)]
-    close(np.mean(start), expected["validation_loss"])
+    if reference.whole:
+        reference.compare_share(params[-1], f"{name}_params_step3_doublebackprop")
+        start = [reference.compute(name, gradient, batch=i, **numbers)[1] for i in range(3)]
+        close(np.mean(start), expected["validation_loss"])
 
 
 def test_input_gradients_are_the_reference(reference):
@@ -225,7 +235,8 @@ def test_input_gradients_are_the_reference(reference):
         return {name: explain(score) for name, score in scores.items()}
 
     for name, got in everything(reference.variables, batch["image"]).items():
-        close(got, nhwc(reference.arrays(f"{name}_batch0")["input_gradient"]))
+        expected = reference.arrays(f"{name}_batch0")["input_gradient"]
+        close(at_kept(jnp.moveaxis(got, -1, 1), expected), expected)
 
 
 def test_optimiser_and_schedule_are_the_reference(reference):

@@ -20,7 +20,7 @@ from rival_jax.experiments import check_model
 from rival_jax.interop import timm
 from rival_jax.models import resnet
 from rival_jax.runtime.results import Run
-from tests.helpers import PARITY, config_of, nhwc
+from tests.helpers import PARITY, config_of, held, nhwc
 from tests.test_models import VARIANTS, forward, random_images, random_variables
 
 # file: (input, features, logits, heads that its shapes do not tell)
@@ -44,7 +44,7 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", held(FILES, left_out=["clip_vit_jit.pt"]))
 def test_a_published_format_gives_the_reference_outputs(shared, tmp_path, file):
     """The network is fed what the reference fed it: without its own normalisation."""
     folder = shared / "golden/rival10/checkpoints"
@@ -173,11 +173,11 @@ def test_a_folder_for_timm_is_read_back_bit_for_bit(name, tmp_path):
     not (importlib.util.find_spec("timm") and importlib.util.find_spec("torch")),
     reason="torch and timm are not installed; they are the `torch` extra",
 )
-@pytest.mark.parametrize("name", sorted(TIMM_HAS.keys() - TIMM_LACKS))
-def test_timm_computes_the_same(name):
-    model = TIMM_HAS[name]
-    difference = timm.difference(model, random_variables(model), random_images(model))
-    assert max(difference.values()) < 1e-5
+def test_timm_computes_the_same():
+    for name in sorted(TIMM_HAS.keys() - TIMM_LACKS):
+        model = TIMM_HAS[name]
+        difference = timm.difference(model, random_variables(model), random_images(model))
+        assert max(difference.values()) < 1e-5, name
 
 
 def test_check_model_prints_and_returns_what_a_network_is(tmp_path):
@@ -194,11 +194,11 @@ def test_check_model_prints_and_returns_what_a_network_is(tmp_path):
     assert all(len(top) == 5 for top in found["top"])
 
 
-def test_check_model_on_photos(tmp_path, shared):
-    photos = sorted((shared / "data/rival10_mini/RIVAL10/test/ordinary").glob("*.JPEG"))[:2]
+def test_check_model_on_photos(tmp_path, all_shared):
+    photos = sorted((all_shared / "data/rival10_mini/RIVAL10/test/ordinary").glob("*.JPEG"))[:2]
     config = config_of("check_model")
     config.compare = "none"
-    config.models = (str(shared / "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k"),)
+    config.models = (str(all_shared / "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k"),)
     config.images = tuple(map(str, photos))
     console = Console(file=io.StringIO(), width=120)
     found = check_model.run(config, Run(tmp_path, config.to_dict()), console)["models"][0]

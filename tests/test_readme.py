@@ -7,8 +7,11 @@ import sys
 
 import pytest
 
-from rival_jax.runtime.plugins import check_config_keys, plugin
+from rival_jax.runtime.config_flag import check_config_keys
+from rival_jax.runtime.plugins import plugin
 from tests.helpers import config_of
+
+pytestmark = pytest.mark.whole
 
 
 @pytest.fixture(scope="module")

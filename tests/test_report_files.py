@@ -12,27 +12,26 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rival_jax import report
 from rival_jax.experiments import report as experiment
-from rival_jax.report import captions, examples, figures, instances, numbers, style, words
-from rival_jax.report.page import write_page
-from rival_jax.report.summary import summarise
-from rival_jax.report.sweep import Sweep
+from rival_jax.experiments.groups import groups
+from rival_jax.experiments.rfs import examples, figures, joined, measures, page, words
+from rival_jax.report import style
+from rival_jax.report.document import write_document
+from rival_jax.report.results import Results
 from rival_jax.runtime.results import Run
 from tests.fake_runs import CLASSES, invented
-from tests.helpers import REFERENCE, config_of
+from tests.helpers import REFERENCE, config_of, quiet
 
-GROUPS = ["ViT", "ViT", "ResNet"]
+OPTIONS = {"resamples": 50, "confidence": 0.95, "method": "bca"}
 
 
-def material_of(path, groups=None, **options):
-    sweep = Sweep.read(invented(path, **options))
-    return figures.Material(sweep, summarise(sweep, groups, resamples=50), sweep.groups(groups))
+def found_of(path, named=None, **options):
+    return page.tabled(joined.read(invented(path, **options)), named or {}, **OPTIONS)
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory):
-    return material_of(tmp_path_factory.mktemp("run"), groups=None)
+def found(tmp_path_factory):
+    return found_of(tmp_path_factory.mktemp("run"))
 
 
 def pictures(name):
@@ -54,91 +53,100 @@ def close(got, want):
     assert float(got) == pytest.approx(float(want), abs=REFERENCE)
 
 
-def test_figure_2_csv_holds_its_points_and_intervals(material, tmp_path):
-    rows = drawn(lambda: figures.accuracies(material, "linf"), tmp_path)
-    noise = material.sweep.noise["linf"]
-    points = numbers.scatter(noise.accuracy[:, :, :2])
-    for m, name in enumerate(material.sweep.models):
+def test_figure_2_csv_holds_its_points_and_intervals(found, tmp_path):
+    rows = drawn(lambda: figures.accuracies(found, "linf"), tmp_path)
+    for m, name in enumerate(found.runs.models):
         row, *classes = (row for row in rows if row["model"] == name)
-        close(row["accuracy_fg"], points.models[m, 0])
-        close(row["accuracy_bg"], points.models[m, 1])
-        interval = material.summary["models"][name]["linf"]["accuracy_bg"]["mean"]
-        close(row["bg_low"], interval["low"])
-        close(row["bg_high"], interval["high"])
+        for side, region in (("fg", "foreground"), ("bg", "background")):
+            want = found.rows("accuracy", "linf", model=name, region=region).one()
+            close(row[f"accuracy_{side}"], want["estimate"])
+            close(row[f"{side}_low"], want["low"])
+            close(row[f"{side}_high"], want["high"])
         close(row["marker_area"], 1.5 * 5.7 * (m + 1))
-        assert [c["class"] for c in classes] == list(material.sweep.classes)
-        close(classes[4]["accuracy_fg"], points.classes[m, 4, 0])
+        assert [c["class"] for c in classes] == list(CLASSES)
+        members = found.runs.images.labels == 4
+        noisy = found.runs.images.values["correct"].at(model=name, norm="linf", region="foreground")
+        close(classes[4]["accuracy_fg"], noisy.values[members].mean())
 
 
-def test_figure_4_csv_holds_its_curves(tmp_path):
-    groups = {"both": ["scenes/vit_00", "scenes/vit_95"]}
-    material = material_of(tmp_path / "run", groups)
-    rows = drawn(lambda: figures.curves(material, "l2"), tmp_path)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_figure_4_csv_holds_its_curves(tmp_path, norm):
+    found = found_of(tmp_path / "run", {"both": ["scenes/vit_00", "scenes/vit_95"]})
+    rows = drawn(lambda: figures.curves(found, norm), tmp_path)
     assert {row["group"] for row in rows} == {"both", "scenes/resnet_00"}
-    curves = numbers.group_curves(
-        material.sweep.noise["l2"], material.sweep.models, material.groups
-    )
-    for k, row in enumerate(rows[:2]):
-        close(row["level"], material.sweep.noise["l2"].levels[k])
-        close(row["rfs"], curves.rfs[0, k])
-        interval = material.summary["groups"]["both"]["l2"]["rfs_by_level"][k]
-        close(row["rfs"], interval["estimate"])
-        close(row["rfs_low"], interval["low"])
+    x, scale = ("level_255", 255) if norm == "linf" else ("level", 1)
+    for measure, panel, region in (("rfs", "rfs", None), ("accuracy", "background", "background")):
+        mine = [row for row in rows if (row["group"], row["panel"]) == ("both", panel)]
+        wanted = {"level": found.levels(norm), "group": "both", "region": region}
+        for row, want in zip(mine, found.rows(measure, norm, **wanted), strict=True):
+            close(row[x], scale * want["level"])
+            close(row["estimate"], want["estimate"])
+            close(row["low"], want["low"])
 
 
-def test_figure_5_csv_holds_densities_and_points(material, tmp_path):
-    rows = drawn(lambda: instances.densities(material, "linf"), tmp_path)
-    sweep, noise = material.sweep, material.sweep.noise["linf"]
-    irfs = numbers.irfs(noise)
-    order = np.argsort(numbers.class_means(sweep, irfs.mean(1)).mean(0))
-    chosen = {sweep.classes[c] for c in (*order[:2], *order[-2:])}
+def test_figure_5_csv_holds_densities_and_points(found, tmp_path):
+    rows = drawn(lambda: figures.densities(found, "linf"), tmp_path)
+    images = found.runs.images
+    noisy = images.values["probability"].where(norm="linf")
+    irfs = measures.rfs(noisy).values  # [n, m, l]
+    means = [irfs[images.labels == c].mean() for c in range(10)]
+    order = np.argsort(means)
+    chosen = {images.classes[c] for c in (*order[:2], *order[-2:])}
     assert {row["class"] for row in rows} == chosen
-    model, label = sweep.models[0], sweep.classes[order[0]]
+    model, label = found.runs.models[0], images.classes[order[0]]
     mine = [row for row in rows if (row["model"], row["class"]) == (model, label)]
     density = [float(row["y"]) for row in mine if row["panel"] == "density"]
-    members = sweep.labels == order[0]
-    np.testing.assert_allclose(
-        density, numbers.density(irfs[0][:, members].ravel()), atol=REFERENCE
-    )
+    members = images.labels == order[0]
+    want = figures.density(irfs[members, 0].ravel())
+    np.testing.assert_allclose(density, want, atol=REFERENCE)
     x = [float(row["x"]) for row in mine if row["panel"] == "probability"]
-    np.testing.assert_allclose(x, noise.probability[0, :, 0, members].T.ravel(), atol=REFERENCE)
+    want = noisy.at(model=model, region="foreground").values[members].T.ravel()
+    np.testing.assert_allclose(x, want, atol=REFERENCE)
 
 
-def test_figure_6_csv_holds_every_model_and_norm(material, tmp_path):
-    rows = drawn(lambda: figures.bars(material), tmp_path)
+def test_figure_6_csv_holds_every_model_and_norm(found, tmp_path):
+    rows = drawn(lambda: figures.bars(found), tmp_path)
     assert len(rows) == 6
     for row in rows:
-        interval = material.summary["models"][row["model"]][row["norm"]]["rfs_of_means"]
-        close(row["rfs_of_means"], interval["estimate"])
-        close(row["high"], interval["high"])
+        want = found.rows("rfs_of_means", row["norm"], model=row["model"]).one()
+        close(row["estimate"], want["estimate"])
+        close(row["high"], want["high"])
 
 
-def test_figure_1_csv_holds_the_worst_images(material, tmp_path):
-    rows = drawn(lambda: examples.worst(material, "linf", pictures), tmp_path)
-    sweep, noise = material.sweep, material.sweep.noise["linf"]
-    level = examples.level_shown(noise)
-    assert noise.levels[level] == pytest.approx(30 / 255), "of 30 and 90, the first nearest to 60"
-    ships = [r for r in rows if (r["model"], r["class"]) == (sweep.models[2], "ship")]
-    fg, bg = noise.probability[2, level, :2]
-    members = np.flatnonzero(sweep.labels == CLASSES.index("ship"))
-    want = sorted(members, key=lambda i: bg[i] - fg[i])[:5]
-    assert [row["example"] for row in ships] == [sweep.names[i] for i in want]
-    close(ships[0]["p_fg"], fg[want[0]])
-    close(ships[0]["p_clean"], sweep.probability[2, want[0]])
+def test_figure_1_and_its_table_hold_the_first_and_last_of_the_ranked_images(found, tmp_path):
+    models = found.runs.models
+    rows = drawn(lambda: examples.figure_1(found.runs, models, pictures), tmp_path)
+    table = examples.table(found.runs, models).rows
+    assert [row["example"] for row in rows] == [row[3] for row in table]
+    assert len(rows) == 3 * 2 * examples.EACH
+    ranked = [*examples.ranked(found.runs, models[2])]
+    mine = [row for row in rows if row["model"] == models[2]]
+    for side, side_rows in ((ranked, mine[:3]), (ranked[::-1], mine[3:])):
+        first = {line.label: line for line in reversed(side)}
+        want = sorted(first.values(), key=side.index)[:3]
+        assert [row["example"] for row in side_rows] == [line.example for line in want]
+        close(side_rows[0]["p_fg"], want[0].p_fg)
 
 
-def test_extremes_take_one_image_of_a_class(material):
-    for found in examples.extremes(material, "linf").values():
-        gaps = [example.bg - example.fg for example in found.background]
-        assert gaps == sorted(gaps)
-        assert len({example.label for example in found.background}) == 3
-        gaps = [example.fg - example.bg for example in found.foreground]
-        assert gaps == sorted(gaps)
+def test_ranked_images_hold_what_the_rows_hold(found):
+    probability = found.runs.images.values["probability"].at(model=found.runs.models[2])
+    level = found.levels("linf")[0]
+    assert level == pytest.approx(30 / 255), "of 30 and 90, the first nearest to 60"
+    noisy = probability.at(norm="linf", level=level)
+    fg, bg = (noisy.at(region=region).values for region in figures.SIDES)
+    lines = [*examples.ranked(found.runs, found.runs.models[2])]
+    order = np.argsort(bg - fg, kind="stable")
+    assert [line.example for line in lines] == [found.runs.images.names[i] for i in order]
+    clean = probability.at(norm="none").values[:, 0]
+    for line, i in zip(lines[::20], order[::20], strict=True):
+        want = (clean[i], fg[i], bg[i])
+        assert (line.p_clean, line.p_fg, line.p_bg) == pytest.approx(want)
+        assert (line.irfs > 0) == (bg[i] > fg[i])
 
 
-def test_the_same_numbers_give_the_same_bytes(material, tmp_path):
+def test_the_same_numbers_give_the_same_bytes(found, tmp_path):
     one, two = (
-        style.save(functools.partial(figures.accuracies, material, "linf"), tmp_path / name)
+        style.save(functools.partial(figures.accuracies, found, "linf"), tmp_path / name)
         for name in ("one", "two")
     )
     for kind in ("png", "svg", "csv"):
@@ -156,22 +164,23 @@ def test_the_same_numbers_give_the_same_bytes(material, tmp_path):
 )
 def test_figures_at_the_edges(tmp_path, models, classes, options):
     names = [f"model_{i}" for i in range(models)]
-    material = material_of(
-        tmp_path / "run", models=names, classes=[f"class_{i}" for i in range(classes)], **options
-    )
-    norm = next(iter(options["norms"]))
-    for number, draw in enumerate((figures.accuracies, figures.curves, instances.densities)):
-        assert drawn(functools.partial(draw, material, norm), tmp_path / str(number))
-        for kind in ("fig2", "fig4", "fig5", "fig6", "examples"):
-            assert all(captions.caption(material, kind, norm))
-    assert drawn(functools.partial(figures.bars, material), tmp_path / "bars")
-    assert drawn(functools.partial(examples.contact, material, norm, pictures), tmp_path / "sheet")
-    assert words.headline(material.summary)
+    labels = [f"class_{i}" for i in range(classes)]
+    found = found_of(tmp_path / "run", models=names, classes=labels, **options)
+    document = page.page(found, pictures)
+    drawings = [picture for section in document.sections for picture in section.pictures]
+    assert len(drawings) == 6
+    for picture in drawings:
+        assert picture.caption
+        assert picture.alt
+        assert drawn(picture.draw, tmp_path / picture.name)
+    assert document.headline
+    assert ("In colour" in drawings[2].caption) == (models == 21)
+    assert ("small dots" in drawings[1].caption) == (models < 21 and classes < 60)
 
 
 def test_equal_images_have_no_density_but_a_line(tmp_path):
-    material = material_of(tmp_path / "run", per_class=1, norms={"linf": [0.1]})
-    rows = drawn(lambda: instances.densities(material, "linf"), tmp_path)
+    found = found_of(tmp_path / "run", per_class=1, norms={"linf": [0.1]})
+    rows = drawn(lambda: figures.densities(found, "linf"), tmp_path)
     assert {row["y"] for row in rows if row["panel"] == "density"} == {"nan"}
 
 
@@ -203,96 +212,104 @@ class Resources(HTMLParser):
         self.words.append(data)
 
 
+def write(run, console, shown=None, named=None):
+    """As the runner does at the end of a run."""
+    results, document = page.told(run, joined.read(run.path), named or {}, shown)
+    results.write(run.path)
+    write_document(run, console, document)
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A whole report with pictures: (its folder, its summary, its console output)."""
-    path = invented(tmp_path_factory.mktemp("whole"), groups=GROUPS)
+    """A whole report with pictures: (its folder, its results, its console output)."""
+    path = invented(tmp_path_factory.mktemp("whole"))
     config = json.loads((path / "config.json").read_text())
     console = Console(file=io.StringIO())
-    summary = report.write(Run(path, config), console, pictures)
-    return path, summary, console.file.getvalue()
+    named = {"ViT": ["scenes/vit_00", "scenes/vit_95"], "ResNet": ["scenes/resnet_00"]}
+    write(Run(path, config), console, pictures, named)
+    return path, Results.read(path), console.file.getvalue()
 
 
 def test_page_opens_offline(written):
-    page = Resources((written[0] / "report.html").read_text())
-    assert len(page.images) > 20
-    assert all(source.startswith("data:image/") for source in page.images)
-    assert all(page.alts)
-    assert not page.tags & {"script", "link", "iframe", "object"}
+    seen = Resources((written[0] / "report.html").read_text())
+    assert len(seen.images) == 9
+    assert all(source.startswith("data:image/") for source in seen.images)
+    assert all(seen.alts)
+    assert not seen.tags & {"script", "link", "iframe", "object"}
     text = re.sub(r"data:image/[^\"]+", "", (written[0] / "report.html").read_text())
     assert "http" not in text
     assert "url(" not in text
 
 
 def test_page_says_what_was_measured(written):
-    path, summary, _ = written
-    page = Resources((path / "report.html").read_text())
-    for name, entry in summary["models"].items():
-        interval = entry["linf"]["rfs_of_means"]
-        shown = (f"{interval[end]:+.2f}" for end in ("estimate", "low", "high"))
-        assert "{} [{}, {}]".format(*shown).replace("-", "\N{MINUS SIGN}") in page.text, name
+    path, results, _ = written
+    text = Resources((path / "report.html").read_text()).text
+    wanted = {
+        "measure": "rfs_of_means",
+        "norm": "linf",
+        "class": None,
+        "contrast": "",
+        "group": None,
+    }
+    rows = results.where(**wanted)
+    assert len(rows) == 3
+    for row in rows:
+        shown = (f"{row[end]:+.2f}" for end in ("estimate", "low", "high"))
+        assert "{} [{}, {}]".format(*shown).replace("-", "\N{MINUS SIGN}") in text, row["model"]
     for key in ("noise.trials", "noise.sigmas", "head", "normalise", "data.mask", "seed"):
-        assert f" {key} " in page.text
-    assert "0.117647, 0.352941" in page.text
-    assert "python -m rival_jax.main --config=configs/rfs.py" in page.text
-    assert "What these figures do not establish" in page.text
-    assert "mask is empty" in page.text
-    assert "squash to 224 x 224, mean 0.5, std 0.5" in page.text
-    assert "ResNet minus ViT" in page.text
-    assert f"jax {jax.__version__}" in page.text
+        assert f" {key} " in text
+    assert "0.117647, 0.352941" in text
+    assert "python -m rival_jax.main --config=configs/rfs.py" in text
+    assert "What these figures do not establish" in text
+    assert "mask is empty" in text
+    assert "squash to 224 x 224, mean 0.5, std 0.5" in text
+    assert "ResNet minus ViT" in text
+    assert f"jax {jax.__version__}" in text
+    clean = results.one(measure="accuracy", region="clean", model="scenes/vit_00")
+    assert f"as they are: scenes/vit_00 {100 * clean['estimate']:.1f} [" in text
 
 
-def test_write_leaves_every_file(written):
-    path, summary, printed = written
-    assert json.loads((path / "summary.json").read_text()) == summary
-    figure_names = {file.stem for file in (path / "figures").glob("*.csv")}
+def test_a_report_leaves_every_file(written):
+    path, _, printed = written
+    names = {file.stem for file in (path / "figures").glob("*.csv")}
     per_norm = {f"fig{n}_{norm}" for n in (2, 4, 5) for norm in ("linf", "l2")}
-    assert figure_names == per_norm | {"fig6", "fig1_linf", "examples_linf"}
-    assert (path / "tables.md").read_text().count("###") == 8
+    assert names == per_norm | {"fig6", "fig1_linf", "examples_linf"}
+    # of each norm results, others, differences between models and groups, classes; and examples
+    assert (path / "tables.md").read_text().count("###") == 11
+    with (path / "ranked_images.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3 * 80
     assert "scenes/vit_00" in printed
     assert "report.html" in printed
     longest = max(map(len, printed.splitlines()[:20]))
     assert 80 < longest < 200, "tables are not squeezed into 80 columns where nobody looks"
 
 
-def test_page_without_pictures_is_text(material, tmp_path):
-    files = {
-        name: style.save(draw, tmp_path / name)
-        for name, draw in report._drawings(material, None).items()
-    }
-    write_page(tmp_path / "page.html", material, files)
-    page = Resources((tmp_path / "page.html").read_text())
-    assert len(page.images) == len(files)
-    assert "Lowest" in page.text
-
-
-def test_names_are_escaped(tmp_path):
-    material = material_of(tmp_path / "run", models=["<b>&co"], per_class=2, trials=1)
-    files = {
-        name: style.save(draw, tmp_path / name)
-        for name, draw in report._drawings(material, None).items()
-    }
-    write_page(tmp_path / "page.html", material, files)
-    assert "<b>" not in (tmp_path / "page.html").read_text()
+def test_page_without_pictures_is_text(tmp_path):
+    path = invented(tmp_path / "run", models=["<b>&co"], per_class=2, trials=1)
+    write(Run(path, json.loads((path / "config.json").read_text())), quiet())
+    text = (path / "report.html").read_text()
+    assert len(Resources(text).images) == 7
+    assert "lowest" in Resources(text).text
+    assert "<b>" not in text, "names are escaped"
 
 
 @pytest.mark.parametrize(("p", "sign"), [(0.01, "foreground"), (0.06, "do not tell")])
-def test_headline_claims_no_more_than_the_test(material, p, sign):
-    name = material.sweep.models[0]
-    summary = json.loads(json.dumps(material.summary))
-    summary["models"] = {name: summary["models"][name]}
-    summary["differences"] = {"linf": []}
-    interval = {"estimate": 0.2, "low": 0.1, "high": 0.4, "p": p}
-    summary["models"][name]["linf"]["rfs_of_means"] = interval
-    assert sign in words.headline(summary)[0].split(": ")[-1]
+def test_headline_claims_no_more_than_the_test(tmp_path, p, sign):
+    found = found_of(tmp_path, models=["a"], norms={"linf": [0.2]}, per_class=3, trials=1)
+    ends = {"estimate": 0.2, "low": 0.1, "high": 0.4, "p": p}
+    results = found.results.changed(
+        lambda row: {**row, **ends} if row["measure"] == "rfs_of_means" else row
+    )
+    (sentence,) = words.headline(found._replace(results=results))
+    assert sign in sentence.split(": ")[-1]
 
 
-def test_caveats_know_the_run(material, tmp_path):
-    told = dict(words.caveats(material.sweep, material.summary))
+def test_caveats_know_the_run(found, tmp_path):
+    told = dict(words.caveats(found))
     assert "Anything about photographs." not in told
     assert "6 differences" in told["That every difference marked is real."]
-    one = material_of(tmp_path, models=["a"], norms={"linf": [0.2]}, per_class=2, trials=1)
-    told = dict(words.caveats(one.sweep, one.summary))
+    one = found_of(tmp_path, models=["a"], norms={"linf": [0.2]}, per_class=2, trials=1)
+    told = dict(words.caveats(one))
     assert "Only one of the two common choices" in " ".join(told.values())
     assert "That every difference marked is real." not in told
 
@@ -306,14 +323,23 @@ def test_the_report_experiment_joins_runs(tmp_path, monkeypatch):
     config.statistics.resamples = 20
     run = Run(tmp_path / "joined", config.to_dict())
     console = Console(file=io.StringIO())
-    summary = experiment.run(config, run, console)
-    assert set(summary["models"]) == {"a", "b", "c"}
-    assert summary["groups"]["ab"]["members"] == ["a", "b"]
-    assert str(two) in Resources((run.path / "report.html").read_text()).text
+    experiment.run(config, run, console)
+    results = Results.read(run.path)
+    assert results.of("model") == ["a", "b", "c"]
+    assert results.of("group") == ["ab", "c"]
+    text = Resources((run.path / "report.html").read_text()).text
+    for one_of_both in (one, two):
+        assert f"--workdir={one_of_both.name}" in text
+        assert str(one_of_both) in text
+    assert " c c " in text, "a group of its own among the models"
     experiment.dry_run(config, console)
     assert "3 models x 2 levels x 20 images x 1 trials" in console.file.getvalue()
+    other = tmp_path / "runs" / "three"
+    other.mkdir()
+    for name, value in (("config", {"experiment": "background"}), ("units", {})):
+        (other / f"{name}.json").write_text(json.dumps(value))
     monkeypatch.chdir(tmp_path)
-    assert experiment.chosen(()) == ["runs/two"], "the newest"
+    assert experiment.chosen(()) == ["runs/two"], "the newest of rfs"
 
 
 def test_without_any_run_the_cure_is_named(tmp_path, monkeypatch):
@@ -325,4 +351,4 @@ def test_without_any_run_the_cure_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("line", ["ViTs", "=a", "ViTs="])
 def test_a_group_of_another_form_is_refused(line):
     with pytest.raises(ValueError, match="expected 'name=model,model'"):
-        experiment.groups([line])
+        groups([line])

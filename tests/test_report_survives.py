@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from rival_jax import report
-from rival_jax.report import attributes, figures, html, neuron_page, style
+from rival_jax.experiments.rfs import figures, joined, page
+from rival_jax.report import html, style
 from rival_jax.report.document import Document, Picture, Section, write_document
-from rival_jax.report.neurons import Found, summarise
+from rival_jax.report.grids import with_means
 from rival_jax.report.tables import Table
 from rival_jax.runtime.console import Terminal
 from rival_jax.runtime.results import Run
@@ -24,8 +24,10 @@ def pictures(name):
     return (np.zeros((24, 32, 3), np.uint8),) * 3
 
 
-def sweep(run, console):
-    report.write(run, console, pictures)
+def sweep(run, console, shown=pictures):
+    results, document = page.told(run, joined.read(run.path), {}, shown)
+    results.write(run.path)
+    write_document(run, console, document)
 
 
 def test_names_that_do_harm_are_text_on_page_and_console(tmp_path):
@@ -52,8 +54,8 @@ def test_little_and_much_is_reported(tmp_path, models, classes, per_class):
         norms={"l2": [10.0]},
     )
     reported(path, sweep)
-    page = (path / "report.html").read_text()
-    assert not re.search(r"\b1 (models|images|classes|trials)\b", page)
+    text = (path / "report.html").read_text()
+    assert not re.search(r"\b1 (models|images|classes|trials)\b", text)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
@@ -74,21 +76,21 @@ def test_a_figure_that_cannot_be_drawn_is_named_in_its_place(tmp_path, monkeypat
     path = invented(tmp_path / "run", per_class=2, trials=1, norms={"linf": [0.1]})
     run = Run(path, json.loads((path / "config.json").read_text()), extend=True)
     with (path / "printed").open("w") as file:
-        report.write(run, Terminal(file=file, soft_wrap=True), pictures)
+        sweep(run, Terminal(file=file, soft_wrap=True))
         assert (path / "figures" / "fig4_linf.svg").exists()
         monkeypatch.setattr(figures, "curves", failing)
-        summary = report.write(run, Terminal(file=file, soft_wrap=True), failing)
+        sweep(run, Terminal(file=file, soft_wrap=True), failing)
     reason = "RuntimeError: no \\x1b[31mink left"
-    page = (path / "report.html").read_text()
+    text = (path / "report.html").read_text()
     for name in ("fig4_linf", "fig1_linf", "examples_linf"):
         assert not list((path / "figures").glob(f"{name}.*")), "of the report before"
         assert (
             f"note: figure {name} could not be drawn: {reason}\n" in (path / "printed").read_text()
         )
-    assert page.count(f"This figure could not be drawn: {reason}.") == 2
-    assert "figures/fig4_linf.csv" not in page
-    assert "figures/fig2_linf.csv" in page
-    assert json.loads((path / "summary.json").read_text()) == summary
+    assert text.count(f"This figure could not be drawn: {reason}.") == 3
+    assert "figures/fig4_linf.csv" not in text
+    assert "figures/fig2_linf.csv" in text
+    assert (path / "summary.parquet").exists()
     events = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
     found = {event["name"]: event["error"] for event in events if event["event"] == "figure"}
     assert found == dict.fromkeys(("fig4_linf", "fig1_linf", "examples_linf"), reason)
@@ -110,9 +112,9 @@ def test_any_report_outlives_its_figures(tmp_path):
             run, Terminal(file=file), Document("t", "s", ["h"], [section], [], [], "source")
         )
     assert "0.5" in seen[0], "tables are there before a figure is drawn"
-    page = (path / "report.html").read_text()
-    assert "What it shows. This figure could not be drawn: RuntimeError: no \\x1b" in page
-    assert '<img src=""' not in page
+    text = (path / "report.html").read_text()
+    assert "What it shows. This figure could not be drawn: RuntimeError: no \\x1b" in text
+    assert '<img src=""' not in text
 
 
 def test_a_full_disk_is_no_missing_figure(tmp_path, monkeypatch):
@@ -131,38 +133,6 @@ def test_a_large_figure_is_drawn_coarser(tmp_path):
     assert html.inlined(files, "", "", photos=True)["source"].startswith("data:image/jpeg")
 
 
-def test_neurons_of_names_that_do_harm(tmp_path):
-    pairs = [*zip(NAMES[:8], NAMES[7:], strict=False)]
-    rng = np.random.default_rng(0)
-    iou = rng.uniform(size=(3, 16, len(pairs)))
-    iou[:, :, 1], feature = 0.0, np.arange(len(pairs)) - 1  # a feature that is none
-    found = Found(
-        [label for label, _ in pairs], [attribute for _, attribute in pairs], feature,
-        rng.uniform(size=len(pairs)), iou, rng.uniform(size=iou.shape[1:]),
-        [f"{NAMES[i % 9]}{i}" for i in range(16)], np.arange(16) % 8,
-        [rng.uniform(size=(2, 2)) for _ in pairs],
-    )  # fmt: skip
-    settings = {"permutations": 9, "false_discovery_rate": 0.9, "pictures": 3, "top": 5}
-    settings |= {"absent": "empty", "threshold": 0.5, "least_images": 2, "permuted_images": 9}
-    settings |= {"shuffled": 2}
-    summary = {
-        "dataset": {"name": "x", "split": "test", "images": 16},
-        "statistics": OPTIONS,
-        "settings": settings,
-        "models": {name: summarise(found, settings, 0, **OPTIONS) for name in ("a/b", "a_b", "..")},
-    }
-    path = invented(tmp_path / "run", per_class=2, trials=1, norms={"linf": [0.1]})
-    look = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8)), np.eye(8) > 0
-
-    def write(run, console):
-        models = dict.fromkeys(summary["models"], found)
-        shown = dict.fromkeys(models, lambda *a: look)
-        write_document(run, console, neuron_page._document(summary, models, shown))
-
-    assert "a_b" in reported(path, write)
-    assert len(list((path / "figures").glob("*pairs*.svg"))) == 3, "no two share a file"
-
-
 def test_an_attribute_without_numbers_has_no_cells():
     nothing = np.full((2, 1), np.nan)
-    assert np.isnan(attributes.heat_map(nothing)).all()
+    assert np.isnan(with_means(nothing)).all()

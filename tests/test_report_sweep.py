@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from rival_jax.report.sweep import Sweep
+from rival_jax.experiments.rfs import joined
 from rival_jax.runtime import row_files
-from tests.fake_runs import CLASSES, invented, write_run
+from tests.fake_runs import CLASSES, REGIONS, invented, write_run
 
 LEVELS = [0.1, 0.2]
 LABELS = np.array([0, 0, 1, 3])
@@ -35,11 +35,13 @@ def small(path, models=("a", "b"), seed=0, labels=LABELS, levels=LEVELS, trials=
 
 
 def assert_same(one, other):
-    assert (one.models, one.classes, one.names) == (other.models, other.classes, other.names)
-    np.testing.assert_array_equal(one.probability, other.probability)
-    np.testing.assert_array_equal(one.correct, other.correct)
-    for name in ("levels", "probability", "correct", "by_trial"):
-        np.testing.assert_array_equal(*(getattr(s.noise["linf"], name) for s in (one, other)))
+    assert one.models == other.models
+    assert one.images.names == other.images.names
+    np.testing.assert_array_equal(one.images.labels, other.images.labels)
+    arrays = [(run.by_trial, *run.images.values.values()) for run in (one, other)]
+    for mine, theirs in zip(*arrays, strict=True):
+        assert mine.axes == theirs.axes
+        np.testing.assert_allclose(mine.values, theirs.values, atol=1e-7)
 
 
 def test_trial_means_and_classes(tmp_path):
@@ -52,24 +54,26 @@ def test_trial_means_and_classes(tmp_path):
         clean=(np.full((1, 4), 0.5), np.array([[1, 0, 1, 1]])),
         noise={"linf": (LEVELS, probability, correct)},
     )
-    sweep = Sweep.read(run)
-    assert sweep.classes == tuple(CLASSES[i] for i in (0, 1, 3)), "classes with images"
-    assert sweep.labels.tolist() == [0, 0, 1, 2]
-    noise = sweep.noise["linf"]
-    assert (noise.trials, noise.regions) == (3, ("foreground", "background"))
-    np.testing.assert_allclose(noise.probability, probability.mean(3), atol=1e-7)
-    np.testing.assert_allclose(noise.correct, correct.mean(3), atol=1e-7)
-    assert noise.by_trial.shape == (3, 1, 2, 2, 3)
-    first_class = np.moveaxis(correct[..., :2].mean(-1), 3, 0)
-    np.testing.assert_allclose(noise.by_trial[..., 0], first_class, atol=1e-7)
+    runs = joined.read(run)
+    assert runs.images.labels.tolist() == LABELS.tolist()
+    assert runs.trials == 3
+    places = [("linf", level, region) for level in LEVELS for region in REGIONS[:2]]
+    noisy = {k: v.without(norm="none").at(model="a") for k, v in runs.images.values.items()}
+    assert noisy["correct"].axes[1].keys == tuple(places)
+    for name, values in (("probability", probability), ("correct", correct)):
+        want = values[0].mean(2).reshape(4, 4).T  # [n, places]
+        np.testing.assert_allclose(noisy[name].values, want, atol=1e-7)
+    by_class = [correct[0][..., label == LABELS].mean(-1) for label in (0, 1, 3)]
+    want = np.mean(by_class, 0).reshape(4, 3).T  # [t, places]
+    np.testing.assert_allclose(runs.by_trial.values[:, 0], want, atol=1e-7)
 
 
 def test_runs_join(tmp_path):
-    whole = Sweep.read(small(tmp_path / "whole", models=("a", "b", "c")))
+    whole = joined.read(small(tmp_path / "whole", models=("a", "b", "c")))
     parts = small(tmp_path / "one", models=("a", "b")), small(tmp_path / "two", models=("c",))
-    joined = Sweep.read(*parts)
-    assert_same(joined, whole)
-    assert [run["path"] for run in joined.runs] == list(map(str, parts))
+    runs = joined.read(*parts)
+    assert_same(runs, whole)
+    assert runs.folders == [*parts]
 
 
 def test_examples_are_matched_by_name_not_by_position(tmp_path):
@@ -77,23 +81,24 @@ def test_examples_are_matched_by_name_not_by_position(tmp_path):
     names = [f"{i}.jpg" for i in order]
     one = small(tmp_path / "one", models=("a",))
     two = small(tmp_path / "two", models=("b",), labels=LABELS[order], names=names)
-    assert_same(Sweep.read(one, two), Sweep.read(small(tmp_path / "whole")))
+    assert_same(joined.read(one, two), joined.read(small(tmp_path / "whole")))
 
 
 def test_a_model_in_two_runs_is_told_apart(tmp_path):
     one, two = (small(tmp_path / name, models=("a",), seed=s) for s, name in enumerate("xy"))
-    sweep = Sweep.read(one, two)
+    sweep = joined.read(one, two)
     assert sweep.models == (f"a ({one})", f"a ({two})")
-    assert [card["name"] for card in sweep.cards] == list(sweep.models)
+    assert sweep.images.values["correct"].of("model") == sweep.models
 
 
 def test_rows_that_units_json_does_not_list_are_left_alone(tmp_path):
     run = small(tmp_path)
     for file in (run / "rows" / "a").glob("linf_1*"):
         file.rename(file.with_name("earlier.parquet"))
-    units = [unit for unit in json.loads((run / "units.json").read_text()) if "linf_1" not in unit]
+    units = json.loads((run / "units.json").read_text())
+    units = {name: file for name, file in units.items() if "linf_1" not in file}
     (run / "units.json").write_text(json.dumps(units))
-    assert Sweep.read(run).noise["linf"].levels.tolist() == LEVELS[:1]
+    assert joined.read(run).by_trial.of("level") == tuple(LEVELS[:1])
 
 
 @pytest.mark.parametrize(
@@ -111,34 +116,34 @@ def test_runs_that_do_not_fit_are_refused(tmp_path, change, message):
     one = small(tmp_path / "one", models=("a",))
     two = small(tmp_path / "two", models=("b",), **change)
     with pytest.raises(ValueError, match=message):
-        Sweep.read(one, two)
+        joined.read(one, two)
 
 
 def test_a_unit_that_is_cut_short_is_refused(tmp_path):
     run = small(tmp_path)
     file = next((run / "rows" / "b").glob("linf_0*"))
     row_files.write([row_files.read(file).slice(1)], file, file.name)
-    with pytest.raises(ValueError, match=r"linf_0.*model b, linf 0.1 has 15 of 16 rows"):
-        Sweep.read(run)
+    with pytest.raises(ValueError, match=r"model b, linf 0.1 has 15 of 16 rows.*delete its file"):
+        joined.read(run)
 
 
 def test_a_unit_with_rows_twice_is_refused(tmp_path):
     run = small(tmp_path)
     file = next((run / "rows" / "b").glob("clean*"))
     row_files.write([row_files.read(file).take([0, 0, 1, 2, 3])], file, file.name)
-    with pytest.raises(ValueError, match="1 more than once; delete the file"):
-        Sweep.read(run)
+    with pytest.raises(ValueError, match=r"rows of .*/b are there twice; delete the folder"):
+        joined.read(run)
 
 
 def test_missing_files_say_what_to_do(tmp_path):
     with pytest.raises(ValueError, match="no runs to read"):
-        Sweep.read()
+        joined.read()
     with pytest.raises(FileNotFoundError, match=r"data.json is missing; name the workdir of a fin"):
-        Sweep.read(tmp_path)
+        joined.read(tmp_path)
     run = small(tmp_path)
     next((run / "rows" / "b").glob("clean*")).unlink()
     with pytest.raises(FileNotFoundError, match=r"clean.* is missing; run the same command again"):
-        Sweep.read(run)
+        joined.read(run)
 
 
 def test_a_label_of_another_run_is_refused(tmp_path):
@@ -146,15 +151,26 @@ def test_a_label_of_another_run_is_refused(tmp_path):
     data = json.loads((run / "data.json").read_text())
     (run / "data.json").write_text(json.dumps({**data, "classes": list(CLASSES[:3])}))
     with pytest.raises(ValueError, match=r"label 'ship' is not one of the classes in data.json"):
-        Sweep.read(run)
+        joined.read(run)
+
+
+def test_units_of_an_earlier_version_are_told(tmp_path):
+    run = small(tmp_path)
+    (run / "units.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"units.json names no units; run the same command again"):
+        joined.read(run)
+    (run / "units.json").write_text("{}")
+    with pytest.raises(ValueError, match="no rows for the clean images of model a"):
+        joined.read(run)
 
 
 def test_group_names(tmp_path):
-    sweep = Sweep.read(invented(tmp_path, per_class=1, trials=1, groups=["ViT", "ViT", None]))
-    vits, resnet = list(sweep.models[:2]), sweep.models[2]
-    assert sweep.groups() == {"ViT": vits, resnet: [resnet]}
-    assert sweep.groups({"all": list(sweep.models)}) == {"all": list(sweep.models)}
+    runs = joined.read(invented(tmp_path, per_class=1, trials=1))
+    vits, resnet = list(runs.models[:2]), runs.models[2]
+    assert runs.groups({}) == {}
+    assert runs.groups({"ViT": vits}) == {"ViT": vits, resnet: [resnet]}
+    assert runs.groups({"all": list(runs.models)}) == {"all": list(runs.models)}
     with pytest.raises(ValueError, match="has the name of a model"):
-        sweep.groups({resnet: vits})
-    with pytest.raises(ValueError, match="'empty' names no model"):
-        sweep.groups({"empty": []})
+        runs.groups({resnet: vits})
+    with pytest.raises(ValueError, match=r"group 'ViTs' names vit_huge; the models.*vit_00"):
+        runs.groups({"ViTs": ["vit_huge"]})

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rival_jax import noise
-from rival_jax.report.rows import read_argv
+from rival_jax.report.run_files import read_argv
 from rival_jax.runtime import checksums, results, row_files
 from rival_jax.runtime.results import Category, Run
 
@@ -239,7 +239,7 @@ def test_json_has_no_nan_and_damage_is_named(tmp_path):
     run.save_json("a.json", {"x": float("nan"), "y": np.float32(2), "z": [np.arange(2)]})
     assert run.read_json("a.json") == {"x": None, "y": 2.0, "z": [[0, 1]]}
     assert run.read_json("missing.json") is None
-    for damaged in (b"{", b"", b'{"x": 1', b'{"\xff": 1}'):
+    for damaged in (b"{", b"", b'{"x": 1', b'{"\xff": 1}', b"[" * 100_000):
         (tmp_path / "a.json").write_bytes(damaged)
         with pytest.raises(ValueError, match=r"a\.json is not valid JSON.*delete it"):
             run.read_json("a.json")

@@ -1,5 +1,4 @@
 import functools
-import io
 import json
 import os
 import shutil
@@ -16,36 +15,48 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from rich.console import Console
 
-from rival_jax import models, noise, report
-from rival_jax.experiments import _subject, _trial_rows, rfs
-from rival_jax.experiments._pictures import noised_pictures
-from rival_jax.experiments._plans import Plans
+from rival_jax import models, noise
+from rival_jax.experiments import runner
+from rival_jax.experiments import subject as _subject
+from rival_jax.experiments import trial_rows as _trial_rows
+from rival_jax.experiments.plans import Plans
+from rival_jax.experiments.rfs import joined
+from rival_jax.experiments.rfs import study as rfs
+from rival_jax.experiments.rfs.examples import noised_pictures
+from rival_jax.experiments.rfs.measures import STUDY
+from rival_jax.report.results import Results
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
 from tests.finetune_cases import one_block_study
-from tests.helpers import QUICKLY, REFERENCE, golden, nhwc, tiny_rfs
+from tests.helpers import (
+    QUICKLY,
+    REFERENCE,
+    dry_run,
+    frozen,
+    golden,
+    nhwc,
+    quiet,
+    row_bytes,
+    tiny_rfs,
+)  # fmt: skip
+
+
+def leave_out_reports(patch):
+    patch.setattr(rfs.Experiment, "report", lambda *args: (Results([]), None))
+    patch.setattr(runner, "write_document", lambda *args: None)
 
 
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch):
-    """Figures have their own tests."""
-    monkeypatch.setattr(report, "write", lambda *args, **kwargs: {}, raising=False)
+    """Results and figures have their own tests."""
+    leave_out_reports(monkeypatch)
 
 
-def quiet():
-    return Console(file=io.StringIO())
-
-
-def run_in(folder: Path, config):
-    run = Run(folder, config.to_dict())
-    rfs.run(config, run, quiet())
+def run_in(folder: Path, config, **options):
+    run = Run(folder, config.to_dict(), **options)
+    runner.run(rfs.Experiment(config, quiet()), run, quiet())
     return run
-
-
-def row_bytes(run: Run):
-    return {p.name: p.read_bytes() for p in sorted((run.path / "rows").rglob("*.parquet"))}
 
 
 def sorted_rows(run: Run):
@@ -63,7 +74,7 @@ def undisturbed(study, tmp_path_factory) -> Run:
     """A finished run of `tiny_rfs` that others are compared with; those that add to it copy it."""
     folder = tmp_path_factory.mktemp("rfs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "write", lambda *args, **kwargs: {}, raising=False)
+        leave_out_reports(patch)
         return run_in(folder / "run", tiny_rfs(study, folder))
 
 
@@ -180,43 +191,63 @@ def test_a_second_run_computes_nothing_and_a_new_level_only_itself(
     study, undisturbed, tmp_path, monkeypatch
 ):
     config = tiny_rfs(study, undisturbed.path.parent)
-    before = row_bytes(undisturbed)
+    before = row_bytes(undisturbed.path)
     copied(undisturbed, tmp_path / "run")
     calls = []
     map_examples = parallel.map_examples
     monkeypatch.setattr(
         parallel, "map_examples", lambda *a, **k: calls.append(1) or map_examples(*a, **k)
     )
-    assert row_bytes(run_in(tmp_path / "run", config)) == before
+    assert row_bytes(run_in(tmp_path / "run", config).path) == before
     assert not calls
     config.noise.sigmas = (0.1, 0.4, 0.7)
-    run = Run(tmp_path / "run", config.to_dict(), extend=True)
-    rfs.run(config, run, quiet())
+    run = run_in(tmp_path / "run", config, extend=True)
     assert len(calls) == 1
-    after = row_bytes(run)
+    after = row_bytes(run.path)
     assert len(after) == len(before) + 1
     assert {name: after[name] for name in before} == before
 
 
+@pytest.mark.parametrize("trials", [3, 6])
+def test_another_number_of_trials_extends_a_run(study, undisturbed, tmp_path, trials):
+    config = tiny_rfs(study, undisturbed.path.parent)
+    config.noise.trials, config.noise.norms = trials, ("l2",)
+    run = run_in(copied(undisturbed, tmp_path / "run"), config, extend=True)
+    (added,) = set(row_bytes(run.path)) - set(row_bytes(undisturbed.path))
+    rows = read_rows(next(run.path.rglob(added)))
+    assert sorted(set(rows["trial"].to_pylist())) == list(range(trials))
+    assert rows.num_rows == 15 * trials * 2
+    reference = sorted_rows(undisturbed)
+    reference = reference.filter(pc.equal(reference["norm"].cast(pa.string()), "l2"))
+    keys = [(key, "ascending") for key in ("region", "example", "trial")]
+    got, want = (
+        table.filter(pc.less(table["trial"], min(trials, 4))).sort_by(keys)
+        for table in (rows, reference)
+    )
+    assert got["correct"].to_pylist() == want["correct"].to_pylist()
+    np.testing.assert_allclose(got["probability"], want["probability"], atol=REFERENCE)
+
+
 def test_killed_at_random_moments_and_restarted_gives_the_same_bytes(study, undisturbed, tmp_path):
-    want, folder = row_bytes(undisturbed), tmp_path / "killed"
+    want, folder = row_bytes(undisturbed.path), tmp_path / "killed"
     script = tmp_path / "again.py"
     script.write_text(
         "import sys\n"
         "from rich.console import Console\n"
         "from ml_collections import ConfigDict\n"
-        "import json, rival_jax.report\n"
-        "from rival_jax.experiments import rfs\n"
+        "import json\n"
+        "from rival_jax.experiments import rfs, runner\n"
         "from rival_jax.runtime.results import Run\n"
-        "rival_jax.report.write = lambda *a, **k: {}\n"
         "config = ConfigDict(json.load(open(sys.argv[1])), convert_dict=True)\n"
-        "rfs.run(config, Run(sys.argv[2], config.to_dict()), Console(quiet=True))\n"
+        "console = Console(quiet=True)\n"
+        "experiment = rfs.Experiment(config, console)\n"
+        "runner.run(experiment, Run(sys.argv[2], config.to_dict()), console)\n"
     )
     command = [sys.executable, str(script), str(undisturbed.path / "config.json"), str(folder)]
     # What is compiled already is read from a copy: a killed process may leave half a file.
     compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
     env = {
-        "PYTHONPATH": str(Path(rfs.__file__).parents[2]),
+        "PYTHONPATH": str(Path(rfs.__file__).parents[3]),
         "JAX_DEFAULT_MATMUL_PRECISION": "highest",
     }
     env = {**os.environ, **env, "JAX_COMPILATION_CACHE_DIR": str(compiled)}
@@ -326,11 +357,30 @@ def test_whole_image_region_is_an_option(study, tmp_path):
     assert set(rows["region"].to_pylist()) == {"clean", "foreground", "background", "all"}
 
 
+def test_finished_rows_are_read_alike_by_the_study_and_joined(undisturbed):
+    files = [undisturbed.path / file for file in undisturbed.read_json("units.json").values()]
+    classes = undisturbed.read_json("data.json")["classes"]
+    found = STUDY.read(files, classes)
+    runs = joined.read(undisturbed.path)
+    again = STUDY.derived(runs.images.values)
+    np.testing.assert_array_equal(runs.images.labels, found.labels)
+    for name, one in found.values.items():
+        where = {key: place for place, key in enumerate(one.axes[-1].keys)}
+        order = [where[key] for key in again[name].axes[-1].keys]
+        np.testing.assert_allclose(again[name].values, one.values[..., order], atol=1e-6)
+        assert np.std(one.values) > 0, name
+
+
+def test_a_dry_run_tells_what_a_run_costs(study, tmp_path):
+    config = tiny_rfs(study, tmp_path)
+    assert f"15 images x {1 + 3 * 4 * 2} = 375 forwards" in dry_run(config)
+
+
 def test_pictures_are_the_noise_that_was_scored(study, tmp_path):
     config = tiny_rfs(study, tmp_path)
     subject = _subject.Subject(config, quiet())
     name = subject.first_examples().names[3]
-    pictures = noised_pictures(config, subject, rfs.noise_levels(config)[0])
+    pictures = noised_pictures(frozen(config), subject)
     photo, fg, bg = pictures(name)
     mask = subject.first_examples().example(3)["mask"]
     assert photo.shape == fg.shape == bg.shape == (16, 16, 3)

@@ -13,7 +13,8 @@ import pytest
 from rival_jax import maps, saliency, taps
 from rival_jax.models import clip_resnet, clip_vit, resnet, vit
 from rival_jax.saliency import _layers, integrated_gradients
-from tests.helpers import PARITY, golden, nhwc
+from tests.golden.places import at_kept
+from tests.helpers import PARITY, golden, held, nhwc
 from tests.test_models import SMALL_VIT, VARIANTS, from_file, random_images, random_variables
 
 FAMILIES = {
@@ -35,6 +36,10 @@ def loaded(shared, name):
     return from_file(family, shared / f"golden/rival10/{file}.safetensors", **args)
 
 
+def close(got, expected, atol, name=""):
+    np.testing.assert_allclose(got, expected, rtol=0, atol=atol, err_msg=name)
+
+
 def score_of(expected, category):
     """The logit of a class; of the golden file's own linear head where the network has none."""
     if "classifier_weight" not in expected:
@@ -43,7 +48,7 @@ def score_of(expected, category):
     return lambda logits, values: taps.class_score(category)(logits @ weight.T + bias, values)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", held(FAMILIES, left_out=["clip_resnet"]))
 def test_gradcam_is_the_package(shared, name):
     """Raw maps and both releases' scaling; the rows of the golden file in one batch."""
     expected = golden(shared, f"05_gradcam_{name}.npz")
@@ -60,12 +65,13 @@ def test_gradcam_is_the_package(shared, name):
 
     activations, gradients, scaled = everything(variables, images)
     for key, value in (("activations", activations), ("gradients", gradients)):
-        np.testing.assert_allclose(value, nhwc(expected[key]), rtol=0, atol=PARITY, err_msg=key)
+        value, wanted = jnp.moveaxis(value, -1, 1), expected[key]
+        close(at_kept(value, wanted), wanted, PARITY, key)
     raw = jnp.einsum("bhwc,bc->bhw", activations, gradients.mean((1, 2)))
     np.testing.assert_allclose(raw, expected["cam_raw"], rtol=0, atol=PARITY)
-    np.testing.assert_allclose(scaled, expected["cam"], rtol=0, atol=PARITY)
+    close(at_kept(scaled, expected["cam"]), expected["cam"], PARITY)
     scaled = saliency.SCALINGS["cam_2021"](raw, images.shape[1:3])
-    np.testing.assert_allclose(scaled, expected["cam_2021"], rtol=0, atol=PARITY)
+    close(at_kept(scaled, expected["cam_2021"]), expected["cam_2021"], PARITY)
 
 
 def test_scorecam_is_the_package(shared):
@@ -74,7 +80,7 @@ def test_scorecam_is_the_package(shared):
     images = jnp.asarray(nhwc(expected["input"]))
     score = taps.class_score(jnp.asarray(expected["category"], jnp.int32))
     got = saliency.explain("scorecam", model, variables, images, score, scaling="cam")
-    np.testing.assert_allclose(got, expected["cam"], rtol=0, atol=PARITY)
+    close(at_kept(got, expected["cam"]), expected["cam"], PARITY)
 
 
 @pytest.mark.parametrize("case", ["7to224", "14to224", "5x4to33x27", "12to6"])
@@ -83,8 +89,9 @@ def test_scaling_is_the_package(shared, case):
     raw = jnp.asarray(expected[f"raw_{case}"], jnp.float32)
     for prefix, scaled in (("cam", maps.cam_scaled), ("cam2021", maps.cam_scaled_2021)):
         wanted = expected[f"{prefix}_{case}"]
-        got = scaled(raw[: len(wanted)], wanted.shape[-2:])
-        np.testing.assert_allclose(got, wanted, rtol=0, atol=PARITY, err_msg=prefix)
+        size = [int(side) for side in case.partition("to")[2].split("x")]
+        got = scaled(raw[: len(wanted)], (size[0], size[-1]))
+        close(at_kept(got, wanted), wanted, PARITY, prefix)
 
 
 def test_explanations_of_a_transformer_are_the_reference(shared):
@@ -115,10 +122,10 @@ def test_explanations_of_a_transformer_are_the_reference(shared):
 
     for key, value in everything().items():
         atol = 2e-5 * np.abs(expected[key]).max()
-        np.testing.assert_allclose(value, expected[key], rtol=0, atol=atol, err_msg=key)
+        close(at_kept(value, expected[key]), expected[key], atol, key)
 
 
-@pytest.mark.parametrize("name", ["gae_a", "gae_b", "gae_c"])
+@pytest.mark.parametrize("name", held(["gae_a", "gae_b", "gae_c"], left_out=["gae_b", "gae_c"]))
 def test_relevance_is_the_reference(shared, name):
     folder, args = shared / "golden/robustvit", {"gae_a": 4, "gae_b": 3, "gae_c": 2}
     model_args = {"num_heads": args[name]} | ({"norm_eps": 1e-5} if name == "gae_c" else {})
@@ -146,7 +153,7 @@ def test_relevance_is_the_reference(shared, name):
 
     for key, value in everything(variables).items():
         atol = 2e-5 * np.abs(expected[key]).max()
-        np.testing.assert_allclose(value, expected[key], rtol=0, atol=atol, err_msg=key)
+        close(at_kept(value, expected[key]), expected[key], atol, key)
 
 
 def kind_of_network(name, method):

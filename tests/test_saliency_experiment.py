@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import inspect
-import io
 import json
 import os
 import re
@@ -25,20 +25,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from rich.console import Console
 
 import rival_jax
 from rival_jax import alignment, models
-from rival_jax.experiments import _saliency_unit, saliency
-from rival_jax.report import saliency as numbers
-from rival_jax.report import saliency_page, saliency_summary, style
-from rival_jax.report.saliency_summary import summarise
+from rival_jax.experiments import runner
+from rival_jax.experiments.saliency import figures, hits, measures
+from rival_jax.experiments.saliency import page as saliency_page
+from rival_jax.experiments.saliency import study as saliency
+from rival_jax.experiments.saliency import unit as _saliency_unit
+from rival_jax.named import Axis
+from rival_jax.report import style
+from rival_jax.report.document import write_document
+from rival_jax.report.images import Images, per_image, read_images
+from rival_jax.report.results import Results
 from rival_jax.runtime import parallel, row_files
-from rival_jax.runtime.results import Run, read_rows
+from rival_jax.runtime.results import read_rows
 from rival_jax.types import Model
 from tests.damaged_runs import NAMES, renamed, reported
+from tests.finetune_cases import no_report as nothing
 from tests.finetune_cases import one_block_study, save_one_block
-from tests.helpers import EXACT, REFERENCE, config_of, golden
+from tests.helpers import (
+    EXACT,
+    REFERENCE,
+    config_of,
+    dry_run,
+    frozen,
+    golden,
+    run_in,
+)  # fmt: skip
 
 PLAN = _saliency_unit.Plan(
     method="gradcam",
@@ -55,8 +69,7 @@ MAPS = arrays.arrays(np.float32, (5, 6), elements=st.floats(0, 1, width=16))
 MASKS = arrays.arrays(np.bool_, (5, 6))
 
 
-def quiet():
-    return Console(file=io.StringIO())
+ALL = {"class": None, "group": None, "contrast": "", "subset": "all"}
 
 
 # The pointing game
@@ -102,7 +115,7 @@ def test_metrics_of_a_map_are_the_public_ones():
     got = jax.jit(_saliency_unit.on_mask, static_argnums=2)(found, mask, PLAN)
     target = mask.astype(jnp.float32)
     assert set(got) == {"flat", *_saliency_unit.METRICS}
-    assert tuple(numbers.METRICS) == _saliency_unit.METRICS
+    assert tuple(measures.METRICS) == _saliency_unit.METRICS
     for name, function in (
         ("iou", alignment.iou),
         ("dice", alignment.dice),
@@ -201,131 +214,176 @@ def test_probabilities_are_of_the_explained_and_the_true_class_before_and_after(
 # Averaging
 
 
+def images(values, labels, classes, subjects):
+    """Values [n, s] by name, of invented images."""
+    names = tuple((f"{i}.png",) for i in range(len(labels)))
+    axes = Axis(("example",), names), Axis(("model", "method"), tuple(subjects))
+    found = {name: per_image(np.asarray(array, float), axes) for name, array in values.items()}
+    return Images(found, np.asarray(labels, np.int32), tuple(classes))
+
+
 def test_aggregation_golden(shared):
     data = golden(shared, "06b_saliency_aggregation.npz")
     orders = json.loads((shared / "golden/rival10/06_saliency_orders.json").read_text())
     models_ = orders["row_order"][:-1]
-    groups = {
-        name: [models_.index(member) for member in orders["groups"][name]]
-        for name in orders["group_order"]
-    }
     data["mask_coverages_25"] = data["mask_coverages"][..., 0]
-    for name in ("ious", "aps", "delta_densities", "fracs_inside", "mask_coverages_25"):
-        table = numbers.class_table(data[name], data["pred_class"], 10)
-        cells = numbers.heat_map(table)
-        np.testing.assert_allclose(cells, data[f"heatmap_{name}"], atol=REFERENCE, err_msg=name)
-        bars = numbers.group_means(cells[:-1, -1], groups)
-        np.testing.assert_allclose(bars, data[f"bar_groups_{name}"], atol=REFERENCE)
-        np.testing.assert_allclose(cells[-1, :-1], data[f"bar_classes_{name}"], atol=REFERENCE)
+    named = {"iou": "ious", "average_precision": "aps", "density_gap": "delta_densities"}
+    named |= {"precision": "fracs_inside", "coverage_25": "mask_coverages_25"}
+    # The images of all models in one study, each filed under its model and its predicted class.
+    filed = np.ravel(np.arange(len(models_))[:, None] * 10 + data["pred_class"])
+    values = {metric: data[kind].reshape(-1, 1) for metric, kind in named.items()}
+    both = [f"{model}/{c}" for model in models_ for c in range(10)]
+    found = images(values, filed, both, [("all", "gradcam")])
+    by_class = dataclasses.replace(
+        measures.STUDY, measures=lambda means: (measures.Measure("", m) for m in means.values())
+    )
+    rows = []
+    for row in by_class.results(measures._joined(found), resamples=2):
+        model, _, label = row["class"].rpartition("/")
+        rows.append({**row, "model": model, "subject": model, "class": label})
+    shown = Results(sorted(rows, key=lambda row: (models_.index(row["model"]), row["class"])))
+    for metric, kind in named.items():
+        drawn = figures.heat_map(shown, metric)
+        cells = np.array([line[3] for line in drawn.lines]).reshape(len(models_) + 1, 11)
+        np.testing.assert_allclose(cells, data[f"heatmap_{kind}"], atol=REFERENCE, err_msg=metric)
+        means = [
+            {"measure": metric, "model": m, "method": "gradcam", "class": None, "estimate": mean}
+            | {"images": 1, "classes": 10}
+            for m, mean in zip(models_, cells[:-1, -1], strict=True)
+        ]
+        every = Results([*shown.where(measure=metric), *means])
+        bars = Results(measures._without_intervals(every, orders["groups"]))
+        of_groups = [bars.one(group=name)["estimate"] for name in orders["group_order"]]
+        np.testing.assert_allclose(of_groups, data[f"bar_groups_{kind}"], atol=REFERENCE)
+        of_classes = [bars.one(**{"class": str(c)})["estimate"] for c in range(10)]
+        np.testing.assert_allclose(of_classes, data[f"bar_classes_{kind}"], atol=REFERENCE)
     assert np.isnan(data["fracs_inside"]).any()
 
 
-def invented(subjects=3, images=24, classes=3, seed=0):
-    """Values of made-up subjects; the last class of the last subject has none."""
+def invented(subjects=3, count=24, classes=3, seed=0):
+    """Columns of made-up maps. Some metrics are missing, see the test; m1 marks no background."""
     rng = np.random.default_rng(seed)
-    labels = np.tile(np.arange(classes), images // classes).astype(np.int32)
-    values = {name: rng.normal(size=(subjects, images)) for name in numbers.MEASURES}
-    values["accuracy"] = (values["accuracy"] > 0).astype(float)
-    values["iou"][:, :4] = np.nan
-    values["precision"][-1, labels == classes - 1] = np.nan
-    return numbers.Alignment(
-        models=tuple(f"m{s}" for s in range(subjects)),
-        methods=("gradcam",) * subjects,
-        names=tuple(f"{i}.png" for i in range(images)),
-        classes=tuple(f"c{k}" for k in range(classes)),
-        labels=labels,
-        predicted=rng.integers(0, classes, (subjects, images)).astype(np.int32),
-        flat=np.zeros((subjects, images), bool),
-        area=np.full(images, 0.25),
-        values=values,
-        before={of: rng.uniform(size=(subjects, images)) for of in ("target", "true")},
+    labels = np.tile(np.arange(classes), count // classes)
+    shape = count, subjects
+    values = {name: rng.uniform(size=shape) for name in measures.STUDY.columns}
+    values["label"] = np.tile(labels[:, None], subjects)
+    values["predicted"] = rng.integers(0, classes, shape)
+    values["flat"] = np.zeros(shape)
+    values["density_gap"] -= 0.5
+    values["iou"][:4] = np.nan
+    values["precision"][labels == classes - 1, -1] = np.nan
+    for name in measures.PROBABILITIES:
+        if not name.endswith("none"):
+            values[name][:, 1] = np.nan
+    names = [(f"m{s}", "gradcam") for s in range(subjects)]
+    return images(values, labels, [f"c{k}" for k in range(classes)], names)
+
+
+@pytest.fixture(scope="module")
+def told():
+    """Invented columns, and their table of results."""
+    raw = invented()
+    raw.values["density_gap"].values[:, 2] = np.nan
+    options = {"resamples": 60}
+    return raw, measures.tabled(raw, {"both": ["m0", "m2"]}, "true", 3, options)
+
+
+def class_means(values, filed, count=3):
+    return np.array([np.nanmean(values[filed == c]) for c in range(count)])
+
+
+def test_estimates_are_the_averages_of_what_is_defined(told):
+    raw, results = told
+    found = measures.derived(raw.values)
+    precision = results.where(measure="precision", model="m2", filed="true")
+    assert not precision.where(**{"class": "c2"}).rows
+    for metric in ("iou", "dice", "density_gap", "target_drop_salient"):
+        means = {}
+        for filed in ("true", "predicted"):
+            for s, (name, _) in enumerate(measures.subjects(raw)):
+                values = found[metric].values[:, s]
+                mine = results.where(measure=metric, model=name, filed=filed, subset="all")
+                if np.isnan(values).all():
+                    assert not mine.rows
+                    continue
+                cells = class_means(values, measures.filed_under(raw, s, filed))
+                mean = mine.one(**{"class": None, "contrast": ""})
+                np.testing.assert_allclose(mean["estimate"], cells.mean(), rtol=1e-4)
+                assert mean["low"] <= mean["estimate"] <= mean["high"]
+                assert mean["images"] == np.isfinite(values).sum()
+                for c, label in enumerate(raw.classes):
+                    value = mine.one(**{"class": label})["estimate"]
+                    np.testing.assert_allclose(value, cells[c], rtol=1e-4)
+                means[filed, name] = cells
+        overall = results.where(measure=metric, model=None, subset="all")
+        for filed in ("true", "predicted"):
+            mine = [cells for (by, _), cells in means.items() if by == filed]
+            for c, label in enumerate(raw.classes):
+                value = overall.one(filed=filed, **{"class": label})["estimate"]
+                np.testing.assert_allclose(value, np.mean(mine, 0)[c], rtol=1e-4)
+        if ("true", "m2") in means:
+            first, last = means["true", "m0"].mean(), means["true", "m2"].mean()
+            group = overall.one(group="both", filed="true")["estimate"]
+            np.testing.assert_allclose(group, (first + last) / 2, rtol=1e-4)
+            pair = results.one(measure=metric, model="m2", contrast="minus m0")["estimate"]
+            np.testing.assert_allclose(pair, last - first, rtol=1e-3, atol=1e-6)
+    accuracy = results.where(measure="accuracy", **ALL).one(model="m0", filed="true")
+    right = raw.values["predicted"].values[:, 0] == raw.labels
+    np.testing.assert_allclose(
+        accuracy["estimate"], class_means(right.astype(float), raw.labels).mean(), rtol=1e-5
     )
 
 
-def test_summary_estimates_are_the_averages_of_what_is_defined():
-    found = invented()
-    got = summarise(found, {"both": ["m0", "m2"]}, resamples=60)
-    for metric in ("iou", "precision", "target_excess"):
-        tables = {}
-        for mean, by, filed in (
-            ("mean", "by_class", found.by("true")),
-            ("mean_predicted", "by_predicted", found.by("predicted")),
-        ):
-            tables[mean] = cells = numbers.class_table(found.values[metric], filed, 3)
-            for s, name in enumerate(found.subjects):
-                entry = got["subjects"][name]
-                value = entry[mean][metric]
-                np.testing.assert_allclose(value["estimate"], np.nanmean(cells[s]), rtol=1e-5)
-                assert value["low"] <= value["estimate"] <= value["high"]
-                for c, label in enumerate(found.classes):
-                    value = entry[by][label][metric]["estimate"]
-                    np.testing.assert_allclose(value, cells[s, c], rtol=1e-4)
-        means = np.nanmean(tables["mean"], axis=1)
-        group = got["groups"]["both"]["mean"][metric]["estimate"]
-        np.testing.assert_allclose(group, (means[0] + means[2]) / 2, rtol=1e-5)
-        pair = next(p for p in got["differences"] if (p["subject"], p["minus"]) == ("m2", "m0"))
-        np.testing.assert_allclose(pair[metric]["estimate"], means[2] - means[0], rtol=1e-4)
-        column = np.nanmean(tables["mean"], axis=0)
-        for c, label in enumerate(found.classes):
-            value = got["class_means"][label][metric]["estimate"]
-            np.testing.assert_allclose(value, column[c], rtol=1e-4)
-    last = got["subjects"]["m2"]
-    assert last["excluded"] == {"iou": 4, "precision": 8}
-    assert np.isnan(last["by_class"]["c2"]["precision"]["estimate"])
-    assert len(got["differences"]) == 3
+def test_a_subject_without_any_value_has_none_and_spoils_no_other(told):
+    _, results = told
+    excess = results.where(measure="target_excess", filed="true", subset="all")
+    assert not excess.where(model="m1").rows
+    assert np.isfinite(excess.one(model="m0", contrast="", **{"class": None})["low"])
+    assert np.isfinite(excess.one(model=None, group=None, **{"class": "c0"})["high"])
+    hits = results.where(subset="hits", measure="density_gap")
+    assert [(row["model"], row["images"]) for row in hits] == [("m0", 9), ("m1", 9)]
 
 
-@pytest.fixture
-def joint_alone(monkeypatch):
-    """A summary without the intervals of every subject's own classes: most of its programs."""
-    over_classes = saliency_summary.over_classes
-    monkeypatch.setattr(
-        saliency_summary,
-        "over_classes",
-        lambda values, labels, *args: over_classes(values[:0], labels[:0], *args),
-    )
-
-
-def test_intervals_narrow_with_images_and_differences_are_paired(joint_alone):
-    few, many = (invented(subjects=2, images=images) for images in (24, 384))
-    for found in (few, many):
-        apart = 1e-4 * np.random.default_rng(0).random(found.values["dice"][0].shape)
-        found.values["dice"][1] = found.values["dice"][0] + 0.01 + apart
+def test_intervals_narrow_with_images_and_differences_are_paired():
     widths = []
-    for found in (few, many):
-        got = summarise(found, resamples=200)
-        value = got["subjects"]["m0"]["mean"]["dice"]
+    for count in (24, 384):
+        rng = np.random.default_rng(count)
+        first = rng.uniform(size=count) * 0.9
+        dice = np.stack([first, first + 0.01 + 1e-4 * rng.random(count)], axis=1)
+        subjects = [("m0", "gradcam"), ("m1", "gradcam")]
+        found = images({"dice": dice}, np.arange(count) % 3, "abc", subjects)
+        got = measures.STUDY.results(measures._joined(found), {}, resamples=200)
+        levels = got.where(measure="dice")
+        value = levels.one(model="m0", contrast="", **{"class": None})
         widths.append(value["high"] - value["low"])
-        pair = next(p for p in got["differences"] if (p["subject"], p["minus"]) == ("m1", "m0"))
-        assert pair["dice"]["high"] - pair["dice"]["low"] < 1e-4
+        pair = levels.one(contrast="minus m0")
+        assert pair["high"] - pair["low"] < 1e-4
     assert 2.5 < widths[0] / widths[1] < 6.5  # 4 in the limit
 
 
-def test_a_subject_without_any_value_has_none_and_spoils_no_other():
-    found = invented()
-    found.values["target_excess"][1] = np.nan
-    found.values["density_gap"][2] = np.nan
-    got = summarise(found, resamples=40)
-    assert np.isnan(got["subjects"]["m1"]["mean"]["target_excess"]["estimate"])
-    assert np.isfinite(got["subjects"]["m0"]["mean"]["target_excess"]["low"])
-    assert np.isfinite(got["class_means"]["c0"]["target_excess"]["high"])
-    assert got["subjects"]["m2"]["hits"]["images"] == 0
-    assert got["subjects"]["m0"]["hits"]["images"] == 9
-
-
-def test_only_like_is_compared_with_like(joint_alone):
-    found = invented(subjects=4, images=9)
-    names = {"models": ("a", "a", "b", "b"), "methods": ("gradcam", "rollout") * 2}
-    found = dataclasses.replace(found, **names)
-    got = summarise(found, {"all": ["a", "b"]}, resamples=10)
-    pairs = {(p["subject"], p["minus"]) for p in got["differences"]}
+def test_only_like_is_compared_with_like():
+    subjects = [(model, how) for model in "ab" for how in ("gradcam", "rollout")]
+    values = np.random.default_rng(0).uniform(size=(9, 4))
+    found = images({"iou": values}, np.arange(9) % 3, "xyz", subjects)
+    got = measures.STUDY.results(found, {"all": ["a", "b"], "b": ["b"]}, resamples=10)
+    pairs = {(r["model"], r["method"], r["contrast"]) for r in got if r["contrast"]}
     assert pairs == {
-        ("a rollout", "a gradcam"),
-        ("b rollout", "b gradcam"),
-        ("b gradcam", "a gradcam"),
-        ("b rollout", "a rollout"),
+        ("a", "rollout", "minus gradcam"),
+        ("b", "rollout", "minus gradcam"),
+        ("b", "gradcam", "minus a"),
+        ("b", "rollout", "minus a"),
     }
-    assert got["groups"]["all rollout"]["members"] == ["a rollout", "b rollout"]
+    means = class_means(values[:, [1, 3]].mean(1), np.arange(9) % 3)
+    group = got.one(group="all", method="rollout")
+    np.testing.assert_allclose(group["estimate"], means.mean(), rtol=1e-5)
+    assert [r["method"] for r in got.where(group="b")] == ["gradcam", "rollout"]
+
+
+def test_models_measured_on_other_images_are_not_compared():
+    raw = invented()
+    raw.values["predicted"].values[3, 1] = np.nan
+    with pytest.raises(ValueError, match="m1 was measured on 23 of 24 images"):
+        measures.tabled(raw, {}, "true", 2, {})
 
 
 @given(seed=st.integers(0, 1000), count=st.integers(1, 4))
@@ -334,7 +392,7 @@ def test_the_finder_takes_the_lowest_gaps_of_each_class(seed, count):
     rng = np.random.default_rng(seed)
     classes, gap = rng.integers(0, 4, 25), rng.normal(size=25).round(1)
     gap[rng.integers(0, 25, 5)] = np.nan
-    got = numbers.lowest(gap, classes, count)
+    got = hits.lowest(gap, classes, count)
     assert len(set(got.tolist())) == len(got)
     for c in range(4):
         values = gap[classes == c]
@@ -370,12 +428,6 @@ def tiny(study, cache):
     return config
 
 
-def run_in(folder, config, **options):
-    run = Run(folder, config.to_dict(), **options)
-    run.log("start", argv=["--config=configs/saliency.py"])
-    return run, saliency.run(config, run, quiet())
-
-
 @pytest.fixture(scope="module", autouse=True)
 def one_device():
     """One of the devices, and little optimisation: most of the time goes into compiling."""
@@ -394,13 +446,18 @@ def finished(study, tmp_path_factory):
     config = tiny(study, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "DPI", 30)  # drawn faster
-        run, summary = run_in(folder / "run", config)
-    return SimpleNamespace(run=run, summary=summary, config=config, study=study)
+        run, results = run_in(folder / "run", config)
+    return SimpleNamespace(run=run, results=results, config=config, study=study)
 
 
 @pytest.fixture
 def no_report(monkeypatch):
-    monkeypatch.setattr(saliency, "write", lambda *args, **kwargs: {})
+    monkeypatch.setattr(saliency.Experiment, "report", nothing)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    monkeypatch.setattr(runner, "write_document", lambda *args: None)
 
 
 def row_bytes(folder):
@@ -413,7 +470,7 @@ def test_rows_are_tidy_and_complete(finished):
     assert rows.num_rows == 2 * 15
     assert set(rows["model"].to_pylist()) == {"tiny", "other"}
     columns = set(rows.column_names)
-    assert {"example", "label", "predicted", "target", "flat", *numbers.METRICS} <= columns
+    assert {"example", "label", "predicted", "target", "flat", *measures.METRICS} <= columns
     assert {f"{of}_{r}" for of in ("true", "target") for r in _saliency_unit.REGIONS} <= columns
     inside, flat = rows["precision"].to_numpy(), rows["flat"].to_numpy(zero_copy_only=False)
     np.testing.assert_array_equal(np.isnan(inside), flat)
@@ -430,34 +487,38 @@ def test_report_has_every_part_and_its_numbers_beside_it(finished):
     page = (folder / "report.html").read_text()
     for words in ("Alignment by class", "lie on the background", "greying the salient", "Limits"):
         assert words in page
-    names = {"fig9", "drops", *(f"heat_{metric}" for metric in numbers.METRICS)}
+    names = {"fig9", "fig9_classes", "drops", *(f"heat_{metric}" for metric in measures.METRICS)}
     names |= {"fig7_tiny", "fig7_other"}
     for name in names:
         for ending in ("png", "svg", "csv"):
             assert (folder / "figures" / f"{name}.{ending}").stat().st_size > 0, name
     lines = (folder / "figures" / "fig7_tiny.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * 2  # classes x hits
-    stored = json.loads((folder / "summary.json").read_text())
-    assert stored["subjects"].keys() == finished.summary["subjects"].keys()
     assert "other minus tiny" in page
 
 
-def test_hits_in_the_summary_are_the_rows_with_the_lowest_gap(finished):
+def test_hits_are_the_rows_with_the_lowest_gap(finished):
     rows = read_rows(finished.run.path / "rows").to_pylist()
+    with (finished.run.path / "hits.csv").open() as file:
+        listed = list(csv.DictReader(file))
     for subject in ("tiny", "other"):
         mine = [row for row in rows if row["model"] == subject and not row["flat"]]
         want = []
         for label in sorted({row["label"] for row in mine}):
             of = sorted((row for row in mine if row["label"] == label), key=_gap)
             want += [row["example"] for row in of[:2]]
-        hits = finished.summary["subjects"][subject]["hits"]
-        assert hits["examples"] == want
+        told = [row for row in listed if row["model"] == subject]
+        assert [row["example"] for row in told] == want
         chosen = [row for row in mine if row["example"] in want]
         by = {}
         for row in chosen:
             by.setdefault(row["label"], []).append(row["density_gap"] < 0)
         share = np.mean([np.mean(values) for values in by.values()])
-        np.testing.assert_allclose(hits["on_background"]["estimate"], share, atol=EXACT)
+        outside = finished.results.one(measure="on_background", model=subject, subset="hits")
+        np.testing.assert_allclose(outside["estimate"], share, atol=EXACT)
+        assert outside["images"] == len(want)
+        first = next(row for row in chosen if row["example"] == want[0])
+        np.testing.assert_allclose(float(told[0]["true_none"]), first["true_none"], atol=EXACT)
 
 
 def _gap(row):
@@ -487,10 +548,20 @@ def test_a_second_run_computes_nothing_and_a_new_method_only_itself(
     )
     before = row_bytes(finished.run.path)
     finished.run.finish()  # as the command does at the end
-    _, summary = run_in(finished.run.path, finished.config)
+    _, results = run_in(finished.run.path, finished.config)
     assert not calls
-    assert summary == json.loads((finished.run.path / "summary.json").read_text())
+    assert json.dumps(results.rows) == json.dumps(finished.results.rows)
     assert row_bytes(finished.run.path) == before
+
+
+def test_pictures_that_are_damaged_are_made_again(finished, tmp_path, no_report):
+    folder = shutil.copytree(finished.run.path, tmp_path / "run")
+    pictures = {p: p.read_bytes() for p in (folder / "hits").rglob("*.npz")}
+    assert len(pictures) == 2
+    first = next(iter(pictures))
+    first.write_bytes(b"damaged")
+    run_in(folder, finished.config)
+    assert {p: p.read_bytes() for p in (folder / "hits").rglob("*.npz")} == pictures
 
 
 def test_killed_and_restarted_gives_the_same_bytes(finished, tmp_path, no_report):
@@ -501,16 +572,17 @@ def test_killed_and_restarted_gives_the_same_bytes(finished, tmp_path, no_report
         "import jax\n"
         "from ml_collections import ConfigDict\n"
         "from rich.console import Console\n"
-        "from rival_jax.experiments import saliency\n"
+        "from rival_jax.experiments import runner, saliency\n"
         "from rival_jax.runtime import parallel\n"
         "from rival_jax.runtime.results import Run\n"
         "mesh = parallel.data_mesh(jax.devices()[:1])\n"
         "parallel.data_mesh = lambda devices=None: mesh\n"
-        "saliency.write = lambda *a, **k: {}\n"
         "config = ConfigDict(json.load(open(sys.argv[1])), convert_dict=True)\n"
-        "saliency.run(config, Run(sys.argv[2], config.to_dict()), Console(quiet=True))\n"
+        "console = Console(quiet=True)\n"
+        "run = Run(sys.argv[2], config.to_dict())\n"
+        "runner.run(saliency.Experiment(config, console), run, console)\n"
     )
-    saved, root = finished.run.path / "config.json", Path(saliency.__file__).parents[2]
+    saved, root = finished.run.path / "config.json", Path(saliency.__file__).parents[3]
     # What is compiled already is read from a copy: a killed process may leave half a file.
     compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
     kept = {"PYTHONPATH": str(root), "JAX_COMPILATION_CACHE_DIR": str(compiled)}
@@ -589,11 +661,10 @@ def test_a_method_that_a_network_does_not_allow_stops_before_any_work(tmp_path, 
 def test_a_dry_run_prints_the_cost_and_computes_nothing(study, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "map_examples", lambda *a, **k: pytest.fail("it computed"))
     monkeypatch.setattr(parallel, "measure", lambda *a: parallel.Cost(1e12, 1, 2.0))
-    config, out = tiny(study, tmp_path), io.StringIO()
-    saliency.dry_run(config, Console(file=out))
+    said = dry_run(tiny(study, tmp_path))
     each = round(30 / parallel.data_mesh().size)
-    assert f"other, gradcam: 15 images, 15.00 TFLOP, about {each} s" in out.getvalue()
-    assert "nothing was run" in out.getvalue()
+    assert f"other, gradcam: 15 images, 15.00 TFLOP, about {each} s" in said
+    assert "nothing was run" in said
 
 
 def test_presets_hold_the_protocols():
@@ -611,8 +682,7 @@ def test_presets_hold_the_protocols():
     assert all(c.saliency.threshold == 0.5 for c in (clean, paper, released))
 
 
-def test_the_released_way_runs_and_files_under_the_predicted_class(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(saliency_page, "write_document", lambda *args: None)
+def test_the_released_way_runs_and_files_under_the_predicted_class(finished, tmp_path, no_figures):
     config = tiny(finished.study, tmp_path)
     config.models = config.models[:1]
     released = config_of("saliency", "released")
@@ -620,14 +690,15 @@ def test_the_released_way_runs_and_files_under_the_predicted_class(finished, tmp
         for key in ("scaling", "ties", "flat", "classes"):
             config.saliency[key] = released.saliency[key]
         config.data.mask = released.data.mask
-    run, summary = run_in(tmp_path / "run", config)
+    run, results = run_in(tmp_path / "run", config)
     rows = read_rows(run.path / "rows" / "tiny").to_pylist()
     by = {}
     for row in rows:
         by.setdefault(row["predicted"], []).append(row["iou"])
     want = np.mean([np.nanmean(values) for values in by.values()])
-    got = summary["subjects"]["tiny"]["mean_predicted"]["iou"]["estimate"]
-    np.testing.assert_allclose(got, want, rtol=1e-5)
+    got = results.one(measure="iou", model="tiny", filed="predicted", **ALL)
+    np.testing.assert_allclose(got["estimate"], want, rtol=1e-5)
+    assert results.where(subset="hits").of("filed") == ["predicted"]
 
 
 # Ground truth
@@ -649,10 +720,18 @@ def tied_scenes(tmp_path_factory):
     config = scenes(folder, 0.95, 10)
     config.saliency.draws = 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saliency, "write", lambda *args, **kwargs: {})
-        patch.setattr(saliency.Work, "_pictures", lambda self, *args: {"rows": np.zeros(0)})
+        patch.setattr(saliency.Experiment, "report", nothing)
+        patch.setattr(saliency.Experiment, "_arrays", lambda self, *args: {"rows": np.zeros(0)})
         run, _ = run_in(folder / "run", config)
-    return numbers.read(run.path)
+    return columns(run.path)
+
+
+def columns(folder):
+    """The columns of a finished run."""
+    units = json.loads((folder / "units.json").read_text())
+    classes = json.loads((folder / "data.json").read_text())["classes"]
+    paths = [folder / path for path in units.values()]
+    return read_images(paths, measures.STUDY.axes, measures.STUDY.columns, classes)
 
 
 @pytest.mark.parametrize(
@@ -662,31 +741,48 @@ def test_hits_lie_on_the_background_where_the_network_was_taught_it(
     tied_scenes, network, most_at_00, least_at_95
 ):
     """Measured, the worst of every class: 0 of 10 against 9 (ViT), 2 against 7 (ResNet)."""
-    found = tied_scenes
-    assert set(found.methods) == {"relevance", "hirescam@layer2"}
+    raw, found = tied_scenes, measures.derived(tied_scenes.values)
+    models_, methods = zip(*measures.subjects(raw), strict=True)
+    assert set(methods) == {"relevance", "hirescam@layer2"}
     share, moved = {}, {}
     for correlation in ("00", "95"):
-        s = found.models.index(f"scenes/{network}_{correlation}")
-        gap = found.values["density_gap"][s]
-        hits = numbers.lowest(gap, found.labels, 1)
-        assert len(hits) == 10
-        share[correlation] = (gap[hits] < 0).mean()
-        moved[correlation] = np.nanmean(found.values["target_drop_salient"][s])
-        excess = np.nanmean(found.values["target_excess"][s])
-        assert excess > (0.015 if correlation == "95" else -0.02)
+        s = models_.index(f"scenes/{network}_{correlation}")
+        gap, drop, excess = (
+            found[name].values[:, s]
+            for name in ("density_gap", "target_drop_salient", "target_excess")
+        )
+        worst = hits.lowest(gap, raw.labels, 1)
+        assert len(worst) == 10
+        share[correlation] = (gap[worst] < 0).mean()
+        moved[correlation] = np.nanmean(drop)
+        assert np.nanmean(excess) > (0.015 if correlation == "95" else -0.02)
     assert share["00"] <= most_at_00
     assert share["95"] >= least_at_95
     assert moved["95"] > moved["00"] + 0.01
+
+
+def told_again(folder, config):
+    """What writes the report of a run whose rows were changed; see `reported`."""
+    raw = columns(folder)
+    pictures = sorted((folder / "hits").rglob("*.npz"), key=lambda p: "tiny" not in str(p))
+
+    def write(run, console):
+        known = dict(zip(measures.subjects(raw), pictures, strict=True))
+        results, document = saliency.told(frozen(config), run, console, raw, {}, known)
+        results.write(run.path)
+        write_document(run, console, document)
+
+    return write
 
 
 def test_names_that_do_harm_are_text_on_page_and_console(finished, tmp_path):
     names = {f"class{i}": name for i, name in enumerate(NAMES[4:])} | {"tiny": NAMES[0]}
     names["other"] = "../nul"
     folder = renamed(finished.run.path, tmp_path / "run", names)
-    assert NAMES[0] in reported(folder, lambda run, console: saliency.write(run, console, {}))
+    assert NAMES[0] in reported(folder, told_again(folder, finished.config))
 
 
-UNKNOWN = (*numbers.METRICS, *(f"{of}_{r}" for of in ("true", "target") for r in numbers.REGIONS))
+UNKNOWN = (*measures.METRICS, *(f"{of}_{r}" for of in ("true", "target") for r in measures.GREYED))
 
 
 @pytest.mark.parametrize(
@@ -694,13 +790,13 @@ UNKNOWN = (*numbers.METRICS, *(f"{of}_{r}" for of in ("true", "target") for r in
     [
         ("tiny other", UNKNOWN, True, "All maps of tiny are flat, 15 of 15"),
         ("other", UNKNOWN, True, "All maps of other are flat, 15 of 15"),
-        ("tiny other", numbers.METRICS, False, "No map has an IoU with its object"),
+        ("tiny other", measures.METRICS, False, "No map has an IoU with its object"),
     ],
 )
 def test_maps_without_numbers_end_in_a_report(
     finished, tmp_path, monkeypatch, models, columns, flat, told
 ):
-    shown = {name: numbers.METRICS[name] for name in ("iou", "density_gap")}  # of nine heat maps
+    shown = {name: measures.METRICS[name] for name in ("iou", "density_gap")}  # of nine heat maps
     monkeypatch.setattr(saliency_page, "METRICS", shown)
     folder = renamed(finished.run.path, tmp_path / "run", {})
     for path in (folder / "rows").rglob("*.parquet"):
@@ -713,7 +809,7 @@ def test_maps_without_numbers_end_in_a_report(
                 place = table.column_names.index("flat")
                 table = table.set_column(place, "flat", pa.array(np.ones(len(table), bool)))
             row_files.write([table], path, path.name)
-    printed = reported(folder, lambda run, console: saliency.write(run, console, {}))
+    printed = reported(folder, told_again(folder, finished.config))
     page = (folder / "report.html").read_text()
     assert told in page
     assert (f"note: {told}" in printed) == flat

@@ -21,6 +21,7 @@ from tests.helpers import EXACT, PARITY
 from tests.scenic_cases import (
     CASES,
     SEEN,
+    SOURCES,
     assert_logits,
     converted,
     google_scenic,
@@ -31,7 +32,7 @@ from tests.scenic_cases import (
 from tests.scenic_twins import SMALL_VIT
 
 
-@pytest.fixture(params=["twins", "scenic"])
+@pytest.fixture(params=SOURCES)
 def source(request):
     return twins if request.param == "twins" else google_scenic()
 
@@ -237,11 +238,16 @@ class TestWrap:
         logits, _ = jax.jit(model.forward)(ours, images, {})
         assert_logits(logits, jax.jit(call)(variables, seen(images)))
 
-    @pytest.mark.parametrize("fields", [{"classifier": "map"}, {"dtype": jnp.bfloat16}])
+    @pytest.mark.parametrize(
+        ("source", "fields"),
+        [
+            *((source, {"classifier": "map"}) for source in SOURCES),
+            *((source, {"dtype": jnp.bfloat16}) for source in SOURCES if source == "scenic"),
+        ],
+        indirect=["source"],
+    )
     def test_the_rest_of_scenics_is_watched(self, source, fields, monkeypatch):
-        if source is twins:
-            if "dtype" in fields:
-                pytest.skip("the twin computes in float32 only")
+        if source is twins:  # which computes in float32 only
             monkeypatch.setattr(twins.ViT, "__module__", "scenic.projects.baselines.vit")
         patches = ml_collections.ConfigDict(SMALL_VIT["patches"])
         module = source.ViT(**{**SMALL_VIT, "patches": patches, **fields})

@@ -11,8 +11,8 @@ from scipy import linalg, ndimage
 
 import rival_jax
 from rival_jax.data.mask_formats import READERS
-from rival_jax.experiments import _bilateral
-from rival_jax.experiments._bilateral import Sigmas
+from rival_jax.experiments.tokencut import bilateral as _bilateral
+from rival_jax.experiments.tokencut.bilateral import Sigmas
 from rival_jax.tokencut import GRAPHS, component, normalised_cut, token_size, upscale
 
 GRID = (5, 6)

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import io
+import json
 import shlex
 
 import jax
@@ -15,19 +16,31 @@ from scipy import linalg
 
 from rival_jax import data, models, weights
 from rival_jax.data import Examples
-from rival_jax.experiments import _tokencut_masks, _tokencut_work, tokencut
-from rival_jax.experiments._bilateral import overlap
-from rival_jax.experiments._tokencut_masks import centre_box, doubt, filled_box, make, rate
-from rival_jax.experiments._tokencut_unit import chosen_block, token_features
+from rival_jax.experiments import runner
+from rival_jax.experiments.tokencut import figures, page, ratings
+from rival_jax.experiments.tokencut import masks as _tokencut_masks
+from rival_jax.experiments.tokencut import work as _tokencut_work
+from rival_jax.experiments.tokencut.bilateral import overlap
+from rival_jax.experiments.tokencut.figures import Shown
+from rival_jax.experiments.tokencut.masks import centre_box, doubt, filled_box, make, rate
+from rival_jax.experiments.tokencut.photos import Photo
+from rival_jax.experiments.tokencut.study import Experiment
+from rival_jax.experiments.tokencut.unit import (
+    Settings,
+    chosen_block,
+    patch_size,
+    tap_of,
+    token_features,
+)
 from rival_jax.models import vit
-from rival_jax.report import style, tokencut_page
-from rival_jax.report import tokencut as numbers
-from rival_jax.report.tokencut_figures import Shown
+from rival_jax.report import style
+from rival_jax.report.document import write_document
+from rival_jax.report.results import Results
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Geometry
-from tests.damaged_runs import NAMES, renamed, reported
-from tests.helpers import config_of, draw_study, nhwc
+from tests.damaged_runs import NAMES, check_csv, renamed, reported
+from tests.helpers import config_of, draw_study, frozen, nhwc
 
 
 def quiet():
@@ -76,17 +89,23 @@ def tiny(photos, **changes):
     return config
 
 
-def run_in(folder, config, extend=False):
+def run_in(folder, config, extend=False, console=None):
+    console = console or quiet()
     run = Run(folder, config.to_dict(), extend=extend)
     run.log("start", argv=[])
-    return tokencut.run(config, run, quiet())
+    runner.run(Experiment(config, console), run, console)
+    return Results.read(folder)
+
+
+def count(results, measure, model="tiny"):
+    """Of all classes."""
+    return results.one(model=model, measure=measure, **{"class": None})["estimate"]
 
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    """Summaries alone: drawing takes longer than cutting."""
-    monkeypatch.setattr(tokencut_page, "write_document", lambda *a: None)
-    monkeypatch.setattr(tokencut, "_shown", lambda *a: ([], []))
+    """Results alone: drawing takes longer than cutting."""
+    monkeypatch.setattr(runner, "write_document", lambda *a: None)
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +126,12 @@ def files(folder):
 
 def test_masks_lie_where_other_experiments_read_them(photos, done):
     """As `masked_folder`, photo by photo the pixels that were cut; sizes are the photos' own."""
-    folder, summary = done
-    entry = summary["models"]["tiny"]
+    folder, results = done
     rows = read_rows(folder / "rows").to_pylist()
     kept = {row["file"]: row for row in rows if not row["reason"]}
-    assert len(kept) == entry["masks"] > 5
-    assert entry["photos"] == len(rows) == 9
-    made = data.load("masked_folder", entry["folder"], "train")
+    assert len(kept) == count(results, "masks") > 5
+    assert count(results, "photos") == len(rows) == 9
+    made = data.load("masked_folder", folder / "masks" / "tiny", "train")
     assert made.classes == ("class0", "class1", "class2")
     assert {name.removesuffix(".png") for name in made.names} == set(kept)
     before = data.load("masked_folder", photos / "data", "train")
@@ -133,29 +151,33 @@ def test_masks_lie_where_other_experiments_read_them(photos, done):
 
 
 def test_the_report_says_what_was_found(done):
-    folder, summary = done
-    page = (folder / "report.html").read_text()
-    assert "masked_folder" in page
-    assert f"masks for {summary['models']['tiny']['masks']} of 9 photos" in page
+    folder, results = done
+    text = (folder / "report.html").read_text()
+    assert "masked_folder" in text
+    assert f"masks for {count(results, 'masks'):.0f} of 9 photos" in text
     for name in ("by_class", "sample_tiny", "worst_tiny"):
         assert (folder / "figures" / f"{name}.png").exists()
         assert (folder / "figures" / f"{name}.csv").exists()
     assert (folder / "skipped.csv").read_text().startswith("model,example,reason\n")
-    iou = summary["models"]["tiny"]["iou"]
-    assert 0 <= iou["low"] <= iou["estimate"] <= iou["high"] <= 1
+    iou = results.one(measure="iou", **{"class": None})
+    assert 0 <= iou["low"] < iou["estimate"] < iou["high"] <= 1
+    of_class = {}
+    for row in read_rows(folder / "rows").to_pylist():
+        of_class.setdefault(row["label"], []).append(row["iou"])
+    assert iou["estimate"] == pytest.approx(np.mean([np.nanmean(v) for v in of_class.values()]))
 
 
 def test_a_stopped_run_ends_with_the_same_files(photos, tmp_path, monkeypatch, no_figures):
     monkeypatch.setattr(_tokencut_work, "UNIT", 3)
     config = tiny(photos)
     run_in(tmp_path / "whole", config)
-    whole, count = files(tmp_path / "whole"), 0
+    whole, made = files(tmp_path / "whole"), 0
     finish = _tokencut_work.make
 
     def stopping(*args):
-        nonlocal count
-        count += 1
-        if count == 5:
+        nonlocal made
+        made += 1
+        if made == 5:
             raise KeyboardInterrupt
         return finish(*args)
 
@@ -189,11 +211,10 @@ def test_photos_without_masks(photos, tmp_path, no_figures):
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(path.read_bytes())
     config = tiny(photos, **{"data.name": "image_folder", "data.root": str(root)})
-    summary = run_in(tmp_path / "run", config)
-    entry = summary["models"]["tiny"]
-    assert entry["photos"] == 9
-    assert np.isnan(entry["iou"]["estimate"])
-    assert np.isfinite(entry["area"]["estimate"])
+    results = run_in(tmp_path / "run", config)
+    assert count(results, "photos") == 9
+    assert not results.where(measure=("iou", "iou_coarse", "box", "centred")).rows
+    assert np.isfinite(count(results, "area"))
     source = data.load("image_folder", root, "train")
     assert source.names[0] == "class0/0.png"
     with pytest.raises(ValueError, match=r"photo class0/0\.png has no mask: config tokencut"):
@@ -220,13 +241,14 @@ def test_photos_that_cannot_be_used_are_listed(photos, tmp_path, no_figures):
     assert not (tmp_path / "run" / "rows").exists()
     config.data.on_bad = "skip"
     config.tokencut.min_pixels = 2000
-    summary = run_in(tmp_path / "run", config, extend=True)
+    results = run_in(tmp_path / "run", config, extend=True)
     listed = (tmp_path / "run" / "skipped.csv").read_text()
     assert ",a/broken.jpg,photo a/broken.jpg cannot be decoded" in listed
     assert "tiny,a/2.png,photo too small: fewer tokens than 3" in listed
     assert "tiny,a/0.png,mask too small: " in listed
-    assert summary["models"]["tiny"]["masks"] == 0
-    assert sum(summary["models"]["tiny"]["skipped"].values()) == 4
+    assert count(results, "masks") == 0
+    assert count(results, "skipped") == 4
+    assert not results.where(measure="area").rows
 
 
 def test_objects_larger_than_half_the_photo(photos, tmp_path):
@@ -278,10 +300,10 @@ def test_precision_and_steps_change_no_mask(photos, tmp_path, no_figures):
 
 def test_a_dry_run_and_first_photos_of_each_class(photos, tmp_path, no_figures):
     console = quiet()
-    tokencut.dry_run(tiny(photos), console)
+    runner.dry_run(Experiment(tiny(photos), console), console)
     assert "tiny: 9 photos of 2 shapes in tokens" in console.file.getvalue()
-    summary = run_in(tmp_path, tiny(photos, **{"tokencut.per_class": 1}))
-    assert summary["models"]["tiny"]["photos"] == 3
+    results = run_in(tmp_path, tiny(photos, **{"tokencut.per_class": 1}))
+    assert count(results, "photos") == 3
 
 
 @pytest.mark.parametrize(
@@ -293,7 +315,7 @@ def test_a_dry_run_and_first_photos_of_each_class(photos, tmp_path, no_figures):
         ({"tokencut.sigmas": (0.0, 1.0, 1.0)}, "config.tokencut.sigmas"),
         ({"tokencut.scale": 0.0}, "config.tokencut.scale=0.0: a number above 0"),
         ({"tokencut.block": "last"}, "config.tokencut.block='last': 'auto' or the number"),
-        ({"tokencut.block": True}, "config.tokencut.block=True: 'auto' or the number"),
+        ({"tokencut.block": True}, "config.tokencut.block: got True, expected int"),
         ({"tokencut.block": 7}, "config.tokencut.block=7: tiny has blocks 0 to 0"),
         ({"models": ()}, r"config.models \(\): name at least one"),
         ({"batch_size": 0}, "config.batch_size=0"),
@@ -337,28 +359,32 @@ def test_golden_key_features(shared, tmp_path):
 
 def test_every_attention_network_shows_its_keys(photos):
     tiny_vit = models.load(str(photos / "tiny"))[0]
-    settings = _tokencut_work.settings(tiny(photos))
-    assert _tokencut_work.tap_of(tiny_vit, settings) == "block0/qkv"
-    assert _tokencut_work.patch_size(tiny_vit, "block0/qkv") == 8
+    assert tap_of(tiny_vit, Settings.of(frozen(tiny(photos)))) == "block0/qkv"
+    assert patch_size(tiny_vit, "block0/qkv") == 8
 
 
 def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
-    classes = [f"class{i}" for i in range(3)]
-    names = {**dict(zip(classes, NAMES[4:], strict=False)), "tiny": "../$_\x1b"}
+    classes, model = [f"class{i}" for i in range(3)], "../$_\x1b"
+    names = {**dict(zip(classes, NAMES[4:], strict=False)), "tiny": model}
     folder = renamed(done[0], tmp_path / "run", names)
     look = np.zeros((8, 8, 3), np.uint8), *[np.zeros((8, 8), bool)] * 3
-    shown = [Shown("p", name, *look, np.nan, "", "") for name in NAMES]
 
     def write(run, console):
-        paths = {names["tiny"]: sorted((run.path / "rows").rglob("*.parquet"))}
-        rows = read_rows(run.path / "rows")
-        photos = sorted(dict.fromkeys(rows["example"].to_pylist(), 0).items())
-        found = numbers.read(paths, NAMES, photos)
-        looks = {names["tiny"]: lambda: (shown, shown[:1])}
-        folders, commands = {names["tiny"]: run.path}, {names["tiny"]: ""}
-        tokencut_page.write(run, console, found, folders, commands, looks)
+        paths = sorted((run.path / "rows").rglob("*.parquet"))
+        rows = read_rows(run.path / "rows").to_pylist()
+        photos = [Photo(0, r["example"], NAMES.index(r["label"]), "", (8, 8), "", ()) for r in rows]
+        made = ratings.cuts(paths, [model], photos)
+        made[model] += [cut._replace(reason=name, doubt=name) for cut in made[model][:1]
+                        for name in NAMES]  # fmt: skip
+        results = ratings.results(paths, made, NAMES, resamples=50)
+        lists = page.listed(made, [(name, name) for name in NAMES])
+        page.write_lists(run.path, lists)
+        shown = lambda cut: Shown(NAMES[cut.photo.label], *look)  # noqa: E731
+        told = page.page(frozen(tiny(folder)), results, made, lists, [model], shown)
+        write_document(run, console, told)
 
     assert "../$_\\x1b" in reported(folder, write)
+    check_csv(folder / "skipped.csv")
 
 
 def network(photos, classes, depth):
@@ -431,39 +457,78 @@ def odd_in_turn(made):
 
 def test_doubtful_masks_are_counted_listed_and_shown_first(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(_tokencut_work, "doubt", lambda made, *_: odd_in_turn(made))
-    monkeypatch.setattr(tokencut_page, "write_document", lambda *a: None)
     console = Console(file=io.StringIO(), width=400)
-    config = tiny(photos, **{"tokencut.shown": 9})
-    run = Run(tmp_path, config.to_dict())
-    run.log("start", argv=[])
-    seen = {}
-    write = tokencut_page.write
-    monkeypatch.setattr(tokencut_page, "write", lambda *a: seen.update(shown=a[-1]) or write(*a))
-    summary = tokencut.run(config, run, console)
+    drawn = []
+    monkeypatch.setattr(runner, "write_document", lambda run, console, told: drawn.append(told))
+    seen, config = {}, tiny(photos, **{"tokencut.shown": 9, "tokencut.block": "auto"})
+    monkeypatch.setattr(figures, "overlays", lambda some, look: seen.update({len(seen): some}))
+    results = run_in(tmp_path, config, console=console)
     rows = read_rows(tmp_path / "rows").to_pylist()
     odd = {row["example"]: row["doubt"] for row in rows if row["doubt"]}
-    assert 0 < len(odd) == summary["models"]["tiny"]["doubtful"]
-    told = f"tiny: {len(odd)} of {summary['models']['tiny']['masks']} masks are doubtful"
-    assert f"note: {told}" in console.file.getvalue()
-    assert any(notice.startswith(told) for notice in run.read_json("data.json")["notices"])
+    assert 0 < len(odd) == count(results, "doubtful")
+    said = f"tiny: {len(odd)} of {count(results, 'masks'):.0f} masks are doubtful"
+    assert f"note: {said}" in console.file.getvalue()
+    facts = json.loads((tmp_path / "data.json").read_text())
+    assert any(notice.startswith(said) for notice in facts["notices"])
+    assert any("is a classifier of 3 classes" in notice for notice in facts["notices"])
     listed = (tmp_path / "doubtful.csv").read_text().splitlines()
     assert listed[0] == "model,example,doubt"
     assert {line.split(",")[1] for line in listed[1:]} == set(odd)
-    first = [bool(one.doubt) for one in seen["shown"]["tiny"]()[0]]
+    (sheets,) = [s.pictures for s in drawn[0].sections if s.title == "The masks"]
+    assert [picture.name for picture in sheets] == ["sample_tiny", "worst_tiny"]
+    for picture in sheets:
+        picture.draw()
+    first = [bool(cut.doubt) for cut in seen[0]]
     assert first == sorted(first, reverse=True)
     assert len(set(first)) == 2
+    worst = [cut.iou for cut in seen[1]]
+    assert worst == sorted(worst)
 
 
-def test_unrated_masks_are_not_called_good(photos, tmp_path):
-    found = numbers.Masks(
-        *(("n",), ("a",), ("a/1",), np.zeros(1, int), (("",),)),
-        doubts=(("",),),
-        values=np.full((1, 1, len(numbers.MEASURES)), np.nan),
-        components=((None,),),
-    )
-    assert any("was not measured" in notice for notice in tokencut_page.notices(found))
-    rated = found._replace(values=np.ones((1, 1, len(numbers.MEASURES))))
-    assert tokencut_page.notices(rated) == []
+def a_cut(name, label, **known):
+    """A photo of a network, without a mask."""
+    photo = Photo(0, name, label, "", (8, 8), "", ())
+    return ratings.Cut(photo, "", "", np.nan, np.nan, None)._replace(**known)
+
+
+def test_unrated_masks_are_not_called_good():
+    made = {"n": [a_cut("a/1", 0)]}
+    assert any("was not measured" in notice for notice in ratings.notices(made))
+    assert ratings.notices({"n": [a_cut("a/1", 0, iou_coarse=0.0)]}) == []
+
+
+def test_differences_are_of_photos_that_both_have(tmp_path):
+    """Skipped by one of the networks, a photo counts for the other alone."""
+    iou = {"a": [0.2, 0.4, np.nan, 0.9], "b": [0.3, np.nan, 0.8, 0.5]}
+    labels, files = np.array([0, 0, 0, 1]), []
+    run = Run(tmp_path, {})
+    for model, values in iou.items():
+        nothing = {name: np.full(4, np.nan) for name in ratings.MEASURES}
+        columns = {
+            "model": [model] * 4,
+            "example": list("wxyz"),
+            "label": [NAMES[label] for label in labels],
+            **nothing,
+            "iou": np.array(values),
+            "box": np.array([1.0, 0.0, 1.0, 1.0]) if model == "a" else np.ones(4),
+        }
+        run.rows(model, {}, lambda columns=columns: columns)
+        files.append(run.unit_path(model, {}))
+    made = {model: [a_cut(n, c) for n, c in zip("wxyz", labels, strict=True)] for model in iou}
+    results = ratings.results(files, made, NAMES, resamples=50)
+    (found,) = results.where(measure="iou", contrast="minus a")
+    assert found["model"] == "b"
+    assert found["estimate"] == pytest.approx((0.1 - 0.4) / 2)
+    assert found["images"] == 2
+    assert results.one(measure="box", contrast="minus a")["estimate"] == pytest.approx(1 / 6)
+    levels = results.where(measure="iou", contrast="", **{"class": None})
+    assert [row["estimate"] for row in levels] == pytest.approx([(0.3 + 0.9) / 2, 0.525])
+    assert not results.where(measure="area").rows
+    rows = page._differences(tiny(tmp_path), results)[0].rows
+    assert [row[:2] for row in rows] == [
+        ("b minus a", "IoU with the true mask"),
+        ("b minus a", "boxes overlap by more than 1/2, %"),
+    ]
 
 
 def dry_run_of(command, **changes):
@@ -479,16 +544,18 @@ def dry_run_of(command, **changes):
     config.update_from_flattened_dict(flat)  # raises for a key that there is not
     config.update_from_flattened_dict(changes)
     console = Console(file=io.StringIO(), width=200)
-    importlib.import_module(f"rival_jax.experiments.{config.experiment}").dry_run(config, console)
+    experiment = importlib.import_module(f"rival_jax.experiments.{config.experiment}")
+    if hasattr(experiment, "Experiment"):
+        runner.dry_run(experiment.Experiment(config, console), console)
+    else:
+        experiment.dry_run(config, console)
     return console.file.getvalue()
 
 
 def test_the_command_at_the_end_works_when_pasted(photos, tmp_path, no_figures):
     config, console = tiny(photos), Console(file=io.StringIO(), width=80)
-    run = Run(tmp_path / "a run's $HOME", config.to_dict())
-    run.log("start", argv=[])
-    tokencut.run(config, run, console)
-    line = console.file.getvalue().splitlines()[-1]
+    run_in(tmp_path / "a run's $HOME", config, console=console)
+    (line,) = [line for line in console.file.getvalue().splitlines() if "python -m" in line]
     assert "nothing was run" in dry_run_of(line[line.index("python -m") :])
 
 
@@ -497,8 +564,9 @@ def test_the_demos_command_works_when_pasted(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "measure", lambda *args: parallel.Cost(1e9, 1, 1.0))
     config = tiny(photos, **{"models": ("scenes/vit_00",), "data.name": "scenes", "data.root": ""})
     config.data.scenes.per_class, config.tokencut.block = 5, "auto"
-    material = tokencut.Material(config, Run(tmp_path / "a run", config.to_dict()), quiet())
+    material = Experiment(config, quiet()).subject
     (work,) = material.works
+    work.put_in(tmp_path / "a run", material.photos)
     for photo in material.photos:
         item = material.source[photo.position]
         for kind, picture in (("images", item["image"]), ("masks", item["mask"])):
@@ -506,15 +574,15 @@ def test_the_demos_command_works_when_pasted(photos, tmp_path, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             picture.save(path)
     few = {"data.scenes.per_class": 2, "shifted.scenes.per_class": 2}  # drawn and not looked at
-    assert "nothing was run" in dry_run_of(tokencut.next_command(config, material, work), **few)
+    assert "nothing was run" in dry_run_of(page.next_command(frozen(config), work, 10), **few)
 
 
 def test_no_command_is_named_where_none_is_known(photos, tmp_path):
     """Of a network without classes, or with others: flags alone, that say the split too."""
     config = tiny(photos)
-    material = tokencut.Material(config, Run(tmp_path, config.to_dict()), quiet())
-    (work,) = material.works
+    (work,) = Experiment(config, quiet()).subject.works
     for classes in (0, 1000):
         work.model = network(photos, classes, 1)
-        assert tokencut.next_command(config, material, work) == ""
-    assert tokencut_page.flags("a b", "val").split("root=")[1] == "'a b' --config.data.split=val"
+        assert page.next_command(frozen(config), work, 3) == ""
+    got = page.flags(tmp_path / "a b" / "val")
+    assert got.split("root=")[1] == f"'{tmp_path}/a b' --config.data.split=val"

@@ -237,6 +237,7 @@ def saved(trained, folder: Path):
     return [dict(np.load(folder / f"{place}.npz")) for place in range(len(trained))]
 
 
+@pytest.mark.whole
 def test_killed_and_restarted_gives_the_same_bits(tmp_path):
     whole = fit(tmp_path / "whole", who=members(0, 1))
     killed, rng = tmp_path / "killed", np.random.default_rng()

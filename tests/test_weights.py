@@ -288,20 +288,20 @@ def test_tensors_of_no_known_family(tmp_path):
         models.load(str(tmp_path))
 
 
-def test_a_real_network_knows_real_photos(shared):
+def test_a_real_network_knows_real_photos(all_shared):
     """ImageNet ViT-Tiny on photos of ten classes: far above the 1 in 10 of chance."""
-    model, variables = models.load(str(shared / VIT_TINY))
+    model, variables = models.load(str(all_shared / VIT_TINY))
     assert models.describe(model) == (
         "vit_tiny_patch16_224.augreg_in21k_ft_in1k: 5,717,416 parameters, 1000 classes, "
         "224x224 bicubic, crop 0.9, mean 0.5 0.5 0.5, std 0.5 0.5 0.5"
     )
-    photos = sorted((shared / "data/rival10_mini/RIVAL10/test/ordinary").glob("*_??????.JPEG"))
+    photos = sorted((all_shared / "data/rival10_mini/RIVAL10/test/ordinary").glob("*_??????.JPEG"))
     images = [
         Image.open(p).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC) for p in photos
     ]
     pixels = jnp.asarray(np.stack(images), jnp.float32) / 255
     probabilities = jax.nn.softmax(jax.jit(model.forward)(variables, pixels, {})[0])
-    table = json.loads((shared / "data/weights/imagenet_class_index.json").read_text())
+    table = json.loads((all_shared / "data/weights/imagenet_class_index.json").read_text())
     index = {wnid: i for i, wnid, _ in table}
     scores = np.stack([probabilities[:, [index[w] for w in pair]].sum(axis=1) for pair in CLASSES])
     truth = [next(i for i, pair in enumerate(CLASSES) if p.name[:9] in pair) for p in photos]

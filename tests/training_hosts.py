@@ -110,12 +110,12 @@ def finetuned(work: Path, folder: Path) -> None:
     """One variant on what `finetune_cases.make` has drawn."""
     from unittest import mock
 
-    from rival_jax.report import finetune_page
+    from rival_jax.experiments.finetune import study
     from tests import finetune_cases
 
     few = {"variants": ("cross_entropy",), "evaluate.alphas": (), "noise.sigmas": (0.2,)}
     settings = finetune_cases.config(work, **few, **{"shifted.name": "", "noise.trials": 1})
-    with mock.patch.object(finetune_page, "write", return_value={}):
+    with mock.patch.object(study.Experiment, "report", finetune_cases.no_report):
         finetune_cases.run_in(folder, settings)
 
 

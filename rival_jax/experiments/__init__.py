@@ -1,1 +1,7 @@
-"""What can be run: each module has `run(config, run)` and `dry_run(config)`."""
+"""What can be run, one room each: found by the name in `config.experiment`."""
+
+# Modules beside the rooms that are no experiments: what all of them share.
+PARTS = {
+    *("changed", "clean", "groups", "head_context", "noise_trials", "plans", "preprocessing"),
+    *("runner", "subject", "trial_rows"),
+}

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from rival_jax import data, models
 from rival_jax.data import transforms
-from rival_jax.experiments._preprocessing import preprocessing
-from rival_jax.experiments._subject import one_of
+from rival_jax.experiments.preprocessing import preprocessing
+from rival_jax.experiments.subject import one_of
 from rival_jax.interop import timm
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run

@@ -3,83 +3,105 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 from safetensors.numpy import save_file
 
-from rival_jax import statistics
-from rival_jax.experiments import _clean
-from rival_jax.experiments._subject import Subject
-from rival_jax.experiments._trial_rows import clean_trial, trial_rows
+from rival_jax.configs import options, typed
+from rival_jax.configs.linear_probe import Config
+from rival_jax.experiments.runner import Bench, Pass, Unit
+from rival_jax.experiments.subject import Subject, one_of
+from rival_jax.experiments.trial_rows import clean_trial, trial_rows
+from rival_jax.report.document import Document, Section
+from rival_jax.report.results import Results
+from rival_jax.report.study import Measure, Study
+from rival_jax.report.tables import Table, counted, percent
 from rival_jax.runtime import hosts
 from rival_jax.runtime.names import file_path
 from rival_jax.runtime.parallel import Bound
-from rival_jax.runtime.progress import Meter, duration
-from rival_jax.runtime.results import Run, atomic, read_rows
+from rival_jax.runtime.results import Run, atomic
+
+STUDY = Study(
+    "linear_probe",
+    axes=("model",),
+    columns=("correct",),
+    measures=lambda means: [Measure("accuracy", means["correct"].mean("class"))],
+)
 
 
-def dry_run(config: Any, console: Console) -> None:
-    """Checks what a run would check and prints what it would cost."""
-    subject = Subject(config, console)
-    subject.read_training()
-    for name in config.models:
-        model, _, cost = subject.bare(name)
-        images = sum(len(source) for source in subject.sources.values())
-        passes = config.probe.epochs if config.probe.recipe == "study" else 1
-        seconds = images * passes * cost().seconds
-        console.print(
-            f"{model.name}: features of {images} images, {passes} x, about {duration(seconds)}"
-        )
-    console.print("nothing was run")
+class Experiment:
+    """Networks whose heads are fitted, checked."""
 
+    counted = "images"
 
-def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
-    """Fits and scores what is missing; returns accuracies with intervals."""
-    subject = Subject(config, console)
-    run.settle(subject.facts())
-    table = Table("model", "classes", "test accuracy", "interval", "head")
-    summary: dict[str, Any] = {"models": []}
-    for name in config.models:
-        loaded = subject.load(name)
-        examples = subject.examples(loaded.geometry)
-        head = loaded.variables["head"]
-        if hosts.first():
-            with atomic(
-                run.path / "heads" / f"{file_path(loaded.model.name)}.safetensors"
-            ) as partial:
-                save_file({k: np.asarray(v) for k, v in head._asdict().items()}, partial)
-        batch_size, _ = subject.batch(loaded.cost(), loaded.geometry, 1, 1)
-        with Meter(len(examples), "images", console) as meter:
-            meter.say(loaded.model.name)
+    def __init__(self, config: Any, console: Console):
+        config = typed(Config, config)
+        one_of("head", config.head, ("probe",))
+        self.config, self.subject = config, Subject(config, console)
+
+    def total(self) -> int:
+        """Images, once for each network; the fit aside."""
+        return len(self.subject.first_examples()) * len(self.config.models)
+
+    def work(self, bench: Bench) -> Iterator[Unit]:
+        """Fits and saves the head of each network; its unit is the photos as they are."""
+        for name in self.config.models:
+            loaded = self.subject.load(name)
+            model, examples = loaded.model.name, self.subject.examples(loaded.geometry)
+            pick = functools.partial(self.subject.pick, loaded)
+            plan = bench.plans.of(model, pick, images=len(examples))
+            bench.cards.append({**loaded.facts, "flops": plan["flops"]})
+            if hosts.first():
+                head = {k: np.asarray(v) for k, v in loaded.variables["head"]._asdict().items()}
+                file = bench.run.path / "heads" / f"{file_path(model)}.safetensors"
+                with atomic(file) as partial:
+                    save_file(head, partial)
             clean = Bound(clean_trial, (loaded.model.forward,))
-            unit = f"{loaded.model.name}/probe"
+            columns = functools.partial(trial_rows, self.subject, loaded, ("none", 0.0, ("clean",)))
+            compute = Pass(self.subject, loaded, plan["images"], clean, (), columns)
             depends_on = {"model": loaded.digest, "data": examples.fingerprint}
-            compute = functools.partial(
-                trial_rows, subject, loaded, batch_size, clean, ("none", 0.0, ("clean",))
-            )
-            compute = functools.partial(compute, on_batch=meter.advance)
-            run.rows(unit, depends_on, compute, about=meter.lap)
-        if not hosts.first():
-            continue
-        _clean.check(subject, loaded.model.name, run.unit_path(unit, depends_on))
-        rows = read_rows(run.unit_path(unit, depends_on))
-        correct = rows["correct"].to_numpy(zero_copy_only=False).astype(np.float64)
-        interval = statistics.bootstrap(
-            lambda means: means.mean(0), correct, examples.labels, **config.statistics
-        )
-        accuracy, low, high = (round(float(value), 4) for value in interval)
-        facts = {"accuracy": accuracy, "low": low, "high": high, **loaded.facts}
-        summary["models"].append(facts)
-        table.add_row(
-            loaded.model.name,
-            str(len(examples.classes)),
-            f"{100 * accuracy:.1f} %",
-            f"{100 * low:.1f} to {100 * high:.1f}",
-            loaded.facts["head"],
-        )
-    console.print(table)
-    console.print(f"heads are in {run.path / 'heads'}")
-    return summary
+            yield Unit(f"{model}/probe", depends_on, compute, flops=plan["flops"], clean=model)
+
+    def costs(self) -> Iterator[tuple[str, float]]:
+        """What the features that heads are fitted on cost, for a dry run."""
+        subject, probe = self.subject, self.config.probe
+        subject.read_training()
+        images = sum(len(source) for source in subject.sources.values())
+        passes = probe.epochs if probe.recipe == "study" else 1
+        for name in self.config.models:
+            model, _, cost = subject.bare(name)
+            text = f"{model.name}: features of {images} images, {passes} x"
+            yield text, images * passes * cost().seconds
+
+    def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
+        """The accuracies, and the page about them."""
+        found = STUDY.read(list(files.values()), self.subject.first_examples().classes)
+        results = STUDY.results(found, **options(self.config, "statistics"))
+        return results, page(self.config, results)
+
+
+def page(config: Config, results: Results) -> Document:
+    """All that the results say."""
+    data = config.data
+    rows = [
+        (row["model"], percent(row), str(row["images"]), str(row["classes"])) for row in results
+    ]
+    title = f"Accuracy on split {data.split} of heads fitted on split {data.train_split}, percent"
+    table = Table(title, ("model", "accuracy", "images", "classes"), rows)
+    return Document(
+        title="Linear heads on frozen networks",
+        subtitle=f"{counted(len(rows), 'model')}, {counted(results.rows[0]['images'], 'image')}",
+        headline=[f"{name}: {share} % accuracy with a linear head." for name, share, *_ in rows],
+        sections=[Section("Results", tables=[table])],
+        method=[
+            "A linear layer on the last features of a network that stays as it is; the layers are "
+            "in heads/. Accuracies give every class the same weight; brackets are bootstrap "
+            "intervals with images resampled within classes.",
+        ],
+        caveats=[("That a head reads the object.", "What it reads may be the background.")],
+        source="The heads are those of Moayeri et al., RIVAL10, CVPR 2022, section 4.",
+    )

@@ -8,30 +8,37 @@ from typing import Any
 
 from rich.console import Console
 
-from rival_jax import report
-from rival_jax.experiments._groups import groups
-from rival_jax.runtime.results import Run
+from rival_jax.experiments.groups import groups
+from rival_jax.experiments.rfs import joined
+from rival_jax.experiments.rfs.page import told
+from rival_jax.report.document import write_document
+from rival_jax.runtime.results import Run, parsed
 
 ONE_PROCESS = True  # not for several hosts
-
 RUNS = Path("runs")  # where main puts work directories that are not named
 
 
-def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
-    """Joins `config.runs`, writes tables, figures and report; returns the summary."""
+def run(config: Any, run: Run, console: Console) -> None:
+    """Joins `config.runs`; writes their results, tables, figures and report."""
     workdirs = chosen(config.runs)
-    console.print(f"reporting {', '.join(workdirs)}")
-    return report.write(run, console, workdirs=workdirs, groups=groups(config.groups))
+    console.print(f"reporting {', '.join(workdirs)}", markup=False)
+    runs = joined.read(*workdirs)
+    run.save_json("data.json", runs.data)
+    run.save_json("models.json", runs.cards)
+    results, document = told(run, runs, groups(config.groups))
+    results.write(run.path)
+    write_document(run, console, document)
 
 
 def dry_run(config: Any, console: Console) -> None:
     """Checks that the runs fit together and prints what they hold; writes nothing."""
-    sweep = report.Sweep.read(*chosen(config.runs))
-    sweep.groups(groups(config.groups))
-    for norm, noise in sweep.noise.items():
+    runs = joined.read(*chosen(config.runs))
+    runs.groups(groups(config.groups))
+    for norm in runs.by_trial.of("norm"):
+        levels = runs.by_trial.where(norm=norm).of("level")
         console.print(
-            f"{norm}: {len(sweep.models)} models x {len(noise.levels)} levels x "
-            f"{len(sweep.names)} images x {noise.trials} trials; nothing was written"
+            f"{norm}: {len(runs.models)} models x {len(levels)} levels x "
+            f"{len(runs.images.names)} images x {runs.trials} trials; nothing was written"
         )
 
 
@@ -44,6 +51,7 @@ def chosen(runs: Sequence[str]) -> list[str]:
     if runs:
         return list(runs)
     found = sorted(RUNS.rglob("units.json"), key=lambda path: path.stat().st_mtime)
+    found = [path for path in found if _of_rfs(path.parent)]
     if not found:
         raise FileNotFoundError(
             f"no finished rfs run below {RUNS.resolve()}; name some, "
@@ -51,3 +59,8 @@ def chosen(runs: Sequence[str]) -> list[str]:
             "python -m rival_jax.main --config=configs/rfs.py"
         )
     return [str(found[-1].parent)]
+
+
+def _of_rfs(folder: Path) -> bool:
+    file = folder / "config.json"
+    return file.is_file() and parsed(file).get("experiment") == "rfs"

@@ -24,6 +24,7 @@ from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.results import atomic, digest, tree_digest
 from rival_jax.types import Array, Forward, Model, Taps, Variables
 
+TRAINS = True  # `attach` reads the training split: it is checked before any work
 OPTIONS = {  # of config.probe: what each may be, the default first
     "recipe": ("converged", "study"),
     "select": ("last", "test"),

@@ -1,18 +1,18 @@
-"""The report of any experiment: sections of text, tables and pictures, in files and on one page.
-
-`rfs` has a page of its own (`page.py`); both share `base.html.jinja`.
-"""
+"""The report of any experiment: sections of text, tables and pictures, in files and on one page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from rival_jax.report import html, tables, words
 from rival_jax.report.figures import Drawn
-from rival_jax.report.rows import read_argv, read_json
+from rival_jax.report.results import Row
+from rival_jax.report.run_files import read_argv, read_json
 from rival_jax.report.style import attempt
 from rival_jax.report.tables import Table
 from rival_jax.runtime.results import Run, atomic
@@ -47,10 +47,13 @@ class Document(NamedTuple):
     method: Sequence[str]  # how it was measured, in sentences
     caveats: Sequence[tuple[str, str]]  # what it does not establish, and why
     source: str  # "The measurement is due to ..."
+    runs: Sequence[Path] = ()  # finished ones that it joins; default the run itself
+    groups: Mapping[str, Sequence[str]] | None = None  # of models
+    clean: Mapping[str, Row] | None = None  # networks' accuracy on photos, if not that of data.json
 
 
 def write_document(run: Run, console: Console, document: Document) -> None:
-    """Writes figures/, tables.md and report.html, and prints the tables.
+    """Writes figures/, tables in three formats and report.html, and prints the tables.
 
     Args:
       run: holds data.json (`Subject.facts`) and models.json (`Loaded.facts` of each model).
@@ -61,33 +64,32 @@ def write_document(run: Run, console: Console, document: Document) -> None:
     sections = [s for s in document.sections if s.text or s.pictures or s.tables]
     everything = [table for section in sections for table in section.tables]
     tables.show_tables(everything, console)
-    with atomic(run.path / "tables.md") as partial:
-        partial.write_text("\n".join(map(tables.as_markdown, everything)), encoding="utf-8")
+    for name, text in _files(everything).items():
+        with atomic(run.path / name) as partial:
+            partial.write_text(text, encoding="utf-8")
     data = read_json(run.path / "data.json")
     counts = dict(zip(data["classes"], data["counts"], strict=True))
     parts = [
         {"id": f"part{i}", **_part(run, console, section)} for i, section in enumerate(sections, 1)
     ]
     named = ("data", "models", "protocol", "limits", "reproduce")
-    facts = {
-        "path": str(run.path),
-        "argv": read_argv(run.path),
-        "environment": read_json(run.path / "environment.json"),
-    }
+    folders = document.runs or [run.path]
+    configs = [read_json(folder / "config.json") for folder in document.runs] or [run.config]
+    clean = data.get("clean", {}) if document.clean is None else document.clean
     text = html.render(
         "document.html.jinja",
         title=document.title,
         subtitle=document.subtitle,
         sections=[*((p["id"], p["title"]) for p in parts), *((n, n.title()) for n in named)],
-        headline=[*document.headline, *words.clean(data.get("clean", {}))],
+        headline=[*document.headline, *words.clean(clean)],
         parts=parts,
         data=html.data_facts(data, {name: count for name, count in counts.items() if count}),
-        models=html.models_table(read_json(run.path / "models.json"), {}),
+        models=html.models_table(read_json(run.path / "models.json"), document.groups or {}),
         method=document.method,
-        protocol=words.config_table([run.config]),
-        run_names=[str(run.path)],
+        protocol=words.config_table(configs),
+        run_names=[str(folder) for folder in folders],
         caveats=document.caveats,
-        runs=[html.run_facts(facts)],
+        runs=[html.run_facts(_facts(folder)) for folder in folders],
         source=document.source,
     )
     with atomic(run.path / "report.html") as partial:
@@ -95,11 +97,28 @@ def write_document(run: Run, console: Console, document: Document) -> None:
     console.print(f"report: {run.path / 'report.html'}")
 
 
-def shown_again(run: Run, console: Console) -> dict[str, Any]:
-    """Prints the tables of a run that is finished; returns its summary."""
+def _facts(folder: Path) -> dict[str, Any]:
+    """How a run was made."""
+    environment = read_json(folder / "environment.json")
+    return {"path": str(folder), "argv": read_argv(folder), "environment": environment}
+
+
+def _files(shown: Sequence[Table]) -> dict[str, str]:
+    """The tables as Markdown, as LaTeX, and each as a CSV file: name -> text."""
+    found = {
+        "tables.md": "\n".join(map(tables.as_markdown, shown)),
+        "tables.tex": "\n".join(map(tables.as_latex, shown)),
+    }
+    for number, table in enumerate(shown, 1):
+        word = re.sub(r"[^a-z0-9]+", "_", table.title.lower())[:60].strip("_")
+        found[f"tables/{number:02}_{word}.csv"] = tables.as_csv(table.header, table.rows)
+    return found
+
+
+def shown_again(run: Run, console: Console) -> None:
+    """Prints the tables of a run that is finished."""
     console.print((run.path / "tables.md").read_text(encoding="utf-8"), markup=False)
     console.print(f"nothing new to report: {run.path / 'report.html'}")
-    return run.read_json("summary.json")
 
 
 def _part(run: Run, console: Console, section: Section) -> dict:

@@ -1,36 +1,22 @@
-"""The study's figures 2, 4 and 6: drawing only, the numbers come from `numbers` and the summary.
-
-Each function returns what it drew and the same numbers as a table.
-"""
+"""The kinds of figures: each is drawn from a filter of results, with the numbers in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from rival_jax.report import numbers
-from rival_jax.report.cubes import ends
 from rival_jax.report.lettering import margin
-from rival_jax.report.style import FAINT, INK, MUTED, end_labels, look, point_labels
-from rival_jax.report.summary import Summary
-from rival_jax.report.sweep import Sweep
-from rival_jax.report.tables import norm_title, ranked
+from rival_jax.report.results import Results, Row
+from rival_jax.report.style import COLOURS, FAINT, INK, MUTED, end_labels, look
 
-CURVES_IN_COLOUR = 8  # in figure 4; the groups between the highest and the lowest RFS are grey
-CLASSES_AS_POINTS = 20  # in figure 2, per model; none with more models than
-MODELS_WITH_CLASSES = 8
-MODELS_AS_PANELS = 5  # in figures 1 and 5, and among the examples of the page
-LEVEL_AXES = {
-    "linf": "\N{GREEK SMALL LETTER SIGMA} of the noise, out of 255",
-    "l2": "l2 norm of the noise",
-}
-SMALLEST_MARKER = 16.0  # points squared
+ENDS = ("estimate", "low", "high")
+MOST_PANELS = 6
+Titles = Mapping[Any, str]
 
 
 class Drawn(NamedTuple):
@@ -41,186 +27,230 @@ class Drawn(NamedTuple):
     lines: Sequence[Sequence[Any]]
 
 
-class Material(NamedTuple):
-    """What figures are drawn from."""
+def dots(
+    results: Results,
+    y: str,
+    *,
+    panel: str = "",
+    by: str = "",
+    label: str = "",
+    percent: bool = False,
+    lines: Results | None = None,
+    titles: Titles | None = None,
+    names: Sequence[Any] | None = None,
+) -> Drawn:
+    """Dots with intervals: a row for each value of `y`, side by side panels, marks told apart.
 
-    sweep: Sweep
-    summary: Summary
-    groups: Mapping[str, Sequence[str]]
+    Args:
+      results: drawn, each row one mark.
+      y: column whose values are the rows, in their order.
+      panel: column whose values are the panels, `MOST_PANELS` at most.
+      by: column whose values have different colours and markers.
+      label: of the horizontal axes.
+      percent: whether numbers are shares.
+      lines: drawn as upright lines across a panel, such as a reference.
+      titles: how values of any column are written.
+      names: the rows, if not all of `y` in their order.
+    """
+    kinds = results.of(by) if by else [""]
 
-    def look(self, model: str) -> tuple[str, str]:
-        """Colour and marker of a model: those of its group."""
-        members = list(self.groups.values())
-        return look(next(g for g, names in enumerate(members) if model in names))
+    def draw(axes: Axes, row: Row, place: int) -> None:
+        kind = kinds.index(row[by]) if by else 0
+        colour, marker = COLOURS[kind % len(COLOURS)], "os^DvPX"[kind % 7]
+        at = place + (0.22 * (kind - (len(kinds) - 1) / 2) if len(kinds) > 1 else 0)
+        axes.hlines(at, row["low"], row["high"], color=colour, lw=1.2)
+        axes.plot(row["estimate"], at, marker, color=colour, ms=4.5)
 
-    def entry(self, group: str, norm: str) -> dict[str, Any]:
-        """A group's part of the summary; a group of one model is that model."""
-        groups, models = self.summary["groups"], self.summary["models"]
-        return (groups.get(group) or models[self.groups[group][0]])[norm]
-
-
-def accuracies(material: Material, norm: str) -> Drawn:
-    """Figure 2: accuracy under background noise over accuracy under foreground noise."""
-    sweep, noise = material.sweep, material.sweep.noise[norm]
-    pair = [noise.regions.index(name) for name in ("foreground", "background")]
-    points = numbers.scatter(noise.accuracy[:, :, pair])
-    areas = numbers.marker_area(np.array([card.get("parameters") or 0 for card in sweep.cards]))
-    sizes = np.maximum(areas, SMALLEST_MARKER)
-    entries = [material.summary["models"][name][norm] for name in sweep.models]
-    bars = np.array(
-        [[_ends(e[f"accuracy_{side}"]["mean"]) for side in ("fg", "bg")] for e in entries]
-    )
-    looks = [material.look(name) for name in sweep.models]
-
-    figure = Figure(figsize=(5.4, 5.2))
-    axes = figure.add_axes((0.11, 0.1, 0.86, 0.87))
-    shown = _most_different(points.classes)
-    everything = [points.classes[:, shown].ravel(), points.models.ravel(), bars.ravel()]
-    _unit_square(axes, np.concatenate(everything))
-    for m, (colour, _) in enumerate(looks):
-        classes = points.classes[m, shown]
-        axes.scatter(*classes.T, s=9, color=colour, alpha=0.3, linewidths=0)
-        axes.hlines(points.models[m, 1], *bars[m, 0], color=colour, lw=1.1)
-        axes.vlines(points.models[m, 0], *bars[m, 1], color=colour, lw=1.1)
-    for m in np.argsort(-sizes):
-        colour, marker = looks[m]
-        style = {"color": colour, "marker": marker, "edgecolor": "white", "linewidths": 0.8}
-        axes.scatter(*points.models[m], s=sizes[m], zorder=3, **style)
-    axes.set_xlabel("accuracy under foreground noise, %")
-    axes.set_ylabel("accuracy under background noise, %")
-    colours = [colour for colour, _ in looks]
-    point_labels(axes, points.models, _covered(points.models, bars), sweep.models, colours)
-    header = ("model", "class", "accuracy_fg", "accuracy_bg", "fg_low", "fg_high", "bg_low",
-              "bg_high", "marker_area")  # fmt: skip
-    lines: list[Sequence[Any]] = []
-    for m, name in enumerate(sweep.models):
-        lines.append((name, "", *points.models[m], *bars[m].ravel(), areas[m]))
-        for label, point in zip(sweep.classes, points.classes[m], strict=True):
-            lines.append((name, label, *point, "", "", "", "", ""))
-    return Drawn(figure, header, lines)
-
-
-def curves(material: Material, norm: str) -> Drawn:
-    """Figure 4: accuracy under foreground noise, under background noise, and RFS, over levels."""
-    sweep, groups = material.sweep, material.groups
-    noise = sweep.noise[norm]
-    drawn = numbers.group_curves(noise, sweep.models, groups)
-    entries = [material.entry(group, norm) for group in groups]
-    order = np.argsort([entry["rfs_of_means"]["estimate"] for entry in entries]).tolist()
-    half = CURVES_IN_COLOUR // 2
-    bright = sorted({*order[:half], *order[-half:]})
-    bounds = [  # of every panel, [g, l, 2]
-        np.array([[_ends(i) for i in entry["accuracy_fg"]["by_level"]] for entry in entries]),
-        np.array([[_ends(i) for i in entry["accuracy_bg"]["by_level"]] for entry in entries]),
-        np.array([[_ends(i) for i in entry["rfs_by_level"]] for entry in entries]),
-    ]
-    titles = ("accuracy, foreground noise, %", "accuracy, background noise, %", "RFS")
-    names = [list(groups)[g] for g in bright]
-    width = 8.1 + 0.95 * margin(names)
-    figure = Figure(figsize=(width, 2.9))
-    ticks = noise.levels * (255 if norm == "linf" else 1)
-    for column, title in enumerate(titles):
-        axes = figure.add_axes(((0.4 + 2.65 * column) / width, 0.17, 2.2 / width, 0.72))
-        for g in range(len(groups)):
-            colour, marker = look(g) if g in bright else (FAINT, "")
-            axes.plot(ticks, drawn[column][g], color=colour, marker=marker, ms=3.5, lw=1.4)
-            if g in bright:
-                axes.fill_between(ticks, *bounds[column][g].T, color=colour, alpha=0.15, lw=0)
-                if len(ticks) == 1:
-                    axes.vlines(ticks, *bounds[column][g].T, color=colour, lw=1.2)
-        axes.set_title(title, loc="left")
-        axes.set_xlabel(LEVEL_AXES[norm])
-        axes.set_xticks(ticks if len(ticks) <= 8 else ticks[::2])
-        if column < 2:
-            axes.set_ylim(_around(np.stack(bounds[:2])))
-            _percent(axes.yaxis)
-    axes.axhline(0, color=FAINT, lw=0.8, zorder=0)
-    end_labels(axes, drawn.rfs[bright, -1], names, [look(g)[0] for g in bright])
-    ends = (f"{name}_{end}" for name in ("fg", "bg", "rfs") for end in ("low", "high"))
-    lines = [
-        (group, level, *(c[g, k] for c in drawn), *(x for b in bounds for x in b[g, k]))
-        for g, group in enumerate(groups)
-        for k, level in enumerate(noise.levels.tolist())
-    ]
-    return Drawn(figure, ("group", "level", *drawn._fields, *ends), lines)
-
-
-def bars(material: Material) -> Drawn:
-    """Figure 6: RFS of the accuracies averaged over levels and classes, per model and norm."""
-    norms, models = list(material.sweep.noise), material.summary["models"]
-    names = ranked(material.summary, norms[0])
-    height = 0.8 + 0.27 * len(names)
-    room = max(1.8, margin(names) + 0.1)  # inches
-    figure = Figure(figsize=(room + 0.1 + 3.2 * len(norms), height))
-    left = room / (room + 0.1 + 3.2 * len(norms))
-    width = (1 - left) / len(norms)
-    lines = []
-    limits = [0.0]
-    panels = []
-    for column, norm in enumerate(norms):
-        axes = figure.add_axes(
-            (left + column * width, 0.5 / height, width * 0.93, 1 - 0.8 / height)
+    drawn = _rows(results, y, panel, label, percent, titles, names, draw, 0.16 + 0.1 * len(kinds))
+    for axes, value in zip(drawn.figure.axes, _values(results, panel), strict=False):
+        axes.axvline(0, color=MUTED, lw=0.8, zorder=0)
+        axes.grid(axis="x", color=FAINT, lw=0.4)
+        for row in (lines or Results([])).where(**({panel: value} if panel else {})):
+            axes.axvline(row["estimate"], color=FAINT, lw=1, zorder=0)
+    if len(kinds) > 1:
+        first = drawn.figure.axes[0]
+        for k, kind in enumerate(kinds):
+            text = _title(kind, titles)
+            first.plot([], [], "os^DvPX"[k % 7], color=COLOURS[k % 8], ms=4.5, label=text)
+        drawn.figure.legend(
+            loc="lower left", ncols=len(kinds), frameon=False, fontsize=8, labelcolor=INK
         )
-        panels.append(axes)
-        for row, name in enumerate(names):
-            interval = models[name][norm]["rfs_of_means"]
-            low, high = _ends(interval)
-            colour, _ = material.look(name)
-            axes.barh(row, interval["estimate"], height=0.62, color=colour, alpha=0.55, lw=0)
-            axes.hlines(row, low, high, color=INK, lw=1.2)
-            limits += [low, high]
-            lines.append((name, norm, *ends(interval).values()))
-        axes.set_yticks(range(len(names)), names if column == 0 else [""] * len(names))
+    return drawn
+
+
+def bars(
+    results: Results,
+    y: str,
+    *,
+    panel: str = "",
+    label: str = "",
+    percent: bool = False,
+    marks: Results | None = None,
+    titles: Titles | None = None,
+    names: Sequence[Any] | None = None,
+    colours: Callable[[Any], str] = lambda name: COLOURS[0],
+) -> Drawn:
+    """Bars with intervals: a row for each value of `y`, side by side panels.
+
+    Args:
+      marks: a second number of each bar, as an upright mark; has the same `y` and `panel`.
+      colours: gives that of a value of `y`.
+      results, y, panel, label, percent, titles, names: as for `dots`.
+    """
+
+    def draw(axes: Axes, row: Row, place: int) -> None:
+        style: dict[str, Any] = {"color": colours(row[y]), "alpha": 0.55, "lw": 0}
+        axes.barh(place, row["estimate"], height=0.62, **style)
+        axes.hlines(place, row["low"], row["high"], color=INK, lw=1.2)
+        here = {y: row[y], **({panel: row[panel]} if panel else {})}
+        for mark in marks.where(**here) if marks else ():
+            axes.vlines(mark["estimate"], place - 0.36, place + 0.36, color=COLOURS[1], lw=1.6)
+
+    drawn = _rows(results, y, panel, label, percent, titles, names, draw, 0.27)
+    for axes in drawn.figure.axes:
         axes.axvline(0, color=MUTED, lw=0.8)
-        axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.set_title(norm_title(norm), loc="left")
-        axes.set_xlabel("RFS")
-    for axes in panels:
-        axes.set_xlim(min(limits) - 0.03, max(limits) + 0.03)
-    return Drawn(figure, ("model", "norm", "rfs_of_means", "low", "high"), lines)
+    if not marks:
+        return drawn
+    more = [(*line, *_ends(marks, row, (y, panel))) for line, row in _pairs(drawn, results)]
+    return Drawn(drawn.figure, (*drawn.header, *(f"mark_{end}" for end in ENDS)), more)
 
 
-def _unit_square(axes: Axes, values: np.ndarray) -> None:
-    """Limits around the values, where both noises hurt equally, and lines of constant RFS."""
-    axes.set(xlim=_around(values), ylim=_around(values))
-    _percent(axes.xaxis)
-    _percent(axes.yaxis)
-    axes.plot([0, 1], [0, 1], color=FAINT, lw=1, zorder=0)
-    mean = np.array([0, 0.5, 1])
-    for value in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75):
-        half = value * np.minimum(mean, 1 - mean)
-        axes.plot(mean - half, mean + half, color=FAINT, lw=0.6, ls=":", zorder=0)
-    place = {"transform": axes.transAxes, "va": "center", "fontsize": 8, "color": MUTED}
-    axes.text(0.02, 0.98, "foreground matters more", ha="left", **place)
-    axes.text(0.98, 0.02, "background matters more", ha="right", **place)
+def curves(
+    results: Results,
+    x: str,
+    *,
+    by: str,
+    panel: str = "",
+    label: str = "",
+    percent: bool = False,
+    titles: Titles | None = None,
+    shares: Sequence[Any] = (),
+    faint: Sequence[Any] = (),
+    at_end: bool = False,
+    across: int = 0,
+) -> Drawn:
+    """Lines with bands over the numbers of column `x`, one for each value of `by`.
+
+    Args:
+      shares: panels whose numbers are shares, in percent and on one scale.
+      faint: values of `by` whose lines are grey, without a band or a name.
+      at_end: whether names stand beside the ends of the last panel's lines, not in a legend.
+      across: panels in a row, if not all.
+      results, x, by, panel, label, percent, titles: as for `dots`.
+    """
+    panels, kinds = _values(results, panel), results.of(by)
+    bright = [kind for kind in kinds if kind not in faint]
+    named = [_title(kind, titles) for kind in bright]
+    across = min(across or len(panels), len(panels))
+    down = -(-len(panels) // across)
+    width = 0.7 + 2.9 * across + (0.95 * margin(named) if at_end else 0)
+    height = 2.9 * down
+    figure, drawn = Figure(figsize=(width, height)), []
+    for number, value in enumerate(panels):
+        row, column = divmod(number, across)
+        corner = ((0.6 + 2.9 * column) / width, (2.9 * (down - 1 - row) + 0.55) / height)
+        axes = figure.add_axes((*corner, 2.4 / width, 2.0 / height))
+        for k, kind in enumerate(kinds):
+            chosen = results.where(**{by: kind}, **({panel: value} if panel else {}))
+            rows = sorted(chosen, key=lambda row: float(row[x]))
+            _curve(axes, rows, x, look(k) if kind in bright else None)
+            drawn += [(kind, value, *(row[name] for name in (x, *ENDS))) for row in rows]
+        axes.axhline(0, color=FAINT, lw=0.8, zorder=0)
+        axes.set_title(_title(value, titles), loc="left")
+        axes.set_xlabel(_title(x, titles))
+        if percent or value in shares:
+            _percent(axes.yaxis)
+    alike = [figure.axes[panels.index(value)] for value in shares]
+    limits = [axes.get_ylim() for axes in alike]
+    for axes in alike:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+    figure.axes[0].set_ylabel(label)
+    looks = [look(kinds.index(kind)) for kind in bright]
+    if at_end:
+        ends = {kind: middle for kind, value, _, middle, *_ in drawn if value == panels[-1]}
+        places = np.array([ends[kind] for kind in bright])
+        end_labels(figure.axes[-1], places, named, [colour for colour, _ in looks])
+    else:
+        for (colour, marker), text in zip(looks, named, strict=True):
+            figure.axes[0].plot([], [], color=colour, marker=marker, label=text)
+        figure.axes[0].legend(frameon=False, fontsize=7.5)
+    return Drawn(figure, (by, panel or "panel", x, *ENDS), drawn)
 
 
-def _covered(models: np.ndarray, bars: np.ndarray) -> np.ndarray:
-    """Boxes [2 m, 4] around the intervals of points, wide enough to cover the markers too."""
-    centre, edge = np.tile(models, 2), 0.008 * np.array([-1, -1, 1, 1])
-    across, upright = centre.copy(), centre.copy()
-    across[:, [0, 2]], upright[:, [1, 3]] = bars[:, 0], bars[:, 1]
-    return np.concatenate([across, upright]) + edge
+def _curve(axes: Axes, rows: Sequence[Row], x: str, looks: tuple[str, str] | None) -> None:
+    """A line with its band, in (colour, marker); without either, a grey line."""
+    place, middle, low, high = (np.array([float(row[name]) for row in rows]) for name in (x, *ENDS))
+    colour, marker = looks or (FAINT, "")
+    axes.plot(place, middle, color=colour, marker=marker, ms=3.5, lw=1.3)
+    if looks:
+        axes.fill_between(place, low, high, color=colour, alpha=0.15, lw=0)
+    if looks and len(rows) == 1:
+        axes.vlines(place, low, high, color=colour, lw=1.2)
 
 
-def _percent(axis: Axis) -> None:
+def _rows(
+    results: Results,
+    y: str,
+    panel: str,
+    label: str,
+    percent: bool,
+    titles: Titles | None,
+    names: Sequence[Any] | None,
+    draw: Callable[[Axes, Row, int], None],
+    each: float,
+) -> Drawn:
+    """Panels side by side whose rows are the values of `y`; all on one scale."""
+    names = list(names or results.of(y))
+    shown = [_title(name, titles) for name in names]
+    panels = _values(results, panel)[:MOST_PANELS]
+    room, height = max(1.2, margin(shown) + 0.25), 1.1 + each * len(names)
+    width = room + 0.1 + 2.5 * len(panels)
+    figure, lines = Figure(figsize=(width, height)), []
+    for column, value in enumerate(panels):
+        left = (room + 2.5 * column) / width
+        axes = figure.add_axes((left, 0.75 / height, 2.3 / width, 1 - 1.05 / height))
+        for row in results.where(**({panel: value} if panel else {})):
+            if row[y] in names:
+                draw(axes, row, names.index(row[y]))
+                lines.append(tuple(row.get(c) for c in _columns(results) if c))
+        axes.set_yticks(range(len(names)), shown if not column else [""] * len(names))
+        axes.set(ylim=(len(names) - 0.4, -0.6))
+        axes.tick_params(axis="y", length=0)
+        axes.set_title(_title(value, titles), loc="left")
+        axes.set_xlabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        if percent:
+            _percent(axes.xaxis)
+    limits = [axes.get_xlim() for axes in figure.axes]
+    for axes in figure.axes:
+        axes.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+    return Drawn(figure, _columns(results), lines)
+
+
+def _columns(results: Results) -> tuple[str, ...]:
+    """Columns of a figure's CSV: what tells its rows apart, and their numbers."""
+    told = [name for name in ("measure", *results.axes(), "contrast") if any(results.of(name))]
+    return (*told, *ENDS)
+
+
+def _values(results: Results, panel: str) -> list[Any]:
+    return results.of(panel) if panel else [""]
+
+
+def _pairs(drawn: Drawn, results: Results) -> list[tuple[Any, Row]]:
+    place = {tuple(row.get(c) for c in drawn.header): row for row in results}
+    return [(line, place[tuple(line)]) for line in drawn.lines]
+
+
+def _ends(marks: Results, row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
+    found = marks.where(**{c: row[c] for c in columns if c}).rows
+    return tuple(found[0][end] for end in ENDS) if found else ("",) * 3
+
+
+def _title(value: Any, titles: Titles | None) -> str:
+    return (titles or {}).get(value, str(value))
+
+
+def _percent(axis: Any) -> None:
     axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
-
-
-def _around(accuracies: np.ndarray) -> tuple[float, float]:
-    return max(accuracies.min() - 0.04, -0.02), min(accuracies.max() + 0.04, 1.02)
-
-
-def _ends(interval: Mapping[str, float]) -> tuple[float, float]:
-    return interval["low"], interval["high"]
-
-
-def _most_different(classes: np.ndarray) -> np.ndarray:
-    """The classes to show [k]: all, or those with the largest and smallest gap between noises."""
-    if len(classes) > MODELS_WITH_CLASSES:
-        return np.array([], int)
-    gap = (classes[..., 1] - classes[..., 0]).mean(0)
-    order, half = np.argsort(gap), CLASSES_AS_POINTS // 2
-    return np.unique(np.concatenate([order[:half], order[-half:]]))

@@ -1,28 +1,25 @@
-"""The summary as tables: on the console, as Markdown and as CSV."""
+"""Tables of text cells: on the console, as Markdown and as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from rival_jax.report.cubes import ends
-from rival_jax.report.summary import Summary
-from rival_jax.report.verdicts import HOLM, METHOD, verdicts
+from rival_jax import significance
+from rival_jax.report import verdicts
+from rival_jax.report.results import Results, Row
 from rival_jax.runtime.console import Terminal, plain
 from rival_jax.runtime.names import csv_cell
+from rival_jax.runtime.names import latex as in_latex
 from rival_jax.runtime.names import markdown as in_markdown
 
-SIDES = {"fg": "foreground", "bg": "background", "all": "whole-image"}
 PRINTED, WIDE = 21, 200  # rows on the console, and columns where it is no terminal
-CLASSES_SHOWN = 40
-KINDS = {"differences": "models", "group_differences": "groups"}
-NORM_TITLES = {"linf": "Pixel noise (linf)", "l2": "Noise of fixed l2 norm"}
 
 
 class Table(NamedTuple):
@@ -33,18 +30,20 @@ class Table(NamedTuple):
     rows: list[tuple[str, ...]]
 
 
-def percent(interval: Mapping[str, float]) -> str:
-    """An accuracy and its interval: "71.2 [68.0, 74.1]"."""
-    estimate, low, high = (
-        f"{round(100 * interval[name], 1) + 0.0:.1f}" for name in ("estimate", "low", "high")
-    )
-    return f"{estimate} [{low}, {high}]"
+def percent(interval: Mapping[str, Any]) -> str:
+    """An accuracy and its interval, if it has one: "71.2 [68.0, 74.1]"."""
+    return _with_ends(interval, lambda value: f"{round(100 * value, 1) + 0.0:.1f}")
 
 
-def ratio(interval: Mapping[str, float]) -> str:
-    """An RFS and its interval: "+0.42 [+0.31, +0.51]"."""
-    estimate, low, high = (signed(interval[name]) for name in ("estimate", "low", "high"))
-    return f"{estimate} [{low}, {high}]"
+def ratio(interval: Mapping[str, Any]) -> str:
+    """An RFS and its interval, if it has one: "+0.42 [+0.31, +0.51]"."""
+    return _with_ends(interval, signed)
+
+
+def _with_ends(interval: Mapping[str, Any], written: Callable[[float], str]) -> str:
+    estimate, low, high = (interval[name] for name in ("estimate", "low", "high"))
+    ends = "" if low != low else f" [{written(low)}, {written(high)}]"
+    return f"{written(estimate)}{ends}"
 
 
 def counted(count: int, thing: str) -> str:
@@ -63,115 +62,6 @@ def signed(value: float) -> str:
     return text if float(text) else "0.00"
 
 
-def results(summary: Summary, norm: str) -> Table:
-    """Every model's accuracies, in percent, and RFS under noise of one norm, highest RFS first."""
-    models = summary["models"]
-    some = next(iter(models.values()))[norm]
-    sides = [side for side in SIDES if f"accuracy_{side}" in some]
-    rows = []
-    for name in ranked(summary, norm):
-        accuracies = [models[name]["accuracy_clean"]]
-        accuracies += [models[name][norm][f"accuracy_{side}"]["mean"] for side in sides]
-        rows.append((name, *map(percent, accuracies), ratio(models[name][norm]["rfs_of_means"])))
-    title = f"{norm_title(norm)}: {levels_text(norm, some['levels'])}, "
-    title += counted(some["trials"], "trial")
-    header = ("model", "clean", *(f"{SIDES[side]} noise" for side in sides), "RFS")
-    return Table(title, header, rows)
-
-
-def further(summary: Summary, norm: str) -> Table:
-    """The other order of averaging, iRFS, and what the finite number of trials adds to RFS."""
-    rows = []
-    for name in ranked(summary, norm):
-        entry = summary["models"][name][norm]
-        cells = (ratio(entry["mean_of_rfs"]), ratio(entry["irfs_mean"]))
-        error = _error(entry["noise_error"]["rfs_of_means"])
-        rows.append((name, *cells, percent(entry["irfs_negative"]), error))
-    header = ("model", "mean of RFS", "mean iRFS", "iRFS < 0, %", "noise error of RFS")
-    return Table(f"{norm_title(norm)}: other summaries", header, rows)
-
-
-def differences(summary: Summary, norm: str, kind: str = "differences") -> Table:
-    """Every pair of models: RFS of one minus RFS of the other on the same images and noise.
-
-    Args:
-      summary: what to show.
-      norm: of the noise.
-      kind: "differences" of models or "group_differences".
-    """
-    pairs = summary[kind][norm]
-    told = verdicts(
-        [pair["rfs_of_means"] for pair in pairs],
-        summary["statistics"],
-        summary["dataset"]["images"],
-    )
-    rows = [
-        (
-            f"{pair['model']} minus {pair['minus']}",
-            ratio(pair["rfs_of_means"]),
-            verdict.word,
-            verdict.p,
-            _error(pair["noise_error"]),
-        )
-        for pair, verdict in zip(pairs, told, strict=True)
-    ]
-    title = f"{norm_title(norm)}: differences in RFS between {KINDS[kind]}"
-    return Table(title, (KINDS[kind], "difference", "differs", "p", "noise error"), rows)
-
-
-def _error(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def by_class(summary: Summary, norm: str) -> Table:
-    """RFS of every class, from its accuracies averaged over levels, lowest first."""
-    names = ranked(summary, norm)
-    columns = [summary["models"][name][norm]["rfs_by_class"] for name in names]
-    classes = sorted(columns[0], key=lambda label: sum(c[label]["estimate"] for c in columns))
-    if len(classes) > CLASSES_SHOWN:
-        half = CLASSES_SHOWN // 2
-        classes = classes[:half] + classes[-half:]
-    rows = [(label, *(ratio(column[label]) for column in columns)) for label in classes]
-    some = f", the {CLASSES_SHOWN} most extreme" if len(columns[0]) > CLASSES_SHOWN else ""
-    return Table(f"{norm_title(norm)}: RFS by class{some}", ("class", *names), rows)
-
-
-def ranked(summary: Summary, norm: str, most: int | None = None) -> list[str]:
-    """Model names, highest RFS first; no more than `most`, at evenly spaced ranks."""
-    models = summary["models"]
-    names = sorted(models, key=lambda name: -models[name][norm]["rfs_of_means"]["estimate"])
-    if most is None or len(names) <= most:
-        return names
-    return [names[round(k * (len(names) - 1) / (most - 1))] for k in range(most)]
-
-
-def norm_title(norm: str) -> str:
-    """What the noise of a norm is, in words."""
-    return NORM_TITLES[norm]
-
-
-def levels_text(norm: str, levels: Sequence[float]) -> str:
-    """The levels of a norm in words, whole steps of pixel values as such.
-
-    >>> levels_text("linf", [30 / 255, 60 / 255]), levels_text("l2", [25.0])
-    ('sigma 30/255 to 60/255 (2 levels)', 'eps 25')
-    """
-    steps = [round(255 * level) for level in levels]
-    whole = norm == "linf" and all(
-        abs(255 * level - step) < 1e-3 for level, step in zip(levels, steps, strict=True)
-    )
-    words = [f"{step}/255" for step in steps] if whole else [f"{level:.3g}" for level in levels]
-    name = "sigma" if norm == "linf" else "eps"
-    if len(words) == 1:
-        return f"{name} {words[0]}"
-    return f"{name} {words[0]} to {words[-1]} ({len(words)} levels)"
-
-
-def markdown(summary: Summary) -> str:
-    """All tables as GitHub Markdown."""
-    return "\n".join(map(as_markdown, all_tables(summary))) + "\n" + footnote(summary) + "\n"
-
-
 def as_markdown(table: Table) -> str:
     """A table under its title as GitHub Markdown."""
     rows = (table.header, *table.rows)
@@ -180,83 +70,12 @@ def as_markdown(table: Table) -> str:
     return f"### {in_markdown(table.title)}\n\n" + "\n".join(lines) + "\n"
 
 
-def all_tables(summary: Summary) -> Iterator[Table]:
-    """Results, other summaries and differences, for every norm."""
-    for norm in summary["differences"]:
-        yield results(summary, norm)
-        yield further(summary, norm)
-        for kind in KINDS:
-            if summary[kind][norm]:
-                yield differences(summary, norm, kind)
-
-
-def footnote(summary: Summary) -> str:
-    """What the brackets are."""
-    options = summary["statistics"]
-    kind = {"bca": "BCa", "percentile": "percentile"}[options["method"]]
-    return (
-        f"Accuracies in percent, averaged over classes and noise levels. Brackets: "
-        f"{100 * options['confidence']:g} % {kind} bootstrap intervals over "
-        f"{counted(summary['dataset']['images'], 'image')}, resampled within classes "
-        f"({options['resamples']} resamples). RFS is computed from the averaged accuracies "
-        "(rfs_of_means); mean of RFS averages it over the levels instead. Noise error: what the "
-        f"finite number of noise draws adds, as a standard error. {METHOD.format(HOLM)}"
-    )
-
-
-def to_csv(summary: Summary) -> str:
-    """One line per number, unrounded."""
-    place = ("kind", "name", "minus", "norm", "quantity", "level", "class")
-    lines: list[Sequence[Any]] = []
-    for kind, entries in (("model", summary["models"]), ("group", summary["groups"])):
-        for name, entry in entries.items():
-            clean = entry["accuracy_clean"]
-            lines.append((kind, name, "", "", "accuracy_clean", "", "", *_cells(clean)))
-            for norm in summary["differences"]:
-                for quantity, level, label, interval in _flat(entry[norm]):
-                    row = (kind, name, "", norm, quantity, level, label, *_cells(interval))
-                    lines.append(row)
-    for kind in KINDS:
-        for norm, pairs in summary[kind].items():
-            for pair in pairs:
-                row = (kind[:-1], pair["model"], pair["minus"], norm, "rfs_of_means", "", "")
-                lines.append((*row, *_cells(pair["rfs_of_means"])))
-    return as_csv((*place, "estimate", "low", "high", "p"), lines)
-
-
 def as_csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     """A CSV file's text; numbers as they are, text so that no spreadsheet computes it."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([csv_cell(cell) for cell in line] for line in (header, *lines))
     return buffer.getvalue()
-
-
-def _cells(interval: Mapping[str, float]) -> tuple[float | str, ...]:
-    return (*ends(interval).values(), interval.get("p", ""))
-
-
-def _flat(entry: dict[str, Any]) -> Iterator[tuple[str, Any, str, dict[str, float]]]:
-    """(quantity, level, class, interval) of one model and norm."""
-    for quantity, value in entry.items():
-        if quantity.startswith("accuracy"):
-            yield quantity, "", "", value["mean"]
-            for level, interval in zip(entry["levels"], value["by_level"], strict=True):
-                yield quantity, level, "", interval
-        elif quantity == "rfs_by_level":
-            for level, interval in zip(entry["levels"], value, strict=True):
-                yield "rfs", level, "", interval
-        elif quantity == "rfs_by_class":
-            for name, interval in value.items():
-                yield "rfs_of_means", "", name, interval
-        elif quantity in ("rfs_of_means", "mean_of_rfs", "irfs_mean", "irfs_negative"):
-            yield quantity, "", "", value
-
-
-def show(summary: Summary, console: Console) -> None:
-    """Prints the main columns of the tables, and what the brackets are."""
-    show_tables(all_tables(summary), console)
-    console.print(plain(footnote(summary)), soft_wrap=True)
 
 
 def show_tables(tables: Iterable[Table], console: Console) -> None:
@@ -279,3 +98,86 @@ def show_tables(tables: Iterable[Table], console: Console) -> None:
         console.print(shown, soft_wrap=False)
         if len(table.rows) > PRINTED:
             console.print(f"({len(table.rows) - PRINTED} more in tables.md)")
+
+
+def pivot(
+    title: str,
+    results: Results,
+    rows: Sequence[str],
+    column: str,
+    cell: Callable[[Row], str],
+    *,
+    titles: Mapping[Any, str] | None = None,
+    columns: Sequence[Any] | None = None,
+    order: Sequence[Any] | None = None,
+) -> Table:
+    """Results as a table: a line for every combination of `rows`, a column for each of a `column`.
+
+    Args:
+      results: at most one for each cell; a cell without any is empty.
+      rows: columns of the results that tell the lines apart.
+      column: of the results, whose values are the columns.
+      cell: writes one.
+      titles: how values are written, of columns and of header.
+      columns: which, if not all in their order.
+      order: values of the first of `rows`, if not all in their order.
+    """
+    told = titles or {}
+    columns = results.of(column) if columns is None else list(columns)
+    found = {(tuple(row.get(r) for r in rows), row.get(column)): cell(row) for row in results}
+    lines = list(dict.fromkeys(key for key, _ in found))
+    if order is not None:
+        lines = sorted(
+            (line for line in lines if line[0] in order), key=lambda k: order.index(k[0])
+        )
+    header = [str(told.get(name, name)) for name in (*rows, *columns)]
+    shown = [
+        (
+            *("" if key is None else str(told.get(key, key)) for key in line),
+            *(found.get((line, name), "") for name in columns),
+        )
+        for line in lines
+    ]
+    return Table(title, tuple(header), shown)
+
+
+def differences(
+    title: str,
+    results: Results,
+    rows: Sequence[str],
+    cell: Callable[[Row], str],
+    confidence: float,
+    *,
+    quantity: str = "difference",
+    titles: Mapping[Any, str] | None = None,
+    adjust: verdicts.Adjust = significance.holm,
+) -> Table:
+    """A line for each difference: its interval, whether it differs from 0, and the adjusted p.
+
+    Args:
+      results: differences, whose contrast says of what; all are adjusted for their number.
+      rows: columns that tell them apart; the first is written with its contrast.
+      cell: writes one.
+      confidence: of the test.
+      quantity: header of the numbers.
+      titles: how values are written.
+      adjust: see `verdicts.verdicts`.
+    """
+    told = titles or {}
+    judged = verdicts.of_rows(results, confidence, adjust)
+    lines = []
+    for row, verdict in zip(results, judged, strict=True):
+        first, *others = (str(told.get(row.get(name), row.get(name))) for name in rows)
+        named = f"{first} {row['contrast']}".strip()
+        lines.append((named, *others, cell(row), verdict.word, verdict.p))
+    header = (*(told.get(name, name) for name in rows), quantity, "differs", "p")
+    return Table(title, header, lines)
+
+
+def as_latex(table: Table) -> str:
+    """A table as LaTeX, for the package booktabs."""
+    lines = [" & ".join(map(in_latex, row)) + r" \\" for row in (table.header, *table.rows)]
+    rules = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
+    columns = "l" + "r" * (len(table.header) - 1)
+    inside = "\n".join([rf"\begin{{tabular}}{{{columns}}}", *rules, r"\end{tabular}"])
+    return f"% {in_latex(table.title)}\n{inside}\n"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rival_jax import significance
+from rival_jax.report.results import Row
 
 Adjust = Callable[[np.ndarray], np.ndarray]
 METHOD = (
@@ -27,7 +28,7 @@ class Verdict(NamedTuple):
 
 
 def verdicts(
-    intervals: Sequence[Mapping[str, float]],
+    intervals: Sequence[Mapping[str, Any]],
     statistics: Mapping[str, Any],
     images: int | Sequence[int],
     adjust: Adjust = significance.holm,
@@ -53,6 +54,14 @@ def verdicts(
             text = f"{p:.3f}" if p >= 0.001 else "<0.001"
             found.append(Verdict(bool(p <= level), "yes" if p <= level else "no", text))
     return found
+
+
+def of_rows(
+    rows: Iterable[Row], confidence: float, adjust: Adjust = significance.holm
+) -> list[Verdict]:
+    """`verdicts` of rows of results, each of as many images as it says."""
+    found = list(rows)
+    return verdicts(found, {"confidence": confidence}, [row["images"] for row in found], adjust)
 
 
 def by_measure(

@@ -29,7 +29,7 @@ class Checkpoints:
 
     Args:
       folder: made when the first state is saved; all hosts see it.
-      about: JSON-able; all that the training follows from. A folder with states of another
+      about: JSON-able; everything that determines the training. A folder with states of another
         training is refused.
       seconds: between states that `due` asks for.
     """

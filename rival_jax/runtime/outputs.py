@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 NAME = "outputs.json"
-ENDINGS = (".json", ".csv", ".md", ".html")
+ENDINGS = (".json", ".csv", ".md", ".tex", ".html", ".parquet")
+FOLDERS = ("figures", "tables")
 NOT = (NAME, "environment.json", "plans.json")  # of the machine and the last call, not of results
 
 
 def hashes(folder: Path) -> dict[str, str]:
     """Path below `folder` -> hash: of tables, figures, report, and the config they are of."""
     texts = [path for path in folder.glob("[!.]*") if path.suffix in ENDINGS]
-    files = [path for path in [*texts, *(folder / "figures").rglob("[!.]*")] if path.is_file()]
+    inner = [path for name in FOLDERS for path in (folder / name).rglob("[!.]*")]
+    files = [path for path in [*texts, *inner] if path.is_file()]
     return {
         path.relative_to(folder).as_posix(): _hash(path)
         for path in sorted(files)

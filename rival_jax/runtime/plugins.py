@@ -6,10 +6,8 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
-import runpy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
 
 
 def plugin(kind: str, name: str) -> ModuleType:
@@ -29,7 +27,8 @@ def plugin(kind: str, name: str) -> ModuleType:
             raise ValueError(f"{kind}: cannot import {name!r}: {error}") from error
     package = importlib.import_module(f"rival_jax.{kind}")
     modules = (module.name for module in pkgutil.iter_modules(package.__path__))
-    known = [module for module in modules if not module.startswith("_")]
+    parts = getattr(package, "PARTS", ())  # modules that are no components
+    known = [name for name in modules if not name.startswith("_") and name not in parts]
     if name not in known:
         raise ValueError(f"{kind}: " + no_such(name, known))
     return importlib.import_module(f"rival_jax.{kind}.{name}")
@@ -45,25 +44,3 @@ def no_such(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ";"
     return f"no {name!r}{hint} There are: {', '.join(known) or 'none'}"
-
-
-def check_config_keys(argv: Sequence[str]) -> None:
-    """Raises ValueError, with the nearest keys, for a flag whose key the config does not have.
-
-    Args:
-      argv: command line with `--config=file.py:preset` and `--config.key=value` flags.
-    """
-    pairs = (arg.lstrip("-").partition("=") for arg in argv)
-    values = {key: value for key, _, value in pairs if key.startswith("config")}
-    path, _, preset = values.pop("config", "").partition(":")
-    known = [f"config.{key}" for key in _keys(runpy.run_path(path)["get_config"](preset))]
-    for key in values:
-        if key not in known:
-            raise ValueError("config: " + no_such(key, known))
-
-
-def _keys(config: Any, prefix: str = "") -> list[str]:
-    """All keys of a nested config, dotted."""
-    nested = [key for key in config if hasattr(config[key], "keys")]
-    inner = [name for key in nested for name in _keys(config[key], f"{prefix}{key}.")]
-    return [prefix + key for key in config if key not in nested] + inner

@@ -29,7 +29,7 @@ Columns = Mapping[str, Any]
 class Run:
     """One work directory and the config whose results it holds.
 
-    Files: `config.json`, `environment.json`, `rows/**.parquet`, `summary.json`, `log.jsonl`.
+    Files: `config.json`, `environment.json`, `rows/**.parquet`, `summary.parquet`, `log.jsonl`.
 
     Args:
       workdir: created when missing; a folder that all hosts share, or a bucket's address.
@@ -133,8 +133,8 @@ class Run:
 
         Args:
           unit: file name below `rows/`, without its ending: "vit_tiny/linf_0.1176".
-          depends_on: JSON-able; everything the rows' bytes follow from. Its hash is part of the
-            file name, so a unit is reused exactly when all of it is the same.
+          depends_on: JSON-able; everything that determines the file's contents. Its hash is part
+            of the file name, so a unit is reused exactly when all of it is the same.
           compute: returns the columns.
           everywhere: every host gives all rows; those of process 0 are taken.
           about: called at the end; what the log says of the unit.
@@ -143,7 +143,7 @@ class Run:
         known = hosts.gathered(target.name)
         if len(set(known)) > 1:
             raise ValueError(
-                f"hosts disagree on what {unit} follows from ({', '.join(known)}): "
+                f"hosts disagree on what determines the rows of {unit} ({', '.join(known)}): "
                 "do all have the same data, weights and versions?"
             )
         if self.intact(target):
@@ -241,7 +241,7 @@ def read_rows(*paths: Path) -> pa.Table:
         raise FileNotFoundError(
             f"no rows under {', '.join(map(str, paths))}: run the experiment first"
         )
-    return pa.concat_tables([row_files.read(file) for file in files]).unify_dictionaries()
+    return row_files.joined([row_files.read(file) for file in files])
 
 
 def parsed(path: Path) -> Any:
@@ -252,7 +252,7 @@ def parsed(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # of the encoding, or of the text
+    except (ValueError, RecursionError) as error:  # of the encoding, the text, or its depth
         raise ValueError(f"{path} is not valid JSON ({error}); delete it and run again") from None
 
 

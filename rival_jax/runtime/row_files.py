@@ -77,6 +77,20 @@ def read(
     return table.replace_schema_metadata(None)
 
 
+def joined(tables: list[pa.Table]) -> pa.Table:
+    """Tables under each other; a column that some lack is empty there, bool and float is float."""
+    types: dict[str, set[pa.DataType]] = {}
+    for table in tables:
+        for field in table.schema:
+            types.setdefault(field.name, set()).add(field.type)
+    mixed = [n for n, found in types.items() if len(found) > 1 and pa.bool_() in found]
+    for k, table in enumerate(tables):
+        for name in set(mixed) & set(table.column_names):
+            column = table[name].cast(pa.float32())
+            tables[k] = tables[k].set_column(table.column_names.index(name), name, column)
+    return pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+
+
 def merge(table: pa.Table, target: Path, token: str) -> None:
     """Writes all hosts' rows: each its part, which process 0 copies without holding all of them."""
     mine = target.with_name(f"{PART}{token}-{hosts.index()}-{target.name}")

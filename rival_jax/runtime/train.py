@@ -59,7 +59,7 @@ def fit(
       mesh: batches are split over its axis `data`.
       sharding: of weights and moments, see `placement.SHARDINGS`.
       folder: of the saved states, and of the batch that a number that is not finite came from.
-      about: JSON-able; what the result follows from, beside recipe and members.
+      about: JSON-able; what determines the result besides recipe and members.
       watch: who is told.
 
     Returns:

@@ -1,0 +1,30 @@
+"""Photos mirrored and turned: every key of examples/mirror.py, which has the commands.
+
+A config imports nothing but what makes configs; without a preset it is a demo on bundled data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import ml_collections
+
+from rival_jax.configs import Presets, at_preset, blocks
+
+
+@dataclass(frozen=True)
+class Config(blocks.Changing):
+    """What all that shows photos to classifiers has, and `changes`."""
+
+    experiment: str = "examples.mirror"
+    models: tuple[str, ...] = ("scenes/resnet_00", "scenes/vit_00")
+    data: blocks.ObjectData = field(default_factory=blocks.ObjectData)
+    changes: tuple[str, ...] = ("mirrored", "turned")
+
+
+PRESETS: Presets = {"": {}, "clean": {"data.name": "masked_folder"}}
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+    """The config, as `preset` has it."""
+    return at_preset(Config(), PRESETS, preset)

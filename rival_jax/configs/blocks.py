@@ -1,0 +1,234 @@
+"""The blocks that configs share: every key once, with what it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# What the RIVAL10 study did, as presets set it; its released code besides.
+PAPER = {"normalise": "none", "probe.recipe": "study"}
+RELEASED = {**PAPER, "probe.select": "test", "probe.batch_norm": "drifting"}
+
+
+@dataclass(frozen=True)
+class Open:
+    """A block that may hold blocks of somebody's own.
+
+    They are options of a data set or an objective outside the package, named like it with "_" for
+    ".": those of mylab.cub are `mylab_cub`. In a ConfigDict they stand beside the keys; here they
+    are in `own`.
+    """
+
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network is fed, in place of what its checkpoint says."""
+
+    mean: tuple[float, ...] = ()  # of each channel, for pixels in [0, 1]; (): the checkpoint's
+    std: tuple[float, ...] = ()
+    interpolation: str = ""  # "nearest" | "bilinear" | "bicubic" | "lanczos"
+    crop_pct: float = 0.0  # of the short side; 0: the checkpoint's
+    num_heads: int = 0  # of a transformer whose checkpoint does not say; 0: it does
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Drawn scenes."""
+
+    per_class: int = 10
+    background_correlation: float = 0.95
+    size: int = 64  # side in pixels that they are drawn at
+
+
+@dataclass(frozen=True)
+class Rival10:
+    """RIVAL10 as its authors pack it."""
+
+    variant: str = "ordinary"
+
+
+@dataclass(frozen=True)
+class Rival10Attributes(Rival10):
+    """RIVAL10 with the masks of its attributes."""
+
+    attribute_masks: str = "clean"  # | "released": only channels of 255 count, bicubic
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """How files of pictures are read."""
+
+    alpha_colour: str = "white"  # behind transparent pixels; "drop": what is stored there
+    max_pixels: int = 178_956_970  # a picture that has more is refused
+
+
+@dataclass(frozen=True)
+class Masks(Pictures):
+    """How masks are read: see `data.mask_formats`."""
+
+    mask_format: str = "auto"
+    mask_values: tuple[int | str, ...] = ()
+    ignore: tuple[int | str, ...] = ()
+    void: str = "background"
+
+
+@dataclass(frozen=True)
+class MaskedFolder(Masks):
+    """Folders of photos and of their masks."""
+
+    class_map: str = ""
+    manifest: str = ""
+    exif: str = "fit"
+
+
+@dataclass(frozen=True)
+class ImageFolder(Pictures):
+    """A folder of photos alone."""
+
+    exif: str = "photo"
+
+
+@dataclass(frozen=True)
+class Tfds(Masks):
+    """A data set of TensorFlow Datasets, and the names of its features."""
+
+    name: str = "rival10"
+    image: str = "image"
+    label: str = "label"
+    mask: str = "object_mask"
+    mask_format: str = "grey"
+    file_name: str = "file_name"
+
+
+@dataclass(frozen=True)
+class Place(Open):
+    """Which data set, where it is, and which split of it."""
+
+    name: str = "scenes"
+    root: str = ""
+    split: str = "test"
+
+
+@dataclass(frozen=True)
+class Photos(Place):
+    """A data set of photos, and the options of each there is; masks may be among them."""
+
+    on_bad: str = "error"  # "error" | "skip": what to do about unusable examples
+    scenes: Scenes = Scenes()
+    rival10: Rival10 = Rival10()
+    tfds: Tfds = Tfds()
+
+
+@dataclass(frozen=True)
+class Data(Photos):
+    """Photos with masks that networks are measured on."""
+
+    name: str = "scenes"  # "scenes" | "rival10" | "tfds"
+    train_split: str = "train"  # read by head="probe" alone
+    mask: str = "soft"  # "soft": as resized | "binary": above 1/2
+    resize: str = "squash"  # "squash": whole photo | "crop": the model's own short side and crop
+
+
+@dataclass(frozen=True)
+class AttributeData(Data):
+    """The data sets with masks of attributes."""
+
+    rival10: Rival10Attributes = Rival10Attributes()
+
+
+@dataclass(frozen=True)
+class ObjectData(Data):
+    """The data sets with masks of objects: all."""
+
+    name: str = "scenes"  # "scenes" | "rival10" | "masked_folder" | "tfds"
+    masked_folder: MaskedFolder = MaskedFolder()
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Levels of noise, and how often it is drawn."""
+
+    norms: tuple[str, ...] = ("linf",)  # "linf", "l2" (unit norm per image and region)
+    sigmas: tuple[float, ...] = tuple(s / 255 for s in range(30, 211, 30))  # linf, pixels in [0, 1]
+    epsilons: tuple[float, ...] = tuple(float(e) for e in range(25, 201, 25))  # l2
+    trials: int = 5
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How linear heads are fitted."""
+
+    recipe: str = "converged"  # "converged" (L-BFGS) | "study" (Adam 1e-5, random crops)
+    batch_norm: str = "frozen"  # study: or "drifting": statistics move meanwhile, as released
+    epochs: int = 10  # study
+    select: str = "last"  # study: "last" | "test" (best epoch on the test split, as released)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RegionFit(Fit):
+    """How linear heads are fitted, and on what of a photo."""
+
+    region: str = "all"  # "all" | "foreground": fitted on photos with a grey background
+
+
+@dataclass(frozen=True)
+class Synsets:
+    """Which of ImageNet's outputs are a class, for head="imagenet"."""
+
+    synsets: str = ""  # JSON {class: [wnid, ...]} instead of the data set's
+    members: str = "auto"  # or "study": its own synsets | "below": all below RIVAL10's classes
+
+
+@dataclass(frozen=True)
+class Probe(Fit, Synsets):
+    """Options of every head."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """How intervals are made."""
+
+    resamples: int = 2000
+    confidence: float = 0.95
+    method: str = "bca"  # "bca" | "percentile"
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What is common to all that runs networks."""
+
+    experiment: str
+    # Bundled names, folders with config.json and model.safetensors, or .safetensors files.
+    models: tuple[str, ...]
+    preprocessing: Preprocessing = Preprocessing()
+    dtype: str = "float32"  # "float32" | "bfloat16"
+
+
+@dataclass(frozen=True)
+class Measuring(Networks):
+    """What is common to all that measures classifiers on photos with masks."""
+
+    preset: str = "demo"
+    head: str = "own"  # "own" | "probe" (fitted on data.train_split) | "imagenet" (no training)
+    normalise: str = (
+        "model"  # "model": with its own mean and std | "none": bare pixels, as released
+    )
+    image_size: int = 0  # side in pixels; 0: the one that each network was made for
+    batch_size: int | str = "auto"  # or images per step; "auto" fills the memory budget
+    cache: str = ""  # features and heads; default ~/.cache/rival_jax
+    data: Data = Data()
+    statistics: Statistics = Statistics()
+
+
+@dataclass(frozen=True)
+class Changing(Measuring):
+    """What is common to all that changes photos and looks at what heads then say."""
+
+    seed: int = 0
+    # Or "fsdp": weights cut over the devices, where one cannot hold them.
+    sharding: str = "replicated"
+    probe: Probe = Probe()

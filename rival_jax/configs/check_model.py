@@ -1,0 +1,32 @@
+"""One look at networks: what they are, what they are fed, what they see, and if timm agrees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ml_collections
+
+from rival_jax.configs import Presets, at_preset, blocks
+
+
+@dataclass(frozen=True)
+class Config(blocks.Networks):
+    """All keys; their defaults are the demo."""
+
+    experiment: str = "check_model"
+    models: tuple[str, ...] = ("scenes/vit_95", "scenes/resnet_95")
+    images: tuple[str, ...] = ()  # photos, or folders of them; () is a few drawn scenes
+    image_size: int = 0  # side in pixels; 0: the one that the network was made for
+    top: int = 5  # classes shown of each image
+    labels: str = ""  # text file of class names, a line each; "": ImageNet's synsets, or numbers
+    # "auto": with timm where it is installed and has the network | "timm" | "none"
+    compare: str = "auto"
+    tolerance: float = 1e-4  # of logits over their largest, and of attention
+
+
+PRESETS: Presets = {"": {}}
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+    """The config; it has no presets."""
+    return at_preset(Config(), PRESETS, preset)

@@ -1,0 +1,250 @@
+"""The cure: finetuning a ViT so that its relevance maps sit on the object (RobustViT).
+
+Presets: none (demo), table, clean, paper, released, and released with what was published for one
+network: vit_b, vit_l, ar_s, ar_b, ar_l, deit_s, deit_b.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ml_collections
+
+from rival_jax.configs import Presets, at_preset, blocks
+
+
+@dataclass(frozen=True)
+class Scenes(blocks.Scenes):
+    """Drawn scenes, by seed."""
+
+    per_class: int = 30
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Data(blocks.ObjectData):
+    """What is trained on, and the first test set."""
+
+    train_split: str = "train"
+    test_name: str = "as trained"  # what tables call the test split
+    scenes: Scenes = Scenes()
+
+
+@dataclass(frozen=True)
+class Shifted(blocks.Place):
+    """Another test set of the same classes; name "": none."""
+
+    test_name: str = "decorrelated"
+    scenes: Scenes = Scenes(background_correlation=0.0)
+    rival10: blocks.Rival10 = blocks.Rival10()
+    masked_folder: blocks.MaskedFolder = blocks.MaskedFolder()
+
+
+@dataclass(frozen=True)
+class Tokencut(blocks.Place):
+    """Of the variant tokencut: photos with found masks."""
+
+    name: str = "masked_folder"
+    split: str = "train"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which classes and images are trained on, set A, and which validate."""
+
+    by: str = "sorted"  # classes: "sorted" by name | "seed": shuffled
+    num_classes: int = 0  # that are trained on, set A; 0: half of them
+    classes: tuple[str, ...] = ()  # or name them
+    per_class: int = 27
+    images: str = "seed"  # of a class: "first" by name | "seed": shuffled
+    validation: str = "training"  # "training" classes, other images | "held_out" classes
+    validation_per_class: int = 3
+    on_few: str = "error"  # "error" | "take": what to do if a class has fewer images
+
+
+@dataclass(frozen=True)
+class Train:
+    """How parameters are updated."""
+
+    learning_rate: float = 3e-4
+    epochs: int = 12
+    batch: int = 8  # images per update
+    trained: str = "attn"  # parameters whose names have this, a regular expression; "": all
+    weight_decay: float = 1e-4
+    decayed: str = "all"  # parameters | "kernels": without norms and biases
+    rate_factor: float = 0.85  # the rate is multiplied by it
+    rate_every: int = 2  # epochs
+    accumulate: int = 1  # parts of a batch that are computed one after another
+    dtype: str = "float32"  # | "bfloat16": of the computation
+    remat: str = "none"  # | "dots": keeps matrix products alone for the backward pass
+    augmentation: str = "area"  # crop of 80-100 % | "square": 7/8 of each side | "mirror"
+    ties: str = "later"  # of two epochs with one validation loss | "earlier"
+    together: int | str = "auto"  # trainings in one program, or their number
+    save_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is minimised, as far as the objective has it."""
+
+    method: str = "relevance"  # what makes the map, a module of saliency
+    explained: str = "label"  # whose map is trained: "label" | "prediction"
+    border: str = "complement"  # of soft masks: "complement" | "released" | "rebinarised"
+    foreground_target: str = "mask"  # | "one": equation 2 as printed
+    temperature: float = 1.0
+    background_weight: float = 2.0
+    foreground_weight: float = 0.3
+    relevance_weight: float = 0.8
+    classification_weight: float = 0.2
+
+
+@dataclass(frozen=True)
+class Energy:
+    """What the objective energy has instead."""
+
+    method: str = "gradient_x_input"
+    relevance_weight: float = 4.0
+    classification_weight: float = 0.2
+
+
+@dataclass(frozen=True)
+class EnergySwap:
+    """What the objective energy_swap has instead."""
+
+    method: str = "gradient_x_input"
+    relevance_weight: float = 8.0
+    kept_weight: float = 1.0
+    swapped_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What the objectives gradmask and rrr have instead."""
+
+    relevance_weight: float = 0.8
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Which networks are tested, and how."""
+
+    checkpoint: str = "best"  # | "last"
+    alphas: tuple[float, ...] = (0.5,)  # WiSE-FT: shares of the finetuned weights, beside 1
+    method: str = "relevance"
+    explained: str = "predicted"  # the class whose maps are compared with masks | "label"
+
+
+@dataclass(frozen=True)
+class Config(blocks.Measuring, blocks.Open):
+    """All keys; their defaults are the demo."""
+
+    experiment: str = "finetune"
+    models: tuple[str, ...] = ("scenes/vit_00_95",)  # one
+    # Besides: original, cross_entropy, energy, robustvit, gradmask, gradmask_released, rrr,
+    # rrr_released, robustvit_second_order, the rows of table 4 (below), tokencut,
+    # energy_swap_tokencut, or a dotted module.
+    variants: tuple[str, ...] = ("energy_swap",)
+    # Of each variant: "" as below, "background_weight=4 learning_rate=1e-3".
+    settings: tuple[str, ...] = ("",)
+    seeds: tuple[int, ...] = (0,)  # of the order, the crops and, by `split`, images and classes
+    head: str = "own"  # "own" | "imagenet" (no training)
+    outputs: str = "own"  # "own": the network's outputs are trained | "head": those of the head
+    dtype: str = "float32"
+    seed: int = 0  # of the noise that RFS is measured with
+    batch_size: int | str = "auto"  # of the tests; or images per step
+    sharding: str = "replicated"  # of parameters and moments | "fsdp": cut among the devices
+    probe: blocks.Synsets = blocks.Synsets()
+    data: Data = Data()
+    shifted: Shifted = Shifted()
+    tokencut: Tokencut = Tokencut()
+    split: Split = Split()
+    train: Train = Train()
+    loss: Loss = Loss()
+    # What an objective has instead, also its own learning_rate.
+    energy: Energy = Energy()
+    energy_swap: EnergySwap = EnergySwap()
+    gradmask: Weight = Weight()
+    rrr: Weight = Weight()
+    evaluate: Evaluate = Evaluate()
+    noise: blocks.Noise = blocks.Noise(
+        sigmas=tuple(s / 255 for s in (60, 120, 180)), epsilons=(50.0, 100.0, 150.0), trials=2
+    )
+
+
+PUBLISHED = {  # network: where it is, learning rate, temperature
+    "vit_b": ("timm/vit_base_patch16_224.orig_in21k_ft_in1k", 3e-6, 1.0),
+    "vit_l": ("vitjx/jx_vit_large_p16_224-4ee7a4dc.pth", 9e-7, 1.0),
+    "ar_s": ("timm/vit_small_patch16_224.augreg_in21k_ft_in1k", 2e-6, 1.0),
+    "ar_b": ("timm/vit_base_patch16_224.augreg_in21k_ft_in1k", 6e-7, 1.0),
+    "ar_l": ("timm/vit_large_patch16_224.augreg_in21k_ft_in1k", 9e-7, 1.0),
+    "deit_s": ("timm/deit_small_patch16_224.fb_in1k", 1e-6, 0.55),
+    "deit_b": ("timm/deit_base_patch16_224.fb_in1k", 8e-7, 0.65),
+}
+ABLATIONS = (  # the rows of table 4
+    *("without_classification", "without_background", "without_foreground", "with_label"),
+    *("only_background", "only_foreground"),
+)
+LONG = {"data.scenes.per_class": 100, "shifted.scenes.per_class": 100}
+TABLE = {
+    **LONG,
+    "variants": (
+        *("original", "cross_entropy", "gradmask", "gradmask_released", "rrr"),
+        *("rrr_released", "energy", "energy_swap", "robustvit", "robustvit_second_order"),
+        *ABLATIONS,
+    ),
+    "seeds": (0, 1, 2),
+    "gradmask.relevance_weight": 1e5,  # felt beside the cross-entropy, as rrr's
+    "rrr.relevance_weight": 1.0,
+    "noise.trials": 1,
+}
+STUDY = {  # on one's own masked photos
+    **LONG,
+    "models": ("timm/vit_base_patch16_224.augreg_in21k_ft_in1k",),
+    "variants": ("robustvit",),
+    "head": "imagenet",
+    "data.name": "masked_folder",
+    "data.split": "validation",
+    "data.test_name": "validation",
+    "data.resize": "crop",
+    "data.masked_folder.mask_format": "imagenet_s",
+    "shifted.name": "",
+    "split.num_classes": 500,
+    "split.per_class": 3,
+    "split.validation": "held_out",
+    "split.validation_per_class": 1,
+    "split.on_few": "error",
+    "train.learning_rate": 6e-7,
+    "train.epochs": 50,
+    "train.trained": "",
+    "train.augmentation": "square",
+    "noise.trials": 10,
+}
+SECOND_ORDER = {"variants": ("robustvit_second_order",)}  # the loss's own gradient
+RELEASED = {
+    **STUDY,
+    "split.images": "first",
+    "loss.border": "released",
+    "gradmask.relevance_weight": 0.8,
+    "rrr.relevance_weight": 0.8 * Train().batch,  # a sum over the batch there, a mean here
+}
+PRESETS: Presets = {
+    "": {},
+    "table": TABLE,
+    "clean": {**STUDY, **SECOND_ORDER},
+    "paper": {**STUDY, **SECOND_ORDER, "split.images": "first", "loss.foreground_target": "one"},
+    "released": RELEASED,
+    **{
+        network: {
+            **RELEASED,
+            "models": (name,),
+            "train.learning_rate": rate,
+            "loss.temperature": temperature,
+        }
+        for network, (name, rate, temperature) in PUBLISHED.items()
+    },
+}
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+    """The config, as `preset` has it."""
+    return at_preset(Config(), PRESETS, preset)

@@ -1,0 +1,90 @@
+"""Masks for photos that have none: normalised cuts of a ViT's keys, refined at the photo's edges.
+
+The masks and photos lie in WORKDIR/masks/MODEL/SPLIT; any experiment reads them with
+--config.data.name=masked_folder --config.data.root=WORKDIR/masks/MODEL.
+
+Presets: none (demo), clean, paper, released.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ml_collections
+
+from rival_jax.configs import Presets, at_preset, blocks
+
+
+@dataclass(frozen=True)
+class Data(blocks.Photos):
+    """Photos, whose masks are not looked at if they have some."""
+
+    name: str = "scenes"  # "image_folder": photos alone | "scenes" | "rival10" | "masked_folder"
+    split: str = "train"
+    on_bad: str = "error"  # "error" | "skip": what to do about unreadable photos
+    scenes: blocks.Scenes = blocks.Scenes(per_class=40)
+    masked_folder: blocks.MaskedFolder = blocks.MaskedFolder()
+    image_folder: blocks.ImageFolder = blocks.ImageFolder()
+
+
+@dataclass(frozen=True)
+class Tokencut:
+    """How photos are cut and the cuts refined."""
+
+    feature: str = "key"  # "key" | "query" | "value" of the tokens
+    # Whose: "auto", or a number (-1: the last), which is taken as it is. "auto" is the last block
+    # of a network without classes (DINO), as published, and one after the middle of a classifier.
+    block: int | str = "auto"
+    tau: float = 0.1  # least cosine of an edge; picked on true masks of drawn scenes
+    graph: str = "binary"  # edges weigh 1 | "weighted": their cosine
+    precision: str = "float64"  # of the eigenproblem; "float32" where devices have no other
+    scale: float = 1.0  # photos are enlarged by this before they are cut into tokens
+    max_tokens: int = 1600  # larger photos are scaled down; 0: no limit
+    positions: str = "antialias"  # resampling of position embeddings: "antialias" | "dino"
+    refine: str = "bilateral"  # "bilateral" | "none"
+    sigmas: tuple[float, ...] = (16.0, 16.0, 8.0)  # of the solver: pixels, luma and chroma of 255
+    choice: str = "largest"  # object of the solver's output: "largest" | "released"
+    agreement: float = 0.3  # least IoU of that object and the cut; else the cut is taken
+    min_pixels: int = 1  # smaller masks are skipped
+    min_gap: float = 1e-6  # photos whose second and third eigenvalue differ by less are, too
+    per_class: int = 0  # photos of each class, the first ones; 0: all
+    photos: bool = True  # photos are written beside the masks
+    shown: int = 24  # photos in the report
+
+
+@dataclass(frozen=True)
+class Config(blocks.Networks):
+    """All keys; their defaults are the demo."""
+
+    experiment: str = "tokencut"
+    # The networks of DINO are what the method is made for: dino/vits16, dino/vitb16, ...
+    models: tuple[str, ...] = ("scenes/vit_00",)
+    preset: str = "demo"
+    seed: int = 0  # of the photos that are shown
+    batch_size: int | str = "auto"  # or images per step; "auto" fills the memory budget
+    output: str = ""  # folder of the masks; default WORKDIR/masks
+    data: Data = Data()
+    tokencut: Tokencut = Tokencut()
+    statistics: blocks.Statistics = blocks.Statistics()
+
+
+# Photos of one's own: name them.
+STUDY = {
+    "models": ("dino/vitb16",),
+    "data.name": "image_folder",
+    "tokencut.tau": 0.2,
+    "tokencut.agreement": 0.5,
+    "tokencut.positions": "dino",
+}
+PAPER = {**STUDY, "tokencut.max_tokens": 0, "tokencut.min_gap": -1.0}
+PRESETS: Presets = {
+    "": {},
+    "clean": STUDY,
+    "paper": PAPER,
+    "released": {**PAPER, "tokencut.choice": "released", "tokencut.min_pixels": 520},
+}
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+    """The config, as `preset` has it."""
+    return at_preset(Config(), PRESETS, preset)

@@ -1,0 +1,202 @@
+"""Backgrounds taken away, and objects likewise (RIVAL10 study, section 5.3 and figure 8).
+
+Models x heads x treatments x regions; a treatment of one region for one head is a unit of work.
+Heads are fitted on the photos as they are and on photos with a grey background.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from rival_jax import metrics, noise
+from rival_jax.configs import options, typed
+from rival_jax.configs.background import Config
+from rival_jax.experiments.background.page import page
+from rival_jax.experiments.background.treatments import (
+    REGIONS,
+    TREATMENTS,
+    Strength,
+    sheet,
+    treated,
+    with_others,
+)
+from rival_jax.experiments.changed import partners, tidy
+from rival_jax.experiments.groups import groups, with_singles
+from rival_jax.experiments.runner import Pass, Unit
+from rival_jax.experiments.subject import Loaded, Subject, one_of
+from rival_jax.report.document import Document
+from rival_jax.report.results import Results
+from rival_jax.report.study import Means, Measure, Study
+from rival_jax.runtime import parallel
+from rival_jax.runtime.results import Columns, Run
+from rival_jax.types import Array, Forward, Variables
+
+ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+
+
+def measures(means: Means, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
+    """Accuracy and probability, what they drop from the photos as they are, and differences."""
+    for name, column in (("accuracy", "correct"), ("probability", "probability")):
+        level = means[column].mean("class")
+        for one in (level, level.grouped("model", members)):
+            drop = one.at(treatment="none", region="none") - one.without(treatment="none")
+            yield Measure(name, one)
+            yield Measure(f"{name}_drop", drop)
+        drop = level.at(treatment="none", region="none") - level.without(treatment="none")
+        yield Measure(f"{name}_drop", drop.differences("model"))
+        yield Measure(name, level.differences("head"))
+        if len(drop.of("region")) == 2:
+            costs = [drop.at(region=region) for region in ("foreground", "background")]
+            yield Measure(f"{name}_drop", costs[0] - costs[1], "foreground minus background")
+
+
+STUDY = Study(
+    "background",
+    axes=("model", "head", ("treatment", "region")),
+    columns=("correct", "probability"),
+    measures=measures,
+)
+
+
+def scored(
+    forward: Forward,
+    strength: Strength,
+    variables: Variables,
+    batch: Mapping[str, Any],
+    *args: Array,
+) -> dict[str, Array]:
+    """Probability of the true class [b] and correct; `args`: key, treatment and region.
+
+    One program for all treatments of a network and both its heads.
+    """
+    logits, _ = forward(variables, treated(strength, batch, *args), {})
+    probability, correct = metrics.true_class(logits, jnp.asarray(batch["label"]))
+    return {"probability": probability, "correct": correct}
+
+
+class Experiment:
+    """Networks, heads and treatments, checked.
+
+    Args:
+      config: of `configs/background.py`.
+    """
+
+    def __init__(self, config: Any, console: Console):
+        config = typed(Config, config)
+        check(config)
+        self.config, self.subject = config, Subject(config, console)
+        c = config.ablation
+        binary = config.data.mask == "binary"
+        self.strength = Strength(float(c.grey), float(c.blur), int(c.patches), binary)
+        classes = np.unique(self.subject.first_examples().labels)
+        if "swap" in c.treatments and len(classes) < 2:
+            raise ValueError(
+                "treatment 'swap' takes pixels of another class, and the data have one class only; "
+                "pass --config.ablation.treatments without it"
+            )
+        self.members = with_singles([m.name for m in self.subject.models], groups(config.groups))
+
+    @property
+    def settings(self) -> list[tuple[str, str]]:
+        """(treatment, region) of every unit of a network and head."""
+        c = self.config.ablation
+        return [("none", "none"), *((t, r) for t in c.treatments for r in c.regions)]
+
+    def heads(self) -> dict[str, dict[str, str]]:
+        """Names of the heads, and what of config.probe they are fitted with."""
+        if self.config.head != "probe":
+            return {self.config.head: {}}
+        names = {"all": "normal", "foreground": "grey"}
+        return {names[region]: {"region": region} for region in self.config.probe.regions}
+
+    def forwards(self) -> int:
+        """Forward passes per image and network."""
+        return len(self.settings) * len(self.heads())
+
+    def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
+        """The units of one network and head, the photos as they are first."""
+        config, name = self.config, loaded.model.name
+        examples = self.subject.examples(loaded.geometry)
+        base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": config.dtype}
+        base |= {"data": examples.fingerprint, "head": head}
+        fn = parallel.Bound(scored, (loaded.model.forward, self.strength))
+        several = f"{name} ({head} head)" if len(self.heads()) > 1 else name
+        for treatment, region in self.settings:
+            words = {"head": head, "treatment": treatment, "region": region}
+            place = ("none", *TREATMENTS).index(treatment)
+            where = REGIONS.index(region) if place else 0
+            args = (noise.key(config.seed), np.int32(place), np.int32(where))
+            lent = functools.partial(self._batches, loaded, plan["images"], treatment == "swap")
+            columns = functools.partial(self._columns, loaded, words)
+            yield Unit(
+                f"{name}/{head}_{treatment}_{region}",
+                base | self._settled(treatment, region),
+                Pass(self.subject, loaded, plan["images"], fn, args, columns, batches=lent),
+                flops=plan["flops"],
+                clean="" if place else several,
+            )
+
+    def _settled(self, treatment: str, region: str) -> dict[str, Any]:
+        """What a treatment's pixels depend on."""
+        settled: dict[str, Any] = {"treatment": treatment, "region": region}
+        if treatment != "none":
+            settled["mask"] = self.config.data.mask
+            uses = {"grey": ["grey"], "blur": ["blur"], "shuffle": ["patches"]}.get(treatment, [])
+            settled |= {name: getattr(self.strength, name) for name in uses}
+        if treatment in ("shuffle", "swap"):
+            settled["seed"] = self.config.seed
+        return settled
+
+    def _batches(self, loaded: Loaded, size: int, swap: bool) -> Iterator[Any]:
+        examples = self.subject.examples(loaded.geometry)
+        return with_others(examples, size, self._others(loaded) if swap else None)
+
+    def _others(self, loaded: Loaded | None = None) -> np.ndarray:
+        """The image of another class that lends its pixels to each [n]."""
+        subject = self.subject
+        examples = subject.examples(loaded.geometry) if loaded else subject.first_examples()
+        return partners(examples, np.arange(len(examples)), f"{self.config.seed} background")
+
+    def _columns(self, loaded: Loaded, words: dict[str, str], found: parallel.Rows) -> Columns:
+        values = {key: found[key] for key in ("probability", "correct")}
+        examples = self.subject.examples(loaded.geometry)
+        return tidy(self.config.data.name, loaded, examples, found["index"], words, values)
+
+    def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
+        """The table of results and the page about it."""
+        examples = self.subject.first_examples()
+        found = STUDY.read(list(files.values()), examples.classes)
+        results = STUDY.results(found, self.members, **options(self.config, "statistics"))
+
+        def shown() -> list[tuple[str, str, dict[str, np.ndarray]]]:
+            seed = self.config.seed
+            return sheet(examples, self.strength, self.settings, self._others(), seed)
+
+        return results, page(self.config, results, shown)
+
+
+def check(config: Config) -> None:
+    """Raises ValueError for settings that cannot be run."""
+    c = config.ablation
+    for key, known in (("treatments", TREATMENTS), ("regions", REGIONS)):
+        for value in getattr(c, key):
+            one_of(f"ablation.{key}", value, known)
+        named = getattr(c, key)
+        if not named or len(set(named)) < len(named):
+            raise ValueError(f"config.ablation.{key}={named}: name each wanted one once")
+    for region in config.probe.regions:
+        one_of("probe.regions", region, ("all", "foreground"))
+    if not config.probe.regions:
+        raise ValueError("config.probe.regions is empty; name 'all', 'foreground' or both")
+    if not 0 <= c.grey <= 1 or c.blur <= 0 or c.patches < 2:
+        raise ValueError(
+            f"config.ablation: grey {c.grey} must be in [0, 1], blur {c.blur} above 0 and "
+            f"patches {c.patches} at least 2"
+        )

@@ -1,0 +1,112 @@
+"""How often networks are right on the photos as they are, and when that makes numbers doubtful."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from rival_jax.runtime import hosts
+
+if TYPE_CHECKING:
+    from rival_jax.experiments.subject import Subject
+
+Z = 1.959964  # of 95 %
+CURE = (
+    "Check that the outputs are in the order of the classes, the labels, the head and how the "
+    "input is normalised, before anything else here is believed."
+)
+# Of the column that tells what was done to a photo, the value that means nothing.
+UNCHANGED = {"norm": "none", "treatment": "none", "change": "clean"}
+
+
+class Answers(NamedTuple):
+    """What a network said of unchanged photos, one row each."""
+
+    label: np.ndarray  # str [n]
+    correct: np.ndarray  # bool [n]
+    predicted: np.ndarray | None = None  # str [n], where the rows tell
+
+
+def check(subject: Subject, name: str, file: Path) -> None:
+    """Keeps a network's clean accuracy in `subject.clean`, and notes what makes it doubtful.
+
+    Args:
+      subject: of the run.
+      name: what the page calls the network.
+      file: rows that hold those of unchanged photos; of process 0, which alone reads them.
+    """
+    if not hosts.first():
+        return
+    answers = read(file)
+    if len(answers.label):
+        subject.clean[name] = share(int(answers.correct.sum()), len(answers.correct))
+        for text in doubts(name, answers, subject.first_examples().classes):
+            subject.note(text)
+
+
+def read(file: Path) -> Answers:
+    """The rows of unchanged photos, each photo once."""
+    present = set(pq.read_schema(file).names)
+    wanted = {"example", "label", "correct", "predicted", *UNCHANGED}
+    table = pq.read_table(file, columns=sorted(wanted & present))
+    columns = {name: np.array(table.column(name).to_pylist()) for name in table.column_names}
+    kept = np.ones(len(table), bool)
+    for name, value in UNCHANGED.items():
+        kept &= columns[name] == value if name in present else True
+    _, once = np.unique(columns["example"][kept], return_index=True)
+    label, predicted = columns["label"][kept][once], columns.get("predicted")
+    predicted = None if predicted is None else predicted[kept][once]
+    if "correct" in present:
+        return Answers(label, columns["correct"][kept][once] > 0.5, predicted)
+    assert predicted is not None
+    return Answers(label, predicted == label, predicted)
+
+
+def share(right: int, images: int) -> dict[str, Any]:
+    """The share of images that are right, with Wilson's 95 % interval for a binomial share.
+
+    >>> [round(share(8, 10)[key], 2) for key in ("estimate", "low", "high")]
+    [0.8, 0.49, 0.94]
+    """
+    p, z2 = right / images, Z * Z / images
+    middle, half = p + z2 / 2, Z * math.sqrt(p * (1 - p) / images + z2 / images / 4)
+    low, high = (middle - half) / (1 + z2), (middle + half) / (1 + z2)
+    low, high = max(low, 0.0), min(high, 1.0)
+    return {"estimate": p, "low": low, "high": high, "right": right, "images": images}
+
+
+def doubts(model: str, answers: Answers, classes: Sequence[str]) -> list[str]:
+    """Sentences about a network near chance, and about classes that it never gets right.
+
+    Near chance: the interval reaches down to one in the number of classes, or of three classes and
+    more not twice as many are right.
+    """
+    found, chance = share(int(answers.correct.sum()), len(answers.correct)), 1 / len(classes)
+    told = []
+    twice = len(classes) > 2 and found["estimate"] <= 2 * chance
+    if len(classes) > 1 and (twice or found["low"] <= chance):
+        told.append(
+            f"{model} is near chance: right on {found['right']} of {found['images']} photos as "
+            f"they are ({100 * found['estimate']:.1f} %), where guessing among {len(classes)} "
+            f"classes is right on {100 * chance:.1f} %. {CURE}"
+        )
+    never = []
+    for name in classes:
+        mine = answers.label == name
+        if mine.any() and not answers.correct[mine].any():
+            never.append(f"{name} ({mine.sum()} photos{_instead(answers, mine)})")
+    if never:
+        told.append(f"{model} is never right on photos of {', '.join(never)}. {CURE}")
+    return told
+
+
+def _instead(answers: Answers, mine: np.ndarray) -> str:
+    if answers.predicted is None:
+        return ""
+    names, counts = np.unique(answers.predicted[mine], return_counts=True)
+    return f", {counts.max()} of them taken for {names[counts.argmax()]}"

@@ -1,0 +1,85 @@
+"""What heads need of an experiment's data and networks, checked before photos are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rival_jax import configs
+from rival_jax.heads import Context
+from rival_jax.runtime.plugins import plugin
+from rival_jax.runtime.results import cache_folder
+from rival_jax.types import Model
+
+if TYPE_CHECKING:
+    from rival_jax.experiments.subject import Subject
+
+
+def check(subject: Subject) -> None:
+    """Asks the head whether it can be attached to every network, if it has a `check`.
+
+    Raises:
+      ValueError: as `attach` would after the photos were read.
+    """
+    head = plugin("heads", subject.config.head)
+    if hasattr(head, "check"):
+        for model in subject.models:
+            head.check(model, context(subject, model))
+
+
+def context(
+    subject: Subject, model: Model, batch_size: Callable[[], int] = lambda: 1, **probe: Any
+) -> Context:
+    """What the head of a network may need; nothing is read before it is asked for.
+
+    Args:
+      batch_size: of forward passes; measured when first asked for.
+      probe: options that stand in for those of config.probe.
+    """
+    config, geometry = subject.config, subject.geometry(model)
+    source = subject.sources[config.data.split]
+    return Context(
+        classes=source.classes,
+        class_wnids=source.class_wnids,
+        geometry=geometry,
+        train=lambda: subject.examples(geometry, config.data.train_split),
+        test=lambda: subject.examples(geometry),
+        batch_size=batch_size,
+        options={"mask": config.data.mask, **configs.options(config, "probe"), **probe},
+        cache=cache_folder(config.cache),
+        mesh=subject.mesh,
+        sharding=subject.sharding,
+        report=subject.console.print,
+        note=subject.note,
+    )
+
+
+def check_splits(subject: Subject) -> None:
+    """Raises ValueError unless a head fitted on the training split can be scored on the other."""
+    names = tuple(str(getattr(subject.config.data, key)) for key in ("train_split", "split"))
+    train, test = (subject.sources[name] for name in names)
+    both = set(train.names) & set(test.names)
+    if names[0] == names[1]:
+        subject.note(
+            f"Heads are fitted on split {names[0]!r} and scored on the same photos, so accuracies "
+            "are too high. Name another --config.data.train_split."
+        )
+    elif both:
+        raise ValueError(
+            f"{len(both)} photos are in both {names[0]!r} and {names[1]!r} ({min(both)}): a head "
+            "would be scored on what it was fitted to. Give the data two splits, or pass "
+            "--config.head=imagenet or own"
+        )
+    filled = [
+        {name for i, name in enumerate(source.classes) if (np.asarray(source.labels) == i).any()}
+        for source in (train, test)
+    ]
+    lacking = sorted(filled[1] - filled[0]) or sorted(set(train.classes) ^ set(test.classes))
+    if lacking or train.classes != test.classes:
+        raise ValueError(
+            f"split {names[0]!r}, which the head is fitted on, and {names[1]!r} need the same "
+            f"classes in one order, and {', '.join(lacking[:5]) or 'the order'} differs: put "
+            "photos of the same classes in both, or pass --config.head=imagenet or own"
+        )

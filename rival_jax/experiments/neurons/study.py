@@ -1,0 +1,222 @@
+"""Which neuron stands for which attribute, and does it on new images (RIVAL10 study, section 6).
+
+Every feature, attribute and class at once: the feature's top images of the class in the training
+split, its saliency on them against the attribute's mask, the best feature of each attribute, and
+that feature on all held-out images of the class with the attribute. The same search on networks of
+shuffled weights says what comes by chance.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from rival_jax import data, neurons
+from rival_jax.configs import options, typed
+from rival_jax.configs.neurons import Config
+from rival_jax.experiments.neurons import detectors
+from rival_jax.experiments.neurons.page import page
+from rival_jax.experiments.neurons.passes import Passes
+from rival_jax.experiments.neurons.rows import (
+    Studied,
+    best_of,
+    held_out_rows,
+    search_rows,
+    with_shuffled,
+)
+from rival_jax.experiments.runner import Bench, OnBatch, Unit
+from rival_jax.experiments.subject import Subject, one_of
+from rival_jax.models import describe
+from rival_jax.report.document import Document
+from rival_jax.report.results import Results
+from rival_jax.runtime import placement
+from rival_jax.runtime.results import Run, tree_digest
+from rival_jax.types import Model
+
+ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+
+
+class Experiment:
+    """Networks and attributes, checked."""
+
+    counted = "images x networks"
+
+    def __init__(self, config: Any, console: Console):
+        config = typed(Config, config)
+        check(config)
+        self.config, self.subject = config, Subject(config, console, heads=False)
+        self.networks = 1 + config.neurons.shuffled
+        self.studied: list[Studied] = []  # whose rows are there
+        for model in self.subject.models:
+            pairs_of(config, *self.splits(model))
+
+    def splits(self, model: Model) -> tuple[data.Examples, data.Examples]:
+        """What features are chosen on, and what is held out, at a network's geometry."""
+        read = functools.partial(self.subject.examples, self.subject.geometry(model))
+        c = self.config.data
+        return read(str(c.train_split), attributes=True), read(str(c.split), attributes=True)
+
+    def forwards(self, model: Model) -> int:
+        """Forward passes of a network and its shuffled ones."""
+        train, test = self.splits(model)
+        return (2 * len(train) + len(test)) * self.networks
+
+    def total(self) -> int:
+        """Forward passes of all."""
+        return sum(map(self.forwards, self.subject.models))
+
+    def costs(self) -> Iterator[tuple[str, float]]:
+        """What each network's passes would cost."""
+        for name in self.config.models:
+            model, _, measured = self.subject.bare(name)
+            (train, test), forwards = self.splits(model), self.forwards(model)
+            yield (
+                f"{model.name}: {len(train)} images twice and {len(test)} once, by {self.networks} "
+                f"networks: {forwards:,} forwards; without global pooling each feature adds a "
+                "backward pass of the last block",
+                forwards * measured().seconds / self.subject.mesh.size,
+            )
+
+    def work(self, bench: Bench) -> Iterator[Unit]:
+        """Three files of each network: a search, held-out images, and maps against other masks."""
+        subject = self.subject
+        for name in self.config.models:
+            model, variables, measured = subject.bare(name)
+            geometry, (train, test) = subject.geometry(model), self.splits(model)
+
+            def pick(measured: Any = measured, geometry: Any = geometry) -> dict[str, Any]:
+                size, _ = subject.batch(measured(), geometry, 1, 1)
+                return {"images": size, "flops": measured().flops}
+
+            plan = bench.plans.of(model.name, pick, images=len(test))
+            identity = [model.name, model.mean, model.std, tree_digest(variables), *model.settings]
+            studied = Studied(
+                model=model,
+                variables=variables,
+                train=train,
+                test=test,
+                pairs=pairs_of(self.config, train, test),
+                batch_size=plan["images"],
+                settings=self.config.neurons,
+                depends_on=self._depends_on(identity, train, test),
+            )
+            self.studied.append(studied)
+            yield from self._units(bench, studied)
+            card = {
+                "name": model.name,
+                "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
+                "input": describe(model, geometry),
+                "head": "none: features alone",
+                "flops": plan["flops"],
+            }
+            bench.cards.append(card)
+
+    def _depends_on(
+        self, identity: list[Any], train: data.Examples, test: data.Examples
+    ) -> dict[str, Any]:
+        c = self.config.neurons
+        return {
+            "version": ROWS_VERSION,
+            "model": str(identity),
+            "dtype": self.config.dtype,
+            "train": [train.fingerprint, train.attribute_fingerprint],
+            "seed": self.config.seed,
+            "top": c.top,
+            "threshold": c.threshold,
+            "absent": c.absent,
+            "shuffled": c.shuffled,
+            "least_images": c.least_images,
+            "test": [test.fingerprint, test.attribute_fingerprint],
+        }
+
+    def _units(self, bench: Bench, studied: Studied) -> Iterator[Unit]:
+        """Each reads the one before; networks are shuffled when the first of them is computed."""
+        name, mesh, depends_on = studied.model.name, self.subject.mesh, studied.depends_on
+
+        @functools.cache
+        def networks() -> Any:
+            made = with_shuffled(studied.variables, self.networks - 1, self.config.seed)
+            return placement.placed(made, mesh, "replicated")
+
+        def passes(on_batch: OnBatch) -> Passes:
+            return Passes(studied.search, networks(), self.networks, mesh, on_batch)
+
+        yield Unit(
+            f"{name}/search",
+            depends_on,
+            lambda on_batch: search_rows(studied, passes(on_batch)),
+            everywhere=True,
+        )
+        searched = bench.files[f"{name}/search"]
+
+        @functools.cache
+        def held_out(on_batch: OnBatch) -> Any:
+            best = best_of(searched, studied, self.networks)
+            return held_out_rows(studied, passes(on_batch), best)
+
+        yield Unit(f"{name}/test", depends_on, lambda to: held_out(to)[0], everywhere=True)
+        settings = {"permuted_images": self.config.neurons.permuted_images}
+        pairing = {**depends_on, **settings}
+        yield Unit(f"{name}/pairing", pairing, lambda to: held_out(to)[1], everywhere=True)
+
+    def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
+        """The table of results and the page about it."""
+        config, classes = self.config, self.subject.first_examples().classes
+        found = detectors.read(files, classes)
+        told = options(self.config, "statistics")
+        results = detectors.results(found, config.neurons, config.seed, **told)
+        shown = {studied.model.name: studied.shown for studied in self.studied}
+        return results, page(config, results, found, shown)
+
+
+def check(config: Config) -> None:
+    """Raises ValueError for settings that cannot be run."""
+    c = config.neurons
+    one_of("neurons.absent", c.absent, neurons.ABSENT)
+    least = {"top": 1, "least_images": 1, "shuffled": 0, "permutations": 1, "pictures": 0}
+    for key, value in (least | {"permuted_images": 2}).items():
+        if getattr(c, key) < value:
+            raise ValueError(f"config.neurons.{key}={getattr(c, key)}, expected {value} or more")
+    for key in ("threshold", "false_discovery_rate"):
+        if not 0 < getattr(c, key) < 1:
+            raise ValueError(f"config.neurons.{key}={getattr(c, key)}, expected between 0 and 1")
+    if config.data.split == config.data.train_split:
+        raise ValueError("config.data.split is data.train_split: nothing would be held out")
+    size = config.batch_size
+    if size != "auto" and not (isinstance(size, int) and size > 0):
+        raise ValueError(f"config.batch_size={size}: 'auto' or a number from 1 up")
+
+
+def pairs_of(config: Config, train: data.Examples, test: data.Examples) -> np.ndarray:
+    """bool [c, a]: classes and attributes with enough images.
+
+    Raises:
+      ValueError: if there are none, or a photo is in both splits.
+    """
+    both = set(train.names) & set(test.names)
+    if both:
+        raise ValueError(
+            f"{len(both)} photos are in both {config.data.train_split!r} and "
+            f"{config.data.split!r} ({min(both)}): nothing would be held out. Give the data two "
+            "splits, or name another --config.data.split"
+        )
+    least = config.neurons.least_images
+    pairs = (_count(train) >= least) & (_count(test) >= least)
+    if not pairs.any():
+        raise ValueError(
+            f"no attribute has {least} images of a class in both splits; "
+            "pass a lower --config.neurons.least_images"
+        )
+    return pairs
+
+
+def _count(examples: data.Examples) -> np.ndarray:
+    """Images [c, a] of each class that have each attribute."""
+    members = np.eye(len(examples.classes), dtype=int)[examples.labels]
+    return members.T @ examples.attribute_labels

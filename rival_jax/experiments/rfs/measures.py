@@ -1,0 +1,129 @@
+"""What is told of accuracy under noise: RFS in both orders of averaging, iRFS, differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from rival_jax import metrics
+from rival_jax.named import Named
+from rival_jax.report.results import Results, Row
+from rival_jax.report.study import Means, Measure, Study
+from rival_jax.types import Array
+
+NOTHING = dict.fromkeys(("low", "high", "p"), np.nan)
+
+
+def rfs(accuracy: Named) -> Named:
+    """RFS of the accuracies under foreground and under background noise; of NumPy, if they are."""
+    fg, bg = (accuracy.at(region=region) for region in ("foreground", "background"))
+    return fg.map(_rfs, bg)
+
+
+def _rfs(fg: Array | np.ndarray, bg: Array | np.ndarray) -> Array | np.ndarray:
+    found = metrics.rfs(jnp.asarray(fg), jnp.asarray(bg))
+    return np.asarray(found) if isinstance(fg, np.ndarray) else found
+
+
+def derived(columns: dict[str, Named]) -> dict[str, Named]:
+    """Of each image: correct, at every level and averaged over levels ("overall").
+
+    And iRFS of its trial-mean probabilities, averaged over levels, with the share of levels at
+    which it is below 0. The averages are measures of an image, not of class means, so that where
+    nothing varies intervals tell what images that were not seen could have.
+    """
+    correct, probability = columns["correct"], columns["probability"].without(norm="none")
+    irfs = rfs(probability)
+    return {
+        "correct": correct,
+        "overall": correct.without(norm="none").mean("level"),
+        "irfs": irfs.mean("level"),
+        "irfs_negative": irfs.map(lambda value: (value < 0).astype(np.float64)).mean("level"),
+    }
+
+
+def measures(means: Means, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
+    """Everything of every model, and of groups, whose accuracies are averaged before RFS.
+
+    iRFS is of models alone: that of averaged probabilities would be no average of anything.
+    """
+    correct, overall = means["correct"], means["overall"]
+    yield from _of_accuracy(correct, overall, "model")
+    yield Measure("irfs", means["irfs"].mean("class"))
+    yield Measure("irfs_negative", means["irfs_negative"].mean("class"))
+    if members:
+        correct, overall = (one.grouped("model", members) for one in (correct, overall))
+        yield from _of_accuracy(correct, overall, "group")
+
+
+def _of_accuracy(correct: Named, overall: Named, field: str) -> Iterator[Measure]:
+    """Accuracies and RFS; what has no level is of the accuracies averaged over levels."""
+    every = correct.mean("class")
+    yield Measure("accuracy", every.at(norm="none", level=0.0))
+    by_level, mean = every.without(norm="none"), overall.mean("class")
+    for accuracy in (by_level, mean, overall):
+        yield Measure("accuracy", accuracy)
+    drop = by_level.at(region="background") - by_level.at(region="foreground")
+    yield Measure("accuracy", drop, "background minus foreground")
+    yield Measure("rfs", rfs(by_level))
+    yield Measure("mean_of_rfs", rfs(by_level).mean("level"))
+    yield Measure("rfs_of_means", rfs(mean))  # the study's figure 6
+    yield Measure("rfs_of_means", rfs(overall))
+    yield Measure("rfs_of_means", rfs(mean).differences(field))
+
+
+STUDY = Study(
+    "rfs",
+    axes=("model", ("norm", "level", "region")),
+    columns=("probability", "correct"),
+    measures=measures,
+    derived=derived,
+    averaged=("trial",),
+    signed=("irfs",),
+)
+
+
+def noise_errors(
+    by_trial: Named, members: Mapping[str, Sequence[str]], sizes: Mapping[str, int]
+) -> Results:
+    """What the finite number of noise draws adds: standard errors over trials, if several.
+
+    Args:
+      by_trial: accuracy of single trials; the first axis is "trial".
+      members: models of every group; may be empty.
+      sizes: "images" and "classes" that all numbers are of.
+    """
+    trials = len(by_trial.values)
+    rows: list[Row] = []
+    groups = {"group": by_trial.grouped("model", members)} if members else {}
+    for field, one in {"model": by_trial, **groups}.items() if trials > 1 else ():
+        accuracy = one.mean("level")
+        ratio = rfs(accuracy)
+        parts = ("accuracy", accuracy), ("rfs_of_means", ratio)
+        for name, found in (*parts, ("rfs_of_means", ratio.differences(field))):
+            axes = [axis for axis in found.axes if axis.fields != ("trial",)]
+            over = [axis.fields for axis in found.axes].index(("trial",))
+            errors = np.std(found.values, axis=over, ddof=1) / np.sqrt(trials)
+            for place in np.ndindex(*errors.shape):
+                row: dict[str, Any] = {"study": "rfs", "measure": f"{name}_noise_error"}
+                for axis, index in zip(axes, place, strict=True):
+                    row |= dict(zip(axis.fields, axis.keys[index], strict=True))
+                row["contrast"] = f"minus {row.pop('minus')}" if "minus" in row else ""
+                rows.append({**row, "estimate": float(errors[place]), **NOTHING, **sizes})
+    return Results(rows)
+
+
+def relative_differences(results: Results) -> Results:
+    """`(a_bg - a_fg) / a_bg` at every level, which the study compares RFS with; where defined."""
+    rows = []
+    gaps = results.where(measure="accuracy", contrast="background minus foreground")
+    under = results.where(measure="accuracy", region="background", **{"class": None})
+    for row in gaps:
+        told = {name: row.get(name) for name in ("model", "group", "norm", "level")}
+        if accuracy := under.one(**told)["estimate"]:
+            share = row["estimate"] / accuracy
+            rows.append({**row, "measure": "relative_difference", "estimate": share, **NOTHING})
+    return Results(rows)

@@ -1,0 +1,106 @@
+"""Relative foreground sensitivity: noise in the object or its background (RIVAL10 study, 5.1).
+
+Models x noise levels x trials x regions; one level of one model is a unit of work, saved when it is
+done and skipped when it is there.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+from rich.console import Console
+
+from rival_jax import noise
+from rival_jax.configs import typed
+from rival_jax.configs.rfs import Config
+from rival_jax.experiments.noise_trials import Sweep, noise_trials
+from rival_jax.experiments.rfs import joined
+from rival_jax.experiments.rfs.examples import noised_pictures
+from rival_jax.experiments.rfs.page import told
+from rival_jax.experiments.runner import Pass, Unit
+from rival_jax.experiments.subject import Loaded, Subject, one_of
+from rival_jax.experiments.trial_rows import clean_trial, trial_rows
+from rival_jax.report.document import Document
+from rival_jax.report.results import Results
+from rival_jax.runtime.parallel import Bound
+from rival_jax.runtime.results import Run
+
+ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+
+
+class Experiment:
+    """Networks and levels of noise, checked."""
+
+    def __init__(self, config: Any, console: Console):
+        config = typed(Config, config)
+        check(config)
+        self.config, self.subject = config, Subject(config, console)
+        self.asked = {"trials": config.noise.trials, "regions": len(config.noise.regions)}
+
+    def forwards(self) -> int:
+        """Forward passes per image and network: one clean, then levels x trials x regions."""
+        levels = sum(len(levels) for _, levels in noise_levels(self.config))
+        return 1 + levels * self.asked["trials"] * self.asked["regions"]
+
+    def pick(self, loaded: Loaded) -> dict[str, Any]:
+        """A plan: images per step, trials at once, FLOPs of a forward pass."""
+        cost = loaded.cost()
+        images, at_once = self.subject.batch(cost, loaded.geometry, **self.asked)
+        return {"images": images, "trials": at_once, "flops": cost.flops}
+
+    def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
+        """The units of one network, the clean images first; nothing is computed yet."""
+        config, name, forward = self.config, loaded.model.name, loaded.model.forward
+        trials, regions = config.noise.trials, tuple(config.noise.regions)
+        base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": config.dtype}
+        base |= {"data": self.subject.examples(loaded.geometry).fingerprint}
+        rows = functools.partial(trial_rows, self.subject, loaded)
+        over = functools.partial(Pass, self.subject, loaded, plan["images"])
+        columns = functools.partial(rows, ("none", 0.0, ("clean",)))
+        clean = over(Bound(clean_trial, (forward,)), (), columns)
+        yield Unit(f"{name}/clean", base, clean, flops=plan["flops"], clean=name)
+        for norm, levels in noise_levels(config):
+            sweep = Sweep(norm, regions, trials, plan["trials"], config.data.mask == "binary")
+            fn = Bound(noise_trials, (forward, sweep))
+            for level in levels:
+                settings = {"norm": norm, "level": level, "trials": trials, "regions": regions}
+                settings |= {"seed": config.seed, "mask": config.data.mask}
+                args = (noise.key(config.seed), jnp.float32(level))
+                columns = functools.partial(rows, (norm, level, regions))
+                noisy = over(fn, args, columns, each=trials * len(regions))
+                unit = f"{name}/{norm}_{level:.6g}"
+                yield Unit(unit, base | settings, noisy, flops=plan["flops"])
+
+    def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
+        """The table of results and the page about it; images are ranked in a file of their own."""
+        del files  # units.json lists them
+        pictures = noised_pictures(self.config, self.subject)
+        return told(run, joined.read(run.path), {}, pictures)
+
+
+def noise_levels(config: Config) -> list[tuple[str, tuple[float, ...]]]:
+    """The levels of every norm asked for: sigma for linf, the Euclidean norm for l2."""
+    levels = {"linf": config.noise.sigmas, "l2": config.noise.epsilons}
+    return [(norm, tuple(map(float, levels[norm]))) for norm in config.noise.norms]
+
+
+def check(config: Config) -> None:
+    """Raises ValueError for noise settings that cannot be run."""
+    for norm in config.noise.norms:
+        one_of("noise.norms", norm, noise.NORMS)
+    for region in config.noise.regions:
+        one_of("noise.regions", region, noise.REGIONS)
+    if not {"foreground", "background"} <= set(config.noise.regions):
+        raise ValueError("config.noise.regions needs both 'foreground' and 'background' for RFS")
+    for norm, levels in noise_levels(config):
+        if not levels or min(levels) <= 0 or len(set(levels)) < len(levels):
+            raise ValueError(f"config.noise: {norm} levels {levels} must be positive and distinct")
+    if not config.noise.norms or config.noise.trials < 1:
+        raise ValueError("config.noise needs at least one norm and one trial")
+    size = config.batch_size
+    if size != "auto" and not (isinstance(size, int) and size > 0):
+        raise ValueError(f"config.batch_size={config.batch_size}: 'auto' or a number from 1 up")

@@ -1,0 +1,209 @@
+"""The one loop of all experiments: plans, progress, skipping, saving, hosts, dry run, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+
+from rival_jax.experiments import clean
+from rival_jax.experiments.plans import Plans
+from rival_jax.experiments.subject import Loaded, Subject
+from rival_jax.report.document import Document, shown_again, write_document
+from rival_jax.report.results import Results
+from rival_jax.runtime import hosts, parallel
+from rival_jax.runtime.progress import Meter, duration
+from rival_jax.runtime.results import Columns, Run
+from rival_jax.types import Batch
+
+OnBatch = Callable[[int], None]
+"""Told how much of a unit's work a batch was, in what the experiment counts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """A file of rows: computed unless it is there.
+
+    Attributes:
+      name: of the file below `rows/`, without its ending: "vit_tiny/linf_0.1176".
+      depends_on: JSON-able; everything that determines the file's contents.
+      compute: gives the columns; a `Pass` over the images, mostly.
+      flops: of one thing counted, for the progress bar; 0: not known.
+      clean: what the page calls the network, if the rows hold those of unchanged photos.
+      everywhere: every host gives all rows, not those of its own images.
+    """
+
+    name: str
+    depends_on: Mapping[str, Any]
+    compute: Callable[[OnBatch], Columns]
+    flops: float = 0.0
+    clean: str = ""
+    everywhere: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """A function over all images of a split, and the rows that follow.
+
+    Attributes:
+      fn: `fn(variables, batch, *args) -> {name: [b, ...]}`; compiled, so pass equal ones again.
+      columns: turns what `fn` gave of this host's images, with their `index`, into tidy columns.
+      each: how much of what the experiment counts is done for one image.
+      batches: default those of the evaluated split.
+    """
+
+    subject: Subject
+    loaded: Loaded
+    size: int  # images per step
+    fn: parallel.PerExample
+    args: tuple[Any, ...]
+    columns: Callable[[parallel.Rows], Columns]
+    each: int = 1
+    batches: Callable[[], Iterable[Batch]] | None = None
+
+    def __call__(self, on_batch: OnBatch) -> Columns:
+        """The columns; told is every batch."""
+        examples = self.subject.examples(self.loaded.geometry)
+        found = parallel.map_examples(
+            self.fn,
+            self.loaded.variables,
+            self.batches() if self.batches else examples.batches(self.size),
+            self.subject.mesh,
+            *self.args,
+            on_batch=lambda images: on_batch(images * self.each),
+            sharding=self.subject.sharding,
+        )
+        return self.columns(found)
+
+
+@dataclasses.dataclass
+class Bench:
+    """What the units of a run are made with.
+
+    Attributes:
+      files: the finished units of this run, by name.
+      cards: of the networks, for models.json.
+    """
+
+    run: Run
+    plans: Plans
+    meter: Meter
+    files: dict[str, Path] = dataclasses.field(default_factory=dict)
+    cards: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    computed: int = 0
+
+
+class Experiment(Protocol):
+    """What can be run: an object made of a config, once all that can be wrong was looked for.
+
+    Besides, where the usual will not do: `work(bench)` yields the units of all networks in the
+    place of `units`; `heads()` gives the heads of each network, name -> options; `pick(loaded)`
+    gives a plan, see `Plans`; `facts()` is data.json; `costs()` yields (text, seconds) of a dry
+    run; `counted` names what `forwards` counts.
+    """
+
+    subject: Subject
+    config: Any
+
+    def forwards(self) -> int:
+        """Forward passes per image and network, over all units."""
+        ...
+
+    def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
+        """The units of one network under one head; nothing is computed yet."""
+        ...
+
+    def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
+        """The table of results, and the page about it, from the finished files of rows."""
+        ...
+
+
+def run(experiment: Any, run: Run, console: Console) -> None:
+    """Computes the units that are missing, then results, figures and report."""
+    facts = getattr(experiment, "facts", None) or experiment.subject.facts
+    run.settle(facts())
+    work = getattr(experiment, "work", None) or functools.partial(_networks, experiment)
+    counted = getattr(experiment, "counted", "forwards")
+    with Meter(_total(experiment), counted, console) as meter:
+        bench = Bench(run, Plans(run, experiment.subject.mesh.size), meter)
+        for unit in work(bench):
+            meter.say(unit.name.replace("/", " "), unit.flops)
+            compute = functools.partial(unit.compute, meter.advance)
+            bench.computed += run.rows(
+                unit.name, unit.depends_on, compute, everywhere=unit.everywhere, about=meter.lap
+            )
+            bench.files[unit.name] = path = run.unit_path(unit.name, unit.depends_on)
+            if unit.clean:
+                clean.check(experiment.subject, unit.clean, path)
+    run.save_json("models.json", bench.cards)
+    run.save_json("data.json", facts())
+    units = {name: path.relative_to(run.path).as_posix() for name, path in bench.files.items()}
+    run.save_json("units.json", units)
+    console.print(f"{bench.computed} of {len(units)} units computed, the others were there")
+    if not bench.computed and run.finished():
+        shown_again(run, console)
+    elif hosts.first():
+        results, document = experiment.report(run, bench.files)
+        results.write(run.path)
+        write_document(run, console, document)
+
+
+def dry_run(experiment: Any, console: Console) -> None:
+    """Prints what a run would cost; making the experiment has checked what a run checks."""
+    costs = getattr(experiment, "costs", None) or functools.partial(_costs, experiment)
+    total = 0.0
+    for text, seconds in costs():
+        total += seconds
+        console.print(f"{text}, about {duration(seconds)}", markup=False)
+    console.print(f"all: about {duration(total)}; nothing was run")
+
+
+def _heads(experiment: Any) -> dict[str, dict[str, Any]]:
+    heads = getattr(experiment, "heads", None)
+    return heads() if heads else {experiment.config.head: {}}
+
+
+def _total(experiment: Any) -> int:
+    total = getattr(experiment, "total", None)
+    if total:
+        return total()
+    images = len(experiment.subject.first_examples())
+    return images * experiment.forwards() * len(experiment.config.models)
+
+
+def _networks(experiment: Any, bench: Bench) -> Iterator[Unit]:
+    """The units of every network and head."""
+    subject = experiment.subject
+    images, heads = len(subject.first_examples()), _heads(experiment)
+    pick, asked = getattr(experiment, "pick", subject.pick), getattr(experiment, "asked", {})
+    for name in experiment.config.models:
+        loaded, told = None, []
+        for head, options in heads.items():
+            loaded = subject.load(name, **options)
+            model = loaded.model.name
+            chosen = functools.partial(pick, loaded)
+            plan = bench.plans.of(model, chosen, images=images, **asked)
+            told.append(loaded.facts["head"])
+            yield from experiment.units(loaded, plan, head)
+        assert loaded is not None
+        bench.cards.append({**loaded.facts, "head": " | ".join(told), "flops": plan["flops"]})
+
+
+def _costs(experiment: Any) -> Iterator[tuple[str, float]]:
+    """What each network's forward passes would cost."""
+    subject, count = experiment.subject, experiment.forwards()
+    images = len(subject.first_examples())
+    subject.read_training()
+    for name in experiment.config.models:
+        model, _, measured = subject.bare(name)
+        cost = measured()
+        passes = images * count
+        yield (
+            f"{model.name}: {images} images x {count} = {passes:,} forwards, "
+            f"{passes * cost.flops / 1e12:,.1f} TFLOP",
+            passes * cost.seconds / subject.mesh.size,
+        )

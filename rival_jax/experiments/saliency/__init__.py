@@ -1,0 +1,3 @@
+"""Where networks look, and what it costs them not to see it (RIVAL10 study, 5.4)."""
+
+from rival_jax.experiments.saliency.study import Experiment as Experiment

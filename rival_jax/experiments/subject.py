@@ -1,0 +1,248 @@
+"""What an experiment measures: the data set, the networks and their heads, checked before work."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from rival_jax import configs, data, models
+from rival_jax.experiments import head_context as _heads
+from rival_jax.experiments.preprocessing import check_treatment, preprocessing
+from rival_jax.runtime import parallel, placement
+from rival_jax.runtime.plugins import no_such, plugin
+from rival_jax.runtime.progress import Meter
+from rival_jax.runtime.results import tree_digest
+from rival_jax.types import Geometry, Model, Variables
+
+TYPICAL_BATCH = 8  # images a forward pass is measured on
+MAX_FORWARDS = 2048  # per device and step: more fills no accelerator better
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """One network, ready: its head attached, its identity and its cost known."""
+
+    model: Model
+    variables: Variables
+    geometry: Geometry
+    digest: str  # of weights, head and treatment of the input
+    cost: Callable[[], parallel.Cost]  # of one image's forward pass; measured when first asked for
+    facts: dict[str, Any]  # for models.json and the report
+
+
+class Subject:
+    """The data set and the networks named in a config.
+
+    Making one finds all that can be wrong with them: unknown names, weights that fit no network,
+    unreadable photos, bad masks.
+
+    Args:
+      heads: whether `load` will be asked for, so that what heads need is checked at once.
+
+    Raises:
+      ValueError, FileNotFoundError: naming the thing, the place and the cure.
+    """
+
+    def __init__(self, config: Any, console: Console, *, heads: bool = True):
+        self.config, self.console, self.mesh = config, console, parallel.data_mesh()
+        self.notices: list[str] = []  # see `note`
+        self.clean: dict[str, dict[str, Any]] = {}  # see `_clean`
+        for key, known in (("mask", ("soft", "binary")), ("resize", ("squash", "crop"))):
+            one_of(f"data.{key}", getattr(config.data, key), known)
+        one_of("normalise", config.normalise, ("model", "none"))
+        check_treatment(config)
+        self.sharding = str(getattr(config, "sharding", "replicated"))
+        one_of("sharding", self.sharding, placement.SHARDINGS)
+        self.trains = bool(getattr(plugin("heads", config.head), "TRAINS", False))
+        splits = {config.data.split} | ({config.data.train_split} if self.trains else set())
+        self.sources = {split: self._source(split) for split in splits}
+        if heads and self.trains:
+            _heads.check_splits(self)
+        loaded = [self._load(name)[0] for name in config.models]
+        if not loaded:
+            raise ValueError(
+                "config.models is empty; name at least one, --config.models=\"('...',)\""
+            )
+        if len({model.name for model in loaded}) < len(loaded):
+            raise ValueError(f"two of config.models have one name: {[m.name for m in loaded]}")
+        self.models: tuple[Model, ...] = tuple(loaded)  # as they are, without heads or weights
+        for notice in [n for model in loaded for n in model.notices]:
+            self.note(notice)
+        self._examples: dict[tuple[Geometry, str, bool], data.Examples] = {}
+        if heads:
+            _heads.check(self)
+        for geometry in dict.fromkeys(map(self.geometry, loaded)):
+            self.examples(geometry)
+
+    def examples(
+        self, geometry: Geometry, split: str | None = None, *, attributes: bool = False
+    ) -> data.Examples:
+        """A split at a geometry, decoded and checked once; with attribute masks if asked for.
+
+        Raises:
+          ValueError: naming the bad examples; or the data sets that have attribute masks, if this
+            one has none.
+        """
+        split = split or str(self.config.data.split)
+        key = geometry, split, attributes
+        if key not in self._examples:
+            source = self._source(split, attributes=True) if attributes else self.sources[split]
+            with Meter(len(source), "images", self.console) as meter:
+                what = "attributes of " if attributes else ""
+                meter.say(f"reading {what}{self.config.data.name} {split}")
+                examples = data.Examples(
+                    source,
+                    geometry,
+                    on_bad=self.config.data.on_bad,
+                    mask=self.config.data.mask,
+                    attributes=attributes,
+                    on_item=lambda done, total: meter.advance(1),
+                )
+            for name, reason in examples.skipped:
+                self.console.print(f"skipped {name}: {reason}")
+            for notice in examples.notices:
+                self.note(notice)
+            self._examples[key] = examples
+        return self._examples[key]
+
+    def read_training(self) -> None:
+        """Reads and checks what heads are fitted on, as a run does before its first network runs.
+
+        Raises:
+          ValueError: naming the bad examples.
+        """
+        for geometry in {key[0]: None for key in self._examples}:
+            if self.trains:
+                self.examples(geometry, str(self.config.data.train_split))
+
+    def note(self, text: str) -> None:
+        """Says once, on the console and at the top of the page, what a reader must know.
+
+        For what was assumed, and for what makes a number doubtful: one or two sentences that name
+        the thing, the place and the cure.
+        """
+        if text not in self.notices:
+            self.notices.append(text)
+            self.console.print(f"note: {text}", markup=False)
+
+    def _source(self, split: str, **options: bool) -> data.Source:
+        return source_of(self.config, split, **options)
+
+    def bare(self, name: str) -> tuple[Model, Variables, Callable[[], parallel.Cost]]:
+        """A network as it is, and what measures its forward pass, once, on one small batch."""
+        model, variables = self._load(name)
+        self.console.print(models.describe(model, self.geometry(model)))
+
+        @functools.cache
+        def cost() -> parallel.Cost:
+            test = self.examples(self.geometry(model))
+            size = min(TYPICAL_BATCH, len(test))
+            images = next(test.batches(size, everywhere=True))["image"]
+            forward = lambda v, x: model.forward(v, x, {})[0]  # noqa: E731
+            return parallel.measure(forward, variables, images, self.mesh, self.sharding)
+
+        return model, variables, cost
+
+    def load(self, name: str, **probe: Any) -> Loaded:
+        """A network with its head; `probe`: options that stand in for those of config.probe."""
+        model, variables, cost = self.bare(name)
+        geometry = self.geometry(model)
+        batch_size = lambda: self.batch(cost(), geometry, 1, 1)[0]  # noqa: E731
+        context = _heads.context(self, model, batch_size, **probe)
+        description = models.describe(model, geometry)
+        parameters = jax.tree.leaves(variables["params"])
+        model, variables, head = plugin("heads", self.config.head).attach(model, variables, context)
+        digest = tree_digest(variables)
+        identity = [model.name, head, model.mean, model.std, digest, *model.settings]
+        facts = {
+            "name": model.name,
+            "parameters": sum(leaf.size for leaf in parameters),
+            "input": description,
+            "head": "; ".join(head.values()),
+        }
+        return Loaded(model, variables, geometry, str(identity), cost, facts)
+
+    def batch(
+        self, cost: parallel.Cost, geometry: Geometry, trials: int, regions: int
+    ) -> tuple[int, int]:
+        """(images per step, trials at once) that fit the devices' memory.
+
+        `config.batch_size` is the number of images where it is not "auto".
+        """
+        devices, images = self.mesh.size, len(self.examples(geometry))
+        pixels = 4 * 3 * math.prod(geometry.size)
+        budget = parallel.memory_budget(self.mesh.devices.flat[0])
+        forwards = min(MAX_FORWARDS, max(1, int(budget / (cost.bytes + 4 * pixels))))
+        at_once = max(
+            d
+            for d in range(1, trials + 1)
+            if trials % d == 0 and (d == 1 or d * regions <= forwards)
+        )
+        if self.config.batch_size != "auto":
+            return int(self.config.batch_size), at_once
+        most = max(1, forwards // (at_once * regions)) * devices
+        steps = math.ceil(images / most)  # of one size, so that the last is not mostly padding
+        return math.ceil(images / steps / devices) * devices, at_once
+
+    def pick(self, loaded: Loaded) -> dict[str, Any]:
+        """A plan (see `Plans`) for single forward passes: images per step, FLOPs of each."""
+        size = self.batch(loaded.cost(), loaded.geometry, 1, 1)[0]
+        return {"images": size, "flops": loaded.cost().flops}
+
+    def first_examples(self) -> data.Examples:
+        """The evaluated split at the first model's geometry."""
+        return next(iter(self._examples.values()))
+
+    def facts(self) -> dict[str, Any]:
+        """What data.json and the report say of the data set."""
+        examples = self.first_examples()
+        config = self.config.data
+        return {
+            "name": config.name,
+            "root": str(config.root),
+            "split": config.split,
+            "classes": list(examples.classes),
+            "counts": [int((examples.labels == i).sum()) for i in range(len(examples.classes))],
+            "images": len(examples),
+            "skipped": [list(item) for item in examples.skipped],
+            "fingerprint": examples.fingerprint,
+            "notices": list(self.notices),
+            "clean": dict(self.clean),
+        }
+
+    def _load(self, name: str) -> tuple[Model, Variables]:
+        size = (self.config.image_size, self.config.image_size) if self.config.image_size else None
+        # Weights that no device can hold stay in the host's memory until they are cut.
+        place = jax.local_devices(backend="cpu")[0] if self.sharding == "fsdp" else None
+        with jax.default_device(place):
+            model, variables = models.load(
+                name, dtype=self.config.dtype, image_size=size, given=preprocessing(self.config)
+            )
+        if self.config.normalise == "none":
+            model = models.without_normalisation(model)
+        return model, variables
+
+    def geometry(self, model: Model) -> Geometry:
+        """How pictures are made for a network, as `config.data.resize` says."""
+        if self.config.data.resize == "squash":
+            return Geometry(model.image_size, "squash", "bilinear")
+        return Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
+
+
+def source_of(config: Any, split: str, **options: bool) -> data.Source:
+    """A split of `config.data`, nothing of it decoded; `options` beside those of the config."""
+    c = config.data
+    named = configs.options(c, c.name.replace(".", "_"))
+    return data.load(c.name, c.root, split, **{**named, **options})
+
+
+def one_of(key: str, value: Any, known: tuple[str, ...]) -> None:
+    """Raises ValueError naming the config key and the nearest value, unless `value` is known."""
+    if value not in known:
+        raise ValueError(f"config.{key}: " + no_such(value, known))

@@ -1,0 +1,257 @@
+"""Arrays whose axes have names: what drops, differences and averages of a study are written in."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from rival_jax.types import Array
+
+Key = tuple[Any, ...]
+
+
+class Axis(NamedTuple):
+    """One axis of an array: every place has a value of each field.
+
+    Fields whose combinations are not all there share an axis: ("treatment", "region") with the keys
+    ("none", "none"), ("grey", "background").
+    """
+
+    fields: tuple[str, ...]
+    keys: tuple[Key, ...]
+
+
+class Counts(NamedTuple):
+    """What every number is made of, arrays of one shape."""
+
+    images: np.ndarray  # int, that have a value
+    every: np.ndarray  # int, images of the same classes whether they have one or not
+    classes: np.ndarray  # int, with at least one image that has a value
+    largest: np.ndarray  # int, images with a value of the class that has most of them
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """An array with named axes, and what each of its numbers is made of.
+
+    Attributes:
+      values: one array axis for each of `axes`; of NumPy, or of jax and perhaps traced.
+      axes: no field is in two of them.
+      counts: shaped like `values`, known before anything is computed.
+    """
+
+    values: Array | np.ndarray
+    axes: tuple[Axis, ...]
+    counts: Counts
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """All fields, in the order of the axes."""
+        return tuple(field for axis in self.axes for field in axis.fields)
+
+    def of(self, field: str) -> tuple[Any, ...]:
+        """The values of a field, each once, in their order.
+
+        Raises:
+          ValueError: if there is no such field.
+        """
+        place, column = self._place(field)
+        return tuple(dict.fromkeys(key[column] for key in self.axes[place].keys))
+
+    def where(self, **wanted: Any) -> Named:
+        """The places at which every field has the wanted value, or one of a list of them."""
+        found = self
+        for field, value in wanted.items():
+            place, column = found._place(field)
+            several = value if isinstance(value, (list, tuple)) else (value,)
+            axis = found.axes[place]
+            kept = [i for i, key in enumerate(axis.keys) if key[column] in several]
+            found = found._chosen(place, kept, Axis(axis.fields, tuple(axis.keys[i] for i in kept)))
+        return found
+
+    def at(self, **wanted: Any) -> Named:
+        """The places at which every field has the wanted value; these fields are gone then.
+
+        Raises:
+          ValueError: if there is no such place.
+        """
+        found = self
+        for field, value in wanted.items():
+            found = found.where(**{field: value})._dropped(field)
+        return found
+
+    def without(self, **unwanted: Any) -> Named:
+        """All places but those at which a field has the unwanted value."""
+        found = self
+        for field, value in unwanted.items():
+            found = found.where(**{field: [v for v in found.of(field) if v != value]})
+        return found
+
+    def mean(self, field: str, *, by: str = "each") -> Named:
+        """The mean over a field, for every combination of what else is on its axis.
+
+        Places without any image do not count.
+
+        Args:
+          field: which is gone then.
+          by: "each": all places alike; "images": each as much as it has images.
+        """
+        place, column = self._place(field)
+        axis = self.axes[place]
+        rest = [key[:column] + key[column + 1 :] for key in axis.keys]
+        keys = tuple(dict.fromkeys(rest))
+        member = np.array([[key == one for one in rest] for key in keys], np.float32)  # [k, places]
+        images = np.moveaxis(self.counts.images, place, -1)
+        weight = (
+            np.asarray(images if by == "images" else images > 0, np.float32)[..., None, :] * member
+        )
+        weight = weight / np.maximum(weight.sum(-1, keepdims=True), 1)
+        library = _library(self.values)
+        moved = library.moveaxis(self.values, place, -1)
+        alike = weight.reshape(-1, *member.shape)[0]
+        if len(keys) == 1 and (weight == alike[0, 0]).all():
+            values = self.values.mean(place, keepdims=True)
+            values = library.moveaxis(values, place, -1)
+        elif (weight == alike).all():
+            values = _product(moved, alike.T)
+        else:
+            values = (moved[..., None, :] * weight).sum(-1)
+        fields = axis.fields[:column] + axis.fields[column + 1 :]
+        counts = _pooled(self.counts, place, member > 0, summed=field == "class")
+        found = Named(
+            library.moveaxis(values, -1, place), self._with(place, Axis(fields, keys)), counts
+        )
+        return found if fields else found._chosen(place, 0, None)
+
+    def grouped(self, field: str, members: Mapping[str, Sequence[Any]]) -> Named:
+        """The means over the members of every group; the field "group" comes first, `field` goes.
+
+        Raises:
+          ValueError: for a group without members, or with one that is not there.
+        """
+        for group, names in members.items():
+            unknown = sorted(set(names) - set(self.of(field)))
+            if unknown or not names:
+                raise ValueError(
+                    f"group {group!r} names {', '.join(unknown) or f'no {field}'}; there are "
+                    f"{', '.join(map(str, self.of(field)))}"
+                )
+        parts = [self.where(**{field: list(names)}).mean(field) for names in members.values()]
+        return stacked("group", dict(zip(members, parts, strict=True)))
+
+    def differences(self, field: str) -> Named:
+        """Later minus earlier, for all pairs of places that differ in a field alone.
+
+        The new field "minus" has the earlier one's value.
+        """
+        place, column = self._place(field)
+        axis = self.axes[place]
+        rest = [key[:column] + key[column + 1 :] for key in axis.keys]
+        every = itertools.combinations(range(len(rest)), 2)
+        pairs = [(a, b) for a, b in every if rest[a] == rest[b]]
+        first, second = ([pair[i] for pair in pairs] for i in (0, 1))
+        keys = tuple((*axis.keys[b], axis.keys[a][column]) for a, b in pairs)
+        changed = Axis((*axis.fields, "minus"), keys)
+        later, earlier = (self._chosen(place, some, changed) for some in (second, first))
+        return later - earlier
+
+    def map(self, function: Callable[..., Array | np.ndarray], *others: Named) -> Named:
+        """`function` of this array and others, number by number where their keys are the same.
+
+        The result has this array's axes, then those that only others have.
+
+        Raises:
+          ValueError: if an axis has other keys in another array.
+        """
+        axes = list(self.axes)
+        for other in others:
+            axes += [a for a in other.axes if a.fields not in [mine.fields for mine in axes]]
+        every = [one._spread(axes) for one in (self, *others)]
+        counts = Counts(*(functools.reduce(np.minimum, parts) for parts in _columns(every)))
+        return Named(function(*(one.values for one in every)), tuple(axes), counts)
+
+    def __sub__(self, other: Named) -> Named:
+        return self.map(lambda mine, theirs: mine - theirs, other)
+
+    def _place(self, field: str) -> tuple[int, int]:
+        for place, axis in enumerate(self.axes):
+            if field in axis.fields:
+                return place, axis.fields.index(field)
+        raise ValueError(f"no field {field!r}; there are {', '.join(self.fields) or 'none'}")
+
+    def _with(self, place: int, axis: Axis | None) -> tuple[Axis, ...]:
+        changed = (axis,) if axis else ()
+        return self.axes[:place] + changed + self.axes[place + 1 :]
+
+    def _chosen(self, place: int, index: Any, axis: Axis | None) -> Named:
+        where = (slice(None),) * place + (np.asarray(index, int),)
+        counts = Counts(*(array[where] for array in self.counts))
+        return Named(self.values[where], self._with(place, axis), counts)
+
+    def _dropped(self, field: str) -> Named:
+        place, column = self._place(field)
+        axis = self.axes[place]
+        if not axis.keys:
+            raise ValueError(f"{field}: no such value")
+        fields = axis.fields[:column] + axis.fields[column + 1 :]
+        if not fields:
+            return self._chosen(place, 0, None)
+        keys = tuple(key[:column] + key[column + 1 :] for key in axis.keys)
+        return dataclasses.replace(self, axes=self._with(place, Axis(fields, keys)))
+
+    def _spread(self, axes: Sequence[Axis]) -> Named:
+        """The same numbers on all of `axes`: broadcast over those that are not here."""
+        mine = [axis.fields for axis in self.axes]
+        for axis in axes:
+            if axis.fields in mine and self.axes[mine.index(axis.fields)].keys != axis.keys:
+                raise ValueError(f"axis {axis.fields}: the keys of two arrays differ")
+        order = [mine.index(axis.fields) for axis in axes if axis.fields in mine]
+        shape = [len(axis.keys) if axis.fields in mine else 1 for axis in axes]
+        whole = tuple(len(axis.keys) for axis in axes)
+        counts = (np.broadcast_to(a.transpose(order).reshape(shape), whole) for a in self.counts)
+        values = _library(self.values).broadcast_to(
+            self.values.transpose(order).reshape(shape), whole
+        )
+        return Named(values, tuple(axes), Counts(*counts))
+
+
+def stacked(field: str, parts: Mapping[Any, Named]) -> Named:
+    """Arrays of the same axes along a new first axis, named by the keys of `parts`."""
+    found = list(parts.values())
+    every = [one._spread(found[0].axes) for one in found]
+    axis = Axis((field,), tuple((name,) for name in parts))
+    counts = Counts(*(np.stack(arrays) for arrays in _columns(every)))
+    values = _library(found[0].values).stack([one.values for one in every])
+    return Named(values, (axis, *found[0].axes), counts)
+
+
+def _product(left: Any, right: np.ndarray) -> Any:
+    if isinstance(left, np.ndarray):
+        return left @ right
+    return jnp.matmul(left, right, precision="highest")  # accelerators round their factors else
+
+
+def _library(values: Any) -> Any:
+    return np if isinstance(values, np.ndarray) else jnp
+
+
+def _columns(every: Sequence[Named]) -> list[list[np.ndarray]]:
+    return [[getattr(one.counts, name) for one in every] for name in Counts._fields]
+
+
+def _pooled(counts: Counts, place: int, member: np.ndarray, *, summed: bool) -> Counts:
+    """Counts of means over places: summed over classes; else of the place that has fewest."""
+    moved = [np.moveaxis(array, place, -1)[..., None, :] for array in counts]
+    ways = (np.sum, np.sum, np.sum, np.max) if summed else (np.min,) * 4
+    empty = (0,) * 4 if summed else (np.iinfo(int).max,) * 4
+    found = (
+        way(np.where(member, array, nothing), axis=-1)
+        for way, array, nothing in zip(ways, moved, empty, strict=True)
+    )
+    return Counts(*(np.moveaxis(array, -1, place) for array in found))

@@ -1,0 +1,142 @@
+"""Figures that are grids: heat maps with their numbers, and pictures side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from rival_jax.report.figures import Drawn
+from rival_jax.report.lettering import margin
+from rival_jax.report.style import INK, MUTED
+from rival_jax.runtime.names import visible
+
+THUMB, GUTTER, LINE = 112, 6, 17  # pixels
+CELL = 0.38  # inches, of a heat map
+Cell = tuple[int, int, np.ndarray, str, str]
+"""(row, column, picture uint8 [h, w, 3], bold text above, text above)."""
+
+
+def heat_maps(
+    tables: Mapping[str, tuple[np.ndarray, Sequence[str], Sequence[str]]],
+    *,
+    signed: bool = True,
+    digits: int = 2,
+    named: tuple[str, str, str] = ("table", "row", "column"),
+    cell: float = CELL,
+) -> Drawn:
+    """Tables side by side on one scale, every number in its cell.
+
+    Args:
+      tables: title -> (numbers [r, c], names of rows, names of columns); NaN stays empty.
+      signed: whether colours run from below 0 to above, or from 0.
+      digits: after the point.
+      named: what the CSV calls title, row and column.
+      cell: inches of a cell's width.
+    """
+    finite = [np.abs(table[np.isfinite(table)]) for table, _, _ in tables.values()]
+    most = max([float(part.max()) for part in finite if part.size] or [1.0]) or 1.0
+    rooms = [margin(rows) + 0.2 for _, rows, _ in tables.values()]
+    below = max(margin(columns) for _, _, columns in tables.values()) + 0.15
+    wide = [max(cell * len(columns), 1.2) for _, _, columns in tables.values()]
+    tall = [0.3 * len(rows) for _, rows, _ in tables.values()]
+    width, height = sum(rooms) + sum(wide) + 0.2, max(tall) + below + 0.35
+    figure, lines, left = Figure(figsize=(width, height)), [], 0.0
+    for (title, (table, rows, columns)), room, across, up in zip(
+        tables.items(), rooms, wide, tall, strict=True
+    ):
+        bottom = 1 - (0.3 + up) / height
+        place = ((left + room) / width, bottom, cell * len(columns) / width, up / height)
+        axes = figure.add_axes(place)
+        left += room + across
+        _heat(axes, table, rows, columns, (-most if signed else 0.0, most), digits)
+        axes.set_title(title, loc="left")
+        lines += [
+            (title, row, column, table[i, j])
+            for i, row in enumerate(rows)
+            for j, column in enumerate(columns)
+        ]
+    return Drawn(figure, (*named, "value"), lines)
+
+
+def _heat(
+    axes: Axes,
+    table: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    limits: tuple[float, float],
+    digits: int,
+) -> None:
+    colours = mpl.colormaps["RdBu_r" if limits[0] < 0 else "Blues"]
+    axes.imshow(table, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
+    for i, j in np.argwhere(np.isfinite(table)).tolist():
+        dark = abs(table[i, j]) > 0.65 * limits[1]
+        text = f"{round(table[i, j], digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+        style: dict[str, Any] = {"color": "white" if dark else INK, "fontsize": 6.5}
+        axes.text(j, i, text, ha="center", va="center", **style)
+    axes.set_xticks(range(len(columns)), columns, rotation=90)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def with_means(table: np.ndarray) -> np.ndarray:
+    """[r, c] -> [r + 1, c + 1]: with the plain means of rows and of columns, last.
+
+    Of what is not NaN; NaN where nothing is.
+    """
+    wide = np.concatenate([table, mean(table, 1)[:, None]], axis=1)
+    return np.concatenate([wide, mean(wide, 0)[None]])
+
+
+def mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """The mean of what is not NaN; NaN where nothing is."""
+    some = np.isfinite(values)
+    count = some.sum(axis)
+    return np.where(count > 0, np.where(some, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
+
+
+def sheet(cells: Sequence[Cell]) -> Figure:
+    """Pictures in a grid."""
+    rows, columns = 1 + max(cell[0] for cell in cells), 1 + max(cell[1] for cell in cells)
+    lines = sum(any(cell[i] for cell in cells) for i in (3, 4))
+    pitch_y = THUMB + LINE * lines + GUTTER
+    width, height = columns * (THUMB + GUTTER), rows * pitch_y
+    canvas = Image.new("RGB", (width, height), "white")
+    figure = Figure(figsize=(width / 100, height / 100))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    for row, column, picture, title, text in cells:
+        x, y = column * (THUMB + GUTTER), row * pitch_y + LINE * lines
+        image = Image.fromarray(picture).resize((THUMB, THUMB), Image.Resampling.LANCZOS)
+        canvas.paste(image, (x, y))
+        axes.text(x, y - 4, visible(text), fontsize=6.5, color=MUTED)
+        axes.text(
+            x, y - 4 - LINE * (lines > 1), visible(title), fontsize=7.5, color=INK, weight="bold"
+        )
+    axes.imshow(np.asarray(canvas), interpolation="nearest")
+    return figure
+
+
+def contact(
+    shown: Sequence[tuple[str, str, Mapping[str, np.ndarray]]], names: tuple[str, str]
+) -> Drawn:
+    """A column for each image, a row for everything that was done to it.
+
+    Args:
+      shown: (title, example, {what was done: uint8 [h, w, 3]}).
+      names: what the CSV calls title and example.
+    """
+    cells: list[Cell] = []
+    lines = []
+    for column, (title, name, pictures) in enumerate(shown):
+        for row, (what, picture) in enumerate(pictures.items()):
+            cells.append((row, column, picture, title if not row else "" if column else what, ""))
+        lines.append((title, name, *pictures))
+    header = (*names, *(f"row_{i}" for i in range(len(lines[0]) - 2)))
+    return Drawn(sheet(cells), header, lines)
