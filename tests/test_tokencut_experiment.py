@@ -524,7 +524,7 @@ def test_differences_are_of_photos_that_both_have(tmp_path):
     levels = results.where(measure="iou", contrast="", **{"class": None})
     assert [row["estimate"] for row in levels] == pytest.approx([(0.3 + 0.9) / 2, 0.525])
     assert not results.where(measure="area").rows
-    rows = page._differences(tiny(tmp_path), results)[0].rows
+    rows = page._differences(frozen(tiny(tmp_path)), results)[0].rows
     assert [row[:2] for row in rows] == [
         ("b minus a", "IoU with the true mask"),
         ("b minus a", "boxes overlap by more than 1/2, %"),
