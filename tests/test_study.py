@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import itertools
 import math
 
@@ -10,8 +11,10 @@ import rival_jax
 from rival_jax import significance, statistics
 from rival_jax.named import Axis
 from rival_jax.report import tables, verdicts
+from rival_jax.report.document import Document, Section, write_document
 from rival_jax.report.results import Results
 from rival_jax.report.study import Images, Measure, Study, per_image
+from rival_jax.runtime.console import Terminal
 from rival_jax.runtime.results import Category, Run
 
 OPTIONS = {"resamples": 200, "seed": 3}
@@ -212,3 +215,42 @@ def test_rows_of_any_run_are_one_table(tmp_path):
     assert rival_jax.read_rows(tmp_path, "m/b").num_rows == 2
     with pytest.raises(FileNotFoundError, match="no rows of other in"):
         rival_jax.read_rows(tmp_path, "other")
+
+
+def test_an_image_that_was_not_measured_under_all_settings_is_refused(tmp_path):
+    """Such as one that is skipped at the size of one network alone; attributes may lack rows."""
+    run = Run(tmp_path, {})
+    for model, names in (("big", "xyz"), ("small", "xz")):
+        rows = np.arange(len(names))
+        columns = {
+            "model": Category(0 * rows, [model]),
+            "example": Category(rows, list(names)),
+            "label": Category(0 * rows, ["a"]),
+            "correct": np.ones(len(names)),
+        }
+        run.rows(model, {}, lambda columns=columns: columns)
+    files = [run.unit_path(model, {}) for model in ("big", "small")]
+    with pytest.raises(ValueError, match="small: no row of image y, which others have"):
+        STUDY.read(files, ("a",))
+    found = dataclasses.replace(STUDY, sparse=True).read(files, ("a",))
+    assert np.isnan(found.values["correct"].values).sum() == 1
+
+
+def test_columns_of_several_types_are_text(tmp_path):
+    end = {"estimate": 1.0, "low": 1.0, "high": 1.0, "p": math.nan, "images": 1, "classes": 1}
+    told = {"study": "s", "measure": "m", "contrast": "", **end}
+    Results([{**told, "level": level} for level in (0.5, "mean")]).write(tmp_path)
+    assert Results.read(tmp_path).of("level") == ["0.5", "mean"]
+
+
+def test_tables_of_an_earlier_report_are_removed(tmp_path):
+    run = Run(tmp_path, {})
+    facts = {"name": "d", "split": "test", "classes": ["a"], "counts": [1], "images": 1}
+    run.save_json("data.json", {**facts, "fingerprint": "f"})
+    run.save_json("models.json", [])
+    for titles in (["First", "Second"], ["Second"]):
+        told = [tables.Table(title, ("a",), [("1",)]) for title in titles]
+        section = Section("S", tables=told)
+        document = Document("t", "s", ["h"], [section], ["m"], [], "source")
+        write_document(run, Terminal(quiet=True), document)
+    assert [path.name for path in (tmp_path / "tables").iterdir()] == ["01_second.csv"]

@@ -15,6 +15,7 @@ from rival_jax.report.results import Row
 from rival_jax.report.run_files import read_argv, read_json
 from rival_jax.report.style import attempt
 from rival_jax.report.tables import Table
+from rival_jax.runtime import buckets
 from rival_jax.runtime.results import Run, atomic
 
 
@@ -64,7 +65,11 @@ def write_document(run: Run, console: Console, document: Document) -> None:
     sections = [s for s in document.sections if s.text or s.pictures or s.tables]
     everything = [table for section in sections for table in section.tables]
     tables.show_tables(everything, console)
-    for name, text in _files(everything).items():
+    files = _files(everything)
+    for old in sorted((run.path / "tables").glob("*.csv")):
+        if old.relative_to(run.path).as_posix() not in files:
+            buckets.remove(old)  # of an earlier report: it would show other numbers
+    for name, text in files.items():
         with atomic(run.path / name) as partial:
             partial.write_text(text, encoding="utf-8")
     data = read_json(run.path / "data.json")

@@ -16,6 +16,7 @@ from rival_jax.report.style import COLOURS, FAINT, INK, MUTED, end_labels, look
 
 ENDS = ("estimate", "low", "high")
 MOST_PANELS = 6
+MARKS = "os^DvPX"  # of dots, told apart beside the colours
 Titles = Mapping[Any, str]
 
 
@@ -56,7 +57,7 @@ def dots(
 
     def draw(axes: Axes, row: Row, place: int) -> None:
         kind = kinds.index(row[by]) if by else 0
-        colour, marker = COLOURS[kind % len(COLOURS)], "os^DvPX"[kind % 7]
+        colour, marker = COLOURS[kind % len(COLOURS)], MARKS[kind % 7]
         at = place + (0.22 * (kind - (len(kinds) - 1) / 2) if len(kinds) > 1 else 0)
         axes.hlines(at, row["low"], row["high"], color=colour, lw=1.2)
         axes.plot(row["estimate"], at, marker, color=colour, ms=4.5)
@@ -71,7 +72,7 @@ def dots(
         first = drawn.figure.axes[0]
         for k, kind in enumerate(kinds):
             text = _title(kind, titles)
-            first.plot([], [], "os^DvPX"[k % 7], color=COLOURS[k % 8], ms=4.5, label=text)
+            first.plot([], [], MARKS[k % 7], color=COLOURS[k % 8], ms=4.5, label=text)
         drawn.figure.legend(
             loc="lower left", ncols=len(kinds), frameon=False, fontsize=8, labelcolor=INK
         )
@@ -245,7 +246,8 @@ def _pairs(drawn: Drawn, results: Results) -> list[tuple[Any, Row]]:
 
 def _ends(marks: Results, row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
     found = marks.where(**{c: row[c] for c in columns if c}).rows
-    return tuple(found[0][end] for end in ENDS) if found else ("",) * 3
+    ends = [found[0][end] for end in ENDS] if found else [np.nan] * 3
+    return tuple("" if np.isnan(end) else end for end in ends)  # of marks without an interval too
 
 
 def _title(value: Any, titles: Titles | None) -> str:

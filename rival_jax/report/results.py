@@ -89,7 +89,7 @@ class Results:
     def table(self) -> pa.Table:
         """As Arrow; `.to_pandas()` where pandas is there."""
         columns = {name: [row.get(name) for row in self.rows] for name in self.header()}
-        return pa.table({name: pa.array(v, _type(name, v)) for name, v in columns.items()})
+        return pa.table({name: _array(name, values) for name, values in columns.items()})
 
     def lines(self) -> Iterator[list[Any]]:
         """The rows as lines of a CSV file, unrounded; empty cells where there is no value."""
@@ -121,12 +121,13 @@ class Results:
         return cls(rows)
 
 
-def _type(name: str, values: Sequence[Any]) -> pa.DataType:
+def _array(name: str, values: Sequence[Any]) -> pa.Array:
+    """A column: numbers as such, all else as text."""
     if name in ("images", "classes"):
-        return pa.int64()
-    numbers = [value for value in values if value is not None]
-    if name in NUMBERS or (numbers and all(isinstance(v, float) for v in numbers)):
-        return pa.float64()
-    if numbers and all(isinstance(value, int) for value in numbers):
-        return pa.int64()
-    return pa.string()
+        return pa.array(values, pa.int64())
+    there = [value for value in values if value is not None]
+    if name in NUMBERS or (there and all(isinstance(value, float) for value in there)):
+        return pa.array(values, pa.float64())
+    if there and all(type(value) is int for value in there):
+        return pa.array(values, pa.int64())
+    return pa.array([None if value is None else str(value) for value in values], pa.string())

@@ -48,6 +48,7 @@ class Study:
       derived: makes measures of an image from its columns, where those are not enough.
       averaged: columns of repetitions (trials) over which each image is averaged first.
       signed: measures whose values lie in [-1, 1], not in [0, 1].
+      sparse: whether images may lack rows; else all have to be measured under all settings.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Study:
     derived: Callable[[dict[str, Named]], dict[str, Named]] = dict
     averaged: tuple[str, ...] = ()
     signed: tuple[str, ...] = ()
+    sparse: bool = False
 
     def read(self, files: Sequence[Path], classes: Sequence[str]) -> Images:
         """The rows of some units as arrays.
@@ -66,9 +68,12 @@ class Study:
           classes: all of the data set, in order.
 
         Raises:
-          ValueError: if two rows have one place, or a label is none of the classes.
+          ValueError: if two rows have one place, a label is none of the classes, or an image was
+            not measured under all settings.
         """
         found = read_images(files, self.axes, self.columns, classes, self.averaged)
+        if not self.sparse:
+            _refuse_holes(found)
         return found._replace(values=self.derived(found.values))
 
     def results(self, found: Images, *given: Any, **options: Any) -> Results:
@@ -106,6 +111,22 @@ class Study:
             start, flat = [array[:size] for array in flat], [array[size:] for array in flat]
             rows += _rows(self.name, part, start)
         return Results(rows)
+
+
+def _refuse_holes(found: Images) -> None:
+    """Raises ValueError for an image that some setting has no row of: means would be of others."""
+    every = [np.asarray(one.values) for one in found.values.values()]
+    holes = np.argwhere(np.isnan(every).all(0))
+    if len(holes):
+        axes = next(iter(found.values.values())).axes
+        keys = [axis.keys[place] for axis, place in zip(axes, holes[0], strict=True)]
+        (example,), *settings = keys
+        setting = ", ".join(str(word) for key in settings for word in key)
+        raise ValueError(
+            f"{setting}: no row of image {example}, which others have ({len(holes)} rows are "
+            "missing); numbers are compared on the same images: measure networks whose photos were "
+            "skipped in a --workdir of their own"
+        )
 
 
 def _rows(study: str, part: Measure, finding: Sequence[np.ndarray]) -> list[Row]:

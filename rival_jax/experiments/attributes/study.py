@@ -1,9 +1,9 @@
 """Parts of objects taken away one at a time (RIVAL10 study, appendix; section 3.1 and figure 3).
 
 For each model: every attribute of every image that has it is greyed, set against random regions of
-equal area in the same object, and swapped for that of another class. A part counts by its excess,
-what greying it costs beyond the random region, so that size is not mistaken for importance. And
-what attributes alone say of the class: their means, correlations and a linear classifier.
+equal area in the same object, and swapped for that of another class. A part counts by its excess
+over the random region, so that size is not mistaken for importance. And what attributes alone say
+of the class: their means, correlations and a linear classifier.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ STUDY = Study(
     axes=("model", "attribute", "change"),
     columns=("correct", "probability", "other_probability"),
     measures=measures,
+    sparse=True,
     derived=paired,
     signed=(
         *("accuracy_drop", "control_accuracy_drop", "accuracy_excess", "swap_accuracy_drop"),
@@ -106,6 +107,7 @@ AREA = Study(  # the part's share of the object, all images alike
     columns=("area",),
     measures=lambda means: [Measure("area", means["area"].mean("class", by="images"))],
     averaged=("change",),
+    sparse=True,
 )
 
 
@@ -189,8 +191,7 @@ class Experiment:
                 f"no image of {data.name} {data.split} has one of the attributes asked for; name "
                 f"others with --config.ablation.attributes, of {examples.attributes}"
             )
-        binary = data.mask == "binary"
-        self.plan = Plan(float(c.grey), c.background == "black", binary)
+        self.plan = Plan(c.grey, c.background == "black", data.mask == "binary")
 
     def _pairs(self, geometry: Geometry) -> tuple[Examples, tuple[str, ...], Pairs]:
         """The evaluated split, the attributes that are taken away, and from which images.
@@ -284,11 +285,10 @@ class Experiment:
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""
         examples, names, pairs = self._pairs(self.geometry)
-        pooling, told = self.config.ablation.pooling, options(self.config, "statistics")
-        results = results_of(files, examples.classes, pooling, **told)
-        seed = self.config.seed
-        shown = functools.partial(parts.sheet, self.plan, examples, names, pairs, seed)
-        return results, page(self.config, results, shown)
+        told = options(self.config, "statistics") | {"pooling": self.config.ablation.pooling}
+        results = results_of(files, examples.classes, **told)
+        known = (self.plan, examples, names, pairs, self.config.seed)
+        return results, page(self.config, results, functools.partial(parts.sheet, *known))
 
 
 def check(config: Config) -> None:

@@ -39,6 +39,7 @@ STUDY = Study(
     axes=("model", "network", "attribute"),  # network 0 is the one in question
     columns=("iou", "activation"),
     measures=measures,
+    sparse=True,
 )
 
 

@@ -47,6 +47,7 @@ STUDY = Study(
     axes=("model",),
     columns=tuple(MEASURES),
     measures=measures,
+    sparse=True,
     derived=derived,
     signed=tuple(f"{name} difference" for name in MEASURES),
 )
