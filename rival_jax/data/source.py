@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -64,6 +64,32 @@ class AttributeSource(Source, Protocol):
     def attribute_pixels(self, item: Item, geometry: Geometry) -> np.ndarray:
         """uint8 [at least a, h, w], an item's `attribute_masks` on the pixels of its photo."""
         ...
+
+
+@runtime_checkable
+class EvaluationSource(Source, Protocol):
+    """A source that a network is scored on by the protocols of `rival_jax.protocols`.
+
+    Outputs are those of a network with ImageNet's 1000 in the order of the synsets, unless the set
+    has its own classes. Items need no mask. Every number must be told with the protocol it is by.
+    """
+
+    outputs: tuple[tuple[int, ...], ...]
+    """Of each class the outputs that are right, the first listed one first; (): not scored."""
+    columns: tuple[int, ...] | None
+    """The outputs that protocol `subset` keeps; None: all of them, so it is `full`."""
+    groups: np.ndarray | None
+    """int [1000], the group of each output, -1 for none: protocol `grouped`, and ImageNet-9."""
+    real: tuple[tuple[int, ...], ...] | None
+    """Of each photo its reassessed labels; (): left out of protocol `real`."""
+    factors: Mapping[str, Sequence[str]]
+    """By name ("style", "area", "background") a word for each photo; {}: none."""
+    units: Sequence[str] | None
+    """What each photo is drawn with when resampling, such as its object; None: by itself."""
+    evaluation_only: bool
+    """Whether its terms forbid to train, tune and select on it."""
+    resized: bool
+    """Whether photos are of the network's size already, and must not be resized."""
 
 
 def class_order(names: Iterable[str]) -> tuple[str, ...]:
