@@ -99,6 +99,39 @@ def _p_values(strata: Strata) -> np.ndarray:
     return np.where(np.abs(shares).max(0) * len(shares) > NOTHING, p, 1.0)
 
 
+def mcnemar(
+    first_only: Int[np.ndarray, "*t"], second_only: Int[np.ndarray, "*t"]
+) -> Float[np.ndarray, "*t"]:
+    """Exact two-sided p-values of two networks being right equally often on the same images.
+
+    Images on which both are right, or both wrong, tell nothing. If there is no difference the
+    others are as likely to be the one's as the other's: p is twice the smaller tail of a binomial
+    distribution of 1/2, at most 1. It is that of `sign_flips` where all images are of one class.
+
+    Args:
+      first_only: images that the first network alone has right.
+      second_only: images that the second alone has right.
+
+    Returns:
+      float64, elementwise, in (0, 1]; 1 where no image tells them apart.
+
+    Raises:
+      ValueError: for shapes that differ and counts below 0.
+
+    Source: McNemar, Psychometrika 1947; exact as in Fagerland et al., BMC Med. Res. Methodol. 2013.
+
+    >>> mcnemar(np.array([8, 1]), np.array([1, 1])).tolist()
+    [0.0390625, 1.0]
+    """
+    first, second = np.asarray(first_only), np.asarray(second_only)
+    if first.shape != second.shape:
+        raise ValueError(f"second_only: got {second.shape}, expected first_only's {first.shape}")
+    fewer, number = np.minimum(first, second), first + second
+    if (fewer < 0).any():
+        raise ValueError(f"counts of images: got {fewer.min()}, expected at least 0")
+    return np.minimum(2 * special.bdtr(fewer, number, 0.5), 1)
+
+
 def smallest_p(images: int) -> float:
     """The smallest p-value that `sign_flips` can have: above 0.05 for fewer than 6 images.
 
