@@ -18,10 +18,12 @@ from typing import Any
 import jax.numpy as jnp
 from rich.console import Console
 
+from examples.mirror_config import Config
 from rival_jax import metrics
+from rival_jax.configs import typed
 from rival_jax.experiments.changed import tidy
 from rival_jax.experiments.runner import Pass, Unit
-from rival_jax.experiments.subject import Loaded, Subject, one_of
+from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report import figures, tables
 from rival_jax.report.document import Document, Picture, Section
 from rival_jax.report.results import Results
@@ -62,10 +64,7 @@ class Experiment:
     """Networks and changes; making one checks all that can be wrong."""
 
     def __init__(self, config: Any, console: Console):
-        for name in config.changes:
-            one_of("changes", name, tuple(CHANGES)[1:])
-        if not config.changes or len(set(config.changes)) < len(config.changes):
-            raise ValueError(f"config.changes={tuple(config.changes)}: name each wanted one once")
+        config = typed(Config, config)
         self.config, self.subject = config, Subject(config, console)
         self.shown = ("none", *config.changes)
 
@@ -74,7 +73,7 @@ class Experiment:
         return len(self.shown)
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
-        """A file of rows for every change, and all that its bytes follow from."""
+        """A file of rows for every change, and everything that determines its contents."""
         model, examples = loaded.model, self.subject.examples(loaded.geometry)
         same = {"version": VERSION, "model": loaded.digest, "dtype": self.config.dtype}
         same |= {"data": examples.fingerprint, "head": head}

@@ -6,10 +6,14 @@ A config imports nothing but what makes configs; without a preset it is a demo o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import ml_collections
 
 from rival_jax.configs import Presets, at_preset, blocks
+from rival_jax.configs.values import Distinct
+
+Change = Literal["mirrored", "turned"]
 
 
 @dataclass(frozen=True)
@@ -17,9 +21,9 @@ class Config(blocks.Changing):
     """What all that shows photos to classifiers has, and `changes`."""
 
     experiment: str = "examples.mirror"
-    models: tuple[str, ...] = ("scenes/resnet_00", "scenes/vit_00")
+    models: blocks.Models = ("scenes/resnet_00", "scenes/vit_00")
     data: blocks.ObjectData = field(default_factory=blocks.ObjectData)
-    changes: tuple[str, ...] = ("mirrored", "turned")
+    changes: Annotated[tuple[Change, ...], Distinct()] = ("mirrored", "turned")
 
 
 PRESETS: Presets = {"": {}, "clean": {"data.name": "masked_folder"}}

@@ -470,7 +470,7 @@ def test_without_a_lender_there_is_no_swap(left_out):
         ("ablation.attributes", ("wheel",), "config.ablation.attributes: no 'wheel'; did you mean"),
         ("ablation.background", "white", "config.ablation.background: no 'white'"),
         ("ablation.pooling", "class", "config.ablation.pooling: no 'class'"),
-        ("ablation.draws", 0, "draws 0 from 1 up"),
+        ("ablation.draws", 0, "config.ablation.draws: got 0, expected a whole number from 1 up"),
         ("data.name", "masked_folder", "has no attribute masks"),
     ],
 )

@@ -316,10 +316,10 @@ def test_heads_fitted_on_grey_backgrounds_are_a_second_head(
     ("key", "value", "message"),
     [
         ("ablation.treatments", ("gray",), "config.ablation.treatments: no 'gray'; did you mean"),
-        ("ablation.treatments", ("grey", "grey"), "name each wanted one once"),
+        ("ablation.treatments", ("grey", "grey"), "config.ablation.treatments: .*no two alike"),
         ("ablation.regions", ("object",), "config.ablation.regions: no 'object'"),
-        ("ablation.blur", 0.0, "blur 0.0 above 0"),
-        ("ablation.grey", 2.0, "grey 2.0 must be in"),
+        ("ablation.blur", 0.0, "config.ablation.blur: got 0.0, expected a number above 0"),
+        ("ablation.grey", 2.0, "config.ablation.grey: got 2.0, expected a number from 0 to 1"),
         ("probe.regions", ("background",), "config.probe.regions: no 'background'"),
         ("groups", ("A=tinny",), "group 'A' names tinny; the models are tiny"),
         ("groups", ("tiny",), "expected 'name=model,model'"),

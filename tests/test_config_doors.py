@@ -6,9 +6,11 @@ import configparser
 import dataclasses
 import importlib
 import json
+import math
 import pkgutil
 import re
 from pathlib import Path
+from typing import Annotated, Literal
 
 import ml_collections
 import pytest
@@ -17,6 +19,7 @@ from absl import flags
 import rival_jax
 from rival_jax import configs
 from rival_jax.configs import at_preset, blocks, config_dict, options, rfs, typed
+from rival_jax.configs.values import BatchSize, Distinct, Inside, Several, Share
 from rival_jax.runtime.config_flag import DEFINE_config, check_config_keys, load_config
 
 PACKAGE = Path(rival_jax.__file__).parent
@@ -43,6 +46,18 @@ class Outer:
     preset: str = "demo"
     count: int = 1
     inner: Inner = Inner()
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounded:
+    """Values that are told in their types."""
+
+    kind: Literal["soft", "binary"] = "soft"
+    some: Several = 1
+    share: Share = 0.5
+    inside: Inside = 0.5
+    size: BatchSize = "auto"
+    words: Annotated[tuple[Literal["a", "b"], ...], Distinct()] = ("a",)
 
 
 def test_every_config_has_a_door(root):
@@ -92,13 +107,13 @@ def test_a_preset_sets_keys_that_there_are():
         ({"inner": {"numbrs": ()}}, "no 'inner.numbrs'; did you mean 'inner.numbers'"),
         ({"innr": {"numbers": ()}}, "no 'innr'; did you mean 'inner'?"),
         ({"own": {"a": {}}}, "no 'own'"),
-        ({"count": 1.5}, "config.count: got 1.5, expected int"),
-        ({"count": True}, "config.count: got True, expected int"),
-        ({"count": None}, "config.count: got None, expected int"),
-        ({"inner": {"on": 1}}, "config.inner.on: got 1, expected bool"),
-        ({"inner": {"many": 1.5}}, "config.inner.many: got 1.5, expected int | str"),
-        ({"inner": {"numbers": 1.5}}, "config.inner.numbers: got 1.5, expected tuple[float, ...]"),
-        ({"inner": {"numbers": ("a",)}}, "config.inner.numbers: got 'a', expected float"),
+        ({"count": 1.5}, "config.count: got 1.5, expected a whole number"),
+        ({"count": True}, "config.count: got True, expected a whole number"),
+        ({"count": None}, "config.count: got None, expected a whole number"),
+        ({"inner": {"on": 1}}, "config.inner.on: got 1, expected True or False"),
+        ({"inner": {"many": 1.5}}, "config.inner.many: got 1.5, expected a whole number or a word"),
+        ({"inner": {"numbers": 1.5}}, "got 1.5, expected a list of which each is a number"),
+        ({"inner": {"numbers": ("a",)}}, "config.inner.numbers: got 'a', expected a number"),
         ({"inner": 3}, "config.inner: got 3, expected a block of keys"),
         (3, "config: got 3, expected a block of keys"),
     ],
@@ -106,6 +121,35 @@ def test_a_preset_sets_keys_that_there_are():
 def test_what_does_not_fit_is_named(given, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         typed(Outer, given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kind": "sof"}, "config.kind: no 'sof'; did you mean 'soft'? There are: binary, soft"),
+        ({"kind": 3}, "config.kind: got 3, expected 'soft' or 'binary'"),
+        ({"some": 0}, "config.some: got 0, expected a whole number from 1 up"),
+        ({"share": 1.1}, "config.share: got 1.1, expected a number from 0 to 1"),
+        ({"share": math.nan}, "config.share: got nan, expected a number from 0 to 1"),
+        ({"inside": 1}, "config.inside: got 1, expected a number between 0 and 1"),
+        ({"size": 0}, "config.size: got 0, expected 'auto' or a whole number from 1 up"),
+        ({"size": "outo"}, "config.size: got 'outo', expected 'auto' or a whole number from 1 up"),
+        ({"words": ["c"]}, "config.words: no 'c'"),
+        ({"words": ["a", "a"]}, "is 'a' or 'b', no two alike, at least one"),
+        ({"words": []}, "config.words: got [], expected a list"),
+    ],
+)
+def test_what_a_type_leaves_out_is_refused(given, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        typed(Bounded, given)
+
+
+def test_ends_belong_to_a_share_and_not_to_what_is_inside():
+    given = {"share": 1, "some": 1, "size": 3, "words": ["b", "a"], "kind": "binary"}
+    found = typed(Bounded, given)
+    assert (found.share, found.some, found.size, found.words) == (1.0, 1, 3, ("b", "a"))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        typed(Bounded, {"inside": 0.0})
 
 
 def test_what_comes_in_is_made_what_is_read():

@@ -199,11 +199,11 @@ def test_rows_are_what_they_say(done):
     ("key", "value", "message"),
     [
         ("neurons.absent", "full", "config.neurons.absent: no 'full'"),
-        ("neurons.top", 0, "config.neurons.top=0, expected 1 or more"),
-        ("neurons.threshold", 1.0, "config.neurons.threshold=1.0, expected between 0 and 1"),
+        ("neurons.top", 0, "config.neurons.top: got 0, expected a whole number from 1 up"),
+        ("neurons.threshold", 1.0, "config.neurons.threshold: got 1.0"),
         ("neurons.least_images", 500, "no attribute has 500 images of a class in both splits"),
         ("data.split", "train", "nothing would be held out"),
-        ("batch_size", 0, "config.batch_size=0"),
+        ("batch_size", 0, "config.batch_size: got 0"),
     ],
 )
 def test_bad_values_stop_before_any_work(tmp_path, weights, key, value, message):

@@ -7,6 +7,7 @@ the dataclass again, so that a type checker sees every option that an experiment
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import types
 import typing
@@ -20,7 +21,8 @@ from rival_jax.runtime.plugins import no_such
 
 T = TypeVar("T")
 Presets = Mapping[str, Mapping[str, Any]]
-PARTS = {"blocks"}  # modules of this folder that are no configs
+PARTS = {"blocks", "values"}  # modules of this folder that are no configs
+WORDS = {int: "a whole number", float: "a number", str: "a word", bool: "True or False"}
 OWN = "own"  # the field of an open block, see `blocks.Open`
 
 
@@ -121,24 +123,38 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     """`value` as one of `kind`; `where` is its dotted key, "" of a whole config."""
     if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         return _block(kind, value, f"{where}." if where else "")
-    if typing.get_origin(kind) is tuple and isinstance(value, (list, tuple)):
-        return tuple(_value(typing.get_args(kind)[0], item, where) for item in value)
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    key = f"config.{where}" if where else "config"
+    if origin is typing.Annotated:
+        found = _value(inside[0], value, where)
+        if not all(rule.holds(found) for rule in inside[1:]):
+            raise ValueError(f"{key}: got {value!r}, expected {_name(kind)}")
+        return found
+    if origin is typing.Literal and isinstance(value, str) and value not in inside:
+        raise ValueError(f"{key}: " + no_such(value, inside))
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(_value(inside[0], item, where) for item in value)
+    if _is_union(kind):
+        for one in inside:
+            with contextlib.suppress(ValueError):
+                return _value(one, value, where)
     if kind is float and type(value) is int:
         return float(value)
     if not _fits(kind, value):
-        key = f"config.{where}" if where else "config"
         raise ValueError(f"{key}: got {value!r}, expected {_name(kind)}")
     return value
 
 
 def _fits(kind: Any, value: Any) -> bool:
-    if typing.get_origin(kind) is tuple or (isinstance(value, bool) and kind is not bool):
+    if typing.get_origin(kind) is typing.Literal:
+        return value in typing.get_args(kind)
+    if typing.get_origin(kind) or (isinstance(value, bool) and kind is not bool):
         return False  # True is an int for Python
     return isinstance(value, kind)
 
 
 def _block(kind: Any, values: Mapping[str, Any], where: str) -> Any:
-    kinds = typing.get_type_hints(kind)
+    kinds = typing.get_type_hints(kind, include_extras=True)
     is_open = kinds.pop(OWN, None) is not None
     given, own = {}, {}
     for key, value in values.items():
@@ -156,7 +172,15 @@ def _is_union(kind: Any) -> bool:
 
 
 def _name(kind: Any) -> str:
-    """A type as it is written: "float", "int | str", "tuple[float, ...]"."""
+    """A type in words: "a whole number from 1 up", "'auto' or a whole number"."""
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return "a block of keys"
-    return str(kind) if typing.get_origin(kind) else kind.__name__
+    if origin is typing.Annotated:
+        first, *rules = _name(inside[0]), *map(str, inside[1:])
+        return (", " if typing.get_origin(inside[0]) is tuple else " ").join([first, *rules])
+    if origin is typing.Literal:
+        return " or ".join(map(repr, inside))
+    if origin is tuple:
+        return f"a list of which each is {_name(inside[0])}"
+    return " or ".join(map(_name, inside)) if _is_union(kind) else WORDS[kind]

@@ -6,10 +6,12 @@ Presets: none (demo), clean, paper, released.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import ml_collections
 
 from rival_jax.configs import Presets, at_preset, blocks
+from rival_jax.configs.values import Distinct, Several, Share
 
 # Those that the study's supplement shows.
 FIRST_ELEVEN = (
@@ -31,11 +33,11 @@ class Data(blocks.AttributeData):
 class Ablation:
     """Which attributes are taken away, and what for."""
 
-    attributes: tuple[str, ...] = ()  # () is all that some image has
-    grey: float = 0.5
-    background: str = "kept"  # "kept" | "black": the object alone (in the released code too)
-    draws: int = 3  # random regions of equal area in the same object
-    pooling: str = "classes"  # "classes": mean of class means | "images": all alike
+    attributes: Annotated[tuple[str, ...], Distinct(0)] = ()  # () is all that some image has
+    grey: Share = 0.5
+    background: Literal["kept", "black"] = "kept"  # or the object alone, as released too
+    draws: Several = 3  # random regions of equal area in the same object
+    pooling: Literal["classes", "images"] = "classes"  # means of class means, or of all alike
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Config(blocks.Changing):
     """All keys; their defaults are the demo."""
 
     experiment: str = "attributes"
-    models: tuple[str, ...] = ("scenes/vit_00", "scenes/vit_95")
+    models: blocks.Models = ("scenes/vit_00", "scenes/vit_95")
     data: Data = Data()
     ablation: Ablation = Ablation()
     probe: Probe = Probe()

@@ -5,29 +5,36 @@ Presets: none (demo), clean, paper, released.
 
 from __future__ import annotations
 
+import typing
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import ml_collections
 
 from rival_jax.configs import Presets, at_preset, blocks
+from rival_jax.configs.values import Between, Distinct, Positive, Share
+
+Treatment = Literal["grey", "blur", "shuffle", "mean", "black", "swap"]
+Region = Literal["background", "foreground"]
 
 
 @dataclass(frozen=True)
 class Ablation:
     """What is put in the place of which region."""
 
-    treatments: tuple[str, ...] = ("grey", "blur", "shuffle", "mean", "black", "swap")
-    regions: tuple[str, ...] = ("background", "foreground")
-    grey: float = 0.5
-    blur: float = 1 / 14  # sigma, as a share of the image's height
-    patches: int = 8  # that are shuffled, along the image's height
+    treatments: Annotated[tuple[Treatment, ...], Distinct()] = typing.get_args(Treatment)
+    regions: Annotated[tuple[Region, ...], Distinct()] = ("background", "foreground")
+    grey: Share = 0.5
+    blur: Positive = 1 / 14  # sigma, as a share of the image's height
+    patches: Annotated[int, Between(2)] = 8  # that are shuffled, along the image's height
 
 
 @dataclass(frozen=True)
 class Probe(blocks.Probe):
     """Options of every head, and which of them are fitted."""
 
-    regions: tuple[str, ...] = ("all", "foreground")  # seen while fitted; "foreground": rest grey
+    # What is seen while one is fitted; "foreground": on grey.
+    regions: Annotated[tuple[Literal["all", "foreground"], ...], Distinct()] = ("all", "foreground")
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Config(blocks.Changing):
     """All keys; their defaults are the demo."""
 
     experiment: str = "background"
-    models: tuple[str, ...] = ("scenes/vit_00", "scenes/vit_95")
+    models: blocks.Models = ("scenes/vit_00", "scenes/vit_95")
     groups: tuple[str, ...] = ()  # "name=model,model": averaged in figure 8; others stand alone
     head: str = "probe"  # "own" | "probe" (fitted on data.train_split) | "imagenet" (no training)
     data: blocks.ObjectData = blocks.ObjectData()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from rival_jax.configs.values import BatchSize, Count, Distinct, Inside, Positive, Several
 
 # What the RIVAL10 study did, as presets set it; its released code besides.
 PAPER = {"normalise": "none", "probe.recipe": "study"}
@@ -29,9 +31,9 @@ class Preprocessing:
 
     mean: tuple[float, ...] = ()  # of each channel, for pixels in [0, 1]; (): the checkpoint's
     std: tuple[float, ...] = ()
-    interpolation: str = ""  # "nearest" | "bilinear" | "bicubic" | "lanczos"
+    interpolation: Literal["", "nearest", "bilinear", "bicubic", "lanczos"] = ""
     crop_pct: float = 0.0  # of the short side; 0: the checkpoint's
-    num_heads: int = 0  # of a transformer whose checkpoint does not say; 0: it does
+    num_heads: Count = 0  # of a transformer whose checkpoint does not say; 0: it does
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Place(Open):
 class Photos(Place):
     """A data set of photos, and the options of each there is; masks may be among them."""
 
-    on_bad: str = "error"  # "error" | "skip": what to do about unusable examples
+    on_bad: Literal["error", "skip"] = "error"  # what to do about unusable examples
     scenes: Scenes = Scenes()
     rival10: Rival10 = Rival10()
     tfds: Tfds = Tfds()
@@ -128,8 +130,8 @@ class Data(Photos):
 
     name: str = "scenes"  # "scenes" | "rival10" | "tfds"
     train_split: str = "train"  # read by head="probe" alone
-    mask: str = "soft"  # "soft": as resized | "binary": above 1/2
-    resize: str = "squash"  # "squash": whole photo | "crop": the model's own short side and crop
+    mask: Literal["soft", "binary"] = "soft"  # as resized, or above 1/2
+    resize: Literal["squash", "crop"] = "squash"  # whole photo, or the model's own size and crop
 
 
 @dataclass(frozen=True)
@@ -147,24 +149,32 @@ class ObjectData(Data):
     masked_folder: MaskedFolder = MaskedFolder()
 
 
+Levels = Annotated[tuple[Positive, ...], Distinct()]
+
+
 @dataclass(frozen=True)
 class Noise:
     """Levels of noise, and how often it is drawn."""
 
-    norms: tuple[str, ...] = ("linf",)  # "linf", "l2" (unit norm per image and region)
-    sigmas: tuple[float, ...] = tuple(s / 255 for s in range(30, 211, 30))  # linf, pixels in [0, 1]
-    epsilons: tuple[float, ...] = tuple(float(e) for e in range(25, 201, 25))  # l2
-    trials: int = 5
+    norms: Annotated[tuple[Literal["linf", "l2"], ...], Distinct()] = ("linf",)
+    sigmas: Levels = tuple(s / 255 for s in range(30, 211, 30))  # of linf, for pixels in [0, 1]
+    epsilons: Levels = tuple(float(e) for e in range(25, 201, 25))  # of l2, per image and region
+    trials: Several = 5
+
+    def levels(self, norm: str) -> tuple[float, ...]:
+        """Those of a norm."""
+        return self.sigmas if norm == "linf" else self.epsilons
 
 
 @dataclass(frozen=True)
 class Fit:
     """How linear heads are fitted."""
 
-    recipe: str = "converged"  # "converged" (L-BFGS) | "study" (Adam 1e-5, random crops)
-    batch_norm: str = "frozen"  # study: or "drifting": statistics move meanwhile, as released
-    epochs: int = 10  # study
-    select: str = "last"  # study: "last" | "test" (best epoch on the test split, as released)
+    recipe: Literal["converged", "study"] = "converged"  # L-BFGS, or Adam 1e-5 on random crops
+    # Of study: "drifting": statistics move meanwhile, as released.
+    batch_norm: Literal["frozen", "drifting"] = "frozen"
+    epochs: Several = 10  # of study
+    select: Literal["last", "test"] = "last"  # of study: or the best on the test split, as released
     seed: int = 0
 
 
@@ -172,7 +182,7 @@ class Fit:
 class RegionFit(Fit):
     """How linear heads are fitted, and on what of a photo."""
 
-    region: str = "all"  # "all" | "foreground": fitted on photos with a grey background
+    region: Literal["all", "foreground"] = "all"  # or fitted on photos with a grey background
 
 
 @dataclass(frozen=True)
@@ -180,7 +190,7 @@ class Synsets:
     """Which of ImageNet's outputs are a class, for head="imagenet"."""
 
     synsets: str = ""  # JSON {class: [wnid, ...]} instead of the data set's
-    members: str = "auto"  # or "study": its own synsets | "below": all below RIVAL10's classes
+    members: Literal["auto", "study", "below"] = "auto"  # its own, or all below RIVAL10's classes
 
 
 @dataclass(frozen=True)
@@ -192,9 +202,12 @@ class Probe(Fit, Synsets):
 class Statistics:
     """How intervals are made."""
 
-    resamples: int = 2000
-    confidence: float = 0.95
-    method: str = "bca"  # "bca" | "percentile"
+    resamples: Several = 2000
+    confidence: Inside = 0.95
+    method: Literal["bca", "percentile"] = "bca"
+
+
+Models = Annotated[tuple[str, ...], Distinct()]
 
 
 @dataclass(frozen=True)
@@ -203,9 +216,9 @@ class Networks:
 
     experiment: str
     # Bundled names, folders with config.json and model.safetensors, or .safetensors files.
-    models: tuple[str, ...]
+    models: Models
     preprocessing: Preprocessing = Preprocessing()
-    dtype: str = "float32"  # "float32" | "bfloat16"
+    dtype: Literal["float32", "bfloat16"] = "float32"
 
 
 @dataclass(frozen=True)
@@ -214,11 +227,9 @@ class Measuring(Networks):
 
     preset: str = "demo"
     head: str = "own"  # "own" | "probe" (fitted on data.train_split) | "imagenet" (no training)
-    normalise: str = (
-        "model"  # "model": with its own mean and std | "none": bare pixels, as released
-    )
-    image_size: int = 0  # side in pixels; 0: the one that each network was made for
-    batch_size: int | str = "auto"  # or images per step; "auto" fills the memory budget
+    normalise: Literal["model", "none"] = "model"  # its own mean and std, or none, as released
+    image_size: Count = 0  # side in pixels; 0: the one that each network was made for
+    batch_size: BatchSize = "auto"  # or images per step; "auto" fills the memory budget
     cache: str = ""  # features and heads; default ~/.cache/rival_jax
     data: Data = Data()
     statistics: Statistics = Statistics()
@@ -230,5 +241,5 @@ class Changing(Measuring):
 
     seed: int = 0
     # Or "fsdp": weights cut over the devices, where one cannot hold them.
-    sharding: str = "replicated"
+    sharding: Literal["replicated", "fsdp"] = "replicated"
     probe: Probe = Probe()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import ml_collections
 
 from rival_jax.configs import Presets, at_preset, blocks
+from rival_jax.configs.values import Count, Positive, Several
 
 
 @dataclass(frozen=True)
@@ -14,14 +16,14 @@ class Config(blocks.Networks):
     """All keys; their defaults are the demo."""
 
     experiment: str = "check_model"
-    models: tuple[str, ...] = ("scenes/vit_95", "scenes/resnet_95")
+    models: blocks.Models = ("scenes/vit_95", "scenes/resnet_95")
     images: tuple[str, ...] = ()  # photos, or folders of them; () is a few drawn scenes
-    image_size: int = 0  # side in pixels; 0: the one that the network was made for
-    top: int = 5  # classes shown of each image
+    image_size: Count = 0  # side in pixels; 0: the one that the network was made for
+    top: Several = 5  # classes shown of each image
     labels: str = ""  # text file of class names, a line each; "": ImageNet's synsets, or numbers
-    # "auto": with timm where it is installed and has the network | "timm" | "none"
-    compare: str = "auto"
-    tolerance: float = 1e-4  # of logits over their largest, and of attention
+    # "auto": with timm where it is installed and has the network.
+    compare: Literal["auto", "timm", "none"] = "auto"
+    tolerance: Positive = 1e-4  # of logits over their largest, and of attention
 
 
 PRESETS: Presets = {"": {}}

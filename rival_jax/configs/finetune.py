@@ -7,10 +7,12 @@ network: vit_b, vit_l, ar_s, ar_b, ar_l, deit_s, deit_b.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import ml_collections
 
 from rival_jax.configs import Presets, at_preset, blocks
+from rival_jax.configs.values import BatchSize, Count, Distinct, Inside, Positive, Several
 
 
 @dataclass(frozen=True)
@@ -52,34 +54,36 @@ class Tokencut(blocks.Place):
 class Split:
     """Which classes and images are trained on, set A, and which validate."""
 
-    by: str = "sorted"  # classes: "sorted" by name | "seed": shuffled
-    num_classes: int = 0  # that are trained on, set A; 0: half of them
+    by: Literal["sorted", "seed"] = "sorted"  # classes by name, or shuffled
+    num_classes: Count = 0  # that are trained on, set A; 0: half of them
     classes: tuple[str, ...] = ()  # or name them
-    per_class: int = 27
-    images: str = "seed"  # of a class: "first" by name | "seed": shuffled
-    validation: str = "training"  # "training" classes, other images | "held_out" classes
-    validation_per_class: int = 3
-    on_few: str = "error"  # "error" | "take": what to do if a class has fewer images
+    per_class: Several = 27
+    images: Literal["first", "seed"] = "seed"  # of a class, by name or shuffled
+    # Classes: those trained on, by other images, or the others.
+    validation: Literal["training", "held_out"] = "training"
+    validation_per_class: Several = 3
+    on_few: Literal["error", "take"] = "error"  # what to do if a class has fewer images
 
 
 @dataclass(frozen=True)
 class Train:
     """How parameters are updated."""
 
-    learning_rate: float = 3e-4
-    epochs: int = 12
-    batch: int = 8  # images per update
+    learning_rate: Positive = 3e-4
+    epochs: Several = 12
+    batch: Several = 8  # images per update
     trained: str = "attn"  # parameters whose names have this, a regular expression; "": all
     weight_decay: float = 1e-4
-    decayed: str = "all"  # parameters | "kernels": without norms and biases
+    decayed: Literal["all", "kernels"] = "all"  # parameters, or without norms and biases
     rate_factor: float = 0.85  # the rate is multiplied by it
-    rate_every: int = 2  # epochs
-    accumulate: int = 1  # parts of a batch that are computed one after another
-    dtype: str = "float32"  # | "bfloat16": of the computation
-    remat: str = "none"  # | "dots": keeps matrix products alone for the backward pass
+    rate_every: Several = 2  # epochs
+    accumulate: Several = 1  # parts of a batch that are computed one after another
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation
+    # "dots": keeps matrix products alone for the backward pass.
+    remat: Literal["none", "dots"] = "none"
     augmentation: str = "area"  # crop of 80-100 % | "square": 7/8 of each side | "mirror"
-    ties: str = "later"  # of two epochs with one validation loss | "earlier"
-    together: int | str = "auto"  # trainings in one program, or their number
+    ties: Literal["later", "earlier"] = "later"  # of two epochs with one validation loss
+    together: BatchSize = "auto"  # trainings in one program, or their number
     save_seconds: float = 30.0
 
 
@@ -128,10 +132,11 @@ class Weight:
 class Evaluate:
     """Which networks are tested, and how."""
 
-    checkpoint: str = "best"  # | "last"
-    alphas: tuple[float, ...] = (0.5,)  # WiSE-FT: shares of the finetuned weights, beside 1
+    checkpoint: Literal["best", "last"] = "best"
+    # WiSE-FT: shares of the finetuned weights, beside 1.
+    alphas: Annotated[tuple[Inside, ...], Distinct(0)] = (0.5,)
     method: str = "relevance"
-    explained: str = "predicted"  # the class whose maps are compared with masks | "label"
+    explained: Literal["predicted", "label"] = "predicted"  # class whose maps are compared
 
 
 @dataclass(frozen=True)
@@ -139,20 +144,22 @@ class Config(blocks.Measuring, blocks.Open):
     """All keys; their defaults are the demo."""
 
     experiment: str = "finetune"
-    models: tuple[str, ...] = ("scenes/vit_00_95",)  # one
+    models: blocks.Models = ("scenes/vit_00_95",)  # one
     # Besides: original, cross_entropy, energy, robustvit, gradmask, gradmask_released, rrr,
     # rrr_released, robustvit_second_order, the rows of table 4 (below), tokencut,
     # energy_swap_tokencut, or a dotted module.
     variants: tuple[str, ...] = ("energy_swap",)
     # Of each variant: "" as below, "background_weight=4 learning_rate=1e-3".
     settings: tuple[str, ...] = ("",)
-    seeds: tuple[int, ...] = (0,)  # of the order, the crops and, by `split`, images and classes
+    # Of the order, the crops and, by `split`, images and classes.
+    seeds: Annotated[tuple[int, ...], Distinct()] = (0,)
     head: str = "own"  # "own" | "imagenet" (no training)
-    outputs: str = "own"  # "own": the network's outputs are trained | "head": those of the head
-    dtype: str = "float32"
+    outputs: Literal["own", "head"] = "own"  # that are trained: the network's, or the head's
+    dtype: Literal["float32"] = "float32"  # of the weights; train.dtype is the computation's
     seed: int = 0  # of the noise that RFS is measured with
-    batch_size: int | str = "auto"  # of the tests; or images per step
-    sharding: str = "replicated"  # of parameters and moments | "fsdp": cut among the devices
+    batch_size: BatchSize = "auto"  # of the tests; or images per step
+    # Of parameters and moments; "fsdp": cut among the devices.
+    sharding: Literal["replicated", "fsdp"] = "replicated"
     probe: blocks.Synsets = blocks.Synsets()
     data: Data = Data()
     shifted: Shifted = Shifted()

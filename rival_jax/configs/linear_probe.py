@@ -6,6 +6,7 @@ Presets: none (demo), clean, paper, released.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import ml_collections
 
@@ -17,7 +18,7 @@ class Data(blocks.ObjectData):
     """The data sets with masks of objects: all."""
 
     train_split: str = "train"
-    mask: str = "soft"  # heads look at masks under probe.region="foreground" alone
+    mask: Literal["soft", "binary"] = "soft"  # looked at under probe.region="foreground" alone
     scenes: blocks.Scenes = blocks.Scenes(per_class=20, background_correlation=0.0)
 
 
@@ -26,8 +27,8 @@ class Config(blocks.Measuring):
     """All keys; their defaults are the demo."""
 
     experiment: str = "linear_probe"
-    models: tuple[str, ...] = ("scenes/vit_00", "scenes/vit_95")
-    head: str = "probe"
+    models: blocks.Models = ("scenes/vit_00", "scenes/vit_95")
+    head: Literal["probe"] = "probe"
     data: Data = Data()
     probe: blocks.RegionFit = blocks.RegionFit()
 

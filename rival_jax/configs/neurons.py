@@ -6,10 +6,12 @@ Presets: none (demo), clean, paper, released.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import ml_collections
 
 from rival_jax.configs import Presets, at_preset, blocks
+from rival_jax.configs.values import Between, Count, Inside, Several
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,6 @@ class Data(blocks.AttributeData):
 
     split: str = "test"  # held out
     train_split: str = "train"  # where features are chosen
-    mask: str = "soft"  # of the object; not looked at here
     scenes: blocks.Scenes = blocks.Scenes(per_class=10, background_correlation=0.0)
 
 
@@ -26,15 +27,16 @@ class Data(blocks.AttributeData):
 class Neurons:
     """How features are chosen and judged."""
 
-    top: int = 10  # images per class that a feature is judged by, the most activating ones
-    threshold: float = 0.5  # of the saliency's range: what counts as salient
-    absent: str = "empty"  # top image without the attribute: "empty": IoU 0 | "left_out"
-    least_images: int = 5  # of a class with an attribute, in each split, to look at the two
-    shuffled: int = 4  # networks with its weights permuted, which are searched likewise
-    permutations: int = 9999  # of masks among images
-    permuted_images: int = 100  # at most, of a class with an attribute
-    false_discovery_rate: float = 0.05
-    pictures: int = 3  # features per model that the report shows
+    top: Several = 10  # images per class that a feature is judged by, the most activating ones
+    threshold: Inside = 0.5  # of the saliency's range: what counts as salient
+    # A top image without the attribute: IoU 0, or left out.
+    absent: Literal["empty", "left_out"] = "empty"
+    least_images: Several = 5  # of a class with an attribute, in each split, to look at the two
+    shuffled: Count = 4  # networks with its weights permuted, which are searched likewise
+    permutations: Several = 9999  # of masks among images
+    permuted_images: Annotated[int, Between(2)] = 100  # at most, of a class with an attribute
+    false_discovery_rate: Inside = 0.05
+    pictures: Count = 3  # features per model that the report shows
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Config(blocks.Measuring):
     """All keys; their defaults are the demo."""
 
     experiment: str = "neurons"
-    models: tuple[str, ...] = ("scenes/resnet_00",)
+    models: blocks.Models = ("scenes/resnet_00",)
     head: str = "own"  # as in all experiments; features are the same under every head
     seed: int = 0
     cache: str = ""  # compiled programs; default ~/.cache/rival_jax

@@ -6,17 +6,21 @@ Presets: none (demo), clean, paper, released.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import ml_collections
 
 from rival_jax.configs import Presets, at_preset, blocks
+from rival_jax.configs.values import Distinct
+
+Region = Literal["foreground", "background", "all"]
 
 
 @dataclass(frozen=True)
 class Noise(blocks.Noise):
     """And where the noise is."""
 
-    regions: tuple[str, ...] = ("foreground", "background")  # and "all"
+    regions: Annotated[tuple[Region, ...], Distinct()] = ("foreground", "background")
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Config(blocks.Changing):
     """All keys; their defaults are the demo."""
 
     experiment: str = "rfs"
-    models: tuple[str, ...] = (
+    models: blocks.Models = (
         *("scenes/vit_00", "scenes/vit_95", "scenes/resnet_00", "scenes/resnet_95"),
     )
     data: blocks.ObjectData = blocks.ObjectData()

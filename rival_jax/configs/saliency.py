@@ -6,17 +6,19 @@ Presets: none (demo), clean, paper, released.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import ml_collections
 
 from rival_jax.configs import Presets, at_preset, blocks
+from rival_jax.configs.values import Count, Distinct, Inside, Several
 
 
 @dataclass(frozen=True)
 class Data(blocks.ObjectData):
     """The data sets with masks of objects: all."""
 
-    mask: str = "binary"  # "binary": above 1/2 | "soft": above 0, as released
+    mask: Literal["soft", "binary"] = "binary"  # above 1/2; "soft": above 0, as released
 
 
 @dataclass(frozen=True)
@@ -25,17 +27,17 @@ class Saliency:
 
     # Modules of rival_jax/saliency, or dotted names; after an @ the tap that class maps read. At
     # 64 pixels the ResNets' last layer is a grid of 2 x 2, which no map of it can outgrow.
-    methods: tuple[str, ...] = ("relevance", "hirescam@layer2")
-    unfit: str = "skip"  # methods that a network does not allow: "error" | "skip"
-    target: str = "predicted"  # what is explained: "predicted" class | "label"
-    scaling: str = "minmax"  # "minmax" | "cam", "cam_2021": as two releases of grad-cam
-    threshold: float = 0.5  # of the map's maximum: where it is binarised
-    ties: str = "outside"  # values at the threshold: "outside" | "inside", as released
-    flat: str = "nan"  # a flat map's metrics: "nan", left out | "zero": an empty map's
-    tolerance: int = 0  # of the pointing game, in pixels
-    classes: str = "true"  # what images are filed under: "true" | "predicted" class
-    hits: int = 2  # images of each class with the lowest density gap
-    draws: int = 4  # random regions greyed in each image
+    methods: Annotated[tuple[str, ...], Distinct()] = ("relevance", "hirescam@layer2")
+    unfit: Literal["error", "skip"] = "skip"  # methods that a network does not allow
+    target: Literal["predicted", "label"] = "predicted"  # class that is explained
+    scaling: Literal["minmax", "cam", "cam_2021"] = "minmax"  # as two releases of grad-cam
+    threshold: Inside = 0.5  # of the map's maximum: where it is binarised
+    ties: Literal["outside", "inside"] = "outside"  # values at the threshold; inside as released
+    flat: Literal["nan", "zero"] = "nan"  # a flat map's metrics: left out, or an empty map's
+    tolerance: Count = 0  # of the pointing game, in pixels
+    classes: Literal["true", "predicted"] = "true"  # class that images are filed under
+    hits: Several = 2  # images of each class with the lowest density gap
+    draws: Several = 4  # random regions greyed in each image
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Config(blocks.Changing):
     """All keys; their defaults are the demo."""
 
     experiment: str = "saliency"
-    models: tuple[str, ...] = (
+    models: blocks.Models = (
         *("scenes/vit_00", "scenes/vit_95", "scenes/resnet_00", "scenes/resnet_95"),
     )
     groups: tuple[str, ...] = ()  # "name=model,model": averaged in figure 9

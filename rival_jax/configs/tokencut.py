@@ -9,10 +9,12 @@ Presets: none (demo), clean, paper, released.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import ml_collections
 
 from rival_jax.configs import Presets, at_preset, blocks
+from rival_jax.configs.values import BatchSize, Between, Count, Positive, Share
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,6 @@ class Data(blocks.Photos):
 
     name: str = "scenes"  # "image_folder": photos alone | "scenes" | "rival10" | "masked_folder"
     split: str = "train"
-    on_bad: str = "error"  # "error" | "skip": what to do about unreadable photos
     scenes: blocks.Scenes = blocks.Scenes(per_class=40)
     masked_folder: blocks.MaskedFolder = blocks.MaskedFolder()
     image_folder: blocks.ImageFolder = blocks.ImageFolder()
@@ -31,25 +32,27 @@ class Data(blocks.Photos):
 class Tokencut:
     """How photos are cut and the cuts refined."""
 
-    feature: str = "key"  # "key" | "query" | "value" of the tokens
+    feature: Literal["query", "key", "value"] = "key"  # of the tokens
     # Whose: "auto", or a number (-1: the last), which is taken as it is. "auto" is the last block
     # of a network without classes (DINO), as published, and one after the middle of a classifier.
-    block: int | str = "auto"
-    tau: float = 0.1  # least cosine of an edge; picked on true masks of drawn scenes
-    graph: str = "binary"  # edges weigh 1 | "weighted": their cosine
-    precision: str = "float64"  # of the eigenproblem; "float32" where devices have no other
-    scale: float = 1.0  # photos are enlarged by this before they are cut into tokens
-    max_tokens: int = 1600  # larger photos are scaled down; 0: no limit
-    positions: str = "antialias"  # resampling of position embeddings: "antialias" | "dino"
-    refine: str = "bilateral"  # "bilateral" | "none"
-    sigmas: tuple[float, ...] = (16.0, 16.0, 8.0)  # of the solver: pixels, luma and chroma of 255
-    choice: str = "largest"  # object of the solver's output: "largest" | "released"
-    agreement: float = 0.3  # least IoU of that object and the cut; else the cut is taken
-    min_pixels: int = 1  # smaller masks are skipped
+    block: Literal["auto"] | int = "auto"
+    # Least cosine of an edge; picked on true masks of drawn scenes.
+    tau: Annotated[float, Between(0, 0.999)] = 0.1
+    graph: Literal["binary", "weighted"] = "binary"  # edges weigh 1, or their cosine
+    # Of the eigenproblem; "float32" where devices have no other.
+    precision: Literal["float64", "float32"] = "float64"
+    scale: Positive = 1.0  # photos are enlarged by this before they are cut into tokens
+    max_tokens: Count = 1600  # larger photos are scaled down; 0: no limit
+    positions: Literal["antialias", "dino"] = "antialias"  # resampling of position embeddings
+    refine: Literal["bilateral", "none"] = "bilateral"
+    sigmas: tuple[Positive, ...] = (16.0, 16.0, 8.0)  # of the solver: pixels, luma, chroma
+    choice: Literal["largest", "released"] = "largest"  # object of the solver's output
+    agreement: Share = 0.3  # least IoU of that object and the cut; else the cut is taken
+    min_pixels: Count = 1  # smaller masks are skipped
     min_gap: float = 1e-6  # photos whose second and third eigenvalue differ by less are, too
-    per_class: int = 0  # photos of each class, the first ones; 0: all
+    per_class: Count = 0  # photos of each class, the first ones; 0: all
     photos: bool = True  # photos are written beside the masks
-    shown: int = 24  # photos in the report
+    shown: Count = 24  # photos in the report
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,10 @@ class Config(blocks.Networks):
 
     experiment: str = "tokencut"
     # The networks of DINO are what the method is made for: dino/vits16, dino/vitb16, ...
-    models: tuple[str, ...] = ("scenes/vit_00",)
+    models: blocks.Models = ("scenes/vit_00",)
     preset: str = "demo"
     seed: int = 0  # of the photos that are shown
-    batch_size: int | str = "auto"  # or images per step; "auto" fills the memory budget
+    batch_size: BatchSize = "auto"  # or images per step; "auto" fills the memory budget
     output: str = ""  # folder of the masks; default WORKDIR/masks
     data: Data = Data()
     tokencut: Tokencut = Tokencut()

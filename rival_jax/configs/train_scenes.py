@@ -6,10 +6,12 @@ Presets: none (demo), bundled, continued.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import ml_collections
 
 from rival_jax.configs import Presets, at_preset
+from rival_jax.configs.values import Distinct, Several, Share
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Vit:
     """The ViT, and how it is trained."""
 
     epochs: int = 2
-    optimiser: str = "muon"  # "adamw" | "muon"
+    optimiser: Literal["adamw", "muon"] = "muon"
     learning_rate: float = 1e-2
     noise: float = 0.3  # half of the images get Gaussian noise, its sigma from 0 to this
     architecture: VitShape = VitShape()
@@ -56,7 +58,7 @@ class Resnet:
     """The ResNet, and how it is trained."""
 
     epochs: int = 2
-    optimiser: str = "adamw"
+    optimiser: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 3e-3
     noise: float = 0.1
     architecture: ResnetShape = ResnetShape()
@@ -68,14 +70,15 @@ class Config:
 
     experiment: str = "train_scenes"
     preset: str = "demo"
-    architectures: tuple[str, ...] = ("vit",)  # "vit", "resnet"
-    correlations: tuple[float, ...] = (0.95,)  # of background and class, one network each
+    architectures: Annotated[tuple[Literal["vit", "resnet"], ...], Distinct()] = ("vit",)
+    # Of background and class, one network each.
+    correlations: Annotated[tuple[Share, ...], Distinct()] = (0.95,)
     start: str = ""  # a network training goes on from, of the one architecture; "": from chance
     seed: int = 0
     output: str = ""  # folder of the models; default <workdir>/models
     storage: str = "float16"  # precision of the saved weights
     data: Data = Data()
-    batch_size: int = 64
+    batch_size: Several = 64
     brightness: float = 0.2  # images are multiplied by 1 - this to 1 + this
     weight_decay: float = 0.05
     label_smoothing: float = 0.05

@@ -16,7 +16,6 @@ from rich.table import Table
 from rival_jax import data, models
 from rival_jax.data import transforms
 from rival_jax.experiments.preprocessing import preprocessing
-from rival_jax.experiments.subject import one_of
 from rival_jax.interop import timm
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run
@@ -27,7 +26,6 @@ ONE_PROCESS = True  # not for several hosts
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 DRAWN = 4  # scenes, where no photos are named
-COMPARE = ("auto", "timm", "none")
 
 
 def dry_run(config: Any, console: Console) -> None:
@@ -45,7 +43,6 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
       ValueError: a network's outputs differ from timm's by more than `config.tolerance`, after all
         was printed and saved.
     """
-    one_of("compare", config.compare, COMPARE)
     paths, found = photos(config), []
     for name in config.models:
         model, variables = _load(config, name)

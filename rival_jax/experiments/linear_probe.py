@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from rival_jax.configs import options, typed
 from rival_jax.configs.linear_probe import Config
 from rival_jax.experiments.runner import Bench, Pass, Unit
-from rival_jax.experiments.subject import Subject, one_of
+from rival_jax.experiments.subject import Subject
 from rival_jax.experiments.trial_rows import clean_trial, trial_rows
 from rival_jax.report.document import Document, Section
 from rival_jax.report.results import Results
@@ -40,7 +40,6 @@ class Experiment:
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
-        one_of("head", config.head, ("probe",))
         self.config, self.subject = config, Subject(config, console)
 
     def total(self) -> int:

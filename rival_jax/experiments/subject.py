@@ -14,7 +14,7 @@ from rich.console import Console
 from rival_jax import configs, data, models
 from rival_jax.experiments import head_context as _heads
 from rival_jax.experiments.preprocessing import check_treatment, preprocessing
-from rival_jax.runtime import parallel, placement
+from rival_jax.runtime import parallel
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import tree_digest
@@ -53,22 +53,14 @@ class Subject:
         self.config, self.console, self.mesh = config, console, parallel.data_mesh()
         self.notices: list[str] = []  # see `note`
         self.clean: dict[str, dict[str, Any]] = {}  # see `_clean`
-        for key, known in (("mask", ("soft", "binary")), ("resize", ("squash", "crop"))):
-            one_of(f"data.{key}", getattr(config.data, key), known)
-        one_of("normalise", config.normalise, ("model", "none"))
         check_treatment(config)
         self.sharding = str(getattr(config, "sharding", "replicated"))
-        one_of("sharding", self.sharding, placement.SHARDINGS)
         self.trains = bool(getattr(plugin("heads", config.head), "TRAINS", False))
         splits = {config.data.split} | ({config.data.train_split} if self.trains else set())
         self.sources = {split: self._source(split) for split in splits}
         if heads and self.trains:
             _heads.check_splits(self)
         loaded = [self._load(name)[0] for name in config.models]
-        if not loaded:
-            raise ValueError(
-                "config.models is empty; name at least one, --config.models=\"('...',)\""
-            )
         if len({model.name for model in loaded}) < len(loaded):
             raise ValueError(f"two of config.models have one name: {[m.name for m in loaded]}")
         self.models: tuple[Model, ...] = tuple(loaded)  # as they are, without heads or weights

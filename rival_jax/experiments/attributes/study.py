@@ -173,7 +173,6 @@ class Experiment:
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
-        check(config)
         source_of(config, config.data.split, attributes=True)  # before anything else is asked of it
         self.config, self.subject = config, Subject(config, console)
         self.geometry = self.subject.geometry(self.subject.models[0])
@@ -289,12 +288,3 @@ class Experiment:
         results = results_of(files, examples.classes, **told)
         known = (self.plan, examples, names, pairs, self.config.seed)
         return results, page(self.config, results, functools.partial(parts.sheet, *known))
-
-
-def check(config: Config) -> None:
-    """Raises ValueError for settings that cannot be run."""
-    c = config.ablation
-    one_of("ablation.background", c.background, ("kept", "black"))
-    one_of("ablation.pooling", c.pooling, ("classes", "images"))
-    if not 0 <= c.grey <= 1 or c.draws < 1:
-        raise ValueError(f"config.ablation: grey {c.grey} in [0, 1] and draws {c.draws} from 1 up")

@@ -30,7 +30,7 @@ from rival_jax.experiments.background.treatments import (
 from rival_jax.experiments.changed import partners, tidy
 from rival_jax.experiments.groups import groups, with_singles
 from rival_jax.experiments.runner import Pass, Unit
-from rival_jax.experiments.subject import Loaded, Subject, one_of
+from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
 from rival_jax.report.study import Means, Measure, Study
@@ -90,11 +90,10 @@ class Experiment:
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
-        check(config)
         self.config, self.subject = config, Subject(config, console)
         c = config.ablation
         binary = config.data.mask == "binary"
-        self.strength = Strength(float(c.grey), float(c.blur), int(c.patches), binary)
+        self.strength = Strength(c.grey, c.blur, c.patches, binary)
         classes = np.unique(self.subject.first_examples().labels)
         if "swap" in c.treatments and len(classes) < 2:
             raise ValueError(
@@ -180,23 +179,3 @@ class Experiment:
             return sheet(examples, self.strength, self.settings, self._others(), seed)
 
         return results, page(self.config, results, shown)
-
-
-def check(config: Config) -> None:
-    """Raises ValueError for settings that cannot be run."""
-    c = config.ablation
-    for key, known in (("treatments", TREATMENTS), ("regions", REGIONS)):
-        for value in getattr(c, key):
-            one_of(f"ablation.{key}", value, known)
-        named = getattr(c, key)
-        if not named or len(set(named)) < len(named):
-            raise ValueError(f"config.ablation.{key}={named}: name each wanted one once")
-    for region in config.probe.regions:
-        one_of("probe.regions", region, ("all", "foreground"))
-    if not config.probe.regions:
-        raise ValueError("config.probe.regions is empty; name 'all', 'foreground' or both")
-    if not 0 <= c.grey <= 1 or c.blur <= 0 or c.patches < 2:
-        raise ValueError(
-            f"config.ablation: grey {c.grey} must be in [0, 1], blur {c.blur} above 0 and "
-            f"patches {c.patches} at least 2"
-        )

@@ -17,7 +17,6 @@ from rival_jax.configs import options
 from rival_jax.configs.finetune import Config
 from rival_jax.data import Examples, Source
 from rival_jax.data.source import Item, class_order, name_hash
-from rival_jax.experiments.subject import one_of
 from rival_jax.runtime.members import Data
 from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.progress import Meter
@@ -94,17 +93,6 @@ def _images(source: Source, config: Config, seed: int, name: str, asked: int) ->
     else:
         mine.sort(key=lambda i: stems[i])
     return mine[:asked]
-
-
-def check(config: Config) -> None:
-    """Raises ValueError for settings of `config.split` without a meaning."""
-    c = config.split
-    one_of("split.by", c.by, ("sorted", "seed"))
-    one_of("split.images", c.images, ("first", "seed"))
-    one_of("split.validation", c.validation, ("held_out", "training"))
-    one_of("split.on_few", c.on_few, ("error", "take"))
-    if c.per_class < 1 or c.validation_per_class < 1:
-        raise ValueError("config.split: per_class and validation_per_class must be at least 1")
 
 
 class Chosen:

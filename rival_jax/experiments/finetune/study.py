@@ -16,14 +16,14 @@ from rich.console import Console
 
 from rival_jax.configs import options, typed
 from rival_jax.configs.finetune import Config
-from rival_jax.experiments.finetune import numbers, photos, tests
+from rival_jax.experiments.finetune import numbers
 from rival_jax.experiments.finetune.jobs import CHECKPOINTS, kept
 from rival_jax.experiments.finetune.page import page
 from rival_jax.experiments.finetune.tests import MAP_COST, Network, Shown, Tests, mixed
 from rival_jax.experiments.finetune.trainings import Trainings
 from rival_jax.experiments.finetune.variants import ORIGINAL
 from rival_jax.experiments.runner import Bench, Unit
-from rival_jax.experiments.subject import Subject, one_of
+from rival_jax.experiments.subject import Subject
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
 from rival_jax.runtime.results import Run
@@ -37,7 +37,8 @@ class Experiment:
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
-        check(config)
+        if len(config.models) != 1:
+            raise ValueError(f"config.models={config.models}: finetune takes one network a run")
         self.config, self.console = config, console
         subjects = test_sets(config, console)
         self.subject = next(iter(subjects.values()))
@@ -122,21 +123,6 @@ class Experiment:
         images = [len(test.first_examples()) for test in self.tests.subjects.values()]
         noisy = images[0] * self.tests.forwards()
         return len(self.networks) * sum(images), (1 + len(self.trainings.jobs)) * noisy
-
-
-def check(config: Config) -> None:
-    """Raises ValueError for settings that cannot be run."""
-    photos.check(config)
-    tests.check(config)
-    if len(config.models) != 1:
-        raise ValueError(f"config.models={tuple(config.models)}: finetune takes one network a run")
-    if config.dtype != "float32":
-        raise ValueError(
-            "finetune keeps float32 weights; for the computation pass --config.train.dtype=bfloat16"
-        )
-    if len(set(config.seeds)) < len(config.seeds) or not config.seeds:
-        raise ValueError(f"config.seeds={tuple(config.seeds)}: name each seed once, at least one")
-    one_of("data.mask", config.data.mask, ("soft", "binary"))
 
 
 def test_sets(config: Config, console: Console) -> dict[str, Subject]:

@@ -19,7 +19,7 @@ from rival_jax.experiments.finetune.jobs import Job
 from rival_jax.experiments.noise_trials import Sweep, noise_trials
 from rival_jax.experiments.plans import Plans
 from rival_jax.experiments.runner import OnBatch, Pass, Unit
-from rival_jax.experiments.subject import Loaded, Subject, one_of
+from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Category, Columns
 from rival_jax.types import Array, Batch, Model, Variables
@@ -105,7 +105,7 @@ class Tests:
     def forwards(self) -> int:
         """Noisy forward passes per image of the first test set."""
         c = self.config.noise
-        return sum(len(levels(self.config, norm)) for norm in c.norms) * c.trials * len(REGIONS)
+        return sum(len(c.levels(norm)) for norm in c.norms) * c.trials * len(REGIONS)
 
     def plans(self, plans: Plans) -> dict[str, Plan]:
         """Images per step of "maps" and of "noise", and how many of its trials at once."""
@@ -146,7 +146,7 @@ class Tests:
             clean = ""
         if network.alpha == 1:
             for norm in self.config.noise.norms:
-                for level in levels(self.config, norm):
+                for level in self.config.noise.levels(norm):
                     yield self._noisy(network, named, plans["noise"], norm, level, weights)
 
     def _noisy(
@@ -228,29 +228,6 @@ def _lent(weights: Callable[[], Variables], task: Pass) -> Callable[[OnBatch], C
         return dataclasses.replace(task, loaded=loaded)(on_batch)
 
     return compute
-
-
-def levels(config: Config, norm: str) -> tuple[float, ...]:
-    """The noise levels of a norm."""
-    return tuple(map(float, {"linf": config.noise.sigmas, "l2": config.noise.epsilons}[norm]))
-
-
-def check(config: Config) -> None:
-    """Raises ValueError for settings of `config.noise` and `config.evaluate` without a meaning."""
-    for norm in config.noise.norms:
-        one_of("noise.norms", norm, noise.NORMS)
-        found = levels(config, norm)
-        if not found or min(found) <= 0 or len(set(found)) < len(found):
-            raise ValueError(f"config.noise: {norm} levels {found} must be positive and distinct")
-    if config.noise.trials < 1:
-        raise ValueError("config.noise.trials must be at least 1")
-    one_of("evaluate.explained", config.evaluate.explained, ("predicted", "label"))
-    one_of("evaluate.checkpoint", config.evaluate.checkpoint, ("best", "last"))
-    if any(not 0 < alpha < 1 for alpha in config.evaluate.alphas):
-        raise ValueError(
-            f"config.evaluate.alphas={tuple(config.evaluate.alphas)}: shares of the finetuned "
-            "weights, above 0 and below 1"
-        )
 
 
 @jax.jit

@@ -18,7 +18,7 @@ from rival_jax.experiments.finetune.photos import Images, Split, Training
 from rival_jax.experiments.finetune.tests import ROWS_VERSION
 from rival_jax.experiments.finetune.variants import Setting, settings
 from rival_jax.experiments.runner import Bench, Unit
-from rival_jax.experiments.subject import Loaded, Subject, one_of
+from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.heads import imagenet
 from rival_jax.runtime import hosts, parallel, train
 from rival_jax.runtime.members import Member, Watch
@@ -210,7 +210,6 @@ def outputs(subject: Subject, raw: Model, loaded: Loaded) -> tuple[Model, np.nda
       ValueError: for a class that is several outputs.
     """
     config = subject.config
-    one_of("outputs", config.outputs, ("own", "head"))
     classes = subject.first_examples().classes
     if config.head != "imagenet" or config.outputs == "head":
         return loaded.model, np.arange(len(classes), dtype=np.int32)

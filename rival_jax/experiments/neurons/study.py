@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from rival_jax import data, neurons
+from rival_jax import data
 from rival_jax.configs import options, typed
 from rival_jax.configs.neurons import Config
 from rival_jax.experiments.neurons import detectors
@@ -31,7 +31,7 @@ from rival_jax.experiments.neurons.rows import (
     with_shuffled,
 )
 from rival_jax.experiments.runner import Bench, OnBatch, Unit
-from rival_jax.experiments.subject import Subject, one_of
+from rival_jax.experiments.subject import Subject
 from rival_jax.models import describe
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
@@ -49,7 +49,8 @@ class Experiment:
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
-        check(config)
+        if config.data.split == config.data.train_split:
+            raise ValueError("config.data.split is data.train_split: nothing would be held out")
         self.config, self.subject = config, Subject(config, console, heads=False)
         self.networks = 1 + config.neurons.shuffled
         self.studied: list[Studied] = []  # whose rows are there
@@ -173,24 +174,6 @@ class Experiment:
         results = detectors.results(found, config.neurons, config.seed, **told)
         shown = {studied.model.name: studied.shown for studied in self.studied}
         return results, page(config, results, found, shown)
-
-
-def check(config: Config) -> None:
-    """Raises ValueError for settings that cannot be run."""
-    c = config.neurons
-    one_of("neurons.absent", c.absent, neurons.ABSENT)
-    least = {"top": 1, "least_images": 1, "shuffled": 0, "permutations": 1, "pictures": 0}
-    for key, value in (least | {"permuted_images": 2}).items():
-        if getattr(c, key) < value:
-            raise ValueError(f"config.neurons.{key}={getattr(c, key)}, expected {value} or more")
-    for key in ("threshold", "false_discovery_rate"):
-        if not 0 < getattr(c, key) < 1:
-            raise ValueError(f"config.neurons.{key}={getattr(c, key)}, expected between 0 and 1")
-    if config.data.split == config.data.train_split:
-        raise ValueError("config.data.split is data.train_split: nothing would be held out")
-    size = config.batch_size
-    if size != "auto" and not (isinstance(size, int) and size > 0):
-        raise ValueError(f"config.batch_size={size}: 'auto' or a number from 1 up")
 
 
 def pairs_of(config: Config, train: data.Examples, test: data.Examples) -> np.ndarray:

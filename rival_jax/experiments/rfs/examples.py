@@ -40,7 +40,7 @@ def noised_pictures(config: Config, subject: Subject) -> Pictures:
     The noise is that of trial 0 as it was scored.
     """
     norm = config.noise.norms[0]
-    level = shown(norm, config.noise.sigmas if norm == "linf" else config.noise.epsilons)
+    level = shown(norm, config.noise.levels(norm))
     examples = subject.first_examples()
     draw = jax.jit(noise.gaussian, static_argnums=3)
 

@@ -22,7 +22,7 @@ from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs.examples import noised_pictures
 from rival_jax.experiments.rfs.page import told
 from rival_jax.experiments.runner import Pass, Unit
-from rival_jax.experiments.subject import Loaded, Subject, one_of
+from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.experiments.trial_rows import clean_trial, trial_rows
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
@@ -37,7 +37,8 @@ class Experiment:
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
-        check(config)
+        if not {"foreground", "background"} <= set(config.noise.regions):
+            raise ValueError("config.noise.regions needs 'foreground' and 'background' for RFS")
         self.config, self.subject = config, Subject(config, console)
         self.asked = {"trials": config.noise.trials, "regions": len(config.noise.regions)}
 
@@ -84,23 +85,4 @@ class Experiment:
 
 def noise_levels(config: Config) -> list[tuple[str, tuple[float, ...]]]:
     """The levels of every norm asked for: sigma for linf, the Euclidean norm for l2."""
-    levels = {"linf": config.noise.sigmas, "l2": config.noise.epsilons}
-    return [(norm, tuple(map(float, levels[norm]))) for norm in config.noise.norms]
-
-
-def check(config: Config) -> None:
-    """Raises ValueError for noise settings that cannot be run."""
-    for norm in config.noise.norms:
-        one_of("noise.norms", norm, noise.NORMS)
-    for region in config.noise.regions:
-        one_of("noise.regions", region, noise.REGIONS)
-    if not {"foreground", "background"} <= set(config.noise.regions):
-        raise ValueError("config.noise.regions needs both 'foreground' and 'background' for RFS")
-    for norm, levels in noise_levels(config):
-        if not levels or min(levels) <= 0 or len(set(levels)) < len(levels):
-            raise ValueError(f"config.noise: {norm} levels {levels} must be positive and distinct")
-    if not config.noise.norms or config.noise.trials < 1:
-        raise ValueError("config.noise needs at least one norm and one trial")
-    size = config.batch_size
-    if size != "auto" and not (isinstance(size, int) and size > 0):
-        raise ValueError(f"config.batch_size={config.batch_size}: 'auto' or a number from 1 up")
+    return [(norm, config.noise.levels(norm)) for norm in config.noise.norms]

@@ -12,39 +12,9 @@ from rich.console import Console
 from rival_jax import noise, taps
 from rival_jax.configs.saliency import Config
 from rival_jax.experiments.saliency.unit import Plan, explain
-from rival_jax.experiments.subject import Subject, one_of
+from rival_jax.experiments.subject import Subject
 from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Model
-
-VALUES = {
-    "target": ("predicted", "label"),
-    "scaling": ("minmax", "cam", "cam_2021"),
-    "ties": ("outside", "inside"),
-    "flat": ("nan", "zero"),
-    "classes": ("true", "predicted"),
-    "unfit": ("error", "skip"),
-}
-
-
-def check(config: Config) -> None:
-    """Raises ValueError for settings that cannot be run."""
-    c = config.saliency
-    for key, known in VALUES.items():
-        one_of(f"saliency.{key}", getattr(c, key), known)
-    for method in c.methods:
-        plugin("saliency", method.partition("@")[0])
-    if not c.methods or len(set(c.methods)) < len(c.methods):
-        raise ValueError(
-            f"config.saliency.methods {tuple(c.methods)}: name at least one, each once"
-        )
-    if not 0 < c.threshold < 1:
-        raise ValueError(f"config.saliency.threshold={c.threshold}: above 0 and below 1")
-    for key, least in (("tolerance", 0), ("draws", 1), ("hits", 1)):
-        if getattr(c, key) < least:
-            raise ValueError(f"config.saliency.{key}={getattr(c, key)}: a number from {least} up")
-    size = config.batch_size
-    if size != "auto" and not (isinstance(size, int) and size > 0):
-        raise ValueError(f"config.batch_size={config.batch_size}: 'auto' or a number from 1 up")
 
 
 def allowed(config: Config, subject: Subject, console: Console) -> dict[str, tuple[str, ...]]:
@@ -56,6 +26,7 @@ def allowed(config: Config, subject: Subject, console: Console) -> dict[str, tup
     names = [model.name for model in subject.models]
     fitting: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
     for method in config.saliency.methods:
+        plugin("saliency", method.partition("@")[0])
         faults = {model.name: _fault(nameless(model), method) for model in subject.models}
         bad = {name: fault for name, fault in faults.items() if fault}
         if bad and (config.saliency.unfit == "error" or len(bad) == len(names)):

@@ -24,7 +24,7 @@ from rival_jax.configs.saliency import Config
 from rival_jax.experiments.groups import groups, with_singles
 from rival_jax.experiments.plans import Plans
 from rival_jax.experiments.runner import Bench, OnBatch, Pass, Unit
-from rival_jax.experiments.saliency.checks import allowed, check, nameless, plan
+from rival_jax.experiments.saliency.checks import allowed, nameless, plan
 from rival_jax.experiments.saliency.hits import described, lowest, pictured
 from rival_jax.experiments.saliency.measures import STUDY, filed_under, subjects, tabled
 from rival_jax.experiments.saliency.page import flat, named, page
@@ -56,7 +56,6 @@ class Experiment:
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
-        check(config)
         self.config, self.subject = config, Subject(config, console)
         self.groups = groups(config.groups)
         with_singles([model.name for model in self.subject.models], self.groups)

@@ -20,31 +20,18 @@ from rival_jax.configs.tokencut import Config
 from rival_jax.data.photos import sentences
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.experiments.runner import Bench, Unit
-from rival_jax.experiments.subject import one_of, source_of
-from rival_jax.experiments.tokencut.bilateral import CHOICES
+from rival_jax.experiments.subject import source_of
 from rival_jax.experiments.tokencut.figures import Shown
 from rival_jax.experiments.tokencut.masks import make, pixels
 from rival_jax.experiments.tokencut.page import listed, page, use, write_lists
 from rival_jax.experiments.tokencut.photos import read, true_mask
 from rival_jax.experiments.tokencut.ratings import Cut, cuts, notices, results
-from rival_jax.experiments.tokencut.unit import FEATURES
 from rival_jax.experiments.tokencut.work import Work
-from rival_jax.models.positions import METHODS
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Run, digest
-from rival_jax.tokencut import GRAPHS
-
-VALUES = {
-    "feature": FEATURES,
-    "graph": GRAPHS,
-    "precision": ("float64", "float32"),
-    "positions": METHODS,
-    "refine": ("bilateral", "none"),
-    "choice": CHOICES,
-}
 
 
 class Material:
@@ -123,7 +110,8 @@ class Experiment:
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
-        check(config)
+        if len(config.tokencut.sigmas) != 3:
+            raise ValueError("config.tokencut.sigmas: three numbers, of pixels, luma and chroma")
         self.config, self.console = config, console
         self.subject = Material(config, console)
         self.cuts: dict[str, list[Cut]] = {}  # of every network, once all are made; on host 0
@@ -172,34 +160,3 @@ class Experiment:
         write_lists(run.path, lists)
         uses = use(self.config, material.works, len(classes))
         return found, page(self.config, found, self.cuts, lists, uses, material.look)
-
-
-def check(config: Config) -> None:
-    """Raises ValueError for settings that cannot be run."""
-    c = config.tokencut
-    for key, known in VALUES.items():
-        one_of(f"tokencut.{key}", getattr(c, key), known)
-    one_of("data.on_bad", config.data.on_bad, ("error", "skip"))
-    if not config.models or len(set(config.models)) < len(config.models):
-        raise ValueError(f"config.models {tuple(config.models)}: name at least one, each once")
-    if not 0 <= c.tau < 1:
-        raise ValueError(f"config.tokencut.tau={c.tau}: at least 0 and below 1")
-    if len(c.sigmas) != 3 or min(c.sigmas) <= 0:
-        raise ValueError(
-            f"config.tokencut.sigmas={tuple(c.sigmas)}: three numbers above 0, of pixels, luma, "
-            "chroma"
-        )
-    if not 0 <= c.agreement <= 1:
-        raise ValueError(f"config.tokencut.agreement={c.agreement}: from 0 to 1, an IoU")
-    if c.scale <= 0:
-        raise ValueError(f"config.tokencut.scale={c.scale}: a number above 0")
-    if c.block != "auto" and (isinstance(c.block, bool) or not isinstance(c.block, int)):
-        raise ValueError(
-            f"config.tokencut.block={c.block!r}: 'auto' or the number of a block, -1 the last"
-        )
-    for key in ("max_tokens", "min_pixels", "per_class", "shown"):
-        if getattr(c, key) < 0:
-            raise ValueError(f"config.tokencut.{key}={getattr(c, key)}: a number from 0 up")
-    size = config.batch_size
-    if size != "auto" and not (isinstance(size, int) and size > 0):
-        raise ValueError(f"config.batch_size={size}: 'auto' or a number from 1 up")
