@@ -38,6 +38,7 @@ from rival_jax.maps import (
 )
 from rival_jax.metrics import irfs, rfs, true_class
 from rival_jax.noise import corrupt, gaussian, grey_out
+from rival_jax.protocols import effective_robustness, hits
 from rival_jax.statistics import Interval, bootstrap, bootstrap_difference, class_means
 from rival_jax.taps import class_score, predicted_score, tap_grads, unit_score
 from rival_jax.tokencut import normalised_cut
@@ -55,11 +56,13 @@ __all__ = [
     "confidence_loss",
     "corrupt",
     "dice",
+    "effective_robustness",
     "energy_loss",
     "foreground_loss",
     "gaussian",
     "gradcam",
     "grey_out",
+    "hits",
     "intersection_and_union",
     "iou",
     "irfs",

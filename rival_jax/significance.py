@@ -113,7 +113,7 @@ def mcnemar(
       second_only: images that the second alone has right.
 
     Returns:
-      float64, elementwise, in (0, 1]; 1 where no image tells them apart.
+      float64, elementwise, in [0, 1]; 1 where no image tells them apart.
 
     Raises:
       ValueError: for shapes that differ and counts below 0.
@@ -129,7 +129,7 @@ def mcnemar(
     fewer, number = np.minimum(first, second), first + second
     if (fewer < 0).any():
         raise ValueError(f"counts of images: got {fewer.min()}, expected at least 0")
-    return np.minimum(2 * special.bdtr(fewer, number, 0.5), 1)
+    return np.asarray(np.minimum(2 * special.bdtr(fewer, number, 0.5), 1))
 
 
 def smallest_p(images: int) -> float:
