@@ -19,9 +19,8 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from examples.mirror_config import Config
-from rival_jax import metrics
 from rival_jax.configs import typed
-from rival_jax.experiments.changed import tidy
+from rival_jax.experiments.rows import answers, tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report import figures, tables
@@ -54,10 +53,9 @@ STUDY = Study("mirror", axes=("model", "treatment"), columns=("correct",), measu
 
 
 def scored(forward: Forward, change: str, variables: Variables, batch: Batch) -> dict[str, Array]:
-    """Of every photo [b]: the true class's probability, and whether it is the prediction."""
+    """What a network says of every photo [b], see `answers`."""
     logits, _ = forward(variables, CHANGES[change](jnp.asarray(batch["image"])), {})
-    probability, correct = metrics.true_class(logits, jnp.asarray(batch["label"]))
-    return {"probability": probability, "correct": correct}
+    return answers(logits, batch["label"])
 
 
 class Experiment:
@@ -90,9 +88,8 @@ class Experiment:
 
     def _columns(self, loaded: Loaded, name: str, found: parallel.Rows) -> Columns:
         """Rows of this host's images; the runner joins those of all hosts."""
-        values = {key: found[key] for key in ("probability", "correct")}
         words, examples = {"treatment": name}, self.subject.examples(loaded.geometry)
-        return tidy(self.config.data.name, loaded, examples, found["index"], words, values)
+        return tidy(self.config.data.name, loaded, examples, found["index"], words, found)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results, and the page about it."""

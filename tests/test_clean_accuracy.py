@@ -28,11 +28,12 @@ from tests.helpers import config_of, draw_study, save_tiny_vit
 TEN = tuple("abcdefghij")
 
 
-def answers(right, each=10, predicted=None):
-    """Of every class `each` photos, of which `right[i]` are right."""
-    label = np.repeat(TEN[: len(right)], each)
+def answers(right, each=10):
+    """Of every class `each` photos, of which `right[i]` are right; the others take the next."""
+    label = np.repeat(np.arange(len(right)), each)
     correct = np.concatenate([np.arange(each) < count for count in right])
-    return _clean.Answers(label, correct, predicted)
+    said = np.where(correct, label, (label + 1) % len(TEN))
+    return _clean.Answers(*(np.array(TEN)[codes] for codes in (label, said)))
 
 
 @pytest.mark.parametrize(
@@ -41,13 +42,17 @@ def answers(right, each=10, predicted=None):
         ([9] * 10, False, ""),
         ([2] * 10, True, ""),
         ([3] * 10, False, ""),
-        ([0] + [9] * 9, False, "a (10 photos)"),
-        ([9, 0, 9, 0, 9], False, "b (10 photos), d (10 photos)"),
+        ([0] + [9] * 9, False, "a (10 photos, 10 of them taken for b)"),
+        ([9, 0, 9, 9], False, "b (10 photos, 10 of them taken for c)"),
         ([8, 8], False, ""),
         ([6, 6], True, ""),
         ([5, 6], True, ""),
-        ([0, 10], True, "a (10 photos)"),
-        ([0, 0], True, "a (10 photos), b (10 photos)"),
+        ([0, 10], True, "a (10 photos, 10 of them taken for b)"),
+        (
+            [0, 0],
+            True,
+            "a (10 photos, 10 of them taken for b), b (10 photos, 10 of them taken for c)",
+        ),
         ([7, 6, 6], True, ""),
         ([9], False, ""),
     ],
@@ -61,7 +66,7 @@ def test_what_is_doubtful(right, near, never):
 
 def test_a_class_that_is_taken_for_another_is_named():
     predicted = np.array(["b"] * 6 + ["c"] * 4 + ["b"] * 10 + ["c"] * 10)
-    told = _clean.doubts("net", answers([0, 10, 10], predicted=predicted), TEN[:3])
+    told = _clean.doubts("net", answers([0, 10, 10])._replace(predicted=predicted), TEN[:3])
     assert "a (10 photos, 6 of them taken for b)" in told[-1]
 
 
@@ -73,7 +78,7 @@ def test_only_unchanged_photos_count_each_once(tmp_path, column, words):
     rows = {
         "example": ["x", "x", "y", "y", "x"],
         "label": ["a", "a", "b", "b", "a"],
-        "correct": [False, True, False, True, False],
+        "predicted": ["b", "a", "a", "b", "b"],
         column: [words[1], words[0], words[0], words[1], words[1]],
     }
     pq.write_table(pa.table(rows), tmp_path / "rows.parquet")

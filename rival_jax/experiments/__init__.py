@@ -3,5 +3,5 @@
 # Modules beside the rooms that are no experiments: what all of them share.
 PARTS = {
     *("changed", "clean", "groups", "head_context", "noise_trials", "plans", "preprocessing"),
-    *("runner", "subject", "trial_rows"),
+    *("rows", "runner", "subject"),
 }

@@ -8,8 +8,6 @@ import numpy as np
 
 from rival_jax.data import Examples
 from rival_jax.data.source import name_hash
-from rival_jax.experiments.subject import Loaded
-from rival_jax.runtime.results import Category, Columns
 
 
 def partners(
@@ -45,35 +43,3 @@ def lent(examples: Examples, rows: np.ndarray) -> list[dict[str, Any]]:
     """What `Examples.example` gives of `rows`, each decoded once."""
     once = {int(row): examples.example(int(row)) for row in np.unique(rows)}
     return [once[int(row)] for row in rows]
-
-
-def tidy(
-    dataset: str,
-    loaded: Loaded,
-    examples: Examples,
-    image: np.ndarray,
-    words: dict[str, str],
-    values: dict[str, np.ndarray],
-) -> Columns:
-    """Columns of one unit: model, dataset, example, label, the constant `words`, the `values`.
-
-    Args:
-      image: position in `examples` of every row.
-
-    Raises:
-      ValueError: if the network gives NaN.
-    """
-    name = loaded.model.name
-    bad = np.flatnonzero(np.isnan(values["probability"]))
-    if bad.size:
-        raise ValueError(
-            f"{name} gives NaN for {len(np.unique(image[bad]))} of {len(examples)} images, the "
-            f"first {examples.names[image[bad[0]]]}; its weights or config.dtype are not usable"
-        )
-    constant = {"model": name, "dataset": dataset, **words}
-    return {
-        **{key: Category(0 * image, [value]) for key, value in constant.items()},
-        "example": Category(image, list(examples.names)),
-        "label": Category(examples.labels[image], list(examples.classes)),
-        **values,
-    }

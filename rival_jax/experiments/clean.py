@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rival_jax.runtime import hosts
@@ -28,8 +29,12 @@ class Answers(NamedTuple):
     """What a network said of unchanged photos, one row each."""
 
     label: np.ndarray  # str [n]
-    correct: np.ndarray  # bool [n]
-    predicted: np.ndarray | None = None  # str [n], where the rows tell
+    predicted: np.ndarray  # str [n]
+
+    @property
+    def correct(self) -> np.ndarray:
+        """bool [n]"""
+        return self.label == self.predicted
 
 
 def check(subject: Subject, name: str, file: Path) -> None:
@@ -51,20 +56,13 @@ def check(subject: Subject, name: str, file: Path) -> None:
 
 def read(file: Path) -> Answers:
     """The rows of unchanged photos, each photo once."""
-    present = set(pq.read_schema(file).names)
-    wanted = {"example", "label", "correct", "predicted", *UNCHANGED}
-    table = pq.read_table(file, columns=sorted(wanted & present))
-    columns = {name: np.array(table.column(name).to_pylist()) for name in table.column_names}
-    kept = np.ones(len(table), bool)
-    for name, value in UNCHANGED.items():
-        kept &= columns[name] == value if name in present else True
-    _, once = np.unique(columns["example"][kept], return_index=True)
-    label, predicted = columns["label"][kept][once], columns.get("predicted")
-    predicted = None if predicted is None else predicted[kept][once]
-    if "correct" in present:
-        return Answers(label, columns["correct"][kept][once] > 0.5, predicted)
-    assert predicted is not None
-    return Answers(label, predicted == label, predicted)
+    marks = UNCHANGED.keys() & set(pq.read_schema(file).names)
+    table = pq.read_table(file, columns=["example", *Answers._fields, *marks])
+    for name in marks:
+        table = table.filter(pc.field(name) == UNCHANGED[name])
+    example, *found = (np.array(table[n].to_pylist()) for n in ("example", *Answers._fields))
+    _, once = np.unique(example, return_index=True)
+    return Answers(*(column[once] for column in found))
 
 
 def share(right: int, images: int) -> dict[str, Any]:
@@ -106,7 +104,5 @@ def doubts(model: str, answers: Answers, classes: Sequence[str]) -> list[str]:
 
 
 def _instead(answers: Answers, mine: np.ndarray) -> str:
-    if answers.predicted is None:
-        return ""
     names, counts = np.unique(answers.predicted[mine], return_counts=True)
     return f", {counts.max()} of them taken for {names[counts.argmax()]}"

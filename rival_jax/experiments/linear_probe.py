@@ -13,9 +13,9 @@ from safetensors.numpy import save_file
 
 from rival_jax.configs import options, typed
 from rival_jax.configs.linear_probe import Config
+from rival_jax.experiments.rows import clean_answers, trial_rows
 from rival_jax.experiments.runner import Bench, Pass, Unit
 from rival_jax.experiments.subject import Subject
-from rival_jax.experiments.trial_rows import clean_trial, trial_rows
 from rival_jax.report.document import Document, Section
 from rival_jax.report.results import Results
 from rival_jax.report.study import Measure, Study
@@ -59,7 +59,7 @@ class Experiment:
                 file = bench.run.path / "heads" / f"{file_path(model)}.safetensors"
                 with atomic(file) as partial:
                     save_file(head, partial)
-            clean = Bound(clean_trial, (loaded.model.forward,))
+            clean = Bound(clean_answers, (loaded.model.forward,))
             columns = functools.partial(trial_rows, self.subject, loaded, ("none", 0.0, ("clean",)))
             compute = Pass(self.subject, loaded, plan["images"], clean, (), columns)
             depends_on = {"model": loaded.digest, "data": examples.fingerprint}

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rival_jax import metrics, noise
+from rival_jax import noise
+from rival_jax.experiments.rows import answers
 from rival_jax.types import Array, Batch, Forward, Variables
 
 
@@ -38,26 +39,25 @@ def noise_trials(
     so that differences between them are paired.
 
     Returns:
-      probability float32 [b, trials, regions] of the true class, and correct, bool.
+      the `answers`, [b, trials, regions] each.
     """
     image, label = jnp.asarray(batch["image"]), jnp.asarray(batch["label"])
     mask, ids = jnp.asarray(batch["mask"]), jnp.asarray(batch["noise_id"])
     if sweep.binary_mask:
         mask = (mask > 0.5).astype(image.dtype)
 
-    def some_trials(trials: Array) -> tuple[Array, Array]:
+    def some_trials(trials: Array) -> dict[str, Array]:
         draw = lambda trial: noise.gaussian(key, ids, trial, image.shape[1:])  # noqa: E731
         units = jax.vmap(draw, out_axes=1)(trials)  # [b, t, h, w, 3]
         noisy = jnp.stack([corrupted(units, region) for region in sweep.regions], axis=2)
         logits, _ = forward(variables, noisy.reshape(-1, *image.shape[1:]), {})
-        scores = metrics.true_class(logits, jnp.repeat(label, len(logits) // len(label)))
-        return scores[0].reshape(noisy.shape[:3]), scores[1].reshape(noisy.shape[:3])
+        said = answers(logits, jnp.repeat(label, len(logits) // len(label)))
+        return {name: value.reshape(noisy.shape[:3]) for name, value in said.items()}
 
     def corrupted(units: Array, region: str) -> Array:
         one = functools.partial(noise.corrupt, region=region, level=level, norm=sweep.norm)
         return jax.vmap(one, (None, None, 1), 1)(image, mask, units)
 
-    scores = lax.map(some_trials, jnp.arange(sweep.trials).reshape(-1, sweep.at_once))
+    said = lax.map(some_trials, jnp.arange(sweep.trials).reshape(-1, sweep.at_once))
     shape = (len(label), sweep.trials, len(sweep.regions))  # from [groups, b, at_once, regions]
-    probability, correct = (jnp.moveaxis(score, 0, 1).reshape(shape) for score in scores)
-    return {"probability": probability, "correct": correct}
+    return {name: jnp.moveaxis(value, 0, 1).reshape(shape) for name, value in said.items()}

@@ -25,7 +25,7 @@ from rival_jax.data import Examples
 from rival_jax.experiments.attributes import labels, parts
 from rival_jax.experiments.attributes.page import page
 from rival_jax.experiments.attributes.parts import CHANGES, Pairs, Plan
-from rival_jax.experiments.changed import tidy
+from rival_jax.experiments.rows import answers, tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject, one_of, source_of
 from rival_jax.named import Named
@@ -36,9 +36,9 @@ from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Category, Columns, Run
 from rival_jax.types import Array, Forward, Geometry, Variables
 
-ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
 STEPS = 3  # changes of a pair that one unit computes; equal, so that one program does all units
-MEASURED = ("probability", "correct", "other_probability")
+MEASURED = ("probability", "correct", "predicted", "other_probability")
 ROUNDING = 1e-6  # of a float32 probability
 Steps = tuple[tuple[int, int], ...]
 """(position in `CHANGES`, number of the draw) of everything that a unit computes."""
@@ -140,17 +140,16 @@ def scored(
     """What a network makes of pairs, each changed in every one of `steps` [s, 2].
 
     Returns:
-      probability of the true class, correct, and other_probability, of the lender's class: [p, s];
+      the `answers`, and other_probability, of the lender's class: [p, s];
       area, the part's share of the object: [p].
     """
-    labels = [jnp.asarray(batch[name]) for name in ("label", "other_label")]
 
-    def one(step: Array) -> tuple[Array, Array, Array]:
+    def one(step: Array) -> dict[str, Array]:
         logits, _ = forward(variables, parts.changed(plan, batch, key, *step), {})
-        (own, correct), (other, _) = (metrics.true_class(logits, label) for label in labels)
-        return own, correct, other
+        other, _ = metrics.true_class(logits, jnp.asarray(batch["other_label"]))
+        return {**answers(logits, batch["label"]), "other_probability": other}
 
-    columns = {name: value.T for name, value in zip(MEASURED, lax.map(one, steps), strict=True)}
+    columns = {name: value.T for name, value in lax.map(one, steps).items()}
     mask, part = (jnp.asarray(batch[name]).sum((1, 2)) for name in ("mask", "part"))
     return {**columns, "area": part / jnp.maximum(mask, 1)}
 

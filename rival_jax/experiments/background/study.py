@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from rival_jax import metrics, noise
+from rival_jax import noise
 from rival_jax.configs import options, typed
 from rival_jax.configs.background import Config
 from rival_jax.experiments.background.page import page
@@ -27,8 +26,9 @@ from rival_jax.experiments.background.treatments import (
     treated,
     with_others,
 )
-from rival_jax.experiments.changed import partners, tidy
+from rival_jax.experiments.changed import partners
 from rival_jax.experiments.groups import groups, with_singles
+from rival_jax.experiments.rows import answers, tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report.document import Document
@@ -38,7 +38,7 @@ from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Columns, Run
 from rival_jax.types import Array, Forward, Variables
 
-ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
 
 
 def measures(means: Means, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
@@ -72,13 +72,11 @@ def scored(
     batch: Mapping[str, Any],
     *args: Array,
 ) -> dict[str, Array]:
-    """Probability of the true class [b] and correct; `args`: key, treatment and region.
+    """The `answers` to treated photos; `args`: key, treatment and region.
 
     One program for all treatments of a network and both its heads.
     """
-    logits, _ = forward(variables, treated(strength, batch, *args), {})
-    probability, correct = metrics.true_class(logits, jnp.asarray(batch["label"]))
-    return {"probability": probability, "correct": correct}
+    return answers(forward(variables, treated(strength, batch, *args), {})[0], batch["label"])
 
 
 class Experiment:
@@ -164,9 +162,8 @@ class Experiment:
         return partners(examples, np.arange(len(examples)), f"{self.config.seed} background")
 
     def _columns(self, loaded: Loaded, words: dict[str, str], found: parallel.Rows) -> Columns:
-        values = {key: found[key] for key in ("probability", "correct")}
         examples = self.subject.examples(loaded.geometry)
-        return tidy(self.config.data.name, loaded, examples, found["index"], words, values)
+        return tidy(self.config.data.name, loaded, examples, found["index"], words, found)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""

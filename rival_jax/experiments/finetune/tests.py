@@ -11,20 +11,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import alignment, metrics, noise, saliency, taps
+from rival_jax import alignment, noise, saliency, taps
 from rival_jax.configs.finetune import Config
 from rival_jax.data import Examples
-from rival_jax.experiments.changed import tidy
 from rival_jax.experiments.finetune.jobs import Job
 from rival_jax.experiments.noise_trials import Sweep, noise_trials
 from rival_jax.experiments.plans import Plans
+from rival_jax.experiments.rows import answers, tidy
 from rival_jax.experiments.runner import OnBatch, Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Category, Columns
 from rival_jax.types import Array, Batch, Model, Variables
 
-ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
 REGIONS = ("foreground", "background")
 SHOWN = 8  # images among the pictures
 MAP_COST = 3  # forward passes that take as long as a relevance map
@@ -48,18 +48,16 @@ def maps_of(model: Model, look: Look, variables: Variables, batch: Batch) -> tup
 
 
 def scored(model: Model, look: Look, variables: Variables, batch: Batch) -> dict[str, Array]:
-    """[b] each: probability of the true class, correct, and how well the map finds the object.
+    """[b] each: the `answers`, and how well the map finds the object.
 
     The map is cut at its mean (RobustViT, table 3); an object is a mask above 1/2.
     """
     found, logits = maps_of(model, look, variables, batch)
-    probability, correct = metrics.true_class(logits, jnp.asarray(batch["label"]))
     inside = (jnp.asarray(batch["mask"]) > 0.5).astype(jnp.float32)
     marked = (found > found.mean((1, 2), keepdims=True)).astype(jnp.float32)
     both, either = alignment.intersection_and_union(marked, inside)
     return {
-        "probability": probability,
-        "correct": correct,
+        **answers(logits, batch["label"]),
         "iou": both[:, 1] / jnp.maximum(either[:, 1], 1),
         "pixel_accuracy": alignment.pixel_accuracy(marked, inside),
         "average_precision": alignment.average_precision(found, inside),
@@ -183,8 +181,7 @@ class Tests:
     ) -> Columns:
         """Also "A" for images of the classes whose masks were trained on, "B" for the others."""
         image = found["index"]
-        values = {name: column for name, column in found.items() if name != "index"}
-        rows = tidy(self.config.data.name, named, examples, image, {"test": test}, values)
+        rows = tidy(self.config.data.name, named, examples, image, {"test": test}, found)
         outside = np.array([name not in masked for name in examples.classes])
         inside = Category(outside[examples.labels[image]].astype(np.int32), ["A", "B"])
         return {**rows, "class_set": inside}

@@ -21,15 +21,15 @@ from rival_jax.experiments.noise_trials import Sweep, noise_trials
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs.examples import noised_pictures
 from rival_jax.experiments.rfs.page import told
+from rival_jax.experiments.rows import clean_answers, trial_rows
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject
-from rival_jax.experiments.trial_rows import clean_trial, trial_rows
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
 from rival_jax.runtime.parallel import Bound
 from rival_jax.runtime.results import Run
 
-ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
 
 
 class Experiment:
@@ -62,7 +62,7 @@ class Experiment:
         rows = functools.partial(trial_rows, self.subject, loaded)
         over = functools.partial(Pass, self.subject, loaded, plan["images"])
         columns = functools.partial(rows, ("none", 0.0, ("clean",)))
-        clean = over(Bound(clean_trial, (forward,)), (), columns)
+        clean = over(Bound(clean_answers, (forward,)), (), columns)
         yield Unit(f"{name}/clean", base, clean, flops=plan["flops"], clean=name)
         for norm, levels in noise_levels(config):
             sweep = Sweep(norm, regions, trials, plan["trials"], config.data.mask == "binary")

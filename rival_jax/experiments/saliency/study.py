@@ -23,14 +23,13 @@ from rival_jax.configs import options, typed
 from rival_jax.configs.saliency import Config
 from rival_jax.experiments.groups import groups, with_singles
 from rival_jax.experiments.plans import Plans
+from rival_jax.experiments.rows import tidy
 from rival_jax.experiments.runner import Bench, OnBatch, Pass, Unit
 from rival_jax.experiments.saliency.checks import allowed, nameless, plan
 from rival_jax.experiments.saliency.hits import described, lowest, pictured
 from rival_jax.experiments.saliency.measures import STUDY, filed_under, subjects, tabled
 from rival_jax.experiments.saliency.page import flat, named, page
 from rival_jax.experiments.saliency.unit import (
-    METRICS,
-    REGIONS,
     Plan,
     Seen,
     look,
@@ -46,7 +45,7 @@ from rival_jax.runtime.names import file_path
 from rival_jax.runtime.results import Category, Columns, Run, atomic, digest
 from rival_jax.types import Model
 
-ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
 
 
 class Experiment:
@@ -96,30 +95,12 @@ class Experiment:
         return Unit(name, depends_on, compute, clean=model if first else "")
 
     def _columns(self, loaded: Loaded, settings: Plan, found: parallel.Rows) -> Columns:
-        """One row for each of this host's images.
-
-        Raises:
-          ValueError: if the network gives NaN.
-        """
-        examples, model = self.subject.examples(loaded.geometry), loaded.model.name
-        image, classes = found["index"], list(examples.classes)
-        bad = image[np.isnan(found["true_none"])]
-        if bad.size:
-            raise ValueError(
-                f"{model} gives NaN for {bad.size} of {len(image)} images, the first "
-                f"{examples.names[bad[0]]}; its weights or config.dtype are not usable"
-            )
-        named = {
-            "model": Category(0 * image, [model]),
-            "dataset": Category(0 * image, [self.config.data.name]),
-            "example": Category(image, list(examples.names)),
-            "label": Category(examples.labels[image], classes),
-            "method": Category(0 * image, [settings.method]),
-            "target": Category(found["target"], classes),
-            "predicted": Category(found["predicted"], classes),
-        }
-        regions = (f"{of}_{region}" for of in ("true", "target") for region in REGIONS)
-        return named | {k: found[k] for k in ("flat", *METRICS, "area", "greyed", *regions)}
+        """One row for each of this host's images."""
+        examples = self.subject.examples(loaded.geometry)
+        values = {**found, "probability": found["true_none"]}
+        values["target"] = Category(found["target"], list(examples.classes))
+        words, dataset = {"method": settings.method}, self.config.data.name
+        return tidy(dataset, loaded, examples, found["index"], words, values)
 
     def _batch_size(self, plans: Plans, name: str, loaded: Loaded, settings: Plan) -> int:
         """A CPU has no memory to be filled, and compiles for as long."""

@@ -1,0 +1,92 @@
+"""Rows of networks' answers: what each photo is, what was done to it, and what was then said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+
+from rival_jax import metrics
+from rival_jax.data import Examples
+from rival_jax.experiments.subject import Loaded, Subject
+from rival_jax.runtime.parallel import Rows
+from rival_jax.runtime.results import Category, Columns
+from rival_jax.types import Array, Batch, Forward, Variables
+
+
+def answers(logits: Array, labels: Array | np.ndarray) -> dict[str, Array]:
+    """What a network says of photos, [b] each, from its logits [b, c].
+
+    Returns:
+      probability of the true class; correct; predicted, the class of the highest logit (ties go to
+      the lowest).
+    """
+    probability, correct = metrics.true_class(logits, jnp.asarray(labels))
+    predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
+    return {"probability": probability, "correct": correct, "predicted": predicted}
+
+
+def clean_answers(forward: Forward, variables: Variables, batch: Batch) -> dict[str, Array]:
+    """`answers` on the photos as they are."""
+    return answers(forward(variables, jnp.asarray(batch["image"]), {})[0], batch["label"])
+
+
+def tidy(
+    dataset: str,
+    loaded: Loaded,
+    examples: Examples,
+    image: np.ndarray,
+    words: Mapping[str, str],
+    values: Mapping[str, np.ndarray | Category],
+) -> Columns:
+    """Columns of one unit: model, dataset, the constant `words`, example, label, the `values`.
+
+    Args:
+      image: position in `examples` of every row.
+      values: of every row, "probability" among them; "predicted" as positions of classes. An
+        "index" is left out.
+
+    Raises:
+      ValueError: if the network gives NaN.
+    """
+    name, classes = loaded.model.name, list(examples.classes)
+    bad = np.flatnonzero(np.isnan(values["probability"]))
+    if bad.size:
+        raise ValueError(
+            f"{name} gives NaN for {len(np.unique(image[bad]))} of {len(np.unique(image))} images, "
+            f"the first {examples.names[image[bad[0]]]}; its weights or config.dtype are not usable"
+        )
+    constant = {"model": name, "dataset": dataset, **words}
+    found = {
+        **{key: Category(0 * image, [value]) for key, value in constant.items()},
+        "example": Category(image, list(examples.names)),
+        "label": Category(examples.labels[image], classes),
+        **{key: value for key, value in values.items() if key != "index"},
+    }
+    if "predicted" in values:
+        found["predicted"] = Category(np.asarray(values["predicted"]), classes)
+    return found
+
+
+def trial_rows(
+    subject: Subject, loaded: Loaded, unit: tuple[str, float, tuple[str, ...]], found: Rows
+) -> Columns:
+    """One row for each image, trial and region, in that order; the trial of clean images is -1.
+
+    Args:
+      unit: (norm, level, regions) of these rows.
+      found: of this host's images: `index`, and the `answers`, [n] or [n, trials, regions].
+    """
+    (norm, level, regions), each = unit, math.prod(found["correct"].shape[1:])
+    image, rest = np.divmod(np.arange(len(found["index"]) * each), each)
+    trial, region = np.divmod(rest, len(regions))
+    values = {
+        "region": Category(region, list(regions)),
+        "level": np.full(len(image), float(level)),
+        "trial": (trial - (norm == "none")).astype(np.int16),
+        **{key: found[key].ravel() for key in ("probability", "correct", "predicted")},
+    }
+    examples, image = subject.examples(loaded.geometry), found["index"][image]
+    return tidy(subject.config.data.name, loaded, examples, image, {"norm": norm}, values)
