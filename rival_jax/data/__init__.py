@@ -21,8 +21,8 @@ __all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load"]
 
 # Modules of this folder that are no data sets.
 PARTS = {
-    *("checks", "class_maps", "examples", "files", "manifests", "mask_formats", "mask_labels"),
-    "mask_values",
+    *("archives", "checks", "class_maps", "evaluation", "examples", "files", "manifests"),
+    *("mask_formats", "mask_labels", "mask_values"),
     *("orientation", "pairs", "photos", "pickles", "pixels", "remarks", "rival10_tfds", "source"),
     "transforms",
 }

@@ -70,12 +70,12 @@ class AttributeSource(Source, Protocol):
 class EvaluationSource(Source, Protocol):
     """A source that a network is scored on by the protocols of `rival_jax.protocols`.
 
-    Outputs are those of a network with ImageNet's 1000 in the order of the synsets, unless the set
-    has its own classes. Items need no mask. Every number must be told with the protocol it is by.
+    Outputs are ImageNet's 1000 in the order of the synsets. Networks of a set's own classes have an
+    output for each of these. Items need no mask.
     """
 
     outputs: tuple[tuple[int, ...], ...]
-    """Of each class the outputs that are right, the first listed one first; (): not scored."""
+    """Of each class the outputs that are right, the first listed one first; (): there are none."""
     columns: tuple[int, ...] | None
     """The outputs that protocol `subset` keeps; None: all of them, so it is `full`."""
     groups: np.ndarray | None
@@ -83,7 +83,7 @@ class EvaluationSource(Source, Protocol):
     real: tuple[tuple[int, ...], ...] | None
     """Of each photo its reassessed labels; (): left out of protocol `real`."""
     factors: Mapping[str, Sequence[str]]
-    """By name ("style", "area", "background") a word for each photo; {}: none."""
+    """By name ("style", "area", "background") a word for each photo, "" if unknown; {}: none."""
     units: Sequence[str] | None
     """What each photo is drawn with when resampling, such as its object; None: by itself."""
     evaluation_only: bool

@@ -10,7 +10,7 @@ EXIF notes may say: TFDS's own readers do not, so masks lie on the stored pixels
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from PIL import Image
 from rival_jax.data import rival10
 from rival_jax.data.mask_formats import Read, reader
 from rival_jax.data.photos import MAX_PIXELS, PhotoRules
-from rival_jax.data.tfds.prepared import check_features, prepared
+from rival_jax.data.tfds.prepared import check_features, parser, prepared
 from rival_jax.data.transforms import open_photo, open_picture
 from rival_jax.runtime.plugins import no_such
 from rival_jax.types import Geometry
@@ -99,7 +99,7 @@ class Tfds:
         self._rule = "released" if released else "clean"
         wanted = [keys["image"], keys["mask"]]
         wanted += ["attributes", "attribute_fault"] if attributes else []
-        self._parse = _parser(features, wanted)
+        self._parse = parser(features, wanted)
         named = self._read_names(features, split)
         self.names = [name for name, _, _ in named]
         self.labels = np.array([label for _, label, _ in named], np.int32)
@@ -110,7 +110,7 @@ class Tfds:
     def _read_names(self, features: Any, split: str) -> list[tuple[str, int, int]]:
         """Name, label and place of every record, sorted by name."""
         label, file_name = self._keys["label"], self._keys["file_name"]
-        parse = _parser(features, [key for key in (label, file_name) if key])
+        parse = parser(features, [key for key in (label, file_name) if key])
         found = []
         for place in range(len(self._records)):
             example = parse(self._records[place])
@@ -160,14 +160,6 @@ class Tfds:
             "changed_attrs": changed[:-1],
             "attribute_masks": masks,
         }
-
-
-def _parser(features: Any, keys: list[str]) -> Callable[[bytes], Mapping[str, Any]]:
-    """Reads some features of a record without decoding pictures."""
-    from tensorflow_datasets.core import example_parser
-
-    info = features.get_serialized_info()
-    return example_parser.ExampleParserNp({key: info[key] for key in keys}).parse_example
 
 
 def _wnids(name: str, classes: tuple[str, ...]) -> tuple[tuple[str, ...], ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import pkgutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,14 @@ def prepared(name: str, root: Path) -> Any:
             "has no random access; prepare it in another folder with\n  " + _command(name, "DIR")
         )
     return builder
+
+
+def parser(features: Any, keys: list[str]) -> Callable[[bytes], Mapping[str, Any]]:
+    """Reads some features of a record without decoding pictures."""
+    from tensorflow_datasets.core import example_parser
+
+    info = features.get_serialized_info()
+    return example_parser.ExampleParserNp({key: info[key] for key in keys}).parse_example
 
 
 def _not_prepared(name: str, folder: Path, package: Path) -> str:

@@ -1,0 +1,253 @@
+"""Files by name, wherever they lie: in a folder, in a tar or zip as it was downloaded, or in TFDS.
+
+An archive is indexed once and read by offset, from any thread or process; nothing is unpacked.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import io
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from rival_jax.data import files
+from rival_jax.data.photos import DEFAULT, PhotoRules
+from rival_jax.data.tfds.prepared import DEPTHS, parser, prepared
+from rival_jax.data.transforms import open_photo
+
+SUFFIXES = {".tar", ".zip", ".gz", ".tgz"}
+GZIP = b"\x1f\x8b"
+PACKED = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
+
+
+class Stored(Protocol):
+    """Where one file's bytes are."""
+
+    def read(self) -> bytes: ...
+
+
+class Span(NamedTuple):
+    """Bytes of a file, or of one in an archive."""
+
+    path: str
+    start: int = 0
+    size: int = -1  # to the end
+    packed: str = ""  # of a zip: "stored" or "deflated", and `start` is that of its header
+
+    def read(self) -> bytes:
+        """Raises OSError for a file that is gone, ValueError for one that is cut off."""
+        with open(self.path, "rb") as file:
+            file.seek(self.start)
+            if self.packed:
+                header = file.read(30)
+                file.seek(sum(int.from_bytes(header[i : i + 2], "little") for i in (26, 28)), 1)
+            content = file.read(self.size)
+        if len(content) < self.size:
+            raise ValueError(f"{self.path} is cut off; copy it again")
+        return zlib.decompress(content, -15) if self.packed == "deflated" else content
+
+
+class Record(NamedTuple):
+    """A picture among the records of a prepared TFDS data set."""
+
+    records: Any
+    place: int
+    parse: Any
+
+    def read(self) -> bytes:
+        """The picture's file as it was stored."""
+        return self.parse(self.records[self.place])["image"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Files:
+    """Files by their names with forward slashes; nothing hidden."""
+
+    where: Path  # the folder or archive, as errors call it
+    places: Mapping[str, Stored]
+
+    @functools.cached_property
+    def pictures(self) -> list[str]:
+        """Names of the pictures, sorted.
+
+        Raises:
+          ValueError: for pictures in folders that are of formats which are not read.
+        """
+        if any(files.suffix(name) in files.UNREAD for name in self.places):
+            unread = [name for name in files.unread(self.places)[0] if "/" in name]
+            if unread:
+                raise ValueError(
+                    f"{self.where}: {len(unread)} pictures are of formats that are not read, such "
+                    f"as {unread[0]}; convert or remove them; {files.READ}"
+                )
+        return sorted(name for name in self.places if files.suffix(name) in files.SUFFIXES)
+
+    def below(self, folder: str) -> Files:
+        """Those of a folder, called by their names below it; "" for all of them."""
+        if not folder:
+            return self
+        start = folder.rstrip("/") + "/"
+        inside = {n[len(start) :]: place for n, place in self.places.items() if n.startswith(start)}
+        return Files(self.where / folder, inside)
+
+    def trimmed(self, known: Collection[str] = ()) -> Files:
+        """Those below the folders that all pictures share, down to one whose name is `known`.
+
+        Without `known`, down to the last that holds folders.
+        """
+        found = self
+        while True:
+            names = found.pictures
+            tops = {name.partition("/")[0] for name in names}
+            if len(tops) != 1 or tops <= set(known) or not all("/" in name for name in names):
+                return found
+            inner = found.below(tops.pop())
+            if not known and not all("/" in name for name in inner.pictures):
+                return found
+            found = inner
+
+    def text(self, name: str) -> str | None:
+        """A file's text; None where there is none of the name.
+
+        Raises:
+          ValueError: if it is not UTF-8.
+        """
+        if name not in self.places:
+            return None
+        try:
+            return self.places[name].read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.where / name} is not UTF-8: save it as that") from error
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        """The lines of a CSV file by its header's columns; [] where there is none of the name.
+
+        Raises:
+          ValueError: for lines of more or fewer cells than the header.
+        """
+        reader = csv.DictReader(io.StringIO(self.text(name) or "", newline=""))
+        rows = list(reader)
+        odd = [number for number, row in enumerate(rows, 2) if None in {*row, *row.values()}]
+        if odd:
+            raise ValueError(f"{self.where / name}: line {odd[0]} has not the header's columns")
+        return rows
+
+    def photo(self, name: str, rules: PhotoRules = DEFAULT) -> Any:
+        """A photo as RGB, see `transforms.open_photo`; not turned, whatever its file notes."""
+        return open_photo(io.BytesIO(self.places[name].read()), name, rules)
+
+
+def at(root: Path, *inner: str, tfds: str = "", split: str = "test") -> Files:
+    """The files of a folder or archive, or of the first of the folders `inner` that is in it.
+
+    A folder that holds archives and no picture stands for what is in them.
+
+    Args:
+      root: a folder, a .tar or .zip, or TFDS's data_dir.
+      inner: folders below it, perhaps.
+      tfds: name of the data set in TFDS, taken if it is prepared in `root`. Its pictures are called
+        by their label and file name, n01440764/x.jpg.
+      split: of that data set.
+
+    Raises:
+      ValueError: there is no such place or no picture in it; an archive is damaged, compressed as
+        a whole or locked; a data set of TFDS is prepared in another format.
+    """
+    if tfds and _is_prepared(root / tfds.split("/")[0]):
+        return _tfds(root, tfds, split)
+    if root.is_dir():
+        base = next((root / i for i in inner if i and (root / i).is_dir()), root)
+        loose = ((files.nfc(p.name), p) for p in base.iterdir() if p.is_file())
+        there = {name: path for name, path in loose if not files.hidden(name)}
+        there |= dict(files.below(base))
+        found = Files(base, {name: Span(str(path)) for name, path in there.items()})
+        packed = sorted(p for n, p in there.items() if files.suffix(n) in SUFFIXES)
+        if packed and not found.pictures:
+            inside = [_index(path) for path in packed]
+            found = Files(base, {n: s for part in (found.places, *inside) for n, s in part.items()})
+            found = _first(found, inner)
+    elif root.is_file():
+        found = _first(Files(root, _index(root)), inner)
+    else:
+        raise ValueError(f"there is no folder or archive {root}")
+    if not found.pictures:
+        raise ValueError(f"no photo in {found.where}")
+    return found
+
+
+def _first(found: Files, inner: tuple[str, ...]) -> Files:
+    """What `inner` says of an archive, in which it may lie one folder deeper."""
+    parts = [found, found.trimmed(inner)]
+    below = (part.below(folder) for folder in inner if folder for part in parts)
+    return next((part for part in below if part.places), found)
+
+
+def _index(path: Path) -> dict[str, Stored]:
+    """Where each file of an archive is."""
+    with path.open("rb") as file:
+        if file.read(2) == GZIP:
+            raise ValueError(
+                f"{path} is compressed as a whole, so no photo in it can be read by itself: "
+                f"run gunzip on it (gunzip -k {path.name}), or unpack it"
+            )
+    try:
+        if zipfile.is_zipfile(path):
+            return _zip(path)
+        with tarfile.open(path, "r:") as tar:
+            spans = {m.name: Span(str(path), m.offset_data, m.size) for m in tar if m.isreg()}
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} cannot be read as an archive ({error}); copy it again") from error
+    return _shown(spans)
+
+
+def _zip(path: Path) -> dict[str, Stored]:
+    spans = {}
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.flag_bits & 1:
+                raise ValueError(
+                    f"{path} is locked; unpack it with the password its authors give, and name "
+                    "the folder"
+                )
+            if entry.compress_type not in PACKED:
+                raise ValueError(f"{path} is compressed in a way that is not read; unpack it")
+            if not entry.is_dir():
+                packed = PACKED[entry.compress_type]
+                spans[entry.filename] = Span(
+                    str(path), entry.header_offset, entry.compress_size, packed
+                )
+    return _shown(spans)
+
+
+def _shown(spans: Mapping[str, Stored]) -> dict[str, Stored]:
+    """Those that are not hidden, by names as folders have them."""
+    named = {files.nfc(name.removeprefix("./")): place for name, place in spans.items()}
+    return {n: p for n, p in named.items() if not any(map(files.hidden, n.split("/")))}
+
+
+def _is_prepared(folder: Path) -> bool:
+    return any(any(folder.glob(depth.removeprefix("*/"))) for depth in DEPTHS)
+
+
+def _tfds(root: Path, name: str, split: str) -> Files:
+    from tensorflow_datasets import decode
+
+    builder = prepared(name, root)
+    features, raw = builder.info.features, decode.DeserializeMethod.RAW_BYTES
+    if split not in builder.info.splits:
+        raise ValueError(f"{name} in {root} has no split {split!r}")
+    records = builder.as_data_source(split, deserialize_method=raw)
+    told, picture = parser(features, ["label", "file_name"]), parser(features, ["image"])
+    places = {}
+    for place in range(len(records)):
+        example = told(records[place])
+        folder = features["label"].int2str(int(example["label"]))
+        file = example["file_name"].decode().rpartition("/")[2]
+        places[f"{folder}/{file}"] = Record(records, place, picture)
+    return Files(root / name, places)

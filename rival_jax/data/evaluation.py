@@ -1,0 +1,203 @@
+"""What the sets that networks are evaluated on have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rival_jax.data import class_maps
+from rival_jax.data.archives import Files
+from rival_jax.data.checks import report
+from rival_jax.data.photos import DEFAULT, PhotoRules
+from rival_jax.data.source import Item, class_order
+from rival_jax.runtime.plugins import no_such
+
+WNID = re.compile(r"n\d{8}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation:
+    """An `EvaluationSource` of pictures by name; see there for what it has."""
+
+    title: str  # the data set's name, for sentences
+    files: Files
+    classes: tuple[str, ...]
+    names: list[str]
+    labels: np.ndarray
+    outputs: tuple[tuple[int, ...], ...]
+    class_wnids: tuple[tuple[str, ...], ...] | None = None
+    columns: tuple[int, ...] | None = None
+    groups: np.ndarray | None = None
+    real: tuple[tuple[int, ...], ...] | None = None
+    factors: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    units: Sequence[str] | None = None
+    evaluation_only: bool = False
+    resized: bool = False
+    told: tuple[str, ...] = ()  # what had to be assumed
+    whole: tuple[int, ...] = ()  # how many photos copies have that lack none; (): not known
+    border: int = 0  # pixels that are cut off on each side
+    rules: PhotoRules = DEFAULT
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """See `Source`; among them how much of the set is there, where that is not all."""
+        count, filled = len(self), len(set(self.labels.tolist()))
+        if not self.whole or count in self.whole:
+            return self.told
+        known = " or ".join(f"{n:,}" for n in self.whole)
+        return (
+            f"{self.title}: {count:,} photos of {filled} of {len(self.classes)} classes are there, "
+            f"and {known} are known: numbers of a part are not those of the whole",
+            *self.told,
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, position: int) -> Item:
+        name, cut = self.names[position], self.border
+        photo = self.files.photo(name, self.rules)
+        if min(photo.size) <= 2 * cut:
+            raise ValueError(f"photo {name} is {photo.size}, too small to cut {cut} pixels off")
+        if cut:
+            photo = photo.crop((cut, cut, photo.width - cut, photo.height - cut))
+        return {"image": photo}
+
+
+def of_synsets(title: str, files: Files, columns: Sequence[int], **more: Any) -> Evaluation:
+    """The source of FOLDER/NAME, folders being synsets or numbers of ImageNet's classes.
+
+    Args:
+      title: of the data set.
+      files: see `Files`; folders that all pictures share are passed over.
+      columns: the outputs that the set has classes for, in its own order: those of its classes.
+      more: further fields of `Evaluation`.
+
+    Raises:
+      ValueError: naming folders that are none of the classes, and pictures in no folder.
+    """
+    synsets = [class_maps.imagenet()[output].wnid for output in columns]
+    files = files.trimmed({*synsets, *map(str, range(1000))})
+    folders = {name.partition("/")[0] for name in files.pictures}
+    known = {wnid: label for label, wnid in enumerate(synsets)}
+    if folders and all(f.isascii() and f.isdigit() for f in folders):
+        known = numbered(title, files, folders, columns)
+    names, labels = in_folders(title, files, known)
+    subset = None if len(columns) == len(class_maps.imagenet()) else tuple(columns)
+    outputs = tuple((output,) for output in columns)
+    wnids = tuple((wnid,) for wnid in synsets)
+    return Evaluation(title, files, tuple(synsets), names, labels, outputs, wnids, subset, **more)
+
+
+def numbered(
+    title: str, files: Files, folders: Collection[str], columns: Sequence[int]
+) -> dict[str, int]:
+    """The label of each folder that is called by a number, whatever order they are listed in.
+
+    Numbers of a set with some of ImageNet's classes are places in its own order (0 to 199) or
+    outputs (0 to 999): only all of its places, or a number beyond them, tells which.
+
+    Raises:
+      ValueError: if that cannot be told, or for numbers that are neither.
+    """
+    numbers, count = {folder: int(folder) for folder in folders}, len(columns)
+    places = {output: label for label, output in enumerate(columns)}
+    if count == len(class_maps.imagenet()) or set(numbers.values()) == set(range(count)):
+        places = {label: label for label in range(count)}
+    elif max(numbers.values()) < count:
+        raise ValueError(
+            f"{title}: folders of {files.where} are called by numbers of which none is above "
+            f"{count - 1}, and not all {count} are there: they may be places among its classes or "
+            "outputs of ImageNet; call the folders by their synsets, n01440764"
+        )
+    wrong = sorted(n for n in numbers.values() if n not in places)
+    if wrong:
+        raise ValueError(f"{title}: folder {wrong[0]} of {files.where} is none of its classes")
+    return {folder: places[number] for folder, number in numbers.items()}
+
+
+def in_folders(title: str, files: Files, known: Mapping[str, int]) -> tuple[list[str], np.ndarray]:
+    """The pictures FOLDER/NAME in the order of their names, and the label of each one's folder.
+
+    Raises:
+      ValueError: naming folders that are not `known`, and pictures in no folder.
+    """
+    names = files.pictures
+    counts = Counter(name.rpartition("/")[0].partition("/")[0] for name in names)
+    faults = [
+        f"{counts[folder]} pictures lie in no class folder"
+        if not folder
+        else f"folder {folder} is none of its {len(known)} classes"
+        for folder in sorted(counts.keys() - known.keys())
+    ]
+    if faults:
+        cure = f"expected are folders such as {', '.join(sorted(known)[:3])}"
+        raise ValueError(f"{title}: {files.where}: " + report(faults, len(counts), "folders", cure))
+    folder_of = (name.partition("/")[0] for name in names)
+    return names, np.array([known[folder] for folder in folder_of], np.int32)
+
+
+def of_words(
+    title: str, files: Files, names: list[str], words: Sequence[str], named: str = "", **more: Any
+) -> Evaluation:
+    """The source of photos with a word each for their class.
+
+    Args:
+      title: of the data set.
+      files, names: see `Evaluation`.
+      words: of each photo.
+      named: whose names of ImageNet's classes the words are, one of `NAMED`; "": synsets, if all of
+        them are, or else the set's own classes, which ImageNet has no output for.
+      more: further fields of `Evaluation`.
+
+    Raises:
+      ValueError: for an unknown `named`, or words that are none of its names.
+    """
+    synsets, index_of = class_maps.imagenet(), class_maps.index_of()
+    known: dict[str, tuple[int, ...]] = {}
+    if named:
+        one_of(title, "named", named, NAMED)
+        known = dict(NAMED[named]())
+    elif set(words) <= index_of.keys():
+        known = {wnid: (index_of[wnid],) for wnid in class_order(words)}
+    own = not known
+    known = known or dict.fromkeys(class_order(words), ())
+    wrong = sorted(set(words) - known.keys())
+    if wrong:
+        raise ValueError(f"data {title}: named={named}: " + no_such(wrong[0], known))
+    place = {name: label for label, name in enumerate(known)}
+    wnids = tuple(tuple(synsets[i].wnid for i in outputs) for outputs in known.values())
+    columns = tuple(dict.fromkeys(i for outputs in known.values() for i in outputs))
+    return Evaluation(
+        title,
+        files,
+        tuple(known),
+        names,
+        np.array([place[word] for word in words], np.int32),
+        tuple(known.values()),
+        None if own else wnids,
+        None if own else columns,
+        evaluation_only=named == "objectnet",
+        **more,
+    )
+
+
+NAMED: Mapping[str, Callable[[], Mapping[str, tuple[int, ...]]]] = {
+    "pug": class_maps.pug,
+    "imagenet_d": class_maps.imagenet_d,
+    "objectnet": lambda: {one.folder: one.outputs for one in class_maps.objectnet()},
+    "siscore": lambda: {one.name: (one.index,) for one in class_maps.siscore()},
+    "outputs": lambda: {str(one.index): (one.index,) for one in class_maps.imagenet()},
+}
+"""Names of classes, and the outputs of ImageNet that are right for each."""
+
+
+def one_of(title: str, option: str, value: str, known: Collection[str]) -> None:
+    """Raises ValueError naming the nearest value of an option, unless `value` is known."""
+    if value not in known:
+        raise ValueError(f"data {title}: {option}: " + no_such(value, known))

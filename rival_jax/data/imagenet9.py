@@ -1,0 +1,87 @@
+"""ImageNet-9: objects and backgrounds taken apart and put together (Xiao et al. 2020).
+
+    VARIANT/val/00_dog/*.JPEG
+
+All 1000 outputs stand for nine groups, 630 of them for none: an answer among these is wrong.
+Pictures are of 224 pixels and are not resized. BG-gap is the accuracy on mixed_same less that on
+mixed_rand.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from rival_jax.data import archives, class_maps
+from rival_jax.data.evaluation import Evaluation, in_folders, one_of
+
+VARIANTS = (
+    *("original", "mixed_same", "mixed_rand", "mixed_next"),
+    *("only_fg", "no_fg", "only_bg_b", "only_bg_t"),
+)
+LAYOUT = (
+    f"VARIANT/val/00_dog..08_fish/*.JPEG, or their tar; VARIANT is {', '.join(VARIANTS)}; 4,050 "
+    "pictures of each, it is said"
+)
+PHOTO = re.compile(r"n\d{8}_\d+")  # the ImageNet photo of the object, first in a picture's name
+
+
+def load(root: Path, split: str, *, variants: tuple[str, ...] = ()) -> Evaluation:
+    """The pictures of some variants, whatever the split, with the factor `variant`.
+
+    A unit is the photo that the object is from, so that variants are compared in pairs.
+
+    Args:
+      root: the folder of the variants, or its tar.
+      split: any.
+      variants: some of `VARIANTS`; (): those that are there.
+
+    Raises:
+      ValueError: for variants or class folders that are not known or not there; see also
+        `archives.at`.
+    """
+    files = archives.at(root).trimmed(VARIANTS)
+    there = {name.partition("/")[0] for name in files.pictures}
+    for variant in variants:
+        one_of("imagenet9", "variants", variant, VARIANTS)
+    wanted = [v for v in VARIANTS if v in (variants or there)]
+    missing = sorted(set(wanted) - there)
+    if missing or not wanted:
+        raise ValueError(
+            f"imagenet9: {files.where} has no folder {', '.join(missing or VARIANTS)}; there are: "
+            f"{', '.join(sorted(there))}"
+        )
+    folders = [f"{i:02d}_{name.lower()}" for i, name in enumerate(class_maps.IMAGENET9)]
+    known = {folder: label for label, folder in enumerate(folders)}
+    names, labels, factor = [], [], []
+    for variant in wanted:
+        inner = files.below(variant)
+        top = "val/" if any(name.startswith("val/") for name in inner.pictures) else ""
+        some, mine = in_folders(f"imagenet9 {variant}", inner.below(top), known)
+        names += [f"{variant}/{top}{name}" for name in some]
+        labels.append(mine)
+        factor += [variant] * len(some)
+    groups = class_maps.imagenet9()
+    lacking = [v for v in VARIANTS if v not in there]
+    told = f"imagenet9: not there: {', '.join(lacking)}"
+    return Evaluation(
+        "imagenet9",
+        files,
+        tuple(name.lower() for name in class_maps.IMAGENET9),
+        names,
+        np.concatenate(labels),
+        tuple(tuple(np.flatnonzero(groups == i).tolist()) for i in range(len(folders))),
+        columns=class_maps.columns("imagenet9"),
+        groups=groups,
+        factors={"variant": factor},
+        units=[_photo(name) for name in names],
+        resized=True,
+        told=(told,) if lacking and not variants else (),
+    )
+
+
+def _photo(name: str) -> str:
+    found = PHOTO.search(name.rpartition("/")[2])
+    return found[0] if found else name

@@ -1,0 +1,65 @@
+"""Waterbirds: birds of land or water before land or water, by group (Sagawa et al. 2020; WILDS).
+
+    ROOT/metadata.csv     img_filename, y (1: waterbird), place (1: water), split (0, 1, 2)
+
+The worst of the four groups counts. An adjusted average weights groups by how frequent they are in
+the split "train", whose `factors` say it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from rival_jax.data import archives
+from rival_jax.data.evaluation import Evaluation, one_of
+
+LAYOUT = "metadata.csv and the photos that its column img_filename names; 11,788 in three splits"
+SPLITS = {"train": "0", "val": "1", "test": "2"}
+CLASSES = {"0": "landbird", "1": "waterbird"}
+PLACES = {"0": "land", "1": "water"}
+
+
+def load(root: Path, split: str) -> Evaluation:
+    """The photos of a split, with the factors `place` and `group`.
+
+    Its own two classes: outputs are in the order landbird, waterbird.
+
+    Args:
+      root: folder of metadata.csv, or an archive of it.
+      split: "train", "val" or "test".
+
+    Raises:
+      ValueError: for an unknown split, values of metadata.csv without a meaning, photos that are
+        not there; see also `archives.at`.
+    """
+    one_of("waterbirds", "split", split, SPLITS)
+    files = archives.at(root)
+    tables = [name for name in files.places if name.rpartition("/")[2] == "metadata.csv"]
+    if len(tables) != 1:
+        raise ValueError(f"waterbirds: {len(tables)} files metadata.csv in {root}, expected one")
+    files = files.below(tables[0].rpartition("/")[0])
+    rows = [row for row in files.table("metadata.csv") if row.get("split") == SPLITS[split]]
+    for column, values in (("img_filename", files.places), ("y", CLASSES), ("place", PLACES)):
+        wrong = [row.get(column) for row in rows if row.get(column) not in values]
+        if wrong or not rows:
+            raise ValueError(
+                f"waterbirds: {files.where / 'metadata.csv'}: of {len(rows)} lines of split "
+                f"{split} {len(wrong)} have a {column} that is not there, {wrong[:1]}: expected is "
+                f"{LAYOUT}"
+            )
+    rows.sort(key=lambda row: row["img_filename"])
+    place = [PLACES[row["place"]] for row in rows]
+    birds = [CLASSES[row["y"]] for row in rows]
+    group = [f"{bird} on {where}" for bird, where in zip(birds, place, strict=True)]
+    names = [row["img_filename"] for row in rows]
+    return Evaluation(
+        "waterbirds",
+        files,
+        tuple(CLASSES.values()),
+        names,
+        np.array([int(row["y"]) for row in rows], np.int32),
+        ((), ()),
+        factors={"place": place, "group": group},
+    )
