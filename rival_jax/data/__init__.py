@@ -6,8 +6,11 @@ folder go by their bare names; `"mylab.cub"` imports one from elsewhere.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import inspect
 import pkgutil
+import shlex
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +20,7 @@ from rival_jax.data.examples import Examples
 from rival_jax.data.source import AttributeSource, Source
 from rival_jax.runtime.plugins import no_such, plugin
 
-__all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load"]
+__all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load", "named"]
 
 # Modules of this folder that are no data sets.
 PARTS = {
@@ -54,6 +57,34 @@ def load(name: str, root: str | Path, split: str, /, **options: Any) -> Source:
         if option not in known:
             raise ValueError(f"data {name}: option: " + no_such(option, known))
     return module.load(Path(root).expanduser(), split, **options)
+
+
+def named(text: str) -> tuple[str, str, dict[str, Any]]:
+    """What to load, as one word of a config says it: "name=root option=value ...".
+
+    Returns:
+      The name, its root ("" where none is said), and the options. Values are Python's, or words.
+
+    Raises:
+      ValueError: for another form.
+
+    >>> named("siscore='/my data/si' kind=area border=2")
+    ('siscore', '/my data/si', {'kind': 'area', 'border': 2})
+    """
+    try:
+        first, *words = shlex.split(text) or [""]
+    except ValueError as error:
+        raise ValueError(f"got {text!r}: {error}") from error
+    name, _, root = first.partition("=")
+    given: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals) or key in given:
+            raise ValueError(f"got {text!r}, expected 'name=folder option=value ...'")
+        given[key] = value
+        with contextlib.suppress(ValueError, SyntaxError):
+            given[key] = ast.literal_eval(value)
+    return name, root, given
 
 
 def _options(module: ModuleType) -> list[str]:

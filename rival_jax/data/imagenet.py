@@ -10,6 +10,7 @@ so nothing shifts where photos are missing.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
 import json
 import re
@@ -34,6 +35,8 @@ FILES = {
     "real.json": (388_478, "d83e9bff374c631aae8439eb064c7019acc56e1b3bc3f56b8380c2a710b0220b"),
 }
 COUNT = 50_000
+LABELS = "e2be2424e9a7c29a2bf44e018ee2175c849f344b67ddce1cf55830bc2462eb4e"  # of all, as int32
+AGREED = 0.9002  # of photos that ReaL labels, those whose own label is among its
 VALIDATION = ("val", "validation", "ILSVRC2012_img_val", "imagenet/val", "imagenet")
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})")
 LISTS = ("LOC_val_solution.csv", "validation_labels.txt", "imagenet2012_validation_labels.txt")
@@ -74,6 +77,20 @@ def load(
     if imagenet_x:
         found = dataclasses.replace(found, factors=_factors(beside / imagenet_x, found))
     return found
+
+
+def check(found: Evaluation) -> list[str]:
+    """What is wrong with the labels of a whole validation set, or of one with ReaL's."""
+    faults, labels = [], np.asarray(found.labels)
+    if len(found) == COUNT:
+        order = np.argsort([_number(name, Path("labels")) for name in found.names])
+        if hashlib.sha256(labels[order].astype("<i4").tobytes()).hexdigest() != LABELS:
+            faults.append("labels of the 50,000 validation photos are not the published ones")
+    if found.real:
+        agreed = [label in real for label, real in zip(labels, found.real, strict=True) if real]
+        if np.mean(agreed) < AGREED - 5 * np.sqrt(AGREED * (1 - AGREED) / len(agreed)):
+            faults.append(f"labels are among ReaL's for {np.mean(agreed):.0%} of photos, not 90 %")
+    return faults
 
 
 def _flat(files: Files, path: Path) -> Evaluation:

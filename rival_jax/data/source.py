@@ -116,6 +116,20 @@ def check_names(source: Source) -> None:
         raise ValueError(f"{len(twice)} names occur twice, such as {min(twice)}: names are ids")
 
 
+def refuse_training(source: Source, what: str) -> None:
+    """Raises ValueError if a set's terms allow to evaluate on it only.
+
+    Args:
+      source: perhaps an `EvaluationSource`.
+      what: is done with it, for the error: "fit heads on".
+    """
+    if getattr(source, "evaluation_only", False):
+        raise ValueError(
+            f"{getattr(source, 'title', type(source).__name__)}: its terms allow to evaluate on "
+            f"it only, so it is not there to {what}: name other photos for that"
+        )
+
+
 def attributes_of(source: Source) -> tuple[str, ...]:
     """The names of a source's attributes; raises ValueError if it has none."""
     if not isinstance(source, AttributeSource) or not source.attributes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rival_jax import configs
+from rival_jax.data.source import refuse_training
 from rival_jax.heads import Context
 from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.results import cache_folder
@@ -60,6 +61,9 @@ def check_splits(subject: Subject) -> None:
     """Raises ValueError unless a head fitted on the training split can be scored on the other."""
     names = tuple(str(getattr(subject.config.data, key)) for key in ("train_split", "split"))
     train, test = (subject.sources[name] for name in names)
+    refuse_training(train, "fit heads on")
+    if configs.options(subject.config, "probe").get("select") == "test":
+        refuse_training(test, "select heads by")
     both = set(train.names) & set(test.names)
     if names[0] == names[1]:
         subject.note(

@@ -16,7 +16,7 @@ from rival_jax import data
 from rival_jax.configs import options
 from rival_jax.configs.finetune import Config
 from rival_jax.data import Examples, Source
-from rival_jax.data.source import Item, class_order, name_hash
+from rival_jax.data.source import Item, class_order, name_hash, refuse_training
 from rival_jax.runtime.members import Data
 from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.progress import Meter
@@ -236,9 +236,15 @@ class Training:
 
 
 def source(place: Any, split_name: str) -> Source:
-    """A split of the data set that a block of the config (name, root, its options) names."""
+    """A split to train on, of the data set that a block of the config (name, root, options) names.
+
+    Raises:
+      ValueError: as `data.load`; for a set whose terms forbid it.
+    """
     given = options(place, place.name.replace(".", "_"))
-    return data.load(place.name, place.root, split_name, **given)
+    found = data.load(place.name, place.root, split_name, **given)
+    refuse_training(found, "finetune on")
+    return found
 
 
 def refuse_overlap(training: Source, tests: dict[str, Examples]) -> None:

@@ -1,0 +1,184 @@
+"""Looks at data sets before networks do: what is there, what is missing, how to lay it out."""
+
+from __future__ import annotations
+
+import hashlib
+import pkgutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from rival_jax import data
+from rival_jax.data.source import check_names
+from rival_jax.runtime.plugins import plugin
+from rival_jax.runtime.results import Run
+
+ONE_PROCESS = True  # not for several hosts
+
+SMALL = 2**26  # bytes of a file that is hashed without being asked for
+SHOWN = 8  # words of a factor that are told
+
+
+def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
+    """Prints what is found of each of `config.sets`, or how all are laid out; returns it.
+
+    Raises:
+      ValueError: something would make a number wrong; after all was printed and saved.
+    """
+    if not config.sets:
+        return {"layouts": layouts(console)}
+    found = []
+    for text in config.sets:
+        told = examine(text, config)
+        show(told, console)
+        found.append(told)
+    run.save_json("summary.json", {"sets": found})
+    wrong = [told["set"] for told in found if told["faults"]]
+    if wrong:
+        raise ValueError(
+            f"{len(wrong)} of {len(found)} data sets would give wrong numbers: {', '.join(wrong)}"
+        )
+    return {"sets": found}
+
+
+def dry_run(config: Any, console: Console) -> None:
+    """Says what would be looked at, and whether its place is there.
+
+    Raises:
+      ValueError: for a set that is not known.
+    """
+    for text in config.sets:
+        _, root, _ = _named(text, config)
+        there = "there" if root.exists() else "not there"
+        console.print(f"{text}: {root} is {there}", markup=False)
+    console.print(f"{len(config.sets)} data sets; nothing was read")
+
+
+def layouts(console: Console) -> dict[str, str]:
+    """Prints and returns how each evaluation set is laid out."""
+    modules = (m.name for m in pkgutil.iter_modules(data.__path__) if m.name not in data.PARTS)
+    found = {name: getattr(plugin("data", name), "LAYOUT", "") for name in modules}
+    found = {name: layout for name, layout in found.items() if layout}
+    for name, layout in found.items():
+        console.print(f"{name}: {layout}", markup=False)
+    console.print(
+        f"Check some: --config.sets=\"('{next(iter(found))}=path/to/it',)\"", markup=False
+    )
+    return found
+
+
+def examine(text: str, config: Any) -> dict[str, Any]:
+    """What is found of one set; `faults` are what would make a number wrong."""
+    module, root, options = _named(text, config)
+    name = module.__name__.removeprefix("rival_jax.data.")
+    told: dict[str, Any] = {"set": text, "root": str(root), "layout": _layout(module)}
+    faults = list(_archives(module, root, config.hashes))
+    notes: list[str] = []
+    try:
+        split = str(options.pop("split", config.split))
+        source = data.load(name, root, split, **options)
+        check_names(source)
+    except (ValueError, OSError) as error:
+        return {**told, "faults": [*faults, str(error)], "notes": notes}
+    told |= _facts(source)
+    faults += [*_counts(source), *_samples(source, config.samples)]
+    faults += getattr(module, "check", lambda source: [])(source)
+    notes += [note for note in getattr(source, "notices", ()) if note not in faults]
+    if getattr(source, "evaluation_only", False):
+        notes.append("its terms allow to evaluate on it only, not to train, tune or select")
+    return {**told, "faults": faults, "notes": notes}
+
+
+def show(told: dict[str, Any], console: Console) -> None:
+    """One set's lines, and its layout where something is wrong."""
+    lines = [f"{told['set']}: {'WRONG' if told['faults'] else 'good'}"]
+    if "photos" in told:
+        low, high = told["labels"]
+        filled, classes = told["filled"], told["classes"]
+        lines.append(f"{told['photos']:,} photos of {filled} of {classes} classes, {low} to {high}")
+    for factor, words in told.get("factors", {}).items():
+        some = ", ".join(f"{word or 'unknown'} {n:,}" for word, n in list(words.items())[:SHOWN])
+        more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+        lines.append(f"{factor}: {some}{more}")
+    lines += [f"wrong: {fault}" for fault in told["faults"]]
+    lines += [f"note: {note}" for note in told["notes"]]
+    if told["faults"]:
+        lines.append(f"expected: {told['layout']}")
+    console.print("\n  ".join(lines), markup=False)
+
+
+def _named(text: str, config: Any) -> tuple[ModuleType, Path, dict[str, Any]]:
+    try:
+        name, root, options = data.named(text)
+    except ValueError as error:
+        raise ValueError(f"config.sets: {error}") from error
+    return plugin("data", name), Path(root or config.root).expanduser(), options
+
+
+def _layout(module: ModuleType) -> str:
+    return getattr(module, "LAYOUT", "") or (module.__doc__ or "").partition("\n")[0]
+
+
+def _facts(source: data.Source) -> dict[str, Any]:
+    """What is told of a set whether or not something is wrong."""
+    labels = np.asarray(source.labels)
+    factors = getattr(source, "factors", {})
+    return {
+        "photos": len(source),
+        "classes": len(source.classes),
+        "filled": len(np.unique(labels)),
+        "labels": [int(labels.min()), int(labels.max())],
+        "factors": {name: dict(Counter(words).most_common()) for name, words in factors.items()},
+    }
+
+
+def _counts(source: data.Source) -> Iterator[str]:
+    """Labels that are no classes, classes without photos, photos that are missing."""
+    labels = np.asarray(source.labels)
+    if labels.min() < 0 or labels.max() >= len(source.classes):
+        yield f"labels are {labels.min()} to {labels.max()}, classes {len(source.classes)}"
+        return
+    whole = getattr(source, "whole", ())
+    if whole and len(source) not in whole:
+        known = " or ".join(f"{count:,}" for count in whole)
+        yield f"{len(source):,} photos are there, {known} are known"
+    counts = np.bincount(labels, minlength=len(source.classes))
+    empty = [name for name, count in zip(source.classes, counts, strict=True) if not count]
+    if empty:
+        yield f"{len(empty)} of {len(counts)} classes have no photo, such as {empty[0]}"
+
+
+def _samples(source: data.Source, count: int) -> Iterator[str]:
+    """Photos that cannot be read, of some that are evenly spread; sizes that are not as told."""
+    sizes = Counter()
+    for position in np.unique(np.linspace(0, len(source) - 1, count).astype(int)).tolist():
+        try:
+            sizes[source[position]["image"].size] += 1
+        except (ValueError, OSError) as error:
+            yield str(error)
+    if getattr(source, "resized", False) and len(sizes) > 1:
+        told = ", ".join(f"{width} x {height}" for width, height in sizes)
+        yield f"photos are to be of one size already, and are {told}: they have been resized"
+
+
+def _archives(module: ModuleType, root: Path, hashes: bool) -> Iterator[str]:
+    """Files as they are downloaded, at or below the root, that are not what was published."""
+    for name, (size, digest) in getattr(module, "FILES", {}).items():
+        path = root if root.name == name else root / name
+        if not path.is_file():
+            continue
+        found = path.stat().st_size
+        if size and found != size:
+            yield f"{path} has {found:,} bytes, {size:,} were published: download it again"
+        elif digest and (hashes or found <= SMALL) and _sha256(path) != digest:
+            yield f"{path} is not what was published (sha256 {digest[:16]}...): download it again"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
