@@ -19,7 +19,7 @@ import pytest
 from rival_jax import models, noise
 from rival_jax.experiments import runner
 from rival_jax.experiments import subject as _subject
-from rival_jax.experiments import trial_rows as _trial_rows
+from rival_jax.experiments.rows import clean_answers
 from rival_jax.experiments.plans import Plans
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs import study as rfs
@@ -100,7 +100,7 @@ def test_golden_end_to_end_from_the_stored_noise(shared, tmp_path, monkeypatch, 
         "label": labels,
         "noise_id": np.arange(len(labels), dtype=np.uint32),
     }
-    clean = QUICKLY(functools.partial(_trial_rows.clean_trial, model.forward))(variables, batch)
+    clean = QUICKLY(functools.partial(clean_answers, model.forward))(variables, batch)
     noisy = QUICKLY(functools.partial(rfs.noise_trials, model.forward, sweep))
     levels = stored["linf_sigma" if norm == "linf" else "l2_eps"]
     for i, level in enumerate(levels):

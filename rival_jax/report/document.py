@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from rival_jax.report import html, tables, words
-from rival_jax.report.figures import Drawn
 from rival_jax.report.results import Row
 from rival_jax.report.run_files import read_argv, read_json
 from rival_jax.report.style import attempt
 from rival_jax.report.tables import Table
+from rival_jax.report.words import Picture as Picture
 from rival_jax.runtime import buckets
 from rival_jax.runtime.results import Run, atomic
-
-
-class Picture(NamedTuple):
-    """A figure: `figures/<name>.png`, `.svg`, and the `.csv` of its numbers."""
-
-    name: str
-    draw: Callable[[], Drawn]
-    caption: str
-    alt: str  # for readers who do not see it: what it shows, not what it looks like
-    photos: bool = False  # made of photos: on the page as JPEG, else as SVG
 
 
 class Section(NamedTuple):

@@ -123,6 +123,16 @@ def sheet(cells: Sequence[Cell]) -> Figure:
     return figure
 
 
+def rim(mask: np.ndarray) -> np.ndarray:
+    """The pixels of a mask, bool [h, w], next to others that are not; the border is no rim.
+
+    That of `~mask` lies outside of it.
+    """
+    wide = np.pad(mask, 1, mode="edge")
+    inner = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
+    return mask & ~inner
+
+
 def contact(
     shown: Sequence[tuple[str, str, Mapping[str, np.ndarray]]], names: tuple[str, str]
 ) -> Drawn:

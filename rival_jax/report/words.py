@@ -1,13 +1,81 @@
-"""Sentences and lists that every page has."""
+"""The words of a page: those of a room's file, and the sentences that every page has."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from typing import Any, NamedTuple
 
+from rival_jax.report.figures import Drawn
 from rival_jax.report.tables import percent
 
 CLEAN_SHOWN = 8  # networks that a headline names
+
+
+class Picture(NamedTuple):
+    """A figure: `figures/<name>.png`, `.svg`, and the `.csv` of its numbers."""
+
+    name: str
+    draw: Callable[[], Drawn]
+    caption: str
+    alt: str  # for readers who do not see it: what it shows, not what it looks like
+    photos: bool = False  # made of photos: on the page as JPEG, else as SVG
+
+
+class Words:
+    """What a room's page says, from its words.toml.
+
+    Texts may hold {names}, which are filled in when one is asked for; lines are joined. Tables of
+    the file:
+
+      figures.NAME: `caption`, and `alt` for those who do not see the figure.
+      text: sentences by name, or lists of them.
+      caveats: `claim` that the numbers do not establish, and `why`.
+    """
+
+    def __init__(self, package: str):
+        """`package`: that of the room, `__package__`."""
+        file = resources.files(package) / "words.toml"
+        self._all: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+
+    def text(self, name: str, **fields: Any) -> str:
+        """A sentence."""
+        return _filled(self._all["text"][name], fields)
+
+    def texts(self, name: str, **fields: Any) -> list[str]:
+        """A list of sentences."""
+        return [_filled(text, fields) for text in self._all["text"][name]]
+
+    def picture(
+        self,
+        name: str,
+        draw: Callable[[], Drawn],
+        *,
+        words: str = "",
+        photos: bool = False,
+        **fields: Any,
+    ) -> Picture:
+        """A figure with its caption and text alternative.
+
+        Args:
+          words: the name that they have in the file, if not the figure's.
+          fields: that they are filled in with.
+        """
+        found = self._all["figures"][words or name]
+        caption, alt = (_filled(found[key], fields) for key in ("caption", "alt"))
+        return Picture(name, draw, caption, alt, photos)
+
+    def caveats(self, **fields: Any) -> list[tuple[str, str]]:
+        """(claim, why) of all, in their order."""
+        return [
+            (_filled(one["claim"], fields), _filled(one["why"], fields))
+            for one in self._all["caveats"]
+        ]
+
+
+def _filled(text: str, fields: Mapping[str, Any]) -> str:
+    return " ".join(text.split()).format(**fields)
 
 
 def clean(shares: Mapping[str, Mapping[str, float]]) -> list[str]:

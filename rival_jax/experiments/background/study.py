@@ -170,9 +170,6 @@ class Experiment:
         examples = self.subject.first_examples()
         found = STUDY.read(list(files.values()), examples.classes)
         results = STUDY.results(found, self.members, **options(self.config, "statistics"))
-
-        def shown() -> list[tuple[str, str, dict[str, np.ndarray]]]:
-            seed = self.config.seed
-            return sheet(examples, self.strength, self.settings, self._others(), seed)
-
+        known = examples, self.strength, self.settings
+        shown = lambda: sheet(*known, self._others(), self.config.seed)  # noqa: E731
         return results, page(self.config, results, shown)

@@ -94,7 +94,7 @@ def sheet(
     """One image of each class under every setting, for people to look at.
 
     Returns:
-      (example, class, {setting in words: uint8 [h, w, 3]}), at most `SHOWN`.
+      (class, example, {setting in words: uint8 [h, w, 3]}), at most `SHOWN`.
     """
     _, first = np.unique(examples.labels, return_index=True)
     rows = np.sort(first)[:SHOWN]
@@ -110,7 +110,7 @@ def sheet(
         for k, picture in enumerate(pictures.astype(np.uint8)):
             found[k][f"{region}: {treatment}" if number else "photo"] = picture
     classes = [examples.classes[examples.labels[row]] for row in rows]
-    return [(examples.names[r], c, f) for r, c, f in zip(rows, classes, found, strict=True)]
+    return [(c, examples.names[r], f) for c, r, f in zip(classes, rows, found, strict=True)]
 
 
 def _lent(examples: Examples, rows: np.ndarray, names: tuple[str, str]) -> dict[str, np.ndarray]:

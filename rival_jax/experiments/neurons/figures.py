@@ -13,7 +13,7 @@ from PIL import Image
 from rival_jax.experiments.neurons.detectors import Found
 from rival_jax.report.document import Picture
 from rival_jax.report.figures import Drawn, bars
-from rival_jax.report.grids import THUMB, Cell, sheet
+from rival_jax.report.grids import THUMB, Cell, rim, sheet
 from rival_jax.report.lettering import letters
 from rival_jax.report.results import Results, Row
 from rival_jax.report.style import COLOURS, FAINT, INK, MUTED
@@ -91,15 +91,8 @@ def _overlay(*parts: np.ndarray) -> np.ndarray:
     size = (THUMB, THUMB)
     photo, salient, mask = (np.asarray(Image.fromarray(part).resize(size)) for part in parts)
     drawn = np.where(salient[..., None], 0.55 * photo + 0.45 * RED, photo).astype(np.uint8)
-    drawn[_rim(mask)], drawn[_rim(~mask)] = 255, 0
+    drawn[rim(mask)], drawn[rim(~mask)] = 255, 0
     return drawn
-
-
-def _rim(mask: np.ndarray) -> np.ndarray:
-    """The pixels of a mask next to others that are not; the photo's border is no rim."""
-    wide = np.pad(mask, 1, mode="edge")
-    inner = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
-    return mask & ~inner
 
 
 def _bottom(results: Results, pairs: Sequence[Row], found: Found) -> Drawn:

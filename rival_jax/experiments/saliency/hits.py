@@ -12,7 +12,7 @@ from PIL import Image
 
 from rival_jax.experiments.saliency.unit import REGIONS
 from rival_jax.report.figures import Drawn
-from rival_jax.report.grids import THUMB, Cell, sheet
+from rival_jax.report.grids import THUMB, Cell, rim, sheet
 from rival_jax.report.images import Images
 from rival_jax.runtime import row_files
 
@@ -123,15 +123,9 @@ def _outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     size = (THUMB, THUMB)
     big = Image.fromarray(picture.astype(np.uint8)).resize(size, Image.Resampling.LANCZOS)
     inside = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-    outer, inner = _grown(inside) & ~inside, inside & _grown(~inside)
     drawn = np.array(big)
-    drawn[outer], drawn[inner] = 0, 255
+    drawn[rim(~inside)], drawn[rim(inside)] = 0, 255
     return drawn
-
-
-def _grown(mask: np.ndarray) -> np.ndarray:
-    wide = np.pad(mask, 1)
-    return wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:] | mask
 
 
 def _cells(row: int, column: int, shown: list[np.ndarray], hit: Mapping[str, Any]) -> list[Cell]:

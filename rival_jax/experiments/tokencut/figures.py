@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from rival_jax.experiments.tokencut.ratings import Cut
 from rival_jax.report.document import Picture
 from rival_jax.report.figures import Drawn
-from rival_jax.report.grids import THUMB, sheet
+from rival_jax.report.grids import THUMB, rim, sheet
 
 ACROSS = 4  # photos side by side, three pictures each
 WORST = 12  # photos
@@ -108,17 +108,10 @@ def _outlined(photo: np.ndarray, mask: np.ndarray, truth: np.ndarray | None) -> 
     inside = _resized(mask, size)
     drawn = np.where(inside[..., None], drawn, drawn * 0.45).astype(np.uint8)
     if truth is not None:
-        drawn[_rim(_resized(truth, size))] = TRUTH
-    drawn[_rim(inside)] = FOUND
+        drawn[rim(_resized(truth, size))] = TRUTH
+    drawn[rim(inside)] = FOUND
     return drawn
 
 
 def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-
-
-def _rim(mask: np.ndarray) -> np.ndarray:
-    """The outermost pixels of a mask."""
-    wide = np.pad(mask, 1, mode="edge")
-    inner = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
-    return mask & ~inner
