@@ -15,7 +15,7 @@ import numpy as np
 from rival_jax.data import archives
 from rival_jax.data.evaluation import Evaluation, one_of
 
-LAYOUT = "metadata.csv and the photos that its column img_filename names; 11,788 in three splits"
+LAYOUT = "metadata.csv and the photos that its column img_filename names"
 SPLITS = {"train": "0", "val": "1", "test": "2"}
 CLASSES = {"0": "landbird", "1": "waterbird"}
 PLACES = {"0": "land", "1": "water"}

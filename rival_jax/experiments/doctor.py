@@ -38,7 +38,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         show(told, console)
         found.append(told)
     run.save_json("summary.json", {"sets": found})
-    wrong = [told["set"] for told in found if told["faults"]]
+    wrong = [told["set"].partition("=")[0] for told in found if told["faults"]]
     if wrong:
         raise ValueError(
             f"{len(wrong)} of {len(found)} data sets would give wrong numbers: {', '.join(wrong)}"
@@ -67,7 +67,9 @@ def layouts(console: Console) -> dict[str, str]:
     for name, layout in found.items():
         console.print(f"{name}: {layout}", markup=False)
     console.print(
-        f"Check some: --config.sets=\"('{next(iter(found))}=path/to/it',)\"", markup=False
+        console.print(
+            "Check some: --config.sets=\"('imagenet_a=/data/imagenet-a',)\"", markup=False
+        )
     )
     return found
 
@@ -88,7 +90,7 @@ def examine(text: str, config: Any) -> dict[str, Any]:
     told |= _facts(source)
     faults += [*_counts(source), *_samples(source, config.samples)]
     faults += getattr(module, "check", lambda source: [])(source)
-    notes += [note for note in getattr(source, "notices", ()) if note not in faults]
+    notes += getattr(source, "told", getattr(source, "notices", ()))
     if getattr(source, "evaluation_only", False):
         notes.append("its terms allow to evaluate on it only, not to train, tune or select")
     return {**told, "faults": faults, "notes": notes}
@@ -100,7 +102,9 @@ def show(told: dict[str, Any], console: Console) -> None:
     if "photos" in told:
         low, high = told["labels"]
         filled, classes = told["filled"], told["classes"]
-        lines.append(f"{told['photos']:,} photos of {filled} of {classes} classes, {low} to {high}")
+        lines.append(
+            f"{told['photos']:,} photos of {filled} of {classes} classes, labels {low}-{high}"
+        )
     for factor, words in told.get("factors", {}).items():
         some = ", ".join(f"{word or 'unknown'} {n:,}" for word, n in list(words.items())[:SHOWN])
         more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
