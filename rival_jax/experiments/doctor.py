@@ -21,6 +21,7 @@ from rival_jax.runtime.results import Run
 ONE_PROCESS = True  # not for several hosts
 
 SMALL = 2**26  # bytes of a file that is hashed without being asked for
+EXAMPLE = "\"('imagenet_a=/data/imagenet-a',)\""
 SHOWN = 8  # words of a factor that are told
 
 
@@ -66,11 +67,7 @@ def layouts(console: Console) -> dict[str, str]:
     found = {name: layout for name, layout in found.items() if layout}
     for name, layout in found.items():
         console.print(f"{name}: {layout}", markup=False)
-    console.print(
-        console.print(
-            "Check some: --config.sets=\"('imagenet_a=/data/imagenet-a',)\"", markup=False
-        )
-    )
+    console.print(f"Check some: --config.sets={EXAMPLE}", markup=False)
     return found
 
 
