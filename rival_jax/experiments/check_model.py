@@ -13,14 +13,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rival_jax import data, models
+from rival_jax import data, models, weights
+from rival_jax.configs import typed
+from rival_jax.configs.check_model import Config
 from rival_jax.data import transforms
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.interop import timm
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run
 from rival_jax.types import Array, Geometry, Model, Variables
-from rival_jax.weights import Config
 
 ONE_PROCESS = True  # not for several hosts
 
@@ -30,6 +31,7 @@ DRAWN = 4  # scenes, where no photos are named
 
 def dry_run(config: Any, console: Console) -> None:
     """Checks what a run would check and prints the networks, without a forward pass."""
+    config = typed(Config, config)
     photos(config)
     for name in config.models:
         console.print(models.describe(_load(config, name)[0]))
@@ -43,6 +45,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
       ValueError: a network's outputs differ from timm's by more than `config.tolerance`, after all
         was printed and saved.
     """
+    config = typed(Config, config)
     paths, found = photos(config), []
     for name in config.models:
         model, variables = _load(config, name)
@@ -95,7 +98,7 @@ def look(model: Model, variables: Variables, images: Array, console: Console) ->
     }
 
 
-def photos(config: Any) -> list[Path]:
+def photos(config: Config) -> list[Path]:
     """The photos of `config.images`, those of a folder by name.
 
     Raises:
@@ -110,7 +113,7 @@ def photos(config: Any) -> list[Path]:
     return found
 
 
-def _load(config: Any, name: str) -> tuple[Model, Variables]:
+def _load(config: Config, name: str) -> tuple[Model, Variables]:
     size = (config.image_size, config.image_size) if config.image_size else None
     given = preprocessing(config)
     return models.load(name, dtype=config.dtype, image_size=size, given=given)
@@ -128,7 +131,7 @@ def _images(model: Model, paths: list[Path]) -> tuple[Array, list[str]]:
 
 
 def _top(
-    config: Any,
+    config: Config,
     model: Model,
     variables: Variables,
     images: Array,
@@ -150,7 +153,7 @@ def _top(
     return found
 
 
-def _labels(config: Any, classes: int) -> list[str]:
+def _labels(config: Config, classes: int) -> list[str]:
     if config.labels:
         labels = Path(config.labels).read_text(encoding="utf-8").splitlines()
         if len(labels) != classes:
@@ -165,8 +168,8 @@ def _labels(config: Any, classes: int) -> list[str]:
 
 
 def _compared(
-    config: Any,
-    written: Config | None,
+    config: Config,
+    written: weights.Config | None,
     model: Model,
     variables: Variables,
     images: Array,

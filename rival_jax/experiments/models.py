@@ -9,9 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
+from rival_jax import weights
+from rival_jax.configs import typed
+from rival_jax.configs.models import Config
 from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.results import Run
-from rival_jax.weights import Config, catalogue, download
+from rival_jax.weights import catalogue, download
 from rival_jax.weights.catalogue import Entry
 
 ONE_PROCESS = True  # not for several hosts
@@ -22,6 +25,7 @@ HEADINGS = ("family", "study", "source", "licence", "input", "here", "name")
 
 def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Fetches `config.fetch`, then prints the table; returns it as the summary."""
+    config = typed(Config, config)
     listed = chosen(config.study, config.match)
     for entry in asked_for(config.fetch, listed):
         folder = download.fetch(entry, console=console, cache=config.cache)
@@ -38,6 +42,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
 
 def dry_run(config: Any, console: Console) -> None:
     """Says what would be fetched, from where and into which folder."""
+    config = typed(Config, config)
     wanted = asked_for(config.fetch, chosen(config.study, config.match))
     missing = [entry for entry in wanted if not download.cached(entry, config.cache)]
     for entry in missing:
@@ -90,7 +95,7 @@ def asked_for(names: Sequence[str], listed: list[Entry]) -> list[Entry]:
 def facts(entry: Entry, cache: str = "") -> dict[str, Any]:
     """A row of the table; `bytes` is 0 where the file is not here."""
     here = download.cached(entry, cache)
-    given = entry.config or Config()
+    given = entry.config or weights.Config()
     return {
         "name": entry.name,
         "aliases": list(entry.aliases),

@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
+from rival_jax.configs import typed
+from rival_jax.configs.report import Config
 from rival_jax.experiments.groups import groups
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs.page import told
@@ -20,6 +22,7 @@ RUNS = Path("runs")  # where main puts work directories that are not named
 
 def run(config: Any, run: Run, console: Console) -> None:
     """Joins `config.runs`; writes their results, tables, figures and report."""
+    config = typed(Config, config)
     workdirs = chosen(config.runs)
     console.print(f"reporting {', '.join(workdirs)}", markup=False)
     runs = joined.read(*workdirs)
@@ -32,6 +35,7 @@ def run(config: Any, run: Run, console: Console) -> None:
 
 def dry_run(config: Any, console: Console) -> None:
     """Checks that the runs fit together and prints what they hold; writes nothing."""
+    config = typed(Config, config)
     runs = joined.read(*chosen(config.runs))
     runs.groups(groups(config.groups))
     for norm in runs.by_trial.of("norm"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rival_jax import data, models, noise
+from rival_jax.configs import typed
+from rival_jax.configs.train_scenes import Config
 from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Run
@@ -31,6 +34,7 @@ OPTIMISERS = {"adamw": optax.adamw, "muon": optax.contrib.muon}
 
 def dry_run(config: Any, console: Console) -> None:
     """Prints what would be trained."""
+    config = typed(Config, config)
     for architecture in config.architectures:
         trainer = Trainer(config, architecture)
         work = f"{trainer.steps} steps of {config.batch_size} images"
@@ -40,6 +44,7 @@ def dry_run(config: Any, console: Console) -> None:
 
 def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Trains, saves and scores every network; returns the accuracies of the saved ones."""
+    config = typed(Config, config)
     trainers = {name: Trainer(config, name) for name in config.architectures}
     tests = {c: _examples(config, "test", c, console) for c in {0.0, *config.correlations}}
     folder = Path(config.output or run.path / "models")
@@ -75,15 +80,15 @@ class Trainer:
     shallow trains without those of the batch, and is then the same in training and in use.
     """
 
-    def __init__(self, config: Any, architecture: str):
-        self.config, self.recipe = config, config[architecture]
+    def __init__(self, config: Config, architecture: str):
+        self.config, self.recipe = config, getattr(config, architecture)
         self.model = plugin("models", architecture).build(
             name=architecture,
             num_classes=CLASSES,
             image_size=(config.data.image_size,) * 2,
             mean=(0.5, 0.5, 0.5),
             std=(0.25, 0.25, 0.25),
-            **self.recipe.architecture,
+            **dataclasses.asdict(self.recipe.architecture),
         )
         self.per_epoch = CLASSES * config.data.train_per_class // config.batch_size
         self.start = _start(config.start, self.model) if config.start else None
@@ -188,8 +193,8 @@ def augment(images: Array, key: Array, *, brightness: float, noise: float) -> Ar
     return jnp.clip(images + level * jax.random.normal(normal, images.shape), 0, 1)
 
 
-def _examples(config: Any, split: str, correlation: float, console: Console) -> data.Examples:
-    size, per_class = config.data.image_size, config.data[f"{split}_per_class"]
+def _examples(config: Config, split: str, correlation: float, console: Console) -> data.Examples:
+    size, per_class = config.data.image_size, getattr(config.data, f"{split}_per_class")
     options = {"size": size, "per_class": per_class, "background_correlation": correlation}
     source = data.load("scenes", "", split, seed=config.seed, **options)
     with Meter(len(source), "images", console) as meter:
