@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from rival_jax.data import files
 from rival_jax.data.photos import DEFAULT, PhotoRules
@@ -24,12 +24,6 @@ from rival_jax.data.transforms import open_photo
 SUFFIXES = {".tar", ".zip", ".gz", ".tgz"}
 GZIP = b"\x1f\x8b"
 PACKED = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
-
-
-class Stored(Protocol):
-    """Where one file's bytes are."""
-
-    def read(self) -> bytes: ...
 
 
 class Span(NamedTuple):
@@ -63,6 +57,9 @@ class Record(NamedTuple):
     def read(self) -> bytes:
         """The picture's file as it was stored."""
         return self.parse(self.records[self.place])["image"]
+
+
+Stored = Span | Record  # where a file's bytes are
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,16 +96,13 @@ class Files:
     def trimmed(self, known: Collection[str] = ()) -> Files:
         """Those below the folders that all pictures share, down to one whose name is `known`.
 
-        Without `known`, down to the last that holds folders.
+        A folder that holds pictures is always kept.
         """
         found = self
         while True:
-            names = found.pictures
-            tops = {name.partition("/")[0] for name in names}
-            if len(tops) != 1 or tops <= set(known) or not all("/" in name for name in names):
-                return found
-            inner = found.below(tops.pop())
-            if not known and not all("/" in name for name in inner.pictures):
+            tops = {name.partition("/")[0] for name in found.pictures}
+            inner = found.below(min(tops)) if len(tops) == 1 and not tops <= set(known) else found
+            if not inner.pictures or inner is found or not all("/" in n for n in inner.pictures):
                 return found
             found = inner
 
@@ -133,7 +127,7 @@ class Files:
         """
         reader = csv.DictReader(io.StringIO(self.text(name) or "", newline=""))
         rows = list(reader)
-        odd = [number for number, row in enumerate(rows, 2) if None in {*row, *row.values()}]
+        odd = [number for number, row in enumerate(rows, 2) if None in row or None in row.values()]
         if odd:
             raise ValueError(f"{self.where / name}: line {odd[0]} has not the header's columns")
         return rows
@@ -201,6 +195,9 @@ def _index(path: Path) -> dict[str, Stored]:
             return _zip(path)
         with tarfile.open(path, "r:") as tar:
             spans = {m.name: Span(str(path), m.offset_data, m.size) for m in tar if m.isreg()}
+            end = Span(str(path), tar.offset, tarfile.BLOCKSIZE).read()
+        if any(end):
+            raise tarfile.ReadError("its end is missing")  # which tarfile does not tell
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"{path} cannot be read as an archive ({error}); copy it again") from error
     return _shown(spans)
