@@ -31,7 +31,7 @@ class Words:
 
       figures.NAME: `caption`, and `alt` for those who do not see the figure.
       text: sentences by name, or lists of them.
-      caveats: `claim` that the numbers do not establish, and `why`.
+      caveats: `claim` that the numbers do not establish, and `why`; `when`, if not always.
     """
 
     def __init__(self, package: str):
@@ -66,12 +66,10 @@ class Words:
         caption, alt = (_filled(found[key], fields) for key in ("caption", "alt"))
         return Picture(name, draw, caption, alt, photos)
 
-    def caveats(self, **fields: Any) -> list[tuple[str, str]]:
-        """(claim, why) of all, in their order."""
-        return [
-            (_filled(one["claim"], fields), _filled(one["why"], fields))
-            for one in self._all["caveats"]
-        ]
+    def caveats(self, *cases: str, **fields: Any) -> list[tuple[str, str]]:
+        """(claim, why) of all, in their order; those with a `when` if it is one of the cases."""
+        told = [one for one in self._all["caveats"] if one.get("when", "") in ("", *cases)]
+        return [(_filled(one["claim"], fields), _filled(one["why"], fields)) for one in told]
 
 
 def _filled(text: str, fields: Mapping[str, Any]) -> str:
