@@ -20,10 +20,10 @@ METADATA = (
 )
 
 
-def encoded(seed: int = 0, form: str = "JPEG") -> bytes:
+def encoded(seed: int = 0, form: str = "JPEG", size: tuple[int, int] = (12, 10)) -> bytes:
     """A small picture's file."""
     file = io.BytesIO()
-    photo(seed, (12, 10)).save(file, form)
+    photo(seed, size).save(file, form)
     return file.getvalue()
 
 

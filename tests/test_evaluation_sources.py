@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import gzip
+import io
 import json
 import pickle
 import random
@@ -16,14 +17,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from rival_jax import data
 from rival_jax.data import class_maps, imagenet, objectnet
 from rival_jax.data.archives import Files
 from rival_jax.data.evaluation import numbered
 from rival_jax.data.source import EvaluationSource, refuse_training
+from rival_jax.runtime.plugins import plugin
+from tests import finetune_cases
 from tests.evaluation_layouts import encoded, lay, siscore, tar_of, zip_of
 from tests.evaluation_layouts import objectnet as draw_objectnet
+from tests.helpers import quiet, tiny_rfs
 
 WNIDS = [one.wnid for one in class_maps.imagenet()]
 A, R = class_maps.columns("imagenet_a"), class_maps.columns("imagenet_r")
@@ -682,3 +687,102 @@ def test_a_table_may_have_splits(tmp_path):
     assert data.load("factor_table", root, "test", table="t.csv").names == ["2.png"]
     with pytest.raises(ValueError, match=r"no photo of t\.csv val"):
         data.load("factor_table", root, "val", table="t.csv")
+
+
+# What is forbidden, and TFDS.
+
+
+@pytest.fixture
+def forbidden(tmp_path, monkeypatch):
+    """A data set of masks whose terms allow evaluation only: its name for configs."""
+    (tmp_path / "mylab").mkdir()
+    (tmp_path / "mylab" / "forbidden.py").write_text(
+        "from rival_jax.data import masked_folder\n"
+        "def load(root, split):\n"
+        "    source = masked_folder.load(root, split)\n"
+        "    source.evaluation_only, source.title = True, 'household'\n"
+        "    return source\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return "mylab.forbidden"
+
+
+def test_heads_are_not_fitted_or_selected_on_what_is_forbidden(forbidden, study, tmp_path):
+    config = tiny_rfs(study, tmp_path / "cache")
+    config.data.name = forbidden
+    plugin("experiments", "rfs").Experiment(config, quiet())  # evaluated on it may be
+    config.head = "probe"
+    with pytest.raises(ValueError, match=r"household: its terms .* not there to fit heads on"):
+        plugin("experiments", "rfs").Experiment(config, quiet())
+
+
+def test_heads_are_not_selected_by_what_is_forbidden(forbidden, study, tmp_path, monkeypatch):
+    config = tiny_rfs(study, tmp_path / "cache")
+    config.data.name, config.head, config.probe.select = "masked_folder", "probe", "test"
+    real = data.load
+    only = lambda name, root, split: (forbidden if split == "test" else name, root, split)  # noqa: E731
+    monkeypatch.setattr(data, "load", lambda *where, **options: real(*only(*where)))
+    with pytest.raises(ValueError, match=r"household: its terms .* not there to select heads by"):
+        plugin("experiments", "rfs").Experiment(config, quiet())
+
+
+def test_nothing_is_finetuned_on_what_is_forbidden(forbidden, tmp_path):
+    folder = finetune_cases.make(tmp_path / "finetune")
+    config = finetune_cases.config(folder)
+    plugin("experiments", "finetune").Experiment(config, quiet())
+    config.data.name = forbidden
+    with pytest.raises(ValueError, match=r"household: its terms .* not there to finetune on"):
+        plugin("experiments", "finetune").Experiment(config, quiet())
+
+
+def prepare(root, photos, name):
+    """A TFDS data set of photos by (synset, file name), with the features of ImageNet's."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    base, *configs = name.split("/")
+
+    class Prepared(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        name = base
+        VERSION = tfds.core.Version("1.0.0")
+        BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=c) for c in configs]  # noqa: RUF012
+
+        def _info(self):
+            features = {
+                "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+                "label": tfds.features.ClassLabel(names=WNIDS),
+                "file_name": tfds.features.Text(),
+            }
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
+
+        def _split_generators(self, dl_manager):
+            return {"test": self._generate_examples()}
+
+        def _generate_examples(self):
+            for i, (wnid, file_name) in enumerate(photos):
+                yield i, {"image": encoded(i), "label": wnid, "file_name": file_name}
+
+    config = {"config": name.split("/")[1]} if "/" in name else {}
+    Prepared(data_dir=root, file_format="array_record", **config).download_and_prepare()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "tfds_name", "form", "outputs"),
+    [
+        ("imagenet_a", "imagenet_a", "x_{}.jpg", A[:3]),
+        ("imagenet_r", "imagenet_r", "{wnid}/art_{}.jpg", R[:3]),
+        ("imagenet_v2", "imagenet_v2/matched-frequency", "{output}/{}.jpeg", (0, 1, 10)),
+    ],
+)
+def test_sets_that_tfds_prepared(name, tfds_name, form, outputs, tmp_path):
+    photos = [(WNIDS[o], form.format(i, wnid=WNIDS[o], output=o)) for i, o in enumerate(outputs)]
+    source = good(data.load(name, prepare(tmp_path, photos, tfds_name), "test"))
+    files = [f"{wnid}/{file.rpartition('/')[2]}" for wnid, file in photos]
+    assert right(source) == dict(zip(files, outputs, strict=True))
+    for position, file in enumerate(files):
+        item = np.asarray(source[source.names.index(file)]["image"])
+        plain = np.asarray(Image.open(io.BytesIO(encoded(position))).convert("RGB"))
+        np.testing.assert_array_equal(item, plain)
+    if name == "imagenet_r":
+        assert source.factors == {"style": ["art"] * 3}
