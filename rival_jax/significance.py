@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -152,14 +153,14 @@ def _shares(strata: Strata) -> np.ndarray:
     here = strata.evaluate(strata.means[None])[0]
     means, middle = strata.means, strata.means.mean(0)
 
-    def towards(label: int, places: np.ndarray) -> np.ndarray:
-        steps = means[label] + _STEP * (places - means[label])
-        return (strata.moved(means, [label], steps) - here) / _STEP
+    def towards(places: Sequence[np.ndarray]) -> list[np.ndarray]:
+        steps = [([c], means[c] + _STEP * (some - means[c])) for c, some in enumerate(places)]
+        return [(values - here) / _STEP for values in strata.moved(means, steps)]
 
-    apart = -np.concatenate([towards(c, middle[None]) for c in range(len(means))])
+    apart = -np.concatenate(towards([middle[None]] * len(means)))
     own = apart + weights * (here - apart.sum(0))
-    parts = [(towards(c, some) + own[c]) / len(some) for c, some in enumerate(strata.images)]
-    return np.concatenate(parts)
+    parts = zip(towards(strata.images), own, strict=True)
+    return np.concatenate([(change + mine) / len(change) for change, mine in parts])
 
 
 def _normal(shares: np.ndarray) -> np.ndarray:

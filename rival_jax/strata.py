@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,11 +13,12 @@ import numpy as np
 from rival_jax.types import Array
 
 Statistic = Callable[[Array], Array]
+Change = tuple[list[int], np.ndarray]  # classes, and places [r, v] that the means of all go to
 Bounds = tuple[float | np.ndarray, float | np.ndarray]  # for all values, or [*v] each
 WAYS = 64  # to put columns at their bounds
 SLACK = 1e-5  # that rounding may take a value beyond its bounds
 POOL = 6  # images that classes of one are collapsed with, at least
-SIZES = (16, 256, 2048)  # of sets evaluated at once, few since the statistic is compiled for each
+SIZE = 256  # sets of class means evaluated at once, at most
 _CHUNK = 1 << 23  # class means held at once, numbers
 
 
@@ -100,25 +101,32 @@ class Strata:
         self._mapped = jax.jit(jax.vmap(statistic))
         argument = jax.ShapeDtypeStruct((len(self.images), *self._columns), jnp.float32)
         self.shape = jax.eval_shape(statistic, argument).shape
-        self.step = max(1, _CHUNK // self.means.size)  # evaluations at once
+        self.step = max(1, _CHUNK // self.means.size)  # sets held at once
+        self.size = min(SIZE, self.step)  # evaluated at once: one, so that one program is compiled
 
     def evaluate(self, means: np.ndarray) -> np.ndarray:
         """The statistic of several sets of class means: [r, c, v] -> [r, k]."""
-        wanted = next((size for size in SIZES if size >= len(means)), len(means))
-        padded = np.concatenate([means, np.repeat(means[:1], wanted - len(means), axis=0)])
-        shaped = padded.reshape(wanted, means.shape[1], *self._columns)
-        found = self._mapped(jnp.asarray(shaped, jnp.float32))
-        return np.asarray(found, np.float64).reshape(wanted, -1)[: len(means)]
-
-    def moved(self, base: np.ndarray, classes: list[int], places: np.ndarray) -> np.ndarray:
-        """The statistic [r, k] with the means of `classes` at each of `places` [r, v] instead."""
         found = []
-        for start in range(0, len(places), self.step):
-            some = places[start : start + self.step]
-            means = np.repeat(base[None], len(some), axis=0)
-            means[:, classes] = some[:, None]
-            found.append(self.evaluate(means))
+        for start in range(0, len(means), self.size):
+            some = means[start : start + self.size]
+            padded = np.concatenate([some, np.repeat(some[:1], self.size - len(some), axis=0)])
+            shaped = padded.reshape(self.size, means.shape[1], *self._columns)
+            values = np.asarray(self._mapped(jnp.asarray(shaped, jnp.float32)), np.float64)
+            found.append(values.reshape(self.size, -1)[: len(some)])
         return np.concatenate(found)
+
+    def moved(self, base: np.ndarray, changes: Sequence[Change]) -> list[np.ndarray]:
+        """The statistic with some class means elsewhere: of every change [places, k]."""
+        rows = [(classes, place) for classes, places in changes for place in places]
+        found = []
+        for start in range(0, len(rows), self.step):
+            some = rows[start : start + self.step]
+            means = np.repeat(base[None], len(some), axis=0)
+            for row, (classes, place) in enumerate(some):
+                means[row, classes] = place
+            found.append(self.evaluate(means))
+        ends = np.cumsum([len(places) for _, places in changes])
+        return np.split(np.concatenate(found), ends[:-1])
 
     def resampled(self, resamples: int, seed: int) -> np.ndarray:
         """The statistic of resamples [resamples, k]."""
@@ -132,15 +140,12 @@ class Strata:
             found.append(self.evaluate(means))
         return np.concatenate(found)
 
-    def influences(self) -> Iterator[np.ndarray]:
+    def influences(self) -> list[np.ndarray]:
         """Of every block whose pool has two images or more: the jackknife's influences [p, k]."""
-        for block in self.blocks:
-            size = len(block.pool)
-            if size > 1:
-                pool_mean = block.pool.mean(0)
-                without = (pool_mean * size - block.pool) / (size - 1)
-                values = self.moved(self.centre, list(block.classes), without)
-                yield (size - 1) * (values.mean(0) - values)
+        blocks = [block for block in self.blocks if len(block.pool) > 1]
+        without = [(list(b.classes), (b.pool.sum(0) - b.pool) / (len(b.pool) - 1)) for b in blocks]
+        found = self.moved(self.centre, without) if blocks else []
+        return [(len(values) - 1) * (values.mean(0) - values) for values in found]
 
     @functools.cached_property
     def weights(self) -> np.ndarray:
@@ -153,11 +158,8 @@ class Strata:
         step = share * np.maximum(self.high - self.low, 1) / 8
         step[self.constant] = 0
         here = self.evaluate(self.means[None])[0]
-        moved = [
-            self.moved(self.means, [c], mean + np.stack([step, -step]))
-            for c, mean in enumerate(self.means)
-        ]
-        response = np.abs(np.stack(moved) - here).max(1)
+        ways = [([c], mean + np.stack([step, -step])) for c, mean in enumerate(self.means)]
+        response = np.abs(np.stack(self.moved(self.means, ways)) - here).max(1)
         response[response < 1e-6] = 0
         total = response.sum(0)
         return response / np.where(total > 0, total, 1)
