@@ -95,7 +95,7 @@ MUTATIONS = {
         "experiments/runner.py",
         "bench.computed += run.rows(",
         "bench.computed += 1 + run.rows(",
-        "background",
+        "examples",
     ),
     "progress in images, not in forwards": Mutation(
         "experiments/runner.py", "on_batch(images * self.each)", "on_batch(images)", "rfs"
