@@ -31,6 +31,7 @@ class Words:
 
       figures.NAME: `caption`, and `alt` for those who do not see the figure.
       text: sentences by name, or lists of them.
+      titles.NAME: how values are written, in the order in which they are shown.
       caveats: `claim` that the numbers do not establish, and `why`; `when`, if not always.
     """
 
@@ -46,6 +47,10 @@ class Words:
     def texts(self, name: str, **fields: Any) -> list[str]:
         """A list of sentences."""
         return [_filled(text, fields) for text in self._all["text"][name]]
+
+    def titles(self, name: str) -> dict[str, str]:
+        """A table of titles, by value."""
+        return dict(self._all["titles"][name])
 
     def picture(
         self,
