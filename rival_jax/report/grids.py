@@ -13,6 +13,7 @@ from PIL import Image
 
 from rival_jax.report.figures import Drawn
 from rival_jax.report.lettering import margin
+from rival_jax.report.results import Results
 from rival_jax.report.style import INK, MUTED
 from rival_jax.runtime.names import visible
 
@@ -85,16 +86,43 @@ def _heat(
     axes.spines[:].set_visible(False)
 
 
+def estimates(
+    results: Results,
+    row: str,
+    column: str,
+    *,
+    rows: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    scale: float = 1.0,
+    means: bool = False,
+) -> tuple[np.ndarray, list[str], list[str]]:
+    """Results as one of the tables of `heat_maps`; NaN where there is none.
+
+    Args:
+      results: at most one for each cell.
+      row, column: columns of theirs, whose values are the rows and the columns.
+      rows, columns: which, if not all in their order.
+      scale: what the numbers are times.
+      means: whether the last row and column are means, see `with_means`.
+    """
+    rows, columns = list(rows or results.of(row)), list(columns or results.of(column))
+    found = {(one[row], one.get(column)): scale * one["estimate"] for one in results}
+    table = np.array([[found.get((r, c), np.nan) for c in columns] for r in rows])
+    if means:
+        return with_means(table), [*rows, "mean"], [*columns, "mean"]
+    return table, rows, columns
+
+
 def with_means(table: np.ndarray) -> np.ndarray:
     """[r, c] -> [r + 1, c + 1]: with the plain means of rows and of columns, last.
 
     Of what is not NaN; NaN where nothing is.
     """
-    wide = np.concatenate([table, mean(table, 1)[:, None]], axis=1)
-    return np.concatenate([wide, mean(wide, 0)[None]])
+    wide = np.concatenate([table, _mean(table, 1)[:, None]], axis=1)
+    return np.concatenate([wide, _mean(wide, 0)[None]])
 
 
-def mean(values: np.ndarray, axis: int) -> np.ndarray:
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
     """The mean of what is not NaN; NaN where nothing is."""
     some = np.isfinite(values)
     count = some.sum(axis)
