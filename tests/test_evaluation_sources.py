@@ -146,6 +146,8 @@ def test_archives_that_cannot_be_read_in_parts_are_told(a_files, tmp_path):
     (tmp_path / "l.zip").write_bytes(content)
     with pytest.raises(ValueError, match=r"l\.zip is locked; unpack it with the password"):
         data.load("imagenet_a", tmp_path / "l.zip", "test")
+    with pytest.raises(ValueError, match="no folder of the data is named"):
+        data.load("imagenet_a", "", "test")  # else all below where the command is run
     with pytest.raises(ValueError, match="there is no folder or archive"):
         data.load("imagenet_a", tmp_path / "nowhere", "test")
     with pytest.raises(ValueError, match="no photo in"):
@@ -312,6 +314,8 @@ def test_flat_files_in_a_tar_and_in_folders_are_one(val, tmp_path):
     names = {f"ILSVRC2012_val_{n:08d}.JPEG": encoded() for n in PHOTOS}
     shutil.copy(val / "flat" / "validation_labels.txt", tmp_path)
     packed = data.load("imagenet", tar_of(tmp_path / "ILSVRC2012_img_val.tar", names), "val")
+    (tmp_path / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(gzip.compress(b"beside it"))
+    assert data.load("imagenet", tmp_path, "val").names == packed.names
     lay(tmp_path / "imagenet" / "val", flat.names)
     lay(tmp_path / "imagenet" / "train", [f"{WNIDS[0]}/n01440764_1.JPEG"])
     sorted_ = data.load("imagenet", tmp_path / "imagenet", "test")
@@ -320,6 +324,8 @@ def test_flat_files_in_a_tar_and_in_folders_are_one(val, tmp_path):
     assert data.load("imagenet", tmp_path / "imagenet", "train").names == [
         "n01440764/n01440764_1.JPEG"
     ]
+    with pytest.raises(ValueError, match="holds what networks are trained on"):
+        data.load("imagenet", tmp_path / "imagenet" / "train", "val")
     with pytest.raises(ValueError, match=r"no folder .*train"):  # not the validation photos
         data.load("imagenet", val / "flat", "train")
 
@@ -515,18 +521,20 @@ def test_another_set_of_siscore_is_not_taken_for_it(tmp_path):
 
 
 def test_imagenet9_pairs_variants_and_has_outputs_of_no_group(tmp_path):
-    same = "mixed_same/val/00_dog/fg_n02085936_1570_bg_n02085936_2323.JPEG"
+    same = "mixed_same/val/00_dog/fg_n02085936_01570_bg_n02085936_02323.JPEG"
+    wheels = "mixed_same/val/02_wheeled vehicle/fg_n02701002_00001_bg_n02085936_02323.JPEG"
     names = [
         "original/val/00_dog/n02085936_1570.JPEG",
         "original/val/08_fish/n01440764_1.JPEG",
         same,
+        wheels,
     ]
     root = lay(tmp_path / "bg_challenge", names)
     source = good(data.load("imagenet9", tmp_path, "test"))
-    assert source.names == [names[0], names[1], same]
-    assert source.labels.tolist() == [0, 8, 0]
-    assert source.factors == {"variant": ["original", "original", "mixed_same"]}
-    assert source.units == ["n02085936_1570", "n01440764_1", "n02085936_1570"]
+    assert source.names == names
+    assert source.labels.tolist() == [0, 8, 0, 2]
+    assert source.factors == {"variant": ["original"] * 2 + ["mixed_same"] * 2}
+    assert source.units == ["n02085936_1570", "n01440764_1", "n02085936_1570", "n02701002_1"]
     assert source.resized
     assert (source.groups == -1).sum() == 630
     for group, outputs in enumerate(source.outputs):
@@ -534,11 +542,14 @@ def test_imagenet9_pairs_variants_and_has_outputs_of_no_group(tmp_path):
     assert [len(outputs) for outputs in source.outputs] == [116, 52, 42, 36, 35, 27, 26, 20, 16]
     assert "not there: mixed_rand, mixed_next" in source.notices[0]
     asked = data.load("imagenet9", root, "test", variants=("mixed_same",))
-    assert (asked.names, asked.notices) == ([same], ())
+    assert (asked.names, asked.notices) == ([same, wheels], ())
     with pytest.raises(ValueError, match="has no folder only_fg; there are: mixed_same, original"):
         data.load("imagenet9", root, "test", variants=("only_fg",))
     with pytest.raises(ValueError, match="did you mean 'only_fg'"):
         data.load("imagenet9", root, "test", variants=("only_f",))
+    lay(root, ["original/val/09_tree/n02085936_1570.JPEG"])
+    with pytest.raises(ValueError, match="folder 09_tree is none of its"):
+        data.load("imagenet9", root, "test")
 
 
 def test_imagenet_c_is_not_resized_and_wants_synsets(tmp_path):

@@ -16,12 +16,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL import Image
+
 from rival_jax.data import files
 from rival_jax.data.photos import DEFAULT, PhotoRules
 from rival_jax.data.tfds.prepared import DEPTHS, parser, prepared
 from rival_jax.data.transforms import open_photo
 
-SUFFIXES = {".tar", ".zip", ".gz", ".tgz"}
+GZIPPED = {".gz", ".tgz"}
+SUFFIXES = {".tar", ".zip", *GZIPPED}
 GZIP = b"\x1f\x8b"
 PACKED = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
 
@@ -132,7 +135,7 @@ class Files:
             raise ValueError(f"{self.where / name}: line {odd[0]} has not the header's columns")
         return rows
 
-    def photo(self, name: str, rules: PhotoRules = DEFAULT) -> Any:
+    def photo(self, name: str, rules: PhotoRules = DEFAULT) -> Image.Image:
         """A photo as RGB, see `transforms.open_photo`; not turned, whatever its file notes."""
         return open_photo(io.BytesIO(self.places[name].read()), name, rules)
 
@@ -150,9 +153,13 @@ def at(root: Path, *inner: str, tfds: str = "", split: str = "test") -> Files:
       split: of that data set.
 
     Raises:
-      ValueError: there is no such place or no picture in it; an archive is damaged, compressed as
-        a whole or locked; a data set of TFDS is prepared in another format.
+      ValueError: no place is named, or there is no such, or no picture in it; an archive is damaged,
+        compressed as a whole or locked; a data set of TFDS is prepared in another format.
     """
+    if root == Path():
+        raise ValueError(
+            "no folder of the data is named: name=folder, or --config.data.root=folder"
+        )
     if tfds and _is_prepared(root / tfds.split("/")[0]):
         return _tfds(root, tfds, split)
     if root.is_dir():
@@ -163,7 +170,8 @@ def at(root: Path, *inner: str, tfds: str = "", split: str = "test") -> Files:
         found = Files(base, {name: Span(str(path)) for name, path in there.items()})
         packed = sorted(p for n, p in there.items() if files.suffix(n) in SUFFIXES)
         if packed and not found.pictures:
-            inside = [_index(path) for path in packed]
+            plain = [path for path in packed if files.suffix(path.name) not in GZIPPED] or packed
+            inside = [_index(path) for path in plain]
             found = Files(base, {n: s for part in (found.places, *inside) for n, s in part.items()})
             found = _first(found, inner)
     elif root.is_file():

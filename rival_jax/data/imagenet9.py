@@ -1,6 +1,6 @@
 """ImageNet-9: objects and backgrounds taken apart and put together (Xiao et al. 2020).
 
-    VARIANT/val/00_dog/*.JPEG
+    VARIANT/val/02_wheeled vehicle/*.JPEG      the number is the class
 
 All 1000 outputs stand for nine groups, 630 of them for none: an answer among these is wrong.
 Pictures are of 224 pixels and are not resized. BG-gap is the accuracy on mixed_same less that on
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rival_jax.data import archives, class_maps
+from rival_jax.data.archives import Files
 from rival_jax.data.evaluation import Evaluation, in_folders, one_of
 
 VARIANTS = (
@@ -25,7 +26,8 @@ LAYOUT = (
     f"VARIANT/val/00_dog..08_fish/*.JPEG, or their tar; VARIANT is {', '.join(VARIANTS)}; 4,050 "
     "pictures of each, it is said"
 )
-PHOTO = re.compile(r"n\d{8}_\d+")  # the ImageNet photo of the object, first in a picture's name
+CLASS = re.compile(r"0[0-8]_.*")  # "02_wheeled vehicle", "06_musical instrument"
+PHOTO = re.compile(r"(n\d{8})_(\d+)")  # the ImageNet photo of the object, first in a picture's name
 
 
 def load(root: Path, split: str, *, variants: tuple[str, ...] = ()) -> Evaluation:
@@ -53,8 +55,7 @@ def load(root: Path, split: str, *, variants: tuple[str, ...] = ()) -> Evaluatio
             f"imagenet9: {files.where} has no folder {', '.join(missing or VARIANTS)}; there are: "
             f"{', '.join(sorted(there))}"
         )
-    folders = [f"{i:02d}_{name.lower()}" for i, name in enumerate(class_maps.IMAGENET9)]
-    known = {folder: label for label, folder in enumerate(folders)}
+    known = {name: int(name[:2]) for name in _folders(files) if CLASS.fullmatch(name)}
     names, labels, factor = [], [], []
     for variant in wanted:
         inner = files.below(variant)
@@ -72,7 +73,9 @@ def load(root: Path, split: str, *, variants: tuple[str, ...] = ()) -> Evaluatio
         tuple(name.lower() for name in class_maps.IMAGENET9),
         names,
         np.concatenate(labels),
-        tuple(tuple(np.flatnonzero(groups == i).tolist()) for i in range(len(folders))),
+        tuple(
+            tuple(np.flatnonzero(groups == i).tolist()) for i in range(len(class_maps.IMAGENET9))
+        ),
         columns=class_maps.columns("imagenet9"),
         groups=groups,
         factors={"variant": factor},
@@ -84,4 +87,8 @@ def load(root: Path, split: str, *, variants: tuple[str, ...] = ()) -> Evaluatio
 
 def _photo(name: str) -> str:
     found = PHOTO.search(name.rpartition("/")[2])
-    return found[0] if found else name
+    return f"{found[1]}_{int(found[2])}" if found else name
+
+
+def _folders(files: Files) -> set[str]:
+    return {name.split("/")[-2] for name in files.pictures if "/" in name}
