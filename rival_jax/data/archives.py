@@ -153,7 +153,7 @@ def at(root: Path, *inner: str, tfds: str = "", split: str = "test") -> Files:
       split: of that data set.
 
     Raises:
-      ValueError: no place is named, or there is no such, or no picture in it; an archive is damaged,
+      ValueError: no place is named, or it is not there or has no picture; an archive is damaged,
         compressed as a whole or locked; a data set of TFDS is prepared in another format.
     """
     if root == Path():
