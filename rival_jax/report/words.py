@@ -35,9 +35,9 @@ class Words:
       caveats: `claim` that the numbers do not establish, and `why`; `when`, if not always.
     """
 
-    def __init__(self, package: str):
+    def __init__(self, package: str | None):
         """`package`: that of the room, `__package__`."""
-        file = resources.files(package) / "words.toml"
+        file = resources.files(str(package)) / "words.toml"
         self._all: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
 
     def text(self, name: str, **fields: Any) -> str:
