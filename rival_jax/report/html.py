@@ -66,13 +66,13 @@ def data_facts(facts: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str,
     """What a page says of its data set.
 
     Args:
-      facts: of data.json.
+      facts: of data.json; its "sentence", if it has one, takes the place of all numbers.
       counts: images of every class that has some.
     """
     empty = sorted(set(facts["classes"]) - set(counts))
     fewest, most = min(counts.values(), default=0), max(counts.values(), default=0)
     size = f"{most} of each" if fewest == most else f"{fewest} to {most} of each"
-    sentence = (
+    sentence = facts.get("sentence") or (
         f"{facts['name']}, split {facts['split']}: {counted(facts['images'], 'image')} of "
         f"{counted(len(counts), 'class')}, {size}. Averages give every class the same "
         f"weight. Fingerprint of the pixels: {facts['fingerprint']}."

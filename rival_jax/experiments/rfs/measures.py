@@ -32,16 +32,19 @@ def derived(columns: dict[str, Named]) -> dict[str, Named]:
     """Of each image: correct, at every level and averaged over levels ("overall").
 
     And iRFS of its trial-mean probabilities, averaged over levels, with the share of levels at
-    which it is below 0. The averages are measures of an image, not of class means, so that where
-    nothing varies intervals tell what images that were not seen could have.
+    which it is below 0, and whether it is at each ("irfs_negative_at"). The averages are measures
+    of an image, not of class means, so that where nothing varies intervals tell what images that
+    were not seen could have.
     """
     correct, probability = columns["correct"], columns["probability"].without(norm="none")
     irfs = rfs(probability)
+    negative = irfs.map(lambda value: (value < 0).astype(np.float64))
     return {
         "correct": correct,
         "overall": correct.without(norm="none").mean("level"),
         "irfs": irfs.mean("level"),
-        "irfs_negative": irfs.map(lambda value: (value < 0).astype(np.float64)).mean("level"),
+        "irfs_negative": negative.mean("level"),
+        "irfs_negative_at": negative,
     }
 
 
@@ -52,8 +55,10 @@ def measures(means: Means, members: Mapping[str, Sequence[str]]) -> Iterator[Mea
     """
     correct, overall = means["correct"], means["overall"]
     yield from _of_accuracy(correct, overall, "model")
-    yield Measure("irfs", means["irfs"].mean("class"))
-    yield Measure("irfs_negative", means["irfs_negative"].mean("class"))
+    for name in ("irfs", "irfs_negative"):
+        yield Measure(name, means[name].mean("class"))
+        yield Measure(name, means[name])
+    yield Measure("irfs_negative", means["irfs_negative_at"].mean("class"))
     if members:
         correct, overall = (one.grouped("model", members) for one in (correct, overall))
         yield from _of_accuracy(correct, overall, "group")

@@ -1,0 +1,170 @@
+"""Numbers with the intervals that they lie in, and what can be said of one against another.
+
+A comparison is itself a number, its margin: it holds for sure where the interval lies above 0, and
+fails where it lies below. "All of" is then the smallest margin and "one of" the largest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import scipy
+
+TINY = 1e-9  # tells "more" from "at least" once differences are rounded
+DIGITS = 6
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Number:
+    """A number in an interval; what is not known lies anywhere.
+
+    Sums and products take the ends that are furthest apart, which covers whatever the numbers have
+    in common. `Values.minus` knows better where a run has tested the difference itself.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    p: float = math.nan  # of a difference that a run has tested against 0
+    key: Any = None  # of the result that it is, see `Values.minus`
+
+    def __add__(self, other: Number | float) -> Number:
+        b = number(other)
+        return Number(self.estimate + b.estimate, self.low + b.low, self.high + b.high)
+
+    def __neg__(self) -> Number:
+        return Number(-self.estimate, -self.high, -self.low, self.p)
+
+    def __sub__(self, other: Number | float) -> Number:
+        return self + -number(other)
+
+    def __rsub__(self, other: Number | float) -> Number:
+        return number(other) - self
+
+    def __mul__(self, other: Number | float) -> Number:
+        b = number(other)
+        ends = [x * y if x and y else 0.0 for x in (self.low, self.high) for y in (b.low, b.high)]
+        return Number(self.estimate * b.estimate, min(ends), max(ends))
+
+    def __truediv__(self, other: float) -> Number:
+        return self * (1 / other)
+
+    def __abs__(self) -> Number:
+        ends = (abs(self.low), abs(self.high))
+        low = 0.0 if self.low < 0 < self.high else min(ends)
+        return Number(abs(self.estimate), low, max(ends))
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def scaled(self, factor: float) -> Number:
+        """In another unit, and still the result that it was."""
+        a, b, c = (factor * x for x in (self.estimate, self.low, self.high))
+        return dataclasses.replace(self, estimate=a, low=b, high=c)
+
+    def stretched(self, count: int, confidence: float) -> Number:
+        """With the interval that covers together with those of `count` - 1 other comparisons.
+
+        By Bonferroni, with ends in the normal's proportions. Where p was adjusted to above the
+        level it holds 0.
+        """
+        level = 1 - confidence
+        quantile = statistics.NormalDist().inv_cdf
+        factor = quantile(1 - level / 2 / count) / quantile(1 - level / 2)
+        low, high = self.low, self.high
+        if math.isfinite(self.estimate):
+            low, high = (self.estimate + factor * (end - self.estimate) for end in (low, high))
+        if self.p * count > level:
+            low, high = min(low, -TINY), max(high, TINY)
+        return dataclasses.replace(self, low=low, high=high)
+
+
+UNKNOWN = Number(math.nan, -math.inf, math.inf)
+
+
+def number(value: Number | float) -> Number:
+    """An exact one; True and False are margins that leave nothing open."""
+    if isinstance(value, Number):
+        return value
+    if isinstance(value, bool):
+        value = math.inf if value else -math.inf
+    return Number(float(value), float(value), float(value))
+
+
+def mean(values: Iterable[Number | float]) -> Number:
+    """The mean; of nothing, nothing is known."""
+    every = [number(value) for value in values]
+    return sum(every, number(0.0)) / len(every) if every else UNKNOWN
+
+
+def smallest(values: Iterable[Number | float]) -> Number:
+    """The smallest of some numbers, or whether all of some comparisons hold."""
+    every = [number(value) for value in values]
+    if not every:
+        return UNKNOWN
+    estimates = [one.estimate for one in every]
+    estimate = math.nan if any(map(math.isnan, estimates)) else min(estimates)
+    return Number(estimate, min(one.low for one in every), min(one.high for one in every))
+
+
+def largest(values: Iterable[Number | float]) -> Number:
+    """The largest of some numbers, or whether one of some comparisons holds."""
+    return -smallest(-number(value) for value in values)
+
+
+def spread(values: Iterable[Number | float]) -> Number:
+    """The largest minus the smallest."""
+    every = [number(value) for value in values]
+    found = largest(every) - smallest(every)
+    return dataclasses.replace(found, low=max(found.low, 0.0))
+
+
+def share(margins: Iterable[Number | float]) -> Number:
+    """How many of some comparisons hold, as a share of them."""
+    every = [number(value) for value in margins]
+    if not every:
+        return UNKNOWN
+    known = not any(math.isnan(one.estimate) for one in every)
+    counts = (sum(x > 0 for x in column) for column in zip(*map(_ends, every), strict=True))
+    estimate, low, high = (count / len(every) for count in counts)
+    return Number(estimate if known else math.nan, low, high)
+
+
+def spearman(first: Sequence[Number | float], second: Sequence[Number | float]) -> Number:
+    """Rank correlation of estimates, with an interval over such networks as these are.
+
+    Raises:
+      ValueError: if they are not as many.
+
+    Source: Bonett and Wright, Psychometrika 65, 2000: Fisher's z with variance (1 + r^2/2)/(n - 3).
+    """
+    pairs = [(number(a).estimate, number(b).estimate) for a, b in zip(first, second, strict=True)]
+    columns = list(zip(*pairs, strict=True))
+    if len(pairs) < 4 or any(math.isnan(x) for pair in pairs for x in pair):
+        return UNKNOWN
+    if any(len(set(column)) < 2 for column in columns):
+        return UNKNOWN
+    r = float(scipy.stats.spearmanr(*columns).statistic)
+    r = math.copysign(min(abs(r), 1 - 1e-12), r)
+    half = 1.959964 * math.sqrt((1 + r * r / 2) / (len(pairs) - 3))
+    return Number(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half))
+
+
+def seen(value: Number) -> Number:
+    """The estimate alone: what is so of the images that were measured."""
+    return number(value.estimate) if math.isfinite(value.estimate) else UNKNOWN
+
+
+def margin(difference: Number, *, strict: bool) -> Number:
+    """Whether a difference is above 0, or not below 0, as a margin; 0 itself counts if exact."""
+    ends = [round(x, DIGITS) if math.isfinite(x) else x for x in _ends(difference)]
+    if difference.low == difference.high:
+        ends = [x - TINY if strict else x + TINY for x in ends]
+    return dataclasses.replace(difference, estimate=ends[0], low=ends[1], high=ends[2], key=None)
+
+
+def _ends(one: Number) -> tuple[float, float, float]:
+    return one.estimate, one.low, one.high
