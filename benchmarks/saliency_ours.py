@@ -94,7 +94,7 @@ class Ours:
         model = Model("patches", network, lambda key: {}, features, cam_tap="grid")
         stacked = {"projection": jnp.asarray(saliency_inputs.projection(features))[None]}
         self.passes = Passes(
-            Search.of(model, True, 0.5), stacked, 1, parallel.data_mesh(), lambda done: None
+            Search(model, True, 0.5), stacked, 1, parallel.data_mesh(), lambda done: None
         )
         held = list(self._drawn()) if hold else []
         self.photos = (lambda: iter(held)) if hold else self._drawn

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num, Shaped
 
-ABSENT = ("empty", "left_out")
+from rival_jax import maps, significance
+from rival_jax.types import Model, Variables
 
 
 class Top(NamedTuple):
@@ -77,8 +78,43 @@ def is_pooled(grid: Num[Array, "b h w c"], features: Num[Array, "b f"]) -> bool:
     return np.allclose(mean, features, rtol=1e-2, atol=1e-2 * np.abs(mean).max())
 
 
+def unit_maps(
+    model: Model, variables: Variables, image: Array, units: Int[Array, "b u"], *, pooled: bool
+) -> tuple[Float[Array, "b u"], Float[Array, "b u h w"]]:
+    """Activation, and raw GradCAM on the network's grid, of some features of each image.
+
+    With global average pooling the map of a feature is its own channel. Else one forward pass is
+    run, and the gradient of each feature back to the layer that class maps read;
+    `saliency.explain` with `taps.unit_score` gives the same, by a forward pass each.
+
+    Args:
+      image: [b, H, W, 3]. pooled: see `is_pooled`.
+    """
+    tap = model.cam_tap
+    if pooled:
+        _, found = model.forward(variables, image, {})
+        grid, values = model.to_grid(found[tap]), found[model.feature_tap]
+        channels = jnp.take_along_axis(grid, units[:, None, None], axis=-1)
+        return jnp.take_along_axis(values, units, axis=1), jnp.moveaxis(channels, -1, 1)
+    shape = jax.eval_shape(lambda x: model.forward(variables, x, {})[1][tap], image)
+
+    def forward(added: Array) -> tuple[Array, Array]:
+        found = model.forward(variables, image, {tap: added})[1]
+        return found[model.feature_tap], found[tap]
+
+    values, back, activations = jax.vjp(forward, jnp.zeros(shape.shape, shape.dtype), has_aux=True)
+    activations = model.to_grid(activations)
+
+    def one(unit: Array) -> Array:
+        (gradient,) = back(jax.nn.one_hot(unit, values.shape[1], dtype=values.dtype))
+        return maps.gradcam(activations, model.to_grid(gradient))
+
+    raw = jnp.moveaxis(jax.lax.map(one, units.T), 0, 1)
+    return jnp.take_along_axis(values, units, axis=1), raw
+
+
 def salient(
-    maps: Float[Array, "*b h w"], size: tuple[int, int], *, threshold: float = 0.5
+    raw: Float[Array, "*b h w"], size: tuple[int, int], *, threshold: float = 0.5
 ) -> Bool[Array, "*b H W"]:
     """The pixels of `size` where a map exceeds `threshold` of its range, as a feature's saliency.
 
@@ -86,19 +122,19 @@ def salient(
     bilinearly, from 0 at the lowest to 1 at the highest pixel. A flat map and a NaN have none.
 
     Args:
-      maps: raw maps on a network's grid.
+      raw: maps on a network's grid.
     """
-    maps = jax.nn.relu(jnp.nan_to_num(maps, nan=0.0))
-    low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
-    maps = (maps - low) / jnp.where(high > low, high - low, 1)
-    axes = list(zip(maps.shape[-2:], size, strict=True))
+    raw = jax.nn.relu(jnp.nan_to_num(raw, nan=0.0))
+    low, high = raw.min((-2, -1), keepdims=True), raw.max((-2, -1), keepdims=True)
+    raw = (raw - low) / jnp.where(high > low, high - low, 1)
+    axes = list(zip(raw.shape[-2:], size, strict=True))
     rows, columns = (_weights(old, new) for old, new in axes)
     ends = (rows[_ends(*axes[0])], columns[_ends(*axes[1])])
     # Bilinear: what lies between four grid points is highest and lowest at its outermost pixels,
     # so the range needs those alone.
-    corners = _resized(maps, *ends)
+    corners = _resized(raw, *ends)
     low, high = corners.min((-2, -1), keepdims=True), corners.max((-2, -1), keepdims=True)
-    return _resized(maps, rows, columns) > low + threshold * (high - low)
+    return _resized(raw, rows, columns) > low + threshold * (high - low)
 
 
 def attribute_iou(
@@ -106,8 +142,7 @@ def attribute_iou(
 ) -> Float[Array, "*b u a"]:
     """Intersection over union of every map with every mask of the same image.
 
-    Counted on words of 32 pixels, which is exact, and several times faster than as a product of
-    matrices of zeros and ones.
+    Counted on words of 32 pixels, several times faster than a product of matrices, and exact.
 
     Args:
       inside: pixels of u maps (`salient`, flattened). masks: of a attributes, > 0 is inside.
@@ -136,8 +171,7 @@ def score(
       iou: of the feature's map with each attribute's mask, on each of its k top images.
       present: whether the image has the attribute.
       found: whether there is such an image (a class may have fewer than k).
-      absent: "empty": an image without the attribute counts, its mask being empty; "left_out": it
-        does not.
+      absent: whether an image without the attribute counts ("empty", as its mask is) or "left_out".
 
     Returns:
       in [0, 1]; NaN where no image counts.
@@ -145,8 +179,8 @@ def score(
     Raises:
       ValueError: for another value of `absent`.
     """
-    if absent not in ABSENT:
-        raise ValueError(f"absent: got {absent!r}, expected one of {', '.join(ABSENT)}")
+    if absent not in ("empty", "left_out"):
+        raise ValueError(f"absent: got {absent!r}, expected one of empty, left_out")
     counts = jnp.broadcast_to(found[..., None], iou.shape)
     counts = counts & present if absent == "left_out" else counts
     return jnp.where(counts, iou, 0).sum(-2) / counts.sum(-2)  # 0 / 0 is NaN
@@ -159,6 +193,21 @@ def best_feature(scores: Float[Array, "*b f a"]) -> Int[Array, "*b a"]:
     """
     clean = jnp.nan_to_num(scores, nan=0.0)
     return jnp.where(clean.max(-2) > 0, jnp.argmax(clean, axis=-2), -1)
+
+
+def with_shuffled(variables: Variables, count: int, seed: int) -> Variables:
+    """A network, then `count` with its weights permuted within every tensor, stacked.
+
+    What training put into it is gone from these; the size and spread of the weights stay.
+    """
+    generators = [np.random.default_rng([seed, i]) for i in range(count)]
+
+    def stacked(leaf: Array) -> Array:
+        own = np.asarray(leaf)
+        drawn = [rng.permutation(own.ravel()).reshape(own.shape) for rng in generators]
+        return jnp.asarray(np.stack([own, *drawn]))
+
+    return jax.tree.map(stacked, dict(variables))
 
 
 def pairing_p_value(
@@ -211,6 +260,16 @@ def shuffled_p_values(scores: Float[np.ndarray, "networks t"]) -> Float[np.ndarr
     return (1 + as_large) / (1 + len(reference))
 
 
+def false_alarms(scores: Float[np.ndarray, "networks t"], rate: float) -> int:
+    """How many shuffled networks `shuffled_p_values` finds something in, each in the first's place.
+
+    `rate` is of false discovery.
+    """
+    others = scores[1:]
+    found = [shuffled_p_values(np.roll(others, -i, axis=0)) for i in range(len(others))]
+    return sum(bool((significance.benjamini_hochberg(p) <= rate).any()) for p in found)
+
+
 def _bits(pixels: Array) -> Array:
     """bool [*, p] as words uint32 [*, ceil(p / 32)]."""
     pixels = jnp.pad(pixels, [(0, 0)] * (pixels.ndim - 1) + [(0, -pixels.shape[-1] % 32)])
@@ -224,8 +283,8 @@ def _count(words: Array) -> Array:
     return jax.lax.population_count(words).sum(-1, dtype=jnp.int32)
 
 
-def _resized(maps: Array, rows: Array, columns: Array) -> Array:
-    return jnp.einsum("Hh,...hw,Ww->...HW", rows, maps, columns, precision="highest")
+def _resized(raw: Array, rows: Array, columns: Array) -> Array:
+    return jnp.einsum("Hh,...hw,Ww->...HW", rows, raw, columns, precision="highest")
 
 
 def _weights(old: int, new: int) -> Array:

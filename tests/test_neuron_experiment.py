@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rival_jax import models
+from rival_jax import models, neurons
 from rival_jax.experiments import runner
-from rival_jax.experiments.neurons import detectors, study
+from rival_jax.experiments.neurons import detectors
 from rival_jax.experiments.neurons import passes as _neuron_passes
 from rival_jax.experiments.neurons.page import page
 from rival_jax.experiments.neurons.study import Experiment
@@ -163,8 +163,8 @@ def test_a_restart_gives_the_same_bytes_and_computes_what_is_missing(
     calls = []
     mapped = _neuron_passes.Passes._mapped
     monkeypatch.setattr(_neuron_passes.Passes, "_mapped", lambda *a: calls.append(1) or mapped(*a))
-    shuffle = mock.Mock(side_effect=study.with_shuffled)
-    monkeypatch.setattr(study, "with_shuffled", shuffle)
+    shuffle = mock.Mock(side_effect=neurons.with_shuffled)
+    monkeypatch.setattr(neurons, "with_shuffled", shuffle)
     second, run = run_in(tmp_path / "run", config)
     assert not calls
     assert not shuffle.called
@@ -242,7 +242,7 @@ def test_two_models_and_names_that_do_harm(done, tmp_path):
     cross = {pair: rng.uniform(size=(2, 2)) for pair in pairs}
     found, config = detectors.Found(images, features, cross), stamped_config(shuffled=2)
     config.neurons.false_discovery_rate = 0.9
-    results = detectors.results(found, config.neurons, 0, **config.statistics)
+    results = detectors.results(found, frozen(config).neurons, 0, **config.statistics)
     assert {row["feature"] for row in results if row.get("attribute") == attributes[0]} == {-1}
     assert len(results.where(measure="iou", model="a_b")) == 1 + 2 * len(attributes) * 2 - 2
     look = np.zeros((8, 8, 3), np.uint8), np.eye(8) > 0, np.eye(8) > 0

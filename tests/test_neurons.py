@@ -252,8 +252,8 @@ def test_unit_maps_are_gradcam_of_the_unit(shared, name):
     pooled = neurons.is_pooled(model.to_grid(found[model.cam_tap]), features)
     assert pooled == (name == "resnet")
     units = jnp.array([[0, 5], [7, 5], [1, 2]])
-    search = passes.Search.of(model, pooled, 0.5)
-    values, raw = jax.jit(passes.unit_maps, static_argnums=0)(search, variables, image, units)
+    unit_maps = jax.jit(neurons.unit_maps, static_argnums=0, static_argnames="pooled")
+    values, raw = unit_maps(model, variables, image, units, pooled=pooled)
     np.testing.assert_allclose(
         values, jnp.take_along_axis(features, units, axis=1), atol=PARITY, rtol=0
     )
@@ -272,14 +272,13 @@ def test_unit_maps_are_gradcam_of_the_unit(shared, name):
 def test_every_wanted_pair_is_looked_at_once():
     rng = np.random.default_rng(0)
     index = rng.integers(-1, 7, (2, 2 * 3, 4))  # [c, networks x f, k] of 7 images
-    wanted = passes.Wanted.of(index, 2)
     rows = np.array([0, 1, 2, 3, 4, 5, 6, -1])
     batches = [
         {"image": rows[i : i + 4], "attribute_masks": rows[i : i + 4], "label": rows[i : i + 4],
          "index": rows[i : i + 4]} for i in (0, 4)
     ]  # fmt: skip
     seen = []
-    for batch in wanted.batches(batches, [range(7)]):
+    for batch in passes.wanted(index, 2, batches, [range(7)]):
         assert batch["units"].shape == batch["slot"].shape
         assert batch["units"].shape[:2] == (4, 2)
         for i, n, u in zip(*np.nonzero(batch["slot"] >= 0), strict=True):

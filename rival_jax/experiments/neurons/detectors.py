@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from rival_jax import neurons, significance
+from rival_jax.configs.neurons import Neurons
 from rival_jax.named import Counts, Named
 from rival_jax.report.results import Results, Row
 from rival_jax.report.study import Images, Means, Measure, Study
 from rival_jax.runtime import row_files
 
-Pair = tuple[str, str, str]  # class, model, attribute
+Pair = tuple[str, str, str]
+PAIR = ("class", "model", "attribute")
 NOTHING = np.zeros((0, 0))
 
 
@@ -24,8 +27,8 @@ def measures(means: Means, reported: Set[Pair]) -> Iterator[Measure]:
     """IoU of every pair of a class and an attribute, then means over all and over some of them."""
     iou = means["iou"]  # [class, model, attribute]
     yield Measure("iou", iou)
-    keys = itertools.product(iou.of("class"), iou.of("model"), iou.of("attribute"))
     every = iou.counts.images > 0
+    keys = itertools.product(*map(iou.of, PAIR))
     mine = every & np.reshape([key in reported for key in keys], every.shape)
     for name, pairs in (("iou", every), ("iou_reported", mine)):
         mean = (iou.values * (pairs / np.maximum(pairs.sum((0, 2)), 1)[:, None])).sum((0, 2))
@@ -62,36 +65,33 @@ class Found(NamedTuple):
 
 def read(files: Mapping[str, Path], classes: Sequence[str]) -> Found:
     """From the three files of rows of every model; `classes` of the data set."""
-    kinds = ("search", "test", "pairing")
     search, test, pairing = (
-        [path for name, path in files.items() if name.endswith(f"/{kind}")] for kind in kinds
+        [path for name, path in files.items() if name.endswith(f"/{kind}")]
+        for kind in ("search", "test", "pairing")
     )
     best = pc.field("best") & (pc.field("network") == 0)
-    searched = _by_pair(search, ("feature", "score", "network", "best"), best)
-    crossed = {pair: np.array(rows) for pair, rows in _by_pair(pairing, ("iou",)).items()}
+    features = _by_pair(search, ("feature", "score", "network", "best"), best)
+    cross = {pair: np.array(iou) for pair, (iou,) in _by_pair(pairing, ("iou",)).items()}
     return Found(
         images=STUDY.read(test, sorted(classes)),
-        features={pair: rows[0][:2] for pair, rows in searched.items()},
-        cross={pair: iou.reshape(2 * (round(len(iou) ** 0.5),)) for pair, iou in crossed.items()},
+        features={pair: (number[0], score[0]) for pair, (number, score, *_) in features.items()},
+        cross={pair: iou.reshape(2 * (round(len(iou) ** 0.5),)) for pair, iou in cross.items()},
     )
 
 
 def _by_pair(
-    files: Iterable[Path], columns: Sequence[str], kept: pc.Expression | None = None
-) -> dict[Pair, list[Any]]:
-    """The values of some columns, row by row, of every pair."""
-    keys = ("label", "model", "attribute")
-    found: dict[Pair, list[Any]] = {}
-    for file in files:
-        table = row_files.read(file, [*keys, *columns])
-        table = table if kept is None else table.filter(kept)
-        words, values = ([table[c].to_pylist() for c in names] for names in (keys, columns))
-        for pair, row in zip(zip(*words, strict=True), zip(*values, strict=True), strict=True):
-            found.setdefault(pair, []).append(row)
-    return found
+    files: Sequence[Path], columns: Sequence[str], kept: pc.Expression | None = None
+) -> dict[Pair, list[list[Any]]]:
+    """The values of some columns, each a list in the order of the rows, of every pair."""
+    keys = ["label", *PAIR[1:]]
+    tables = [row_files.read(file, [*keys, *columns]) for file in files]
+    tables = tables if kept is None else [table.filter(kept) for table in tables]
+    groups = pa.concat_tables(tables).group_by(keys, use_threads=False)
+    rows = groups.aggregate([(name, "list") for name in columns]).to_pylist()
+    return {tuple(row[k] for k in keys): [row[f"{c}_list"] for c in columns] for row in rows}
 
 
-def results(found: Found, settings: Any, seed: int, **options: Any) -> Results:
+def results(found: Found, settings: Neurons, seed: int, **options: Any) -> Results:
     """Every model's detectors: the features that mark an attribute of a class, tested.
 
     A pair of a class and an attribute is tested once, on images that had no part in choosing its
@@ -101,7 +101,6 @@ def results(found: Found, settings: Any, seed: int, **options: Any) -> Results:
 
     Args:
       found: see `read`.
-      settings: `config.neurons`.
       seed: of the permutations.
       options: of `statistics.bootstrap`.
 
@@ -112,28 +111,22 @@ def results(found: Found, settings: Any, seed: int, **options: Any) -> Results:
       `p_shuffled`, `q` and `reported` (1 or 0): those that are reported first, by their IoU.
     """
     first = found.images.values["iou"].at(network=0)
-    models = first.of("model")
-    numbers = {model: _tested(found, model, settings, seed) for model in models}
+    numbers = {model: _tested(found, model, settings, seed) for model in first.of("model")}
     reported = {pair for _, told in numbers.values() for pair in told if told[pair]["reported"]}
     table = STUDY.results(found.images._replace(values={"iou": first}), reported, **options)
+    pair_of = lambda row: tuple(row[name] for name in PAIR)  # noqa: E731
     rows: list[Row] = []
     for model, (totals, told) in numbers.items():
         mine = table.where(model=model)
         whole = mine.where(**{"class": None}).rows
         rows += [*whole, *_plain(whole[0], totals)]
-        pairs = sorted(
-            mine.where(**{"class": mine.of("class")}),
-            key=lambda row: (_pair(row) not in reported, -row["estimate"], _pair(row)),
-        )
-        for row in pairs:
-            feature, score = found.features.get(_pair(row), (-1, 0.0))
+        of_pairs = mine.where(**{"class": mine.of("class")})
+        by_iou = lambda row: (pair_of(row) not in reported, -row["estimate"], pair_of(row))  # noqa: E731
+        for row in sorted(of_pairs, key=by_iou):
+            feature, score = found.features.get(pair_of(row), (-1, 0.0))
             row = {**row, "feature": feature}
-            rows += [row, *_plain(row, {"train_iou": score, **told[_pair(row)]})]
+            rows += [row, *_plain(row, {"train_iou": score, **told[pair_of(row)]})]
     return Results(rows)
-
-
-def _pair(row: Row) -> Pair:
-    return row["class"], row["model"], row["attribute"]
 
 
 def _plain(row: Row, numbers: Mapping[str, float]) -> Iterator[Row]:
@@ -143,7 +136,7 @@ def _plain(row: Row, numbers: Mapping[str, float]) -> Iterator[Row]:
 
 
 def _tested(
-    found: Found, model: str, settings: Any, seed: int
+    found: Found, model: str, settings: Neurons, seed: int
 ) -> tuple[dict[str, float], dict[Pair, dict[str, float]]]:
     """A model's numbers that have no interval: of all, and of every pair."""
     images, iou = found.images, found.images.values["iou"].at(model=model)
@@ -155,29 +148,17 @@ def _tested(
             if len(mine):
                 scores[images.classes[label], model, attribute] = mine.mean(0)
     table = np.stack([*scores.values()], axis=1)  # [networks, pairs]; the first is in question
-    several = len(table) > 1
-    pairing = np.array([
-        neurons.pairing_p_value(
-            found.cross.get(pair, NOTHING), permutations=settings.permutations, seed=seed
-        )
-        for pair in scores
-    ])  # fmt: skip
+    several, options = len(table) > 1, {"permutations": settings.permutations, "seed": seed}
+    cross = [found.cross.get(pair, NOTHING) for pair in scores]
+    pairing = np.array([neurons.pairing_p_value(one, **options) for one in cross])
     shuffled = neurons.shuffled_p_values(table) if several else 0 * pairing
     q = significance.benjamini_hochberg(np.maximum(pairing, shuffled))
     reported = q <= settings.false_discovery_rate
     totals = {"tested": float(len(q)), "reported": float(reported.sum())}
     told = {"p_pairing": pairing, "q": q, "reported": reported}
     if several:
-        totals["shuffled_iou"] = float(table[1:].mean())
-        totals["shuffled_reporting"] = _false_alarms(table, settings.false_discovery_rate)
+        alarms = neurons.false_alarms(table, settings.false_discovery_rate)
+        totals |= {"shuffled_iou": float(table[1:].mean()), "shuffled_reporting": float(alarms)}
         told |= {"shuffled_iou": table[1:].mean(0), "p_shuffled": shuffled}
-    return totals, {
-        pair: {k: float(v[t]) for k, v in told.items()} for t, pair in enumerate(scores)
-    }
-
-
-def _false_alarms(scores: np.ndarray, rate: float) -> float:
-    """Of the shuffled networks, those that report something in the place of the first."""
-    others = scores[1:]
-    found = [neurons.shuffled_p_values(np.roll(others, -i, axis=0)) for i in range(len(others))]
-    return float(sum((significance.benjamini_hochberg(p) <= rate).any() for p in found))
+    each = {pair: {k: float(v[t]) for k, v in told.items()} for t, pair in enumerate(scores)}
+    return totals, each

@@ -1,188 +1,194 @@
-"""The page of neurons and attributes: tables, figure 10, and what it says in words."""
+"""The page of neurons and attributes: tables, figure 10, and all pairs of each network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
 
 from rival_jax.configs.neurons import Config
 from rival_jax.experiments.neurons.detectors import Found
-from rival_jax.experiments.neurons.figures import Shown, of_model, pair_title
-from rival_jax.report import tables
-from rival_jax.report.document import Document, Section
+from rival_jax.report import figures, tables
+from rival_jax.report.document import Document, Picture, Section
+from rival_jax.report.figures import Drawn
+from rival_jax.report.grids import THUMB, Cell, rim, sheet
+from rival_jax.report.lettering import letters
 from rival_jax.report.results import Results, Row
+from rival_jax.report.style import COLOURS, FAINT, INK, MUTED
 from rival_jax.report.tables import Table
+from rival_jax.report.words import Words
 from rival_jax.runtime.names import file_names
+
+Shown = Callable[[str, int, str], tuple[np.ndarray, ...]]
+"""(example, feature, attribute) -> photo uint8 [h, w, 3], salient pixels and mask bool [h, w]."""
+
+WORDS = Words(__package__)
+EACH = 5  # images of a feature
+MOST_PAIRS = 30  # in the overview of a model
+BINS = np.linspace(0, 1, 21)
+RED = np.array([230, 0, 0])
+KEY = ("class", "attribute", "feature")
+WRITTEN = {
+    **dict.fromkeys(("tested", "reported"), "{:.0f}"),
+    **dict.fromkeys(("p_pairing", "p_shuffled"), "{:.4f}"),
+    "q": "{:.3f}",
+}
+OF_ALL, OF_PAIR = WORDS.titles("of_all"), WORDS.titles("of_pair")
 
 
 def page(config: Config, results: Results, found: Found, shown: Mapping[str, Shown]) -> Document:
     """All that the results say; `shown`: photos of every model."""
-    models = results.of("model")
+    c, models = config.neurons, results.of("model")
     whole = results.where(**{"class": None})
-    stems = file_names(models)
-    sections = [Section("Detectors", _calibration(config, whole), (), (_models(whole),))]
-    for name in models:
+    alarms = "; ".join(
+        f"{row['model']}: {row['estimate']:.0f} of {c.shuffled}"
+        for row in whole.where(measure="shuffled_reporting")
+    )
+    text = [WORDS.text("calibration" if c.shuffled else "not_shuffled", alarms=alarms)]
+    options: dict[str, Any] = {"titles": OF_ALL, "columns": list(OF_ALL)}
+    title = "Held-out IoU of the best features"
+    table = tables.pivot(title, whole, ("model",), "measure", _cell, **options)
+    sections = [Section("Detectors", text, (), [table])]
+    for name, stem in file_names(models).items():
         pairs = results.where(model=name, **{"class": results.of("class")})
-        pictures = of_model(stems[name], pairs, found, shown[name], config.neurons.pictures)
-        sections.append(Section(name, (), pictures, (_pairs(name, pairs),)))
+        pairs = pairs.changed(lambda row: {**row, "pair": f"{_pair(row)} ({row['feature']})"})
+        pictures = _pictures(name, stem, pairs, found, shown[name], c.pictures)
+        sections.append(Section(name, (), pictures, [_pairs(name, pairs)]))
+    told = {**vars(c), **vars(config.statistics), "absent": WORDS.text(c.absent)}
+    told["percent"] = 100 * config.statistics.confidence
     return Document(
-        title="Neurons and attributes",
-        subtitle="Which feature marks which attribute, and whether it does on images it was not "
-        "chosen by",
+        title=WORDS.text("title"),
+        subtitle=WORDS.text("subtitle"),
         headline=[_headline(name, results.where(model=name)) for name in models],
         sections=sections,
-        method=_method(config),
-        caveats=CAVEATS + (DRAWN if config.data.name == "scenes" else []),
-        source="The measurement is due to Moayeri et al., CVPR 2022, section 6.",
+        method=WORDS.texts("method", **told),
+        caveats=WORDS.caveats(config.data.name),
+        source=WORDS.text("source"),
     )
+
+
+def _pair(row: Row) -> str:
+    return f"{row['class']}, {row['attribute']}"
 
 
 def _headline(name: str, results: Results) -> str:
-    whole = results.where(**{"class": None})
-    tested, reported = (
-        int(whole.one(measure=measure)["estimate"]) for measure in ("tested", "reported")
-    )
-    text = (
-        f"{name}: of {tested} pairs of a class and an attribute, {reported} have a feature that "
-        "marks the attribute on held-out images better than chance"
-    )
-    if reported:
-        best = results.where(measure="iou", **{"class": results.of("class")}).rows[0]
-        text += (
-            f"; mean IoU over these {_interval(whole.one(measure='iou_reported'))}, the best "
-            f"{_interval(best)} for {best['attribute']} of {best['class']} "
-            f"(feature {best['feature']})"
-        )
-    return f"{text}."
-
-
-def _calibration(config: Config, whole: Results) -> list[str]:
-    count = config.neurons.shuffled
-    if not count:
-        return ["No network of shuffled weights was searched: p-values are those of pairing alone."]
-    alarms = "; ".join(
-        f"{row['model']}: {row['estimate']:.0f} of {count}"
-        for row in whole.where(measure="shuffled_reporting")
-    )
-    return [
-        "Calibration: each network of shuffled weights in the place of the one in question, "
-        f"against the others. It passes that comparison for some pair in {alarms}."
-    ]
-
-
-def _models(whole: Results) -> Table:
-    title = "Held-out IoU of the best features"
-    columns, titles = list(OF_ALL), OF_ALL
-    return tables.pivot(title, whole, ("model",), "measure", _cell, titles=titles, columns=columns)
+    whole, best = results.where(**{"class": None}), results.where(measure="iou").rows[1]
+    told = {k: int(whole.one(measure=k)["estimate"]) for k in ("tested", "reported")}
+    sentence = WORDS.text("headline", model=name, **told)
+    if not told["reported"]:
+        return f"{sentence}."
+    mean = _cell(whole.one(measure="iou_reported"))
+    more = WORDS.text("best", mean=mean, iou=_cell(best), pair=best, feature=best["feature"])
+    return f"{sentence}; {more}."
 
 
 def _pairs(name: str, pairs: Results) -> Table:
     """A line for every pair, in the order of the results."""
     images = pairs.where(measure="iou").changed(lambda row: {**row, "measure": "images"})
-    named = (pairs + images).changed(lambda row: {**row, "class, attribute": pair_title(row)})
-    return tables.pivot(
-        f"{name}: best feature of each class and attribute",
-        named.changed(lambda row: {**row, "feature": _feature(row["feature"])}),
-        ("class, attribute", "feature"),
-        "measure",
-        lambda row: OF_PAIR[row["measure"]][1](row),
-        titles={measure: title for measure, (title, _) in OF_PAIR.items()},
-        columns=list(OF_PAIR),
-    )
+    told = (pairs + images).changed(lambda row: {**row, "class, attribute": _pair(row)})
+    titles: dict[Any, str] = {**OF_PAIR, -1: "none"}
+    rows, title = ("class, attribute", "feature"), WORDS.text("pairs", model=name)
+    columns = list(OF_PAIR)
+    return tables.pivot(title, told, rows, "measure", _of_pair, titles=titles, columns=columns)
 
 
-def _feature(number: int) -> str:
-    return str(number) if number >= 0 else "none"
+def _of_pair(row: Row) -> str:
+    if row["measure"] == "images":
+        return str(row["images"])
+    if row["measure"] == "reported":
+        return "yes" if row["estimate"] else "no"
+    return _cell(row)
 
 
 def _cell(row: Row) -> str:
-    if row["measure"] in ("tested", "reported"):
-        return f"{row['estimate']:.0f}"
-    return _interval(row)
-
-
-def _interval(row: Row) -> str:
     """A number, and its interval if there is one."""
-    text = f"{row['estimate']:.2f}"
+    text = WRITTEN.get(row["measure"], "{:.2f}").format(row["estimate"])
     return text if np.isnan(row["low"]) else f"{text} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
-def _method(config: Config) -> list[str]:
-    c, options = config.neurons, config.statistics
-    absent = {
-        "empty": "an image without the attribute counts with IoU 0",
-        "left_out": "images without the attribute do not count",
-    }[c.absent]
-    return [
-        f"Of every feature of the penultimate layer, the {c.top} training images of each class "
-        "that activate it most are taken. Its saliency on them is GradCAM with the feature as the "
-        "target (with global average pooling: its own feature map), scaled to its range and cut "
-        f"at {c.threshold:g}. A feature's score for an attribute is the mean IoU with the "
-        f"attribute's mask over these images; {absent}. The feature with the highest score is the "
-        "attribute's; of equals the first, and none where no score exceeds 0.",
-        "Held out: the IoU of that feature on all images of the other split with the class and "
-        f"the attribute. Pairs with fewer than {c.least_images} images in either split are left "
-        "out.",
-        f"Pairing: masks are permuted among up to {c.permuted_images} of these images "
-        f"({c.permutations} times). Features of random networks pass that: they do follow "
-        "bright or dark parts. Shuffled weights: the whole search is repeated on "
-        f"{c.shuffled} networks with the weights permuted within every tensor, and the "
-        "excess of a pair's held-out IoU over the mean of all networks is ranked among theirs. A "
-        "pair's p-value is the larger of the two, so both have to be small; q is adjusted over "
-        f"all pairs of a model (Benjamini-Hochberg), and reported is q up to "
-        f"{c.false_discovery_rate:g}. Features need no adjustment: they were chosen on other "
-        "images.",
-        f"Brackets: {100 * options.confidence:g} % bootstrap intervals over images, resampled "
-        f"within classes ({options.resamples} resamples, {options.method}).",
+def _pictures(
+    name: str, stem: str, results: Results, found: Found, shown: Shown, count: int
+) -> list[Picture]:
+    """A model's best `count` features at work and their IoU; all pairs.
+
+    Args:
+      stem: how the names of their files begin.
+      results: of the model's pairs.
+      found, shown: its rows and photos.
+    """
+    pairs = results.where(measure="iou").rows[:count]
+    told = {"model": name, "pairs": "; ".join(map(_pair, pairs)), "each": EACH, "most": MOST_PAIRS}
+    drawn = functools.partial(_top, results, pairs, found, shown)
+    below = functools.partial(_bottom, results, pairs, found)
+    overview = functools.partial(_overview, results)
+    fig10 = [
+        WORDS.picture(f"{stem}_fig10_top", drawn, words="top", photos=True, **told),
+        WORDS.picture(f"{stem}_fig10_bottom", below, words="bottom", **told),
     ]
+    return [*fig10[: 2 * count], WORDS.picture(f"{stem}_pairs", overview, words="pairs", **told)]
 
 
-OF_ALL = {
-    "tested": "pairs tested",
-    "reported": "reported",
-    "iou_reported": "IoU of those",
-    "iou": "IoU of all",
-    "shuffled_iou": "shuffled weights",
-}
-OF_PAIR: dict[str, tuple[str, Callable[[Row], str]]] = {
-    "train_iou": ("IoU on its top images", _interval),
-    "iou": ("held-out IoU", _interval),
-    "images": ("images", lambda row: str(row["images"])),
-    "shuffled_iou": ("shuffled weights", _interval),
-    "p_pairing": ("p pairing", lambda row: f"{row['estimate']:.4f}"),
-    "p_shuffled": ("p shuffled", lambda row: f"{row['estimate']:.4f}"),
-    "q": ("q", lambda row: f"{row['estimate']:.3f}"),
-    "reported": ("reported", lambda row: "yes" if row["estimate"] else "no"),
-}
-CAVEATS = [
-    (
-        "That a feature means its attribute.",
-        "IoU says that it looks at the place. A feature that marks the whole object has a high "
-        "IoU with attributes whose mask is the whole object, such as hairy or metallic.",
-    ),
-    (
-        "That no other feature marks an attribute.",
-        "One feature per class and attribute is tested: the best on the training images.",
-    ),
-    (
-        "That small parts are not represented.",
-        "Saliency has the resolution of the last layer's grid; a mask smaller than a cell of it "
-        "cannot reach a high IoU whatever the feature stands for.",
-    ),
-    (
-        "That a pair which is not reported has no detector.",
-        "With few held-out images or shuffled networks only strong ones are found. Small p-values "
-        "need several shuffled networks: at least 1 / rate of them for a single pair.",
-    ),
-    (
-        "How high the IoU of the reported pairs is in general.",
-        "They were picked by the same held-out images; their mean is a little optimistic.",
-    ),
-]
-DRAWN = [
-    (
-        "Anything about photographs.",
-        "The pictures are drawn by the renderer that ships with the package.",
+def _number(results: Results, row: Row, measure: str) -> float:
+    """Another number of a row's pair; NaN if there is none."""
+    found = results.where(measure=measure, **{name: row[name] for name in KEY}).rows
+    return found[0]["estimate"] if found else np.nan
+
+
+def _top(results: Results, pairs: Sequence[Row], found: Found, shown: Shown) -> Drawn:
+    cells: list[Cell] = []
+    lines: list[Sequence[Any]] = []
+    for place, pair in enumerate(pairs):
+        iou, activation, names = found.of(pair)
+        reported = bool(_number(results, pair, "reported"))
+        title = f"{_pair(pair)} (feature {pair['feature']})"
+        title += "" if reported else ", not reported"
+        for column, i in enumerate(np.argsort(-activation, kind="stable")[:EACH].tolist()):
+            picture = _overlay(*shown(names[i], pair["feature"], pair["attribute"]))
+            cells.append((place, column, picture, "" if column else title, f"IoU {iou[i]:.2f}"))
+            told = (pair[name] for name in KEY)
+            lines.append((*told, names[i], activation[i], iou[i], reported))
+    return Drawn(sheet(cells), (*KEY, "example", "activation", "iou", "reported"), lines)
+
+
+def _overlay(*parts: np.ndarray) -> np.ndarray:
+    """A photo, red where it is salient, the mask outlined in white and black, at the size shown."""
+    size = (THUMB, THUMB)
+    photo, salient, mask = (np.asarray(Image.fromarray(part).resize(size)) for part in parts)
+    drawn = np.where(salient[..., None], 0.55 * photo + 0.45 * RED, photo).astype(np.uint8)
+    drawn[rim(mask)], drawn[rim(~mask)] = 255, 0
+    return drawn
+
+
+def _bottom(results: Results, pairs: Sequence[Row], found: Found) -> Drawn:
+    figure = Figure(figsize=(0.5 + 2.5 * len(pairs), 2.1))
+    lines: list[Sequence[Any]] = []
+    for column, pair in enumerate(pairs):
+        counts, _ = np.histogram(found.of(pair)[0], BINS)
+        axes = figure.add_subplot(1, len(pairs), column + 1)
+        colour = COLOURS[0] if _number(results, pair, "reported") else MUTED
+        axes.bar(BINS[:-1], counts, width=0.05, align="edge", color=colour, alpha=0.6, lw=0)
+        axes.axvline(pair["estimate"], color=INK, lw=1.2)
+        axes.axvline(_number(results, pair, "shuffled_iou"), color=FAINT, lw=1.2)
+        axes.set_title(f"{_pair(pair)}\nfeature {pair['feature']}", loc="left")
+        axes.set(xlim=(0, 1), xlabel="IoU", ylabel="" if column else "held-out images")
+        for low, high, n in zip(BINS[:-1].round(2), BINS[1:].round(2), counts, strict=True):
+            lines.append((*(pair[name] for name in KEY), low, high, int(n)))
+    letters(figure)  # whose sizes the layout follows
+    figure.tight_layout()
+    return Drawn(figure, (*KEY, "iou_from", "iou_to", "images"), lines)
+
+
+def _overview(results: Results) -> Drawn:
+    reported = results.where(measure="reported", estimate=1.0).of("pair")
+    return figures.bars(
+        results.where(measure="iou"),
+        "pair",
+        label="IoU on held-out images",
+        marks=results.where(measure="shuffled_iou"),
+        names=results.of("pair")[:MOST_PAIRS],
+        colours=lambda pair: COLOURS[0] if pair in reported else MUTED,
     )
-]

@@ -22,20 +22,12 @@ from rival_jax.configs import options, typed
 from rival_jax.configs.neurons import Config
 from rival_jax.experiments.neurons import detectors
 from rival_jax.experiments.neurons.page import page
-from rival_jax.experiments.neurons.passes import Passes
-from rival_jax.experiments.neurons.rows import (
-    Studied,
-    best_of,
-    held_out_rows,
-    search_rows,
-    with_shuffled,
-)
-from rival_jax.experiments.runner import Bench, OnBatch, Unit
-from rival_jax.experiments.subject import Subject
+from rival_jax.experiments.neurons.rows import Studied, held_out_rows, search_rows
+from rival_jax.experiments.runner import Bench, Unit
+from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.models import describe
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
-from rival_jax.runtime import placement
 from rival_jax.runtime.results import Run, tree_digest
 from rival_jax.types import Model
 
@@ -49,8 +41,6 @@ class Experiment:
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
-        if config.data.split == config.data.train_split:
-            raise ValueError("config.data.split is data.train_split: nothing would be held out")
         self.config, self.subject = config, Subject(config, console, heads=False)
         self.networks = 1 + config.neurons.shuffled
         self.studied: list[Studied] = []  # whose rows are there
@@ -61,7 +51,7 @@ class Experiment:
         """What features are chosen on, and what is held out, at a network's geometry."""
         read = functools.partial(self.subject.examples, self.subject.geometry(model))
         c = self.config.data
-        return read(str(c.train_split), attributes=True), read(str(c.split), attributes=True)
+        return read(c.train_split, attributes=True), read(c.split, attributes=True)
 
     def forwards(self, model: Model) -> int:
         """Forward passes of a network and its shuffled ones."""
@@ -86,85 +76,51 @@ class Experiment:
 
     def work(self, bench: Bench) -> Iterator[Unit]:
         """Three files of each network: a search, held-out images, and maps against other masks."""
-        subject = self.subject
-        for name in self.config.models:
-            model, variables, measured = subject.bare(name)
+        c, subject = self.config, self.subject
+        for name in c.models:
+            model, variables, cost = subject.bare(name)
             geometry, (train, test) = subject.geometry(model), self.splits(model)
-
-            def pick(measured: Any = measured, geometry: Any = geometry) -> dict[str, Any]:
-                size, _ = subject.batch(measured(), geometry, 1, 1)
-                return {"images": size, "flops": measured().flops}
-
-            plan = bench.plans.of(model.name, pick, images=len(test))
-            identity = [model.name, model.mean, model.std, tree_digest(variables), *model.settings]
-            studied = Studied(
-                model=model,
-                variables=variables,
-                train=train,
-                test=test,
-                pairs=pairs_of(self.config, train, test),
-                batch_size=plan["images"],
-                settings=self.config.neurons,
-                depends_on=self._depends_on(identity, train, test),
-            )
-            self.studied.append(studied)
-            yield from self._units(bench, studied)
-            card = {
+            digest = tree_digest(variables)
+            facts = {
                 "name": model.name,
                 "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
                 "input": describe(model, geometry),
                 "head": "none: features alone",
-                "flops": plan["flops"],
             }
-            bench.cards.append(card)
+            identity = str([model.name, model.mean, model.std, digest, *model.settings])
+            loaded = Loaded(model, variables, geometry, identity, cost, facts)
+            pick = functools.partial(subject.pick, loaded)
+            plan = bench.plans.of(model.name, pick, images=len(test))
+            found = model, variables, train, test, pairs_of(c, train, test), plan["images"]
+            studied = Studied(*found, c.neurons, c.seed, subject.mesh, bench.meter.advance)
+            self.studied.append(studied)
+            yield from self._units(bench, studied, identity)
+            bench.cards.append({**facts, "flops": plan["flops"]})
 
-    def _depends_on(
-        self, identity: list[Any], train: data.Examples, test: data.Examples
-    ) -> dict[str, Any]:
-        c = self.config.neurons
-        return {
+    def _units(self, bench: Bench, studied: Studied, identity: str) -> Iterator[Unit]:
+        """Each reads the one before."""
+        name, c = studied.model.name, self.config
+        train, test, settings = studied.train, studied.test, c.neurons
+        used = ("top", "threshold", "absent", "shuffled", "least_images")
+        depends_on = {
             "version": ROWS_VERSION,
-            "model": str(identity),
-            "dtype": self.config.dtype,
+            "model": identity,
+            "dtype": c.dtype,
+            "seed": c.seed,
             "train": [train.fingerprint, train.attribute_fingerprint],
-            "seed": self.config.seed,
-            "top": c.top,
-            "threshold": c.threshold,
-            "absent": c.absent,
-            "shuffled": c.shuffled,
-            "least_images": c.least_images,
             "test": [test.fingerprint, test.attribute_fingerprint],
+            **{key: getattr(settings, key) for key in used},
         }
 
-    def _units(self, bench: Bench, studied: Studied) -> Iterator[Unit]:
-        """Each reads the one before; networks are shuffled when the first of them is computed."""
-        name, mesh, depends_on = studied.model.name, self.subject.mesh, studied.depends_on
-
         @functools.cache
-        def networks() -> Any:
-            made = with_shuffled(studied.variables, self.networks - 1, self.config.seed)
-            return placement.placed(made, mesh, "replicated")
+        def held_out() -> Any:
+            return held_out_rows(studied, bench.files[f"{name}/search"])
 
-        def passes(on_batch: OnBatch) -> Passes:
-            return Passes(studied.search, networks(), self.networks, mesh, on_batch)
-
-        yield Unit(
-            f"{name}/search",
-            depends_on,
-            lambda on_batch: search_rows(studied, passes(on_batch)),
-            everywhere=True,
-        )
-        searched = bench.files[f"{name}/search"]
-
-        @functools.cache
-        def held_out(on_batch: OnBatch) -> Any:
-            best = best_of(searched, studied, self.networks)
-            return held_out_rows(studied, passes(on_batch), best)
-
-        yield Unit(f"{name}/test", depends_on, lambda to: held_out(to)[0], everywhere=True)
-        settings = {"permuted_images": self.config.neurons.permuted_images}
-        pairing = {**depends_on, **settings}
-        yield Unit(f"{name}/pairing", pairing, lambda to: held_out(to)[1], everywhere=True)
+        searched = lambda _: search_rows(studied)  # noqa: E731
+        yield Unit(f"{name}/search", depends_on, searched, everywhere=True)
+        yield Unit(f"{name}/test", depends_on, lambda _: held_out()[0], everywhere=True)
+        depends_on = {**depends_on, "permuted_images": settings.permuted_images}
+        yield Unit(f"{name}/pairing", depends_on, lambda _: held_out()[1], everywhere=True)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""
@@ -182,8 +138,7 @@ def pairs_of(config: Config, train: data.Examples, test: data.Examples) -> np.nd
     Raises:
       ValueError: if there are none, or a photo is in both splits.
     """
-    both = set(train.names) & set(test.names)
-    if both:
+    if both := set(train.names) & set(test.names):
         raise ValueError(
             f"{len(both)} photos are in both {config.data.train_split!r} and "
             f"{config.data.split!r} ({min(both)}): nothing would be held out. Give the data two "
