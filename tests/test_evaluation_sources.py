@@ -797,3 +797,18 @@ def test_sets_that_tfds_prepared(name, tfds_name, form, outputs, tmp_path):
         np.testing.assert_array_equal(item, plain)
     if name == "imagenet_r":
         assert source.factors == {"style": ["art"] * 3}
+
+
+def test_one_folder_of_all_sets_is_root_of_each(household, tmp_path):
+    lay(tmp_path, [f"imagenet/val/{WNIDS[1]}/a.JPEG", f"imagenet-a/{WNIDS[A[0]]}/a.jpg"])
+    lay(tmp_path, [f"imagenet-r/{WNIDS[R[0]]}/art_1.jpg", f"sketch/{WNIDS[2]}/a.JPEG"])
+    lay(tmp_path, [f"{V2}/7/a.jpeg", f"imagenet-c/fog/1/{WNIDS[9]}/a.JPEG", "test/x.jpg"])
+    lay(tmp_path, ["bg_challenge/original/val/00_dog/n02085936_1.JPEG"])
+    siscore(tmp_path / "siscore" / "area", {"koala/0.jpg": ROWS["koala/0.jpg"]})
+    (tmp_path / "objectnet-1.0").symlink_to(household / "objectnet-1.0")
+    lay(tmp_path / "waterbirds", ["a/1.jpg", "a/2.jpg"])
+    (tmp_path / "waterbirds" / "metadata.csv").write_text(BIRDS)
+    sets = ("imagenet", "imagenet_a", "imagenet_r", "imagenet_sketch", "imagenet_v2", "imagenet_c")
+    assert [len(data.load(name, tmp_path, "test")) for name in sets] == [1] * 6
+    for name, count in (("imagenet9", 1), ("siscore", 1), ("objectnet", 113), ("waterbirds", 2)):
+        assert len(data.load(name, tmp_path, "test")) == count

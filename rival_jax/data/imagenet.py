@@ -63,7 +63,7 @@ def load(
     train = split == "train"
     if train and not (root / "train").is_dir():
         raise ValueError(f"imagenet: no folder {root / 'train'}; its photos are expected there")
-    inner = ("train",) if train else (split, *VALIDATION)
+    inner = ("train",) if train else VALIDATION
     tfds = {"tfds": "imagenet2012", "split": "train" if train else "validation"}
     files = archives.at(root, *inner, **tfds).trimmed(class_maps.index_of())
     if not train and files.where.name == "train":

@@ -44,7 +44,7 @@ def load(root: Path, split: str, *, variants: tuple[str, ...] = ()) -> Evaluatio
       ValueError: for variants or class folders that are not known or not there; see also
         `archives.at`.
     """
-    files = archives.at(root).trimmed(VARIANTS)
+    files = archives.at(root, "bg_challenge").trimmed(VARIANTS)
     there = {name.partition("/")[0] for name in files.pictures}
     for variant in variants:
         one_of("imagenet9", "variants", variant, VARIANTS)

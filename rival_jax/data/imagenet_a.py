@@ -26,5 +26,5 @@ def load(root: Path, split: str) -> Evaluation:
     Raises:
       ValueError: see `archives.at` and `evaluation.of_synsets`.
     """
-    files = archives.at(root, split, "imagenet-a", tfds="imagenet_a")
+    files = archives.at(root, "imagenet-a", tfds="imagenet_a")
     return of_synsets("imagenet_a", files, class_maps.columns("imagenet_a"), whole=(7500,))

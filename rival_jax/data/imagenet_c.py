@@ -46,7 +46,7 @@ def load(
     known = class_maps.index_of()
     if wnid and wnid not in known:
         raise ValueError(f"--config.data.imagenet_c.wnid={wnid}: not one of ImageNet's synsets")
-    files = archives.at(root)
+    files = archives.at(root, "imagenet-c", "ImageNet-C")
     names, found, left_out = [], [], []
     for name in files.pictures:
         place = PLACE.search(name)

@@ -26,7 +26,7 @@ def load(root: Path, split: str) -> Evaluation:
     Raises:
       ValueError: see `archives.at` and `evaluation.of_synsets`.
     """
-    files = archives.at(root, split, "imagenet-r", tfds="imagenet_r")
+    files = archives.at(root, "imagenet-r", tfds="imagenet_r")
     found = of_synsets("imagenet_r", files, class_maps.columns("imagenet_r"), whole=(30_000,))
     style = [name.rpartition("/")[2].rpartition("_")[0] for name in found.names]
     return dataclasses.replace(found, factors={"style": style})

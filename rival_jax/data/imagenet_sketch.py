@@ -27,5 +27,5 @@ def load(root: Path, split: str) -> Evaluation:
     Raises:
       ValueError: see `archives.at` and `evaluation.of_synsets`.
     """
-    files = archives.at(root, split, "sketch", tfds="imagenet_sketch")
+    files = archives.at(root, "sketch", tfds="imagenet_sketch")
     return of_synsets("imagenet_sketch", files, range(1000), whole=WHOLE, told=(ALIKE,))

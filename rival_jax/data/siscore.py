@@ -10,6 +10,7 @@ out. Source: Djolonga et al. 2021, "On robustness and transferability".
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def load(root: Path, split: str, *, kind: str = "area") -> Evaluation:
     """
     one_of("siscore", "kind", kind, KINDS)
     known = [one for one in class_maps.siscore() if one.released]
-    files = archives.at(root, KINDS[kind], f"object_{'size' if kind == 'area' else kind}")
+    folders = (KINDS[kind], f"object_{'size' if kind == 'area' else kind}")
+    files = archives.at(root, *folders, *(f"siscore/{folder}" for folder in folders))
     files = files.trimmed({one.name for one in known})
     _check_kind(files, kind)
     label_of = {one.name: label for label, one in enumerate(known)}
@@ -116,6 +118,7 @@ def _metadata(files: Files) -> Mapping[str, Mapping[str, str]]:
     return rows
 
 
+@functools.lru_cache(1000)  # so that equal words are one
 def _word(factor: str, value: str) -> str:
     """A number as a word: 0.30000000000000004 is "0.30", 21.0 is "21".
 

@@ -16,6 +16,7 @@ from rival_jax.data import archives
 from rival_jax.data.evaluation import Evaluation, one_of
 
 LAYOUT = "metadata.csv and the photos that its column img_filename names"
+USUAL = ("waterbirds", "waterbirds_v1.0", "waterbird_complete95_forest2water2")  # folders
 SPLITS = {"train": "0", "val": "1", "test": "2"}
 CLASSES = {"0": "landbird", "1": "waterbird"}
 PLACES = {"0": "land", "1": "water"}
@@ -35,7 +36,7 @@ def load(root: Path, split: str) -> Evaluation:
         not there; see also `archives.at`.
     """
     one_of("waterbirds", "split", split, SPLITS)
-    files = archives.at(root)
+    files = archives.at(root, *USUAL)
     tables = [name for name in files.places if name.rpartition("/")[2] == "metadata.csv"]
     if len(tables) != 1:
         raise ValueError(f"waterbirds: {len(tables)} files metadata.csv in {root}, expected one")
