@@ -31,6 +31,7 @@ class Words:
 
       figures.NAME: `caption`, and `alt` for those who do not see the figure.
       text: sentences by name, or lists of them.
+      titles.NAME: how values are written in a table or figure.
       titles.NAME: how values are written, in the order in which they are shown.
       caveats: `claim` that the numbers do not establish, and `why`; `when`, if not always.
     """
@@ -50,6 +51,10 @@ class Words:
 
     def titles(self, name: str) -> dict[str, str]:
         """A table of titles, by value."""
+        return dict(self._all["titles"][name])
+
+    def titles(self, name: str) -> dict[str, str]:
+        """How values are written, in their order."""
         return dict(self._all["titles"][name])
 
     def picture(
