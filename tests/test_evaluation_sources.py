@@ -137,6 +137,11 @@ def test_archives_that_cannot_be_read_in_parts_are_told(a_files, tmp_path):
         (tmp_path / "cut.tar").write_bytes(whole[:size])
         with pytest.raises(ValueError, match=r"cut\.tar (is cut off|cannot be read.*); copy it"):
             data.load("imagenet_a", tmp_path / "cut.tar", "test")
+    damaged = bytearray(whole)
+    damaged[1024 + 100] ^= 255  # in the second header, after which tarfile would just stop
+    (tmp_path / "hurt.tar").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"hurt\.tar cannot be read.*its end is missing"):
+        data.load("imagenet_a", tmp_path / "hurt.tar", "test")
     (tmp_path / "no.tar").write_bytes(b"no archive" * 100)
     with pytest.raises(ValueError, match=r"no\.tar cannot be read as an archive"):
         data.load("imagenet_a", tmp_path / "no.tar", "test")
