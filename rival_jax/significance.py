@@ -101,7 +101,8 @@ def _p_values(strata: Strata) -> np.ndarray:
 
 
 def mcnemar(
-    first_only: Int[np.ndarray, "*t"], second_only: Int[np.ndarray, "*t"]
+    first_only: Int[np.ndarray, "*t"] | np.integer | int,
+    second_only: Int[np.ndarray, "*t"] | np.integer | int,
 ) -> Float[np.ndarray, "*t"]:
     """Exact two-sided p-values of two networks being right equally often on the same images.
 
