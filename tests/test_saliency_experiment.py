@@ -28,15 +28,16 @@ from hypothesis.extra import numpy as arrays
 
 import rival_jax
 from rival_jax import alignment, models
+from rival_jax.configs.saliency import Saliency
 from rival_jax.experiments import runner
-from rival_jax.experiments.saliency import figures, hits, measures
+from rival_jax.experiments.saliency import measures
 from rival_jax.experiments.saliency import page as saliency_page
 from rival_jax.experiments.saliency import study as saliency
 from rival_jax.experiments.saliency import unit as _saliency_unit
 from rival_jax.named import Axis
 from rival_jax.report import style
 from rival_jax.report.document import write_document
-from rival_jax.report.images import Images, per_image, read_images
+from rival_jax.report.images import Images, per_image
 from rival_jax.report.results import Results
 from rival_jax.runtime import parallel, row_files
 from rival_jax.runtime.results import read_rows
@@ -115,7 +116,6 @@ def test_metrics_of_a_map_are_the_public_ones():
     got = jax.jit(_saliency_unit.on_mask, static_argnums=2)(found, mask, PLAN)
     target = mask.astype(jnp.float32)
     assert set(got) == {"flat", *_saliency_unit.METRICS}
-    assert tuple(measures.METRICS) == _saliency_unit.METRICS
     for name, function in (
         ("iou", alignment.iou),
         ("dice", alignment.dice),
@@ -243,7 +243,7 @@ def test_aggregation_golden(shared):
         rows.append({**row, "model": model, "subject": model, "class": label})
     shown = Results(sorted(rows, key=lambda row: (models_.index(row["model"]), row["class"])))
     for metric, kind in named.items():
-        drawn = figures.heat_map(shown, metric)
+        drawn = saliency_page.heat_map(shown, metric)
         cells = np.array([line[3] for line in drawn.lines]).reshape(len(models_) + 1, 11)
         np.testing.assert_allclose(cells, data[f"heatmap_{kind}"], atol=REFERENCE, err_msg=metric)
         means = [
@@ -284,8 +284,7 @@ def told():
     """Invented columns, and their table of results."""
     raw = invented()
     raw.values["density_gap"].values[:, 2] = np.nan
-    options = {"resamples": 60}
-    return raw, measures.tabled(raw, {"both": ["m0", "m2"]}, "true", 3, options)
+    return raw, measures.tabled(raw, {"both": ["m0", "m2"]}, Saliency(hits=3), resamples=60)
 
 
 def class_means(values, filed, count=3):
@@ -379,11 +378,12 @@ def test_only_like_is_compared_with_like():
     assert [r["method"] for r in got.where(group="b")] == ["gradcam", "rollout"]
 
 
-def test_models_measured_on_other_images_are_not_compared():
-    raw = invented()
-    raw.values["predicted"].values[3, 1] = np.nan
-    with pytest.raises(ValueError, match="m1 was measured on 23 of 24 images"):
-        measures.tabled(raw, {}, "true", 2, {})
+def test_models_measured_on_other_images_are_not_compared(finished, tmp_path):
+    folder = renamed(finished.run.path, tmp_path / "run", {})
+    (path,) = (folder / "rows" / "other").glob("*.parquet")
+    row_files.write([pq.read_table(path).slice(1)], path, path.name)
+    with pytest.raises(ValueError, match=r"other, gradcam: no row of image .*\(1 rows"):
+        columns(folder)
 
 
 @given(seed=st.integers(0, 1000), count=st.integers(1, 4))
@@ -392,7 +392,10 @@ def test_the_finder_takes_the_lowest_gaps_of_each_class(seed, count):
     rng = np.random.default_rng(seed)
     classes, gap = rng.integers(0, 4, 25), rng.normal(size=25).round(1)
     gap[rng.integers(0, 25, 5)] = np.nan
-    got = hits.lowest(gap, classes, count)
+    values = {"density_gap": gap[:, None], "predicted": classes[:, None]}
+    raw = images(values, 0 * classes, "abcd", [("m", "gradcam")])
+    got, filed = measures.lowest(raw, 0, Saliency(classes="predicted", hits=count))
+    np.testing.assert_array_equal(filed, classes)
     assert len(set(got.tolist())) == len(got)
     for c in range(4):
         values = gap[classes == c]
@@ -731,7 +734,7 @@ def columns(folder):
     units = json.loads((folder / "units.json").read_text())
     classes = json.loads((folder / "data.json").read_text())["classes"]
     paths = [folder / path for path in units.values()]
-    return read_images(paths, measures.STUDY.axes, measures.STUDY.columns, classes)
+    return measures.STUDY.read(paths, classes)
 
 
 @pytest.mark.parametrize(
@@ -751,7 +754,7 @@ def test_hits_lie_on_the_background_where_the_network_was_taught_it(
             found[name].values[:, s]
             for name in ("density_gap", "target_drop_salient", "target_excess")
         )
-        worst = hits.lowest(gap, raw.labels, 1)
+        worst, _ = measures.lowest(raw, s, Saliency(hits=1))
         assert len(worst) == 10
         share[correlation] = (gap[worst] < 0).mean()
         moved[correlation] = np.nanmean(drop)
@@ -763,12 +766,15 @@ def test_hits_lie_on_the_background_where_the_network_was_taught_it(
 
 def told_again(folder, config):
     """What writes the report of a run whose rows were changed; see `reported`."""
-    raw = columns(folder)
+    raw, config = columns(folder), frozen(config)
     pictures = sorted((folder / "hits").rglob("*.npz"), key=lambda p: "tiny" not in str(p))
 
     def write(run, console):
         known = dict(zip(measures.subjects(raw), pictures, strict=True))
-        results, document = saliency.told(frozen(config), run, console, raw, {}, known)
+        subject = SimpleNamespace(console=console, first_examples=lambda: raw)
+        told = SimpleNamespace(config=config, subject=subject, groups={}, pictures=known)
+        units = {name: folder / path for name, path in run.read_json("units.json").items()}
+        results, document = saliency.Experiment.report(told, run, units)
         results.write(run.path)
         write_document(run, console, document)
 
@@ -796,8 +802,7 @@ UNKNOWN = (*measures.METRICS, *(f"{of}_{r}" for of in ("true", "target") for r i
 def test_maps_without_numbers_end_in_a_report(
     finished, tmp_path, monkeypatch, models, columns, flat, told
 ):
-    shown = {name: measures.METRICS[name] for name in ("iou", "density_gap")}  # of nine heat maps
-    monkeypatch.setattr(saliency_page, "METRICS", shown)
+    monkeypatch.setattr(saliency_page, "METRICS", ("iou", "density_gap"))  # of nine heat maps
     folder = renamed(finished.run.path, tmp_path / "run", {})
     for path in (folder / "rows").rglob("*.parquet"):
         table = pq.read_table(path)

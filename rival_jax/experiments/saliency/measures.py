@@ -8,58 +8,40 @@ from typing import Any
 
 import numpy as np
 
-from rival_jax.experiments.saliency.hits import PROBABILITIES, lowest
-from rival_jax.experiments.saliency.unit import REGIONS
-from rival_jax.named import Axis, Counts, Named, stacked
+from rival_jax.configs.saliency import Saliency
+from rival_jax.experiments.saliency.unit import METRICS, REGIONS
+from rival_jax.named import Axis, Counts, Named
 from rival_jax.report.images import Images, per_image
 from rival_jax.report.results import Results, Row
 from rival_jax.report.study import Means, Measure, Study
 
-METRICS = {
-    "iou": "IoU",
-    "dice": "Dice",
-    "average_precision": "average precision",
-    "density_gap": "density gap",
-    "precision": "mass inside",
-    "coverage_25": "coverage, 25 %",
-    "coverage_50": "coverage, 50 %",
-    "coverage_75": "coverage, 75 %",
-    "pointing_game": "pointing game",
-}
 GREYED = REGIONS[1:]
-EFFECTS = {
-    f"{of}_{name}": f"{title}, p({words})"
-    for of, words in (("target", "explained class"), ("true", "true class"))
-    for name, title in (
-        *((f"drop_{region}", f"drop, {region} greyed") for region in GREYED),
-        ("excess", "drop, salient beyond random"),
-    )
-}
-MEASURES = {
-    "accuracy": "accuracy",
-    **METRICS,
-    **EFFECTS,
-    "area": "the object's share of the image",
-    "flat": "maps without a highest place",
-}
+EFFECTS = tuple(  # on the probability of the explained and of the true class
+    f"{of}_{effect}"
+    for of in ("target", "true")
+    for effect in (*(f"drop_{region}" for region in GREYED), "excess")
+)
 SIGNED = ("density_gap", *EFFECTS)
-SHARES = {"on_background": "gap below 0", "missed": "maximum off the object", "wrong": "wrong"}
+PROBABILITIES = tuple(f"{of}_{region}" for of in ("target", "true") for region in REGIONS)
+# What is told of a hit.
+HIT = (
+    *("model", "method", "class", "example", "label", "predicted"),
+    *("density_gap", *PROBABILITIES),
+)
 
 
 def derived(columns: dict[str, Named]) -> dict[str, Named]:
-    """`MEASURES` and `SHARES` of every image: metrics as they are, probabilities as drops."""
+    """Of every image: metrics as they are, probabilities as drops, and faults as shares."""
     accuracy = columns["predicted"].map(lambda said, label: 1.0 * (said == label), columns["label"])
     found = {"accuracy": accuracy, **{name: columns[name] for name in METRICS}}
     for of in ("target", "true"):
         for region in GREYED:
             found[f"{of}_drop_{region}"] = columns[f"{of}_none"] - columns[f"{of}_{region}"]
         found[f"{of}_excess"] = found[f"{of}_drop_salient"] - found[f"{of}_drop_random"]
+    below = columns["density_gap"].map(lambda gap: np.where(np.isnan(gap), gap, gap < 0))
     return found | {
-        "area": columns["area"],
-        "flat": columns["flat"],
-        "on_background": columns["density_gap"].map(
-            lambda gap: np.where(np.isnan(gap), gap, gap < 0)
-        ),
+        **{name: columns[name] for name in ("area", "flat")},
+        "on_background": below,
         "missed": columns["pointing_game"].map(lambda share: 1 - share),
         "wrong": accuracy.map(lambda right: 1 - right),
     }
@@ -69,13 +51,10 @@ def measures(means: Means, members: Mapping[str, Sequence[str]]) -> Iterator[Mea
     """Of every model and method, by class, by group, and what two of them differ by."""
     for of_class in means.values():
         level = of_class.mean("class")
-        yield from _own(of_class)
-        yield Measure("", _over_all(of_class))
-        for group, models in members.items():
-            one = level.where(model=list(models)).mean("model")
-            yield Measure("", stacked("group", {group: one}))
-        yield Measure("", level.differences("model"))
-        yield Measure("", level.differences("method"))
+        groups = (level.grouped("model", {group: of}) for group, of in members.items())
+        parts = (level, of_class, _over_all(of_class), *groups)
+        for part in (*parts, level.differences("model"), level.differences("method")):
+            yield Measure("", part)
 
 
 STUDY = Study(
@@ -83,52 +62,35 @@ STUDY = Study(
     axes=(("model", "method"),),
     columns=("label", "predicted", "flat", "area", *METRICS, *PROBABILITIES),
     measures=measures,
-    derived=derived,
     signed=("signed", "signed, of some"),
 )
 # Where images are filed differently for each model, models have no images in common to resample.
 ALONE = dataclasses.replace(
-    STUDY, measures=lambda means: (part for one in means.values() for part in _own(one))
-)
-HITS = dataclasses.replace(
-    STUDY, measures=lambda means: (Measure("", one.mean("class")) for one in means.values())
+    STUDY,
+    measures=lambda means: (
+        Measure("", part) for one in means.values() for part in (one.mean("class"), one)
+    ),
 )
 
 
 def tabled(
-    raw: Images,
-    members: Mapping[str, Sequence[str]],
-    filed: str,
-    count: int,
-    options: Mapping[str, Any],
+    raw: Images, members: Mapping[str, Sequence[str]], c: Saliency, **options: Any
 ) -> Results:
-    """The table of results. Besides the study's axes it has two columns:
+    """The table of results, of the columns of the rows. Besides the study's axes it has:
 
     "filed": whether images are in the "true" or in the "predicted" class, over which means are.
     "subset": "all" images, or the "hits": those of each class with the lowest density gap.
-
-    Args:
-      raw: columns of the rows, as `read_images` gives them.
-      members: groups of models.
-      filed: what hits are chosen by.
-      count: hits of each class.
-      options: of `statistics.bootstrap`.
-
-    Raises:
-      ValueError: if the models were not measured on the same images.
     """
-    _check(raw)
     found = raw._replace(values=derived(raw.values))
     every = _marked(STUDY.results(_joined(found), members, **options), "true", "all")
     for s, (model, method) in enumerate(subjects(raw)):
         mine = {n: one.where(model=model, method=method) for n, one in found.values.items()}
-        predicted, labels = (filed_under(raw, s, by) for by in ("predicted", filed))
-        alone = ALONE.results(_joined(Images(mine, predicted, raw.classes)), **options)
-        every += _marked(alone, "predicted", "all")
-        rows = lowest(np.asarray(mine["density_gap"].values)[:, 0], labels, count)
+        by_said = Images(mine, filed_under(raw, s, "predicted"), raw.classes)
+        every += _marked(ALONE.results(_joined(by_said), **options), "predicted", "all")
+        rows, labels = lowest(raw, s, c)
         if len(rows):
-            some = _taken(Images(mine, labels, raw.classes), rows)
-            every += _marked(HITS.results(_joined(some), **options), filed, "hits")
+            some = ALONE.results(_joined(Images(mine, labels, raw.classes), rows), **options)
+            every += _marked(some.where(**{"class": None}), c.classes, "hits")
     alone = every.where(filed="predicted", subset="all")
     return every + _marked(_without_intervals(alone, members), "predicted", "all")
 
@@ -145,28 +107,56 @@ def filed_under(raw: Images, s: int, filed: str) -> np.ndarray:
     return np.asarray(raw.values["predicted"].values)[:, s].astype(np.int32)
 
 
-def _joined(found: Images) -> Images:
-    """Several measures in one array each, so that there is less to compile.
+def lowest(raw: Images, s: int, c: Saliency) -> tuple[np.ndarray, np.ndarray]:
+    """The images of each class with the lowest density gap, of model and method number `s`.
+
+    Returns:
+      positions, by class and then by gap, lowest first, without those that have no gap; and the
+      class that every image is filed under, int [n].
+    """
+    gap, labels = np.asarray(raw.values["density_gap"].values)[:, s], filed_under(raw, s, c.classes)
+    order = np.lexsort((gap, labels))
+    order = order[np.isfinite(gap[order])]
+    first = np.searchsorted(labels[order], labels[order])
+    return order[np.arange(len(order)) - first < c.hits], labels
+
+
+def hits_of(raw: Images, c: Saliency) -> list[dict[str, Any]]:
+    """`HIT` of the lowest images of every model and method; see `lowest`."""
+    found, names = [], raw.names
+    for s, subject in enumerate(subjects(raw)):
+        columns = {name: np.asarray(one.values)[:, s] for name, one in raw.values.items()}
+        rows, labels = lowest(raw, s, c)
+        for row in rows.tolist():
+            label, said = raw.classes[raw.labels[row]], raw.classes[int(columns["predicted"][row])]
+            words = (*subject, raw.classes[labels[row]], names[row], label, said)
+            numbers = (float(columns[name][row]) for name in ("density_gap", *PROBABILITIES))
+            found.append(dict(zip(HIT, (*words, *numbers), strict=True)))
+    return found
+
+
+def _joined(found: Images, rows: np.ndarray | None = None) -> Images:
+    """Several measures in one array each, so that there is less to compile; of `rows`, or of all.
 
     Measures share an array if their values have the same bounds, and none lacks an image or all do.
     """
-    alike: dict[str, list[str]] = {}
+    rows = np.arange(len(found.labels)) if rows is None else rows
+    alike: dict[str, dict[str, np.ndarray]] = {}
     for name, one in found.values.items():
+        values = np.asarray(one.values)[rows]
         block = "signed" if name in SIGNED else "shares"
-        some = "" if np.isfinite(np.asarray(one.values)).all() else ", of some"
-        alike.setdefault(block + some, []).append(name)
-    values = {}
-    for block, names in alike.items():
-        example, *others = found.values[names[0]].axes
-        axes = (example, Axis(("measure",), tuple((name,) for name in names)), *others)
-        columns = np.stack([np.asarray(found.values[name].values) for name in names], 1)
-        values[block] = per_image(columns, axes)
-    return found._replace(values=values)
-
-
-def _own(of_class: Named) -> Iterator[Measure]:
-    yield Measure("", of_class.mean("class"))
-    yield Measure("", of_class)
+        some = "" if np.isfinite(values).all() else ", of some"
+        alike.setdefault(block + some, {})[name] = values
+    example, *others = next(iter(found.values.values())).axes
+    first = Axis(example.fields, tuple(example.keys[row] for row in rows))
+    joined = {
+        block: per_image(
+            np.stack(list(columns.values()), 1),
+            (first, Axis(("measure",), tuple((name,) for name in columns)), *others),
+        )
+        for block, columns in alike.items()
+    }
+    return Images(joined, found.labels[rows], found.classes)
 
 
 def _over_all(of_class: Named) -> Named:
@@ -180,13 +170,12 @@ def _over_all(of_class: Named) -> Named:
 
 def _without_intervals(alone: Results, members: Mapping[str, Sequence[str]]) -> Iterator[Row]:
     """Means over models whose images are filed differently: of each class, and of each group."""
-    groups = {
-        (group, method): alone.where(model=list(models), method=method, **{"class": None})
-        for group, models in members.items()
-        for method in alone.of("method")
-    }
     parts = [({"class": c}, alone.where(**{"class": c})) for c in alone.of("class")]
-    parts += [({"group": g, "method": m}, rows) for (g, m), rows in groups.items()]
+    level = alone.where(**{"class": None})
+    for group, models in members.items():
+        for method in alone.of("method"):
+            rows = level.where(model=list(models), method=method)
+            parts.append(({"group": group, "method": method}, rows))
     for words, every in parts:
         for measure in every.of("measure"):
             rows = every.where(measure=measure).rows
@@ -198,24 +187,3 @@ def _without_intervals(alone: Results, members: Mapping[str, Sequence[str]]) -> 
 
 def _marked(rows: Any, filed: str, subset: str) -> Results:
     return Results({**row, "filed": filed, "subset": subset} for row in rows)
-
-
-def _taken(found: Images, rows: np.ndarray) -> Images:
-    """Some images, in the order of `rows`."""
-    names = Axis(("example",), tuple((found.names[row],) for row in rows))
-    values = {
-        name: per_image(np.asarray(one.values)[rows], (names, *one.axes[1:]))
-        for name, one in found.values.items()
-    }
-    return Images(values, found.labels[rows], found.classes)
-
-
-def _check(raw: Images) -> None:
-    predicted = raw.values["predicted"]
-    for (model, _), missing in zip(subjects(raw), np.isnan(predicted.values).T, strict=True):
-        if missing.any():
-            raise ValueError(
-                f"model {model} was measured on {(~missing).sum()} of {len(missing)} images; "
-                "models are compared on the same images: run those whose photos were skipped in a "
-                "--workdir of their own"
-            )

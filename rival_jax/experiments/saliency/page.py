@@ -1,76 +1,74 @@
-"""The page of saliency: tables, sentences, figures, and what goes where."""
+"""The page of saliency: sentences, tables, figures, and what goes where."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rival_jax.configs import options
 from rival_jax.configs.saliency import Config
-from rival_jax.experiments.saliency.figures import bars, drops, galleries, heat, over_all
-from rival_jax.experiments.saliency.measures import GREYED, METRICS, subjects
-from rival_jax.experiments.saliency.tables import (
-    alignment_table,
-    differences,
-    effects_table,
-    hits_table,
-)
-from rival_jax.report.document import Document, Section
+from rival_jax.experiments.saliency.gallery import IN_GALLERY, gallery
+from rival_jax.experiments.saliency.measures import EFFECTS, GREYED, METRICS, subjects
+from rival_jax.report import figures, grids, tables, verdicts
+from rival_jax.report.document import Document, Picture, Section
 from rival_jax.report.images import Images
 from rival_jax.report.results import Results, Row
-from rival_jax.report.tables import counted, percent, ratio
+from rival_jax.report.style import MUTED
+from rival_jax.report.tables import Table, counted, percent, ratio
+from rival_jax.report.verdicts import STAR
+from rival_jax.report.words import Words
+from rival_jax.runtime.names import file_names
 
+WORDS = Words(__package__)
 EVERY = {"class": None, "group": None, "contrast": ""}
+COMPARED = ("iou", "density_gap", "average_precision")  # in the table of differences
+SHARES = ("on_background", "missed", "wrong")
+DROPS = tuple(f"target_drop_{region}" for region in GREYED)
+TITLES = {name: WORDS.text(name) for name in ("accuracy", *METRICS, *EFFECTS, *SHARES)}
+TITLES["subject"] = "model"
+MOST_COLUMNS = 20  # classes of a heat map: those with the lowest and the highest mean
+GALLERIES = 8  # models whose hits are on the page
+Pictures = Mapping[tuple[str, str], Path]  # of the hits, by model and method
 
 
 def page(
-    config: Config, raw: Images, results: Results, pictures: Mapping[tuple[str, str], Path]
+    config: Config, raw: Images, results: Results, hits: Sequence[Row], pictures: Pictures
 ) -> Document:
-    """All that the report says.
-
-    Args:
-      config: of the run.
-      raw: columns of the rows.
-      results: the table of results.
-      pictures: files of the hits' pictures by model and method.
-    """
+    """All that the report says of the columns of the rows, of results, and of `hits_of` them."""
     c, results = config.saliency, named(results)
     shown = results.where(filed=c.classes, subset="all", contrast="")
-    levels, hits = shown.where(**EVERY), results.where(subset="hits")
-    confidence = config.statistics.confidence
-    area = levels.where(measure="area").rows[0]["estimate"]
-    models, methods = (list(dict.fromkeys(names)) for names in zip(*subjects(raw), strict=True))
+    levels, extremes = shown.where(**EVERY), results.where(subset="hits")
+    models, confidence = results.of("model"), config.statistics.confidence
+    labels, counts = np.unique(raw.labels, return_counts=True)
+    told = options(config, "saliency") | {"images": counted(len(raw.names), "image")}
+    told |= {"methods": ", ".join(c.methods), "draws": counted(c.draws, "draw")}
+    told |= {"smallest": raw.classes[labels[counts.argmin()]], "size": counts.min()}
+    told |= {"area": 100 * levels.where(measure="area").rows[0]["estimate"]}
+    told |= {"mask": WORDS.text(config.data.mask), "explained": WORDS.text(c.target)}
+    area, finder, greying = ([WORDS.text(n, **told)] for n in ("area", "finder", "greying"))
+    caveats = WORDS.caveats(**told)
+    of_class = [heat(shown, metric, c.classes) for metric in METRICS]
+    aligned = [alignment(raw, levels, c.classes), *differences(results, confidence)]
+    seen = list(galleries(raw, extremes, hits, pictures)), [hits_table(levels, extremes, c.hits)]
+    cost = [drops(levels, extremes)], [effects_table(levels, confidence)]
     return Document(
         title=f"Where {models[0] if len(models) == 1 else counted(len(models), 'model')} look",
-        subtitle=f"{', '.join(methods)}; {counted(len(raw.names), 'image')}, "
+        subtitle=f"{', '.join(results.of('method'))}; {told['images']}, "
         f"{counted(len(raw.classes), 'class')}",
-        headline=headline(shown, hits),
+        headline=headline(shown, extremes),
         sections=[
-            Section(
-                "Alignment",
-                [AREA.format(100 * area)],
-                bars(shown, confidence),
-                [alignment_table(raw, levels, c.classes), *differences(results, confidence)],
-            ),
-            Section("Alignment by class", (), [heat(shown, m, c.classes) for m in METRICS]),
-            Section(
-                "Images whose maps lie on the background",
-                [FINDER.format(c.classes, c.hits)],
-                list(galleries(raw, hits, c.classes, pictures)),
-                [hits_table(levels, hits, c.hits)],
-            ),
-            Section(
-                "What greying the salient background costs",
-                [GREYING.format(c.threshold, counted(c.draws, "draw"))],
-                [drops(levels, hits)],
-                [effects_table(levels, confidence)],
-            ),
+            Section("Alignment", area, bars(shown, confidence), aligned),
+            Section("Alignment by class", pictures=of_class),
+            Section("Images whose maps lie on the background", finder, *seen),
+            Section("What greying the salient background costs", greying, *cost),
         ],
-        method=_method(c, config.data.mask),
-        caveats=_caveats(raw, config.data.name),
-        source=SOURCE,
+        method=WORDS.texts("method", **told | {"flat": WORDS.text(c.flat)}),
+        caveats=caveats if config.data.name == "scenes" else caveats[:-1],  # the last is of scenes
+        source=WORDS.text("source"),
     )
 
 
@@ -89,124 +87,156 @@ def headline(shown: Results, hits: Results) -> list[str]:
     """The main results in sentences."""
     sentences, levels = flat(shown), shown.where(measure="iou", **EVERY)
     if not levels.rows:
-        return [*sentences, "No map has an IoU with its object; the tables count what is left out."]
+        return [*sentences, WORDS.text("nothing")]
     order = levels.ranked("subject")
-    first, last = (ratio(levels.one(subject=order[place])) for place in (0, -1))
-    if len(order) == 1:
-        told = f"The maps of {order[0]} cover the objects with an IoU of {first}."
-    else:
-        told = f"IoU of map and object is highest for {order[0]}, {first}, "
-        told += f"and lowest for {order[-1]}, {last}."
-    between = f" Between classes it ranges over {_range(over_all(shown, 'iou'))}"
-    if len(order) > 1:
-        between += f", between models over {_range(levels)}"
-    return [*sentences, f"{told}{between}.", *_hits_words(hits)]
+    told: dict[str, Any] = {"first": order[0], "last": order[-1]}
+    told |= {f"{end}_iou": ratio(levels.one(subject=name)) for end, name in told.items()}
+    classes = shown.where(measure="iou", model=None, group=None)
+    for over, rows in (("classes", classes), ("models", levels)):
+        values = [row["estimate"] for row in rows]
+        told[over] = f"{max(values):.2f} to {min(values):.2f}"
+    sentences.append(WORDS.text("several" if len(order) > 1 else "one", **told))
+    outside = hits.where(measure="on_background")
+    if outside.rows:
+        name = outside.ranked("subject")[0]
+        mine, row = hits.where(subject=name), outside.one(subject=name)
+        images, share = counted(row["images"], "image"), percent(row)
+        sentences.append(WORDS.text("outside", images=images, model=name, share=share))
+        if mine.where(measure="target_drop_salient").rows:
+            cost = {region: ratio(mine.one(measure=f"target_drop_{region}")) for region in GREYED}
+            sentences[-1] += " " + WORDS.text("cost", **cost)
+    return sentences
 
 
 def flat(shown: Results) -> list[str]:
     """A sentence for each model whose maps mark nothing at all."""
+    rows = shown.where(measure="flat", **EVERY)
+    all_flat = [row for row in rows if round(row["estimate"], 6) == 1]
+    return [WORDS.text("all_flat", model=r["subject"], images=r["images"]) for r in all_flat]
+
+
+def alignment(raw: Images, levels: Results, filed: str) -> Table:
+    """Every model and every metric."""
+    flat = dict(zip(subjects(raw), raw.values["flat"].values.sum(0), strict=True))
+
+    def left_out(row: Row) -> str:
+        counted = min(_images(levels, row["subject"], metric) for metric in METRICS)
+        return f"{flat[row['model'], row['method']]:.0f}, {row['images'] - counted}"
+
+    order = [*levels.where(measure="iou").ranked("subject"), *levels.of("subject")]
+    title = f"Alignment of maps and objects, images filed under their {filed} class"
+    rows = levels + _column(levels, "flat, not counted", left_out)
+    columns = ("accuracy", *METRICS, "flat, not counted")
+    return _by_subject(title, rows, columns, order=list(dict.fromkeys(order)))
+
+
+def differences(results: Results, confidence: float) -> list[Table]:
+    """Paired differences of `COMPARED`; none for one model under one method."""
+    pairs = Results(row for row in results.where(measure=COMPARED) if row["contrast"])
+    told = pairs.changed(lambda row: {**row, "subject": f"{row['subject']} {row['contrast']}"})
+    title = f"Differences on the same images, true classes; {STAR}"
+    return [_by_subject(title, _starred(told, confidence), COMPARED)] if pairs.rows else []
+
+
+def hits_table(levels: Results, hits: Results, count: int) -> Table:
+    """What the finder's images are like."""
+    titles = {f"target_drop_{region}": f"drop, {region}" for region in GREYED}
+    titles["true_drop_salient"] = "drop of true class, salient"
+    number = _column(levels, "hits", lambda row: str(_images(hits, row["subject"], "density_gap")))
+    columns = ("hits", *SHARES, "density_gap", *titles)
+    title = f"The hits: {count} lowest density gaps of each class"
+    return _by_subject(title, number + hits, columns, titles=TITLES | titles)
+
+
+def effects_table(levels: Results, confidence: float) -> Table:
+    """Drops of both probabilities over all images with a salient background."""
+    images = lambda row: str(_images(levels, row["subject"], "target_excess"))  # noqa: E731
+    starred = _starred(levels.where(measure=EFFECTS), confidence)
+    rows = _column(levels, "images", images) + starred
+    return _by_subject(f"Drops of probability; {STAR}", rows, ("images", *EFFECTS))
+
+
+def _by_subject(title: str, results: Results, columns: Sequence[str], **look: Any) -> Table:
+    def cell(row: Row) -> str:
+        return row.get("cell") or (percent if row["measure"] in SHARES else ratio)(row)
+
+    look = {"titles": TITLES, "columns": columns, **look}
+    return tables.pivot(title, results, ("subject",), "measure", cell, **look)
+
+
+def _column(levels: Results, name: str, cell: Callable[[Row], str]) -> Results:
+    """A column that every model has a cell in, written from its accuracy."""
+    accuracy = levels.where(measure="accuracy")
+    return accuracy.changed(lambda row: {**row, "measure": name, "cell": cell(row)})
+
+
+def _images(results: Results, subject: str, measure: str) -> int:
+    return sum(row["images"] for row in results.where(subject=subject, measure=measure))
+
+
+def _starred(results: Results, confidence: float) -> Results:
+    """With cells that tell what differs from 0, all being of one table."""
+    told = zip(results, verdicts.of_rows(results, confidence), strict=True)
+    return Results({**row, "cell": verdicts.starred(ratio(row), v)} for row, v in told)
+
+
+def bars(shown: Results, confidence: float) -> list[Picture]:
+    """Figure 9: the IoU by group or model, and by class over all models."""
+    iou = shown.where(measure="iou")
+    levels, classes = iou.where(**{"class": None}), iou.where(model=None, group=None)
+    groups = levels.where(model=None)
+
+    def picture(name: str, by: str, rows: Results, y: str, **look: Any) -> Picture:
+        draw = functools.partial(figures.bars, rows, y, label="IoU", names=rows.ranked(y), **look)
+        return WORDS.picture(name, draw, words="fig9", by=by, confidence=100 * confidence)
+
+    over, rows = ("groups", groups) if groups.rows else ("models", levels)
+    grey = {"colours": lambda label: MUTED}
     return [
-        f"All maps of {row['subject']} are flat, {row['images']} of {row['images']}: they are the "
-        "same everywhere, so that their alignment with objects says nothing."
-        for row in shown.where(measure="flat", **EVERY)
-        if round(row["estimate"], 6) == 1
+        picture("fig9", over, rows, "subject"),
+        picture("fig9_classes", "class over all models", classes, "class", **grey),
     ]
 
 
-def _range(rows: Results) -> str:
-    values = [row["estimate"] for row in rows]
-    return f"{max(values):.2f} to {min(values):.2f}"
+def heat(shown: Results, metric: str, filed: str) -> Picture:
+    """The supplement's heat map of a metric."""
+    draw = functools.partial(heat_map, shown, metric)
+    return WORDS.picture(f"heat_{metric}", draw, words="heat", metric=TITLES[metric], filed=filed)
 
 
-def _hits_words(hits: Results) -> list[str]:
-    outside = hits.where(measure="on_background")
-    if not outside.rows:
-        return []
-    name = outside.ranked("subject")[0]
-    mine, row = hits.where(subject=name), outside.one(subject=name)
-    told = (
-        f"Of the {counted(row['images'], 'image')} with the lowest density gap of each class, the "
-        f"map of {name} is stronger outside the object than inside in {percent(row)} %"
-    )
-    if mine.where(measure="target_drop_salient").rows:
-        salient, other = (ratio(mine.one(measure=f"target_drop_{r}")) for r in GREYED[:2])
-        told += (
-            "; greying what it marks there lowers the explained class's probability by "
-            f"{salient}, greying as much of the background at random by {other}"
-        )
-    return [told + "."]
+def heat_map(shown: Results, metric: str) -> figures.Drawn:
+    """A metric by model and class, with the means of both."""
+    every = shown.where(subject=shown.of("subject"), **{"class": shown.of("class")})
+    places = {"rows": every.of("subject"), "columns": every.of("class"), "means": True}
+    mine = every.where(measure=metric)
+    table, models, classes = grids.estimates(mine, "subject", "class", **places)
+    order = [c for c in np.argsort(table[-1, :-1]).tolist() if np.isfinite(table[-1, c])]
+    half, last = MOST_COLUMNS // 2, len(classes) - 1
+    some = range(last) if last <= MOST_COLUMNS else sorted({*order[:half], *order[-half:]})
+    kept = [*some, last]
+    drawn = {TITLES[metric]: (table[:, kept], models, [classes[c] for c in kept])}
+    signed, named = metric == "density_gap", ("metric", "model", "class")
+    return grids.heat_maps(drawn, signed=signed, named=named)
 
 
-def _method(c: Any, mask: str) -> list[str]:
-    target = {"predicted": "predicted class", "label": "true class"}[c.target]
-    above = {"binary": "above one half", "soft": "above 0, as released"}[mask]
-    flat = {
-        "nan": "is left out of the means and counted",
-        "zero": "counts as a map of zeros, as released",
-    }[c.flat]
-    return [
-        f"Maps of {', '.join(c.methods)} explain the logit of the {target}, resized to the image "
-        f"(scaling {c.scaling}); a map without a highest place {flat}. The object is where the "
-        f"mask is {above}.",
-        f"IoU and Dice binarise the map at {c.threshold:g} of its maximum, values equal to it "
-        f"{c.ties}. Density gap: mean inside minus mean outside. Mass inside: the share of the "
-        "map's sum. Coverage: the share of the object covered by what is left when the weakest "
-        "pixels with 25, 50 or 75 % of the mass are cut. Pointing game: whether the maximum is on "
-        f"the object (tolerance {c.tolerance} pixels).",
-    ]
+def galleries(
+    raw: Images, extremes: Results, hits: Sequence[Row], pictures: Pictures
+) -> Iterator[Picture]:
+    """Figure 7, of every model that has hits."""
+    names = {(row["model"], row["method"]): row["subject"] for row in extremes}
+    stems = file_names(list(names.values()))
+    for (model, method), subject in list(names.items())[:GALLERIES]:
+        mine = Results(hits).where(model=model, method=method).rows
+        draw = functools.partial(gallery, mine, raw.names, pictures[model, method])
+        told = {"model": subject, "each": IN_GALLERY}
+        yield WORDS.picture(f"fig7_{stems[subject]}", draw, words="fig7", photos=True, **told)
 
 
-def _caveats(raw: Images, dataset: str) -> list[tuple[str, str]]:
-    labels, counts = np.unique(raw.labels, return_counts=True)
-    smallest, size = raw.classes[labels[counts.argmin()]], counts.min()
-    training = (
-        "That other training runs or images would agree.",
-        f"Intervals resample {counted(len(raw.names), 'image')} within their class; the smallest, "
-        f"{smallest}, has {size}. They are not adjusted for the number of comparisons.",
-    )
-    return [*CAVEATS, training, *([SCENES] if dataset == "scenes" else [])]
-
-
-SOURCE = (
-    "The measurement is due to Moayeri, Pope, Balaji and Feizi, A Comprehensive Study of Image "
-    "Classification Model Sensitivity to Foregrounds, Backgrounds, and Visual Attributes, CVPR "
-    "2022."
-)
-AREA = (
-    "A map that knew nothing of the object would have, on average, {:.0f} % of its mass and its "
-    "maximum inside, and that average precision: the object's share of the image."
-)
-FINDER = (
-    "Images filed under each {} class are sorted by the density gap, the map's mean inside the "
-    "object minus its mean outside; the lowest {} are the hits, listed in hits.csv. There are "
-    "lowest ones for every model: what tells is how many of them have a gap below 0, and whether "
-    "greying what the map marks matters."
-)
-GREYING = (
-    "The background where the map exceeds {:g} of its maximum is greyed. For comparison as many "
-    "pixels of the background are greyed in random blotches (mean of {}), and where the map is "
-    "lowest. Images whose map marks no background are left out and counted."
-)
-CAVEATS = [
-    (
-        "That a network uses what its map marks.",
-        "A map is one method's account of a network; methods disagree. The study itself found "
-        "that alignment does not show the differences in noise sensitivity. Greying tests the "
-        "account, on the pixels it marks.",
-    ),
-    (
-        "That greying removes information and nothing else.",
-        "A grey patch is itself something no photo has. That is why as much of the background is "
-        "greyed elsewhere; blotches have other shapes than maps.",
-    ),
-    (
-        "That hits are typical.",
-        "They are the extremes of each class, chosen by the same maps that are then scored. "
-        "Their intervals say how they would move with the choice among them, no more.",
-    ),
-]
-SCENES = (
-    "Anything about photographs.",
-    "The pictures are drawn by the renderer that ships with the package; they show that the "
-    "measurement works where the truth is known.",
-)
+def drops(levels: Results, hits: Results) -> Picture:
+    """What greying costs, by model and part."""
+    titles = {"all": "all images", "hits": "the hits"}
+    titles |= {f"target_drop_{region}": f"{region} greyed" for region in GREYED}
+    rows = (levels + hits).where(measure=DROPS)
+    look = {"panel": "subset", "by": "measure", "titles": titles}
+    draw = functools.partial(figures.dots, rows, "subject", label="drop in probability", **look)
+    return WORDS.picture("drops", draw)

@@ -10,13 +10,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from rival_jax import alignment, maps, noise, saliency, sorting, taps
-from rival_jax.types import Array, Batch, Model, Score, Variables
+from rival_jax.types import Array, Batch, Model, Variables
 
-ENERGIES = (0.25, 0.5, 0.75)
 METRICS = (
     *("iou", "dice", "average_precision", "density_gap", "precision"),
-    *(f"coverage_{100 * energy:.0f}" for energy in ENERGIES),
-    "pointing_game",
+    *("coverage_25", "coverage_50", "coverage_75", "pointing_game"),
 )
 REGIONS = ("none", "salient", "random", "least")  # of the background, greyed
 BLOTCHES = (8, 8)  # cells of the random field whose highest values are a random region
@@ -48,26 +46,18 @@ class Seen(NamedTuple):
 
 
 def look(model: Model, plan: Plan, variables: Variables, batch: Batch) -> Seen:
-    """The maps of a batch, and the background above the threshold."""
+    """The maps of a batch, and the background above the threshold. Raises as the method does."""
     image, mask = jnp.asarray(batch["image"]), jnp.asarray(batch["mask"])
     mask = mask > (0.5 if plan.binary_mask else 0)
     logits, _ = model.forward(variables, image, {})
     predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
     target = predicted if plan.target == "predicted" else jnp.asarray(batch["label"])
-    score = taps.class_score(target)
-    found = explain(model, plan.method, variables, image, score, plan.scaling)
+    method, _, tap = plan.method.partition("@")
+    read, score = dataclasses.replace(model, cam_tap=tap or model.cam_tap), taps.class_score(target)
+    found = saliency.explain(method, read, variables, image, score, scaling=plan.scaling)
     share = maps.max_normalise(jnp.nan_to_num(found))
     marked = share >= plan.threshold if plan.ties_inside else share > plan.threshold
     return Seen(found, mask, marked & ~mask, logits, target)
-
-
-def explain(
-    model: Model, method: str, variables: Variables, images: Array, score: Score, scaling: str
-) -> Array:
-    """Maps of a method that may name a tap after an @. Raises ValueError as the method does."""
-    name, _, tap = method.partition("@")
-    model = dataclasses.replace(model, cam_tap=tap or model.cam_tap)
-    return saliency.explain(name, model, variables, images, score, scaling=scaling)
 
 
 def measure(
@@ -92,8 +82,7 @@ def measure(
         return probabilities(model.forward(variables, greyed, {})[0])
 
     after = lax.map(without, regions(seen, plan, jnp.asarray(batch["noise_id"]), key))
-    some = seen.salient.any((1, 2))[:, None]
-    after = jnp.where(some, after, jnp.nan)
+    after = jnp.where(seen.salient.any((1, 2))[:, None], after, jnp.nan)
     after = (probabilities(seen.logits), after[0], after[1:-1].mean(0), after[-1])
     return {
         **on_mask(seen.saliency, seen.mask, plan),
@@ -115,14 +104,13 @@ def on_mask(found: Array, mask: Array, plan: Plan) -> dict[str, Array]:
     flat = ~(found.max((1, 2)) > found.min((1, 2)))  # NaN is not above anything
     found, mask = jnp.nan_to_num(found), mask.astype(jnp.float32)
     ties = {"threshold": plan.threshold, "ties_inside": plan.ties_inside}
-    coverage = alignment.mask_coverage(found, mask, energies=ENERGIES)
     values = (
         alignment.iou(found, mask, **ties),
         alignment.dice(found, mask, **ties),
         alignment.average_precision(found, mask),
         alignment.saliency_density_gap(found, mask),
         alignment.saliency_precision(found, mask),
-        *jnp.moveaxis(coverage, -1, 0),
+        *jnp.moveaxis(alignment.mask_coverage(found, mask), -1, 0),
         alignment.pointing_game(found, mask, tolerance=plan.tolerance),
     )
     drop = flat & plan.flat_is_nan
