@@ -53,10 +53,6 @@ class Words:
         """A table of titles, by value."""
         return dict(self._all["titles"][name])
 
-    def titles(self, name: str) -> dict[str, str]:
-        """How values are written, in their order."""
-        return dict(self._all["titles"][name])
-
     def picture(
         self,
         name: str,
