@@ -31,7 +31,6 @@ class Words:
 
       figures.NAME: `caption`, and `alt` for those who do not see the figure.
       text: sentences by name, or lists of them.
-      titles.NAME: how values are written in a table or figure.
       titles.NAME: how values are written, in the order in which they are shown.
       caveats: `claim` that the numbers do not establish, and `why`; `when`, if not always.
     """
