@@ -70,6 +70,8 @@ class Strata:
         0 and 1, or -1 and 1, for columns that are there, else a column's smallest and largest.
       bounded: whether there are bounds for all columns.
       constant: bool [v], columns that are the same whatever the images are; none are at first.
+      averages: float64 [a, c], where the statistic is one of averages over classes [a, *v] in the
+        place of class means: of many classes it is then found in a fraction of the time.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Strata:
         values: np.ndarray,
         labels: np.ndarray,
         bounds: Bounds | None = None,
+        averages: np.ndarray | None = None,
     ):
         values, labels = np.asarray(values), np.asarray(labels)
         if len(values) != len(labels):
@@ -99,13 +102,19 @@ class Strata:
                 self.centre[list(block.classes)] = block.pool.mean(0)
         self._columns = values.shape[1:]
         self._mapped = jax.jit(jax.vmap(statistic))
-        argument = jax.ShapeDtypeStruct((len(self.images), *self._columns), jnp.float32)
+        self.averages = averages
+        rows = len(self.images) if averages is None else len(averages)
+        argument = jax.ShapeDtypeStruct((rows, *self._columns), jnp.float32)
         self.shape = jax.eval_shape(statistic, argument).shape
         self.step = max(1, _CHUNK // self.means.size)  # sets held at once
         self.size = min(SIZE, self.step)  # evaluated at once: one, so that one program is compiled
 
     def evaluate(self, means: np.ndarray) -> np.ndarray:
         """The statistic of several sets of class means: [r, c, v] -> [r, k]."""
+        return self._evaluated(means if self.averages is None else self.averages @ means)
+
+    def _evaluated(self, means: np.ndarray) -> np.ndarray:
+        """The same of what the statistic takes, [r, c, v] or [r, a, v]."""
         found = []
         for start in range(0, len(means), self.size):
             some = means[start : start + self.size]
@@ -117,6 +126,14 @@ class Strata:
 
     def moved(self, base: np.ndarray, changes: Sequence[Change]) -> list[np.ndarray]:
         """The statistic with some class means elsewhere: of every change [places, k]."""
+        ends = np.cumsum([len(places) for _, places in changes])
+        if self.averages is not None:
+            whole, found = self.averages @ base, []
+            for classes, places in changes:
+                share = self.averages[:, classes]
+                rest = whole - share @ base[classes]
+                found.append(rest + share.sum(1)[:, None] * places[:, None])
+            return np.split(self._evaluated(np.concatenate(found)), ends[:-1])
         rows = [(classes, place) for classes, places in changes for place in places]
         found = []
         for start in range(0, len(rows), self.step):
@@ -125,19 +142,23 @@ class Strata:
             for row, (classes, place) in enumerate(some):
                 means[row, classes] = place
             found.append(self.evaluate(means))
-        ends = np.cumsum([len(places) for _, places in changes])
         return np.split(np.concatenate(found), ends[:-1])
 
     def resampled(self, resamples: int, seed: int) -> np.ndarray:
         """The statistic of resamples [resamples, k]."""
         rng = np.random.Generator(np.random.PCG64(seed))
+        rows = len(self.means) if self.averages is None else len(self.averages)
         found = []
         for start in range(0, resamples, self.step):
             count = min(self.step, resamples - start)
-            means = np.empty((count, *self.means.shape))
+            means = np.zeros((count, rows, self.means.shape[1]))
             for block in self.blocks:
-                means[:, list(block.classes)] = block.drawn(count, rng)
-            found.append(self.evaluate(means))
+                drawn = block.drawn(count, rng)
+                if self.averages is None:
+                    means[:, list(block.classes)] = drawn
+                else:
+                    means += self.averages[:, list(block.classes)] @ drawn
+            found.append(self._evaluated(means))
         return np.concatenate(found)
 
     def influences(self) -> list[np.ndarray]:

@@ -24,10 +24,10 @@ __all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load", "named
 
 # Modules of this folder that are no data sets.
 PARTS = {
-    *("archives", "checks", "class_maps", "evaluation", "examples", "files", "manifests"),
-    *("mask_formats", "mask_labels", "mask_values"),
-    *("orientation", "pairs", "photos", "pickles", "pixels", "remarks", "rival10_tfds", "source"),
-    "transforms",
+    *("any_size", "archives", "checks", "chosen", "class_maps", "evaluation", "examples", "files"),
+    *("manifests", "mask_formats", "mask_labels", "mask_values"),
+    *("orientation", "pairs", "photos", "pickles", "pixels", "remarks", "rival10_tfds", "shard"),
+    *("source", "transforms"),
 }
 
 

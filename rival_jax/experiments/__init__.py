@@ -2,6 +2,6 @@
 
 # Modules beside the rooms that are no experiments: what all of them share.
 PARTS = {
-    *("changed", "clean", "groups", "head_context", "noise_trials", "plans", "preprocessing"),
-    *("rows", "runner", "subject"),
+    *("changed", "clean", "cures", "groups", "head_context", "noise_trials", "plans"),
+    *("preprocessing", "rows", "runner", "scoring", "sets", "streamed", "subject"),
 }

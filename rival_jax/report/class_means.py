@@ -17,28 +17,36 @@ class ClassMeans:
     """Images as the columns of one bootstrap, and their class means as named arrays again.
 
     A measure that some image lacks takes two columns, its value or 0 and whether it is there; the
-    mean of a class is the ratio of their means.
+    mean of a class is the ratio of their means. So does one whose values are means of unequally
+    many images: both columns are then weighed by their number.
+
+    With `averages`, "micro" and "macro", there are these in the place of class means: of all images
+    alike, and of all classes alike. Of a measure that takes two columns there
+    is the former alone, the ratio of the sums over all classes.
     """
 
-    def __init__(self, found: Images, signed: Sequence[str]):
+    def __init__(self, found: Images, signed: Sequence[str], averages: Sequence[str] = ()):
         self.found, self.present = found, np.unique(found.labels)
         self.keys = tuple((found.classes[label],) for label in self.present)
-        self.members = found.labels[None] == self.present[:, None]  # bool [c, n]
+        self.averages = tuple(averages)
+        self.place = np.searchsorted(self.present, found.labels)  # of each image's class [n]
+        self.sizes = np.bincount(self.place)
         blocks: list[np.ndarray] = []
         low: list[np.ndarray] = []
         self.places: dict[str, tuple[slice, slice | None]] = {}
         start = 0
         for name, one in found.values.items():
             flat = np.asarray(one.values, np.float64).reshape(len(found.labels), -1)
-            some = np.isfinite(flat)
+            weight = np.where(np.isfinite(flat), one.counts.images.reshape(flat.shape), 0)
+            some = weight / max(1, weight.max())
             ends = slice(start, start + flat.shape[1])
-            blocks.append(np.where(some, flat, 0))
+            blocks.append(np.where(weight > 0, flat, 0) * some)
             low.append(np.full(flat.shape[1], -1.0 if name in signed else 0.0))
             start = ends.stop
             known = None
-            if not some.all():
+            if (some < 1).any():
                 known = slice(start, start + flat.shape[1])
-                blocks.append(some.astype(np.float64))
+                blocks.append(some)
                 low.append(np.zeros(flat.shape[1]))
                 start = known.stop
             self.places[name] = ends, known
@@ -50,6 +58,15 @@ class ClassMeans:
         self.whole = {name: self._whole(name) for name in found.values}
 
     @property
+    def over_classes(self) -> np.ndarray | None:
+        """The averages as weights of classes [a, c]; None where there are none."""
+        each = {
+            "micro": self.sizes / self.sizes.sum(),
+            "macro": 1 / len(self.keys) + 0 * self.sizes,
+        }
+        return np.stack([each[name] for name in self.averages]) if self.averages else None
+
+    @property
     def lacking(self) -> bool:
         """Whether an image lacks a measure."""
         return any(known is not None for _, known in self.places.values())
@@ -58,16 +75,18 @@ class ClassMeans:
         """The images with the same class means, where no image lacks a measure.
 
         Those that have one count for those that have none: the mean of a class is then a plain
-        mean over its images, and an image without a value adds nothing to it.
+        mean over its images, and an image without a value adds nothing to it. So is an average.
         """
         values = self.matrix.copy()
-        for name, (value, known) in self.places.items():
+        for value, known in self.places.values():
             if known is not None:
-                images = self.counts[name].images.reshape(len(self.keys), -1)
-                share = self.members.sum(1)[:, None] / np.maximum(images, 1)
-                values[:, value] *= share[np.searchsorted(self.present, self.found.labels)]
+                weight, sizes = self._summed(self.matrix[:, known]), self.sizes[:, None]
+                if self.averages:
+                    weight, sizes = weight.sum(0) + 0 * weight, self.sizes.sum()
+                share = sizes / np.where(weight > 0, weight, 1)
+                values[:, value] *= share[self.place]
                 values[:, known] = 1
-        made = Strata(statistic, values, self.found.labels)
+        made = Strata(statistic, values, self.found.labels, averages=self.over_classes)
         made.bounded = self.bounds is not None
         if self.bounds is not None:  # of class means: single values now go beyond them
             made.low, made.high = (end.copy() for end in self.bounds)
@@ -78,7 +97,7 @@ class ClassMeans:
         return made
 
     def named(self, means: Array) -> dict[str, Named]:
-        """Class means [c, columns] by measure."""
+        """Class means [c, columns], or averages of them [a, columns], by measure."""
         made = {}
         for name, one in self.found.values.items():
             value, known = self.places[name]
@@ -88,22 +107,41 @@ class ClassMeans:
                 of_class = jnp.where(
                     share > 0, of_class / jnp.where(share > 0, share, 1), self.whole[name]
                 )
-            shape = (len(self.keys), *one.values.shape[1:])
-            axes = (Axis(("class",), self.keys), *one.axes[1:])
-            made[name] = Named(of_class.reshape(shape), axes, self.counts[name])
+            axis, counts = Axis(("class",), self.keys), self.counts[name]
+            if self.averages:
+                axis = Axis(("average",), tuple((average,) for average in self.averages))
+                counts = self._pooled(counts, whole=known is None)
+            shape = (len(axis.keys), *one.values.shape[1:])
+            made[name] = Named(of_class.reshape(shape), (axis, *one.axes[1:]), counts)
         return made
 
+    def _pooled(self, counts: Counts, *, whole: bool) -> Counts:
+        """Counts of averages over all classes; those that there are not have no images."""
+        ways = (np.sum, np.sum, np.sum, np.max)
+        found = [way(array, 0, keepdims=True) for way, array in zip(ways, counts, strict=True)]
+        there = [whole or name == "micro" for name in self.averages]
+        return Counts(*(np.concatenate([array * one for one in there]) for array in found))
+
     def _counts(self, one: Named) -> Counts:
-        some = np.isfinite(np.asarray(one.values, np.float64)).reshape(len(self.found.labels), -1)
-        images = self.members.astype(int) @ some.astype(int)
-        every = np.broadcast_to(self.members.sum(1)[:, None], images.shape)
         shape = (len(self.keys), *one.values.shape[1:])
-        found = (images, every, (images > 0).astype(int), images)
+        some = np.isfinite(np.asarray(one.values, np.float64)).reshape(len(self.found.labels), -1)
+        weight = np.where(some, one.counts.images.reshape(some.shape), 0)
+        images, there = (self._summed(array).astype(int) for array in (weight, some))
+        every = images + self.sizes[:, None] - there
+        found = (images, every, (there > 0).astype(int), there)
         return Counts(*(array.reshape(shape) for array in found))
 
     def _whole(self, name: str) -> np.ndarray:
         """The means of all images of a class that have a value, [c, columns]; 0 without any."""
-        value, _ = self.places[name]
-        summed = self.members @ self.matrix[:, value]
-        count = self.counts[name].images.reshape(summed.shape)
-        return (summed / np.maximum(count, 1)).astype(np.float32)
+        value, known = self.places[name]
+        count = self._summed(self.matrix[:, known]) if known else self.sizes[:, None]
+        summed = self._summed(self.matrix[:, value])
+        if self.averages and known:
+            summed, count = (np.sum(a, 0, keepdims=True) for a in (summed, count))
+        return (summed / np.where(count > 0, count, 1)).astype(np.float32)
+
+    def _summed(self, values: np.ndarray) -> np.ndarray:
+        """Sums over the images of each class: [n, k] -> float64 [c, k]."""
+        order = np.argsort(self.place, kind="stable")
+        starts = np.cumsum(self.sizes) - self.sizes
+        return np.add.reduceat(values[order].astype(np.float64), starts, axis=0)

@@ -80,7 +80,7 @@ def data_facts(facts: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str,
     if empty:
         sentence += f" Without images, and left out: {', '.join(empty)}."
     return {
-        "sentence": sentence,
+        "sentence": facts.get("sentence", sentence),
         "counts": list(counts.items()),
         "skipped": facts.get("skipped", []),
         "notices": facts.get("notices", []),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,10 +77,88 @@ def _numbers(column: pa.ChunkedArray, classes: Sequence[str], file: Path) -> np.
     return np.array([position[word] for word in words], np.float64)
 
 
-def per_image(values: np.ndarray, axes: Sequence[Axis]) -> Named:
-    """Values of images as a named array; the first axis is "example", NaN is no value."""
+def per_image(values: np.ndarray, axes: Sequence[Axis], many: np.ndarray | None = None) -> Named:
+    """Values of images as a named array; the first axis is "example", NaN is no value.
+
+    Args:
+      values: one for each place of the axes.
+      many: int, shaped like them: how many images each is the mean of, if not of one.
+    """
     some = np.isfinite(values).astype(int)
-    return Named(values, tuple(axes), Counts(some, np.ones_like(some), some, some))
+    images = some if many is None else np.where(some > 0, many, 0)
+    return Named(values, tuple(axes), Counts(images, np.ones_like(some), some, some))
+
+
+def by_unit(found: Images, units: Sequence[str]) -> Images:
+    """The images of each unit as one, which counts as many: for what is drawn together.
+
+    Args:
+      found: of single images.
+      units: of each image [n]; the images of one are of one class.
+    """
+    names, first, place = np.unique(np.array(units, str), return_index=True, return_inverse=True)
+    order, starts = np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1]
+    starts, axis = np.concatenate([[0], starts]), Axis(("example",), tuple((n,) for n in names))
+
+    def summed(array: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(array[order], starts, axis=0)
+
+    values = {}
+    for name, one in found.values.items():
+        some = np.isfinite(one.values)
+        many = summed(some.astype(int))
+        total = summed(np.where(some, one.values, 0))
+        mean = np.where(many > 0, total / np.maximum(many, 1), np.nan)
+        values[name] = per_image(mean, (axis, *one.axes[1:]), many)
+    return found._replace(values=values, labels=found.labels[first])
+
+
+def split(one: Named, field: str, words: Sequence[str]) -> Named:
+    """Every image's values at the place of its word alone, NaN at the others.
+
+    Args:
+      one: of images.
+      field: a new axis, the second.
+      words: of each image; in the order of their values where all are numbers.
+    """
+    try:
+        names = sorted(set(words), key=float)
+    except ValueError:
+        names = sorted(set(words))
+    numbers = {name: number for number, name in enumerate(names)}
+    place = np.array([numbers[word] for word in words])
+    there = (place[:, None] == np.arange(len(names))).reshape(
+        len(place), len(names), *(1,) * (one.values.ndim - 1)
+    )
+    values = np.where(there, np.asarray(one.values)[:, None], np.nan)
+    axis = Axis((field,), tuple((name,) for name in names))
+    return per_image(values, (one.axes[0], axis, *one.axes[1:]))
+
+
+def joined(field: str, parts: Mapping[str, tuple[Images, Named]]) -> Images:
+    """Images of several sets as the measure "joined", a part's values at its place of a new axis.
+
+    Args:
+      field: the new axis, the second.
+      parts: by its values; each has the other axes alike. Classes of different sets stay apart;
+        where all are of the same `Images`, each image has a value in every part.
+    """
+    every = [found for found, _ in parts.values()]
+    values = [np.asarray(one.values) for _, one in parts.values()]
+    axes = next(iter(parts.values()))[1].axes
+    axis = Axis((field,), tuple((part,) for part in parts))
+    if all(found is every[0] for found in every):
+        wide = per_image(np.stack(values, 1), (axes[0], axis, *axes[1:]))
+        return every[0]._replace(values={"joined": wide})
+    sizes, classes = [len(some) for some in values], [len(found.classes) for found in every]
+    wide = np.full((sum(sizes), len(parts), *values[0].shape[1:]), np.nan)
+    for part, (some, end) in enumerate(zip(values, np.cumsum(sizes), strict=True)):
+        wide[end - len(some) : end, part] = some
+    first = np.repeat(np.cumsum(classes) - classes, sizes)
+    labels = np.concatenate([found.labels for found in every]) + first
+    examples = Axis(("example",), tuple((place,) for place in range(len(wide))))
+    named = tuple(f"{part} {name}" for part, (f, _) in parts.items() for name in f.classes)
+    return Images({"joined": per_image(wide, (examples, axis, *axes[1:]))}, labels, named)
 
 
 def _codes(table: pa.Table, fields: tuple[str, ...]) -> tuple[np.ndarray, tuple]:

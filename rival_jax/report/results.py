@@ -93,8 +93,9 @@ class Results:
 
     def lines(self) -> Iterator[list[Any]]:
         """The rows as lines of a CSV file, unrounded; empty cells where there is no value."""
+        header = self.header()
         for row in self.rows:
-            cells = (row.get(name) for name in self.header())
+            cells = (row.get(name) for name in header)
             yield ["" if cell is None or cell != cell else csv_cell(cell) for cell in cells]
 
     def write(self, folder: Path) -> None:

@@ -48,6 +48,8 @@ class Study:
       derived: makes measures of an image from its columns, where those are not enough.
       averaged: columns of repetitions (trials) over which each image is averaged first.
       signed: measures whose values lie in [-1, 1], not in [0, 1].
+      averages: see `ClassMeans`: the measures take these of all classes, on an axis "average", in
+        the place of class means. So it is done in seconds with 50,000 images of 1000 classes.
       sparse: whether images may lack rows; else all have to be measured under all settings.
     """
 
@@ -58,6 +60,7 @@ class Study:
     derived: Callable[[dict[str, Named]], dict[str, Named]] = dict
     averaged: tuple[str, ...] = ()
     signed: tuple[str, ...] = ()
+    averages: tuple[str, ...] = ()
     sparse: bool = False
 
     def read(self, files: Sequence[Path], classes: Sequence[str]) -> Images:
@@ -88,20 +91,22 @@ class Study:
           given: further arguments of `measures`, such as groups of models.
           options: of `statistics.bootstrap`.
         """
-        columns = ClassMeans(found, self.signed)
+        columns = ClassMeans(found, self.signed, self.averages)
         parts: list[Measure] = []
 
         def told(means: Array) -> list[Any]:
             parts[:] = self.measures(columns.named(means), *given)
             return [part.numbers.values for part in parts]
 
-        shape = jax.ShapeDtypeStruct((len(columns.present), columns.matrix.shape[1]), jnp.float32)
+        height = len(self.averages) or len(columns.present)
+        shape = jax.ShapeDtypeStruct((height, columns.matrix.shape[1]), jnp.float32)
         jax.eval_shape(told, shape)
 
         def statistic(means: Array) -> Array:
             return jnp.concatenate([values.ravel() for values in told(means)])
 
-        strata = Strata(statistic, columns.matrix, found.labels, columns.bounds)
+        weights = columns.over_classes
+        strata = Strata(statistic, columns.matrix, found.labels, columns.bounds, weights)
         fixed = columns.fixed(statistic) if columns.lacking else None
         images = np.concatenate([part.numbers.counts.images.ravel() for part in parts])
         flat = significance.found(strata, fixed=fixed, images=images, **options)

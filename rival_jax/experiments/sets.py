@@ -1,0 +1,183 @@
+"""Data sets that photos are streamed from, as a config's `sets` names them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from rival_jax import data, protocols
+from rival_jax.configs import options
+from rival_jax.data import class_maps
+from rival_jax.data.source import check_names
+from rival_jax.experiments.scoring import AMONG, WAYS, Protocols, protocols_of
+from rival_jax.runtime.results import Category, Columns
+from rival_jax.types import Array
+
+# What `class_maps.published` and `protocols.FITS` call the accuracy on a set by a protocol.
+PUBLISHED = {
+    ("imagenet", "full"): "val",
+    ("imagenet", "real"): "real",
+    ("imagenet_v2", "full"): "v2",
+    ("imagenet_sketch", "full"): "sketch",
+    ("imagenet_a", "subset"): "a_200",
+    ("imagenet_r", "subset"): "r_200",
+    **{("imagenet", name): f"val_{name}" for name in AMONG},
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Set:
+    """One data set.
+
+    Attributes:
+      name: in tables.
+      kind: the name of its source.
+      options: that were named with it.
+      source: see `EvaluationSource`; whatever a plain `Source` lacks, the set has not.
+      protocols: that predictions are scored by.
+      positions: of its photos that are scored, int [n].
+    """
+
+    name: str
+    kind: str
+    options: Mapping[str, Any]
+    source: Any
+    protocols: Protocols
+    positions: np.ndarray
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """Of the photos that are scored."""
+        return [self.source.names[i] for i in self.positions]
+
+    @functools.cached_property
+    def units(self) -> list[str]:
+        """What each photo is resampled with; a unit of several classes is one in each."""
+        if not self.clustered:
+            return self.names
+        units, labels = self.source.units, self.source.labels
+        return [f"{units[i]} {labels[i]}" for i in self.positions]
+
+    @property
+    def clustered(self) -> bool:
+        """Whether photos are resampled together."""
+        return getattr(self.source, "units", None) is not None
+
+    def named(self, names: Sequence[str]) -> np.ndarray:
+        """bool [classes], which of them are called so, by name or synset."""
+        classes, wnids = self.source.classes, self.source.class_wnids
+        called = [
+            {name, *some} for name, some in zip(classes, wnids or [()] * len(classes), strict=True)
+        ]
+        return np.array([bool(some & set(names)) for some in called])
+
+    @functools.cached_property
+    def published(self) -> dict[str, str]:
+        """What `PUBLISHED` calls accuracies on it: {name: protocol}, as far as it has one."""
+        if self.options.get("variant", "matched-frequency") != "matched-frequency":
+            return {}
+        return {name: key[1] for key, name in PUBLISHED.items() if key[0] == self.kind}
+
+    def called(self, word: str) -> str:
+        """A class or output in words: a synset by its name."""
+        index = class_maps.index_of().get(word)
+        return word if index is None else class_maps.imagenet()[index].name
+
+    @functools.cached_property
+    def factors(self) -> dict[str, list[str]]:
+        """By name a word for each photo that is scored."""
+        found = getattr(self.source, "factors", {})
+        return {name: [str(words[i]) for i in self.positions] for name, words in found.items()}
+
+    def words(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """The factors of some photos, by their names."""
+        places = {name: place for place, name in enumerate(self.names)}
+        return {f: [words[places[n]] for n in names] for f, words in self.factors.items()}
+
+    def identity(self, rows: range) -> dict[str, Any]:
+        """What the columns of some photos follow from, beside the logits; JSON-able."""
+        told = [self.units[rows.start : rows.stop]]
+        told += [[name, words[rows.start : rows.stop]] for name, words in self.factors.items()]
+        real = self._real(self.positions[rows.start : rows.stop]) if self.protocols.real else []
+        return {"set": self.name, "protocols": repr(self.protocols), "told": told, "real": real}
+
+    def columns(self, model: str, rows: np.ndarray, logits: np.ndarray) -> Columns:
+        """Tidy columns of the photos `rows` [b], numbers among those that are scored.
+
+        Raises:
+          ValueError: if the network gives NaN.
+        """
+        if (bad := np.isnan(logits).any(1)).any():
+            raise ValueError(
+                f"{model} gives NaN for {bad.sum()} of {len(rows)} photos of {self.name}, the "
+                f"first {self.names[rows[bad][0]]}; its weights or config.dtype are not usable"
+            )
+        labels = np.asarray(self.source.labels)[self.positions[rows]]
+        real = self._real(self.positions[rows]) if self.protocols.real else [[]] * len(rows)
+        real = protocols.accepts(real, self.protocols.ways)
+        scores: dict[str, Array] = jax.device_get(self.protocols.scores(logits, labels, real))
+        outputs = [one.wnid for one in class_maps.imagenet()]
+        outputs = outputs if self.protocols.ways == WAYS else list(self.source.classes)
+        words = {"example": self.names, "unit": self.units, **self.factors}
+        return {
+            "model": Category(0 * rows, [model]),
+            "set": Category(0 * rows, [self.name]),
+            **{name: _category([column[i] for i in rows]) for name, column in words.items()},
+            "label": Category(labels, list(self.source.classes)),
+            **scores,
+            "predicted": Category(np.asarray(scores["predicted"]), outputs),
+        }
+
+    def _real(self, positions: np.ndarray) -> list[list[int]]:
+        return [list(self.source.real[i]) for i in positions]
+
+
+def _category(words: Sequence[str]) -> Category:
+    values = list(dict.fromkeys(words))
+    places = {word: place for place, word in enumerate(values)}
+    return Category(np.array([places[word] for word in words], np.int32), values)
+
+
+def load(config: Any, ways: int) -> list[Set]:
+    """The sets of a config, for networks of so many outputs; nothing is decoded.
+
+    Args:
+      config: has `sets`, see `data.named`, in which `as` is what tables call one; and `data`, with
+        `root` and `split` of those that name none, and blocks of options.
+      ways: outputs of the networks.
+
+    Raises:
+      ValueError: naming what is wrong with one; for two of one name.
+    """
+    found = [_load(text, config.data, ways) for text in config.sets]
+    names = [one.name for one in found]
+    if len(set(names)) < len(names):
+        raise ValueError(f"config.sets: two have one name, {names}; add as=NAME to one")
+    return found
+
+
+def _load(text: str, common: Any, ways: int) -> Set:
+    try:
+        kind, root, given = data.named(text)
+    except ValueError as error:
+        raise ValueError(f"config.sets: {error}") from error
+    split, named = str(given.pop("split", common.split)), str(given.pop("as", ""))
+    name = named or " ".join([kind, *(f"{key}={value}" for key, value in given.items())])
+    block = options(common, kind.replace(".", "_"))
+    source = data.load(kind, root or common.root, split, **{**block, **given})
+    check_names(source)
+    rules, labels = protocols_of(name, kind, source, ways), np.asarray(source.labels)
+    if not 0 <= labels.min() <= labels.max() < len(source.classes):
+        raise ValueError(f"{name}: a label is none of its {len(source.classes)} classes")
+    positions = np.flatnonzero(np.array([bool(some) for some in rules.outputs])[labels])
+    if not len(positions):
+        raise ValueError(f"{name}: no photo is of a class that the networks have an output for")
+    taken = {"example", "unit", "label", "model", "set", "predicted", "class", *rules.names}
+    if both := taken & {*getattr(source, "factors", {})}:
+        raise ValueError(f"{name}: factor {min(both)} has the name of a column; call it otherwise")
+    return Set(name, kind, given, source, rules, positions)

@@ -1,0 +1,59 @@
+"""Exact intervals of shares of images, and of what two networks' shares differ by."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import special
+
+
+def binomial_interval(
+    right: Int[np.ndarray, "*t"], images: Int[np.ndarray, "*t"], confidence: float = 0.95
+) -> tuple[Float[np.ndarray, "*t"], Float[np.ndarray, "*t"]]:
+    """Low and high end for the share of images that are right; elementwise, [0, 1] of no image.
+
+    Raises:
+      ValueError: for shapes that differ.
+
+    Source: Clopper and Pearson, Biometrika 1934.
+
+    >>> [round(float(end), 2) for end in binomial_interval(np.array(6), np.array(6))]
+    [0.54, 1.0]
+    """
+    right, images = np.asarray(right), np.asarray(images)
+    _check_same("images", images, "right", right)
+    tail, wrong = (1 - confidence) / 2, images - right
+    low = special.betaincinv(np.maximum(right, 1e-9), wrong + 1, tail)
+    high = special.betaincinv(right + 1, np.maximum(wrong, 1e-9), 1 - tail)
+    return np.where(right > 0, low, 0.0), np.where(wrong > 0, high, 1.0)
+
+
+def paired_interval(
+    first_only: Int[np.ndarray, "*t"],
+    second_only: Int[np.ndarray, "*t"],
+    images: Int[np.ndarray, "*t"],
+    confidence: float = 0.95,
+) -> tuple[Float[np.ndarray, "*t"], Float[np.ndarray, "*t"]]:
+    """Ends for the second network's share minus the first's, on the same images; elementwise.
+
+    Given how many images tell the two apart, so that it leaves 0 out just where `significance.
+    mcnemar` is below what the confidence leaves.
+
+    Args:
+      first_only, second_only: images that this one alone has right.
+      images: all of them, at least 1.
+
+    Raises:
+      ValueError: for shapes that differ.
+    """
+    first_only, second_only = np.asarray(first_only), np.asarray(second_only)
+    _check_same("second_only", second_only, "first_only", first_only)
+    apart = np.asarray(first_only + second_only)
+    ends = binomial_interval(second_only, apart, confidence)
+    low, high = (np.asarray(apart * (2 * end - 1) / images) for end in ends)
+    return low, high
+
+
+def _check_same(name: str, value: np.ndarray, other_name: str, other: np.ndarray) -> None:
+    if value.shape != other.shape:
+        raise ValueError(f"{name}: got {value.shape}, expected {other_name}'s {other.shape}")
