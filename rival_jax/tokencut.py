@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+Mask = TypeVar("Mask", Array, np.ndarray)
 GRAPHS = ("binary", "weighted")
 NO_EDGE = 1e-5  # weight between unlike tokens: keeps the graph connected
 
@@ -119,16 +121,16 @@ def component(region: Bool[Array, "b h w"], seed: Int[Array, " b"]) -> Bool[Arra
     return jax.lax.while_loop(lambda state: state[1], grown, (start, start.any()))[0]
 
 
-def upscale(mask: Bool[Array, "*b h w"], size: tuple[int, int]) -> Bool[Array, "*b H W"]:
-    """Token masks as pixels: the value at floor(i * tokens / pixels) in each direction.
+def upscale(mask: Mask, size: tuple[int, int]) -> Mask:
+    """Token masks [*, rows, columns] as pixels [*, *size], of NumPy as of jax.
+
+    A pixel i has the value at floor(i * tokens / pixels) in each direction.
 
     >>> upscale(jnp.array([[True, False]]), (1, 5)).tolist()
     [[True, True, True, False, False]]
     """
-    height, width = size
-    for axis, pixels in ((-2, height), (-1, width)):
-        mask = jnp.take(mask, jnp.arange(pixels) * mask.shape[axis] // pixels, axis=axis)
-    return mask
+    rows, columns = (np.arange(n) * k // n for n, k in zip(size, mask.shape[-2:], strict=True))
+    return mask[..., rows[:, None], columns]
 
 
 def token_size(size: tuple[int, int], patch: int, most: int = 0) -> tuple[int, int]:

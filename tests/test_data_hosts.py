@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from rival_jax import data
+from rival_jax.data import any_size
 from rival_jax.experiments.attributes import parts as _parts
-from rival_jax.experiments.tokencut import photos as _photos
 from rival_jax.runtime.progress import Meter
 from tests.fake_hosts import on_hosts
 from tests.test_data_attributes import Parted
@@ -99,7 +99,7 @@ def test_every_pair_is_in_one_hosts_batches(monkeypatch, hosts, swap):
     def program():
         examples = data.Examples(Parted(7), SMALL, attributes=True)
         pairs = _parts.find(examples, examples.attributes, 0)
-        return list(_parts.batches(examples, examples.attributes, pairs, 4, swap=swap))
+        return list(_parts.batches(pairs, 4, swap=swap))
 
     found, alone = (joined(on_hosts(monkeypatch, count, program)) for count in (hosts, 1))
     assert found.keys() == alone.keys()
@@ -112,8 +112,8 @@ def test_every_pair_is_in_one_hosts_batches(monkeypatch, hosts, swap):
 def test_every_photo_is_read_by_one_host(monkeypatch, hosts):
     def program():
         meter = Meter(WHOLE, "photos", Console(file=io.StringIO()))
-        photos, _ = _photos.read(Drawn(WHOLE), "error", 0, meter)
-        return photos, list(_photos.batches(Drawn(WHOLE), photos[:3], (8, 8), 4))
+        photos, _ = any_size.read(Drawn(WHOLE), "error", 0, meter)
+        return photos, list(any_size.batches(Drawn(WHOLE), photos[:3], (8, 8), 4))
 
     found, alone = (on_hosts(monkeypatch, count, program) for count in (hosts, 1))
     assert all(photos == alone[0][0] for photos, _ in found)

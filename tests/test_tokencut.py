@@ -10,9 +10,9 @@ from PIL import Image
 from scipy import linalg, ndimage
 
 import rival_jax
+from rival_jax import bilateral as _bilateral
+from rival_jax.bilateral import Sigmas
 from rival_jax.data.mask_formats import READERS
-from rival_jax.experiments.tokencut import bilateral as _bilateral
-from rival_jax.experiments.tokencut.bilateral import Sigmas
 from rival_jax.tokencut import GRAPHS, component, normalised_cut, token_size, upscale
 
 GRID = (5, 6)

@@ -15,23 +15,16 @@ from rich.console import Console
 from scipy import linalg
 
 from rival_jax import data, models, weights
+from rival_jax.bilateral import centre_box, filled_box, overlap
 from rival_jax.data import Examples
+from rival_jax.data.any_size import Photo
 from rival_jax.experiments import runner
-from rival_jax.experiments.tokencut import figures, page, ratings
 from rival_jax.experiments.tokencut import masks as _tokencut_masks
+from rival_jax.experiments.tokencut import page, study
 from rival_jax.experiments.tokencut import work as _tokencut_work
-from rival_jax.experiments.tokencut.bilateral import overlap
-from rival_jax.experiments.tokencut.figures import Shown
-from rival_jax.experiments.tokencut.masks import centre_box, doubt, filled_box, make, rate
-from rival_jax.experiments.tokencut.photos import Photo
+from rival_jax.experiments.tokencut.masks import doubt, make, rate
 from rival_jax.experiments.tokencut.study import Experiment
-from rival_jax.experiments.tokencut.unit import (
-    Settings,
-    chosen_block,
-    patch_size,
-    tap_of,
-    token_features,
-)
+from rival_jax.experiments.tokencut.work import chosen_block, tap_of, token_features
 from rival_jax.models import vit
 from rival_jax.report import style
 from rival_jax.report.document import write_document
@@ -359,8 +352,7 @@ def test_golden_key_features(shared, tmp_path):
 
 def test_every_attention_network_shows_its_keys(photos):
     tiny_vit = models.load(str(photos / "tiny"))[0]
-    assert tap_of(tiny_vit, Settings.of(frozen(tiny(photos)))) == "block0/qkv"
-    assert patch_size(tiny_vit, "block0/qkv") == 8
+    assert tap_of(tiny_vit, -1) == ("block0/qkv", 8)
 
 
 def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
@@ -373,13 +365,13 @@ def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
         paths = sorted((run.path / "rows").rglob("*.parquet"))
         rows = read_rows(run.path / "rows").to_pylist()
         photos = [Photo(0, r["example"], NAMES.index(r["label"]), "", (8, 8), "", ()) for r in rows]
-        made = ratings.cuts(paths, [model], photos)
+        made = _tokencut_masks.cuts(paths, [model], photos)
         made[model] += [cut._replace(reason=name, doubt=name) for cut in made[model][:1]
                         for name in NAMES]  # fmt: skip
-        results = ratings.results(paths, made, NAMES, resamples=50)
+        results = study.results(paths, made, NAMES, resamples=50)
         lists = page.listed(made, [(name, name) for name in NAMES])
         page.write_lists(run.path, lists)
-        shown = lambda cut: Shown(NAMES[cut.photo.label], *look)  # noqa: E731
+        shown = lambda cut: (NAMES[cut.photo.label], *look)  # noqa: E731
         told = page.page(frozen(tiny(folder)), results, made, lists, [model], shown)
         write_document(run, console, told)
 
@@ -461,7 +453,7 @@ def test_doubtful_masks_are_counted_listed_and_shown_first(photos, tmp_path, mon
     drawn = []
     monkeypatch.setattr(runner, "write_document", lambda run, console, told: drawn.append(told))
     seen, config = {}, tiny(photos, **{"tokencut.shown": 9, "tokencut.block": "auto"})
-    monkeypatch.setattr(figures, "overlays", lambda some, look: seen.update({len(seen): some}))
+    monkeypatch.setattr(page, "overlays", lambda some, look: seen.update({len(seen): some}))
     results = run_in(tmp_path, config, console=console)
     rows = read_rows(tmp_path / "rows").to_pylist()
     odd = {row["example"]: row["doubt"] for row in rows if row["doubt"]}
@@ -488,13 +480,13 @@ def test_doubtful_masks_are_counted_listed_and_shown_first(photos, tmp_path, mon
 def a_cut(name, label, **known):
     """A photo of a network, without a mask."""
     photo = Photo(0, name, label, "", (8, 8), "", ())
-    return ratings.Cut(photo, "", "", np.nan, np.nan, None)._replace(**known)
+    return _tokencut_masks.Cut(photo, "", "", np.nan, np.nan, None)._replace(**known)
 
 
 def test_unrated_masks_are_not_called_good():
     made = {"n": [a_cut("a/1", 0)]}
-    assert any("was not measured" in notice for notice in ratings.notices(made))
-    assert ratings.notices({"n": [a_cut("a/1", 0, iou_coarse=0.0)]}) == []
+    assert any("was not measured" in notice for notice in page.notices(made))
+    assert page.notices({"n": [a_cut("a/1", 0, iou_coarse=0.0)]}) == []
 
 
 def test_differences_are_of_photos_that_both_have(tmp_path):
@@ -503,7 +495,7 @@ def test_differences_are_of_photos_that_both_have(tmp_path):
     labels, files = np.array([0, 0, 0, 1]), []
     run = Run(tmp_path, {})
     for model, values in iou.items():
-        nothing = {name: np.full(4, np.nan) for name in ratings.MEASURES}
+        nothing = {name: np.full(4, np.nan) for name in _tokencut_masks.MEASURES}
         columns = {
             "model": [model] * 4,
             "example": list("wxyz"),
@@ -515,7 +507,7 @@ def test_differences_are_of_photos_that_both_have(tmp_path):
         run.rows(model, {}, lambda columns=columns: columns)
         files.append(run.unit_path(model, {}))
     made = {model: [a_cut(n, c) for n, c in zip("wxyz", labels, strict=True)] for model in iou}
-    results = ratings.results(files, made, NAMES, resamples=50)
+    results = study.results(files, made, NAMES, resamples=50)
     (found,) = results.where(measure="iou", contrast="minus a")
     assert found["model"] == "b"
     assert found["estimate"] == pytest.approx((0.1 - 0.4) / 2)
@@ -524,7 +516,7 @@ def test_differences_are_of_photos_that_both_have(tmp_path):
     levels = results.where(measure="iou", contrast="", **{"class": None})
     assert [row["estimate"] for row in levels] == pytest.approx([(0.3 + 0.9) / 2, 0.525])
     assert not results.where(measure="area").rows
-    rows = page._differences(frozen(tiny(tmp_path)), results)[0].rows
+    rows = page.differences(frozen(tiny(tmp_path)), results)[0].rows
     assert [row[:2] for row in rows] == [
         ("b minus a", "IoU with the true mask"),
         ("b minus a", "boxes overlap by more than 1/2, %"),
@@ -574,15 +566,16 @@ def test_the_demos_command_works_when_pasted(photos, tmp_path, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             picture.save(path)
     few = {"data.scenes.per_class": 2, "shifted.scenes.per_class": 2}  # drawn and not looked at
-    assert "nothing was run" in dry_run_of(page.next_command(frozen(config), work, 10), **few)
+    assert "nothing was run" in dry_run_of(page.command(frozen(config), work, 10), **few)
 
 
 def test_no_command_is_named_where_none_is_known(photos, tmp_path):
     """Of a network without classes, or with others: flags alone, that say the split too."""
     config = tiny(photos)
     (work,) = Experiment(config, quiet()).subject.works
+    work.folder = tmp_path / "a b" / "val"
     for classes in (0, 1000):
         work.model = network(photos, classes, 1)
-        assert page.next_command(frozen(config), work, 3) == ""
-    got = page.flags(tmp_path / "a b" / "val")
-    assert got.split("root=")[1] == f"'{tmp_path}/a b' --config.data.split=val"
+        got = page.command(frozen(config), work, 3)
+        assert got.startswith("any experiment with --config.data.name=masked_folder ")
+        assert got.split("root=")[1] == f"'{tmp_path}/a b' --config.data.split=val"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from rich.console import Console
 
 from rival_jax import configs, data, models
@@ -36,7 +37,75 @@ class Loaded:
     facts: dict[str, Any]  # for models.json and the report
 
 
-class Subject:
+class Material:
+    """What a run is about: its config, the devices, and what a reader must know, see `note`."""
+
+    def __init__(self, config: Any, console: Console):
+        self.config, self.console, self.mesh = config, console, parallel.data_mesh()
+        self.notices: list[str] = []
+
+    def note(self, *texts: str) -> None:
+        """Says once, on the console and at the top of the page, what a reader must know.
+
+        For what was assumed, and for what makes a number doubtful: one or two sentences that name
+        the thing, the place and the cure.
+        """
+        for text in texts:
+            if text and text not in self.notices:
+                self.notices.append(text)
+                self.console.print(f"note: {text}", markup=False)
+
+    def distinct(self, names: Sequence[str]) -> None:
+        """Raises ValueError if two networks have one name."""
+        if len(set(names)) < len(names):
+            raise ValueError(f"two of config.models have one name: {names}")
+
+    def read(
+        self, source: data.Source, geometry: Geometry, said: str, *, attributes: bool = False
+    ) -> data.Examples:
+        """All of a source at a geometry, decoded and checked; `said`: what it is, to the user.
+
+        Raises:
+          ValueError: naming the bad examples.
+        """
+        with Meter(len(source), "images", self.console) as meter:
+            meter.say(f"reading {said}")
+            examples = data.Examples(
+                source,
+                geometry,
+                on_bad=self.config.data.on_bad,
+                mask=self.config.data.mask,
+                attributes=attributes,
+                on_item=lambda done, total: meter.advance(1),
+            )
+        for name, reason in examples.skipped:
+            self.console.print(f"skipped {name}: {reason}")
+        self.note(*examples.notices)
+        return examples
+
+    def described(
+        self,
+        classes: Sequence[str],
+        labels: np.ndarray,
+        skipped: Sequence[tuple[str, str]],
+        fingerprint: str,
+    ) -> dict[str, Any]:
+        """What data.json and the report say of the data set; `skipped`: (name, reason) of each."""
+        place = self.config.data
+        return {
+            "name": place.name,
+            "root": str(place.root),
+            "split": place.split,
+            "classes": list(classes),
+            "counts": np.bincount(labels, minlength=len(classes)).tolist(),
+            "images": len(labels),
+            "skipped": [list(item) for item in skipped],
+            "fingerprint": fingerprint,
+            "notices": list(self.notices),
+        }
+
+
+class Subject(Material):
     """The data set and the networks named in a config.
 
     Making one finds all that can be wrong with them: unknown names, weights that fit no network,
@@ -50,8 +119,7 @@ class Subject:
     """
 
     def __init__(self, config: Any, console: Console, *, heads: bool = True):
-        self.config, self.console, self.mesh = config, console, parallel.data_mesh()
-        self.notices: list[str] = []  # see `note`
+        super().__init__(config, console)
         self.clean: dict[str, dict[str, Any]] = {}  # see `_clean`
         check_treatment(config)
         self.sharding = str(getattr(config, "sharding", "replicated"))
@@ -61,11 +129,9 @@ class Subject:
         if heads and self.trains:
             _heads.check_splits(self)
         loaded = [self._load(name)[0] for name in config.models]
-        if len({model.name for model in loaded}) < len(loaded):
-            raise ValueError(f"two of config.models have one name: {[m.name for m in loaded]}")
+        self.distinct([model.name for model in loaded])
         self.models: tuple[Model, ...] = tuple(loaded)  # as they are, without heads or weights
-        for notice in [n for model in loaded for n in model.notices]:
-            self.note(notice)
+        self.note(*(notice for model in loaded for notice in model.notices))
         self._examples: dict[tuple[Geometry, str, bool], data.Examples] = {}
         if heads:
             _heads.check(self)
@@ -85,22 +151,8 @@ class Subject:
         key = geometry, split, attributes
         if key not in self._examples:
             source = self._source(split, attributes=True) if attributes else self.sources[split]
-            with Meter(len(source), "images", self.console) as meter:
-                what = "attributes of " if attributes else ""
-                meter.say(f"reading {what}{self.config.data.name} {split}")
-                examples = data.Examples(
-                    source,
-                    geometry,
-                    on_bad=self.config.data.on_bad,
-                    mask=self.config.data.mask,
-                    attributes=attributes,
-                    on_item=lambda done, total: meter.advance(1),
-                )
-            for name, reason in examples.skipped:
-                self.console.print(f"skipped {name}: {reason}")
-            for notice in examples.notices:
-                self.note(notice)
-            self._examples[key] = examples
+            said = f"{'attributes of ' if attributes else ''}{self.config.data.name} {split}"
+            self._examples[key] = self.read(source, geometry, said, attributes=attributes)
         return self._examples[key]
 
     def read_training(self) -> None:
@@ -112,16 +164,6 @@ class Subject:
         for geometry in {key[0]: None for key in self._examples}:
             if self.trains:
                 self.examples(geometry, str(self.config.data.train_split))
-
-    def note(self, text: str) -> None:
-        """Says once, on the console and at the top of the page, what a reader must know.
-
-        For what was assumed, and for what makes a number doubtful: one or two sentences that name
-        the thing, the place and the cure.
-        """
-        if text not in self.notices:
-            self.notices.append(text)
-            self.console.print(f"note: {text}", markup=False)
 
     def _source(self, split: str, **options: bool) -> data.Source:
         return source_of(self.config, split, **options)
@@ -167,20 +209,8 @@ class Subject:
 
         `config.batch_size` is the number of images where it is not "auto".
         """
-        devices, images = self.mesh.size, len(self.examples(geometry))
-        pixels = 4 * 3 * math.prod(geometry.size)
-        budget = parallel.memory_budget(self.mesh.devices.flat[0])
-        forwards = min(MAX_FORWARDS, max(1, int(budget / (cost.bytes + 4 * pixels))))
-        at_once = max(
-            d
-            for d in range(1, trials + 1)
-            if trials % d == 0 and (d == 1 or d * regions <= forwards)
-        )
-        if self.config.batch_size != "auto":
-            return int(self.config.batch_size), at_once
-        most = max(1, forwards // (at_once * regions)) * devices
-        steps = math.ceil(images / most)  # of one size, so that the last is not mostly padding
-        return math.ceil(images / steps / devices) * devices, at_once
+        images = len(self.examples(geometry))
+        return step_size(self.config, self.mesh, cost, geometry, images, trials, regions)
 
     def pick(self, loaded: Loaded) -> dict[str, Any]:
         """A plan (see `Plans`) for single forward passes: images per step, FLOPs of each."""
@@ -193,20 +223,9 @@ class Subject:
 
     def facts(self) -> dict[str, Any]:
         """What data.json and the report say of the data set."""
-        examples = self.first_examples()
-        config = self.config.data
-        return {
-            "name": config.name,
-            "root": str(config.root),
-            "split": config.split,
-            "classes": list(examples.classes),
-            "counts": [int((examples.labels == i).sum()) for i in range(len(examples.classes))],
-            "images": len(examples),
-            "skipped": [list(item) for item in examples.skipped],
-            "fingerprint": examples.fingerprint,
-            "notices": list(self.notices),
-            "clean": dict(self.clean),
-        }
+        one = self.first_examples()
+        told = self.described(one.classes, one.labels, one.skipped, one.fingerprint)
+        return {**told, "clean": dict(self.clean)}
 
     def _load(self, name: str) -> tuple[Model, Variables]:
         size = (self.config.image_size, self.config.image_size) if self.config.image_size else None
@@ -225,6 +244,29 @@ class Subject:
         if self.config.data.resize == "squash":
             return Geometry(model.image_size, "squash", "bilinear")
         return Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
+
+
+def step_size(
+    config: Any,
+    mesh: Any,
+    cost: parallel.Cost,
+    geometry: Geometry,
+    images: int,
+    trials: int = 1,
+    regions: int = 1,
+) -> tuple[int, int]:
+    """See `Subject.batch`, for so many images in all."""
+    devices, pixels = mesh.size, 4 * 3 * math.prod(geometry.size)
+    budget = parallel.memory_budget(mesh.devices.flat[0])
+    forwards = min(MAX_FORWARDS, max(1, int(budget / (cost.bytes + 4 * pixels))))
+    at_once = max(
+        d for d in range(1, trials + 1) if trials % d == 0 and (d == 1 or d * regions <= forwards)
+    )
+    if config.batch_size != "auto":
+        return int(config.batch_size), at_once
+    most = max(1, forwards // (at_once * regions)) * devices
+    steps = math.ceil(images / most)  # of one size, so that the last is not mostly padding
+    return math.ceil(images / steps / devices) * devices, at_once
 
 
 def source_of(config: Any, split: str, **options: bool) -> data.Source:

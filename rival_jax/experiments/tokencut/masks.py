@@ -1,22 +1,33 @@
-"""A photo's mask: made of the cut, rated against the true one, written as a file."""
+"""A photo's mask: made of the cut, rated against the true one, written; what became of them all."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from rival_jax.experiments.tokencut import bilateral as _bilateral
-from rival_jax.experiments.tokencut.bilateral import Sigmas, overlap
+from rival_jax import bilateral
+from rival_jax.bilateral import centre_box, filled_box, overlap
+from rival_jax.data.any_size import Photo
 from rival_jax.runtime import row_files
 from rival_jax.runtime.results import atomic
+from rival_jax.tokencut import upscale
 
+MEASURES = {  # of a photo: what the tables call it
+    "area": "area of the mask",
+    "iou": "IoU with the true mask",
+    "iou_coarse": "the same before refinement",
+    "box": "boxes overlap by more than 1/2",
+    "centred": "IoU of a centred box of that area",
+    "agreement": "IoU before and after refinement",
+}
+ABSENT = "photo too small: fewer tokens than 3"
+KINDS = ("images", "masks")
 HIT = 0.5  # IoU of boxes above which an object counts as found, as in CorLoc
-
-
 # What makes a mask doubtful. On bundled pictures masks below the first had an IoU of 0.08 (others
 # 0.70), and those below the agreement of 0.23 (others 0.75).
 LEAST_AREA, MOST_AREA = 0.05, 0.7  # of the photo
@@ -43,21 +54,20 @@ def make(image: np.ndarray, component: np.ndarray, gap: float, config: Any) -> M
       gap: third minus second eigenvalue.
       config: `config.tokencut`.
     """
-    coarse = pixels(component, image.shape[:2])
+    coarse = upscale(component, image.shape[:2])
     mask, agreement, reason = coarse, np.nan, ""
     if config.refine == "bilateral":
-        soft = _bilateral.solve(image, coarse.astype(np.float64), Sigmas(*config.sigmas))
-        refined = _bilateral.choose(soft, coarse, config.choice, config.agreement)
+        sigmas = bilateral.Sigmas(*config.sigmas)
+        soft = bilateral.solve(image, coarse.astype(np.float64), sigmas)
+        refined = bilateral.choose(soft, coarse, config.choice, config.agreement)
         mask, agreement = refined.mask > 0, refined.iou
-        if config.choice == "released" and agreement < config.agreement:
-            reason = (
-                f"negated, as released: the refined mask is not the coarse one ({agreement:.2f})"
-            )
     if gap <= config.min_gap:
         reason = f"no cut: the second and the third eigenvalue differ by {gap:.1g}"
-    elif not reason and mask.all():
+    elif config.choice == "released" and agreement < config.agreement:
+        reason = f"negated, as released: the refined mask is not the coarse one ({agreement:.2f})"
+    elif mask.all():
         reason = "all of the photo"
-    elif not reason and mask.sum() < max(1, config.min_pixels):
+    elif mask.sum() < max(1, config.min_pixels):
         reason = f"mask too small: {mask.sum()} pixels of at least {config.min_pixels}"
     return Made(mask, coarse, agreement, reason)
 
@@ -80,12 +90,6 @@ def doubt(made: Made, second: float, third: float) -> str:
     return "; ".join(text for text, odd in found.items() if odd)
 
 
-def pixels(component: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """`tokencut.upscale` on the host, where every photo has another size."""
-    rows, columns = (np.arange(n) * k // n for n, k in zip(size, component.shape, strict=True))
-    return component[rows[:, None], columns]
-
-
 def rate(made: Made, truth: np.ndarray | None) -> dict[str, float]:
     """How good a mask is; NaN where it cannot be told.
 
@@ -93,36 +97,18 @@ def rate(made: Made, truth: np.ndarray | None) -> dict[str, float]:
     round both overlap by more than 1/2, and `centred`, the IoU of a box of the mask's area in the
     middle of the photo, which is what a guess of this size is worth.
     """
-    kept = not made.reason
-    found = {"area": made.mask.mean() if kept else np.nan, "agreement": made.agreement}
+    area = float(made.mask.mean())
+    found = {"area": np.nan if made.reason else area, "agreement": made.agreement}
     if truth is None:
         return found | dict.fromkeys(("iou", "iou_coarse", "box", "centred"), np.nan)
     found["iou_coarse"] = overlap(made.coarse, truth)
-    if not kept:  # an object that is not found
+    if made.reason:  # an object that is not found
         return found | {"iou": np.nan, "box": 0.0, "centred": np.nan}
-    centred = centre_box(made.mask.shape, float(made.mask.mean()))
-    boxes = overlap(filled_box(made.mask), filled_box(truth))
     return found | {
         "iou": overlap(made.mask, truth),
-        "box": float(boxes > HIT),
-        "centred": overlap(centred, truth),
+        "box": float(overlap(filled_box(made.mask), filled_box(truth)) > HIT),
+        "centred": overlap(centre_box(truth.shape, area), truth),
     }
-
-
-def filled_box(mask: np.ndarray) -> np.ndarray:
-    """The smallest box round a mask that is not empty, as a mask."""
-    box = np.zeros_like(mask)
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
-    return box
-
-
-def centre_box(size: tuple[int, ...], area: float) -> np.ndarray:
-    """A box of the photo's shape in its middle that takes up a share of it."""
-    box = np.zeros(size, bool)
-    margins = [round(side * (1 - area**0.5) / 2) for side in size]
-    box[tuple(slice(m, side - m) for m, side in zip(margins, size, strict=True))] = True
-    return box
 
 
 def write(folder: Path, file: str, made: Made, photo: Image.Image | None) -> None:
@@ -130,8 +116,9 @@ def write(folder: Path, file: str, made: Made, photo: Image.Image | None) -> Non
 
     Of a skipped photo neither is left.
     """
-    pictures = {"masks": Image.fromarray(np.uint8(255) * made.mask), "images": photo}
-    for kind, picture in pictures.items():
+    for kind, picture in zip(
+        KINDS, (photo, Image.fromarray(np.uint8(255) * made.mask)), strict=True
+    ):
         target = folder / kind / f"{file}.png"
         if made.reason:
             target.unlink(missing_ok=True)
@@ -140,31 +127,54 @@ def write(folder: Path, file: str, made: Made, photo: Image.Image | None) -> Non
                 picture.save(partial, "PNG")
 
 
-def digest(made: Made) -> str:
-    """Of the file that is to be there; "" if none."""
-    return "" if made.reason else _digest(made.mask)
-
-
-def _digest(mask: np.ndarray) -> str:
+def digest(mask: np.ndarray) -> str:
+    """Of what a file shows."""
     return hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=8).hexdigest()
 
 
 def intact(rows: Path, folder: Path, photos: bool) -> bool:
     """Whether all files that a unit's rows tell of are there, masks as they were written."""
-    table = row_files.read(rows, ["file", "mask"])
-    for file, wanted in zip(*(table.column(k).to_pylist() for k in ("file", "mask")), strict=True):
-        mask, photo = (folder / kind / f"{file}.png" for kind in ("masks", "images"))
-        if not wanted:
+    for row in row_files.read(rows, ["file", "mask"]).to_pylist():
+        photo, mask = (folder / kind / f"{row['file']}.png" for kind in KINDS)
+        if not row["mask"]:
             if mask.exists():
                 return False
             continue
-        if not mask.exists() or (photos and not photo.exists()):
-            return False
         try:
             with Image.open(mask) as picture:
-                found = _digest(np.asarray(picture) > 0)
-        except (OSError, SyntaxError, ValueError):  # damaged, in Pillow's words
+                same = digest(np.asarray(picture) > 0) == row["mask"]
+        except (OSError, SyntaxError, ValueError):  # not there, or damaged, in Pillow's words
             return False
-        if found != wanted:
+        if not same or (photos and not photo.exists()):
             return False
     return True
+
+
+class Cut(NamedTuple):
+    """What became of one photo."""
+
+    photo: Photo
+    reason: str  # why there is no mask; "" where there is one
+    doubt: str  # what is odd about the mask; "" where nothing is
+    iou: float  # NaN without a mask, or without a true one
+    iou_coarse: float  # before refinement; NaN without a true one
+    component: np.ndarray | None  # bool [rows, columns], the tokens; None if there are too few
+
+
+def cuts(files: Iterable[Path], models: Sequence[str], photos: Sequence[Photo]) -> dict[str, list]:
+    """Of every network a `Cut` of every photo, in their order, from all files of rows."""
+    found: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for row in (row for file in files for row in row_files.read(file).to_pylist()):
+        shape = row["rows"], row["columns"]
+        bits = np.unpackbits(np.frombuffer(row["component"], np.uint8), count=shape[0] * shape[1])
+        told = (row[name] for name in ("reason", "doubt", "iou", "iou_coarse"))
+        found[row["model"], row["example"]] = (*told, bits.reshape(shape).astype(bool))
+    nothing = (ABSENT, "", np.nan, np.nan, None)
+    return {m: [Cut(p, *found.get((m, p.name), nothing)) for p in photos] for m in models}
+
+
+def counts(made: Sequence[Cut]) -> dict[str, int]:
+    """What became of a network's photos."""
+    skipped, doubtful = (sum(map(bool, some)) for some in zip(*(c[1:3] for c in made), strict=True))
+    masks = len(made) - skipped
+    return {"photos": len(made), "masks": masks, "skipped": skipped, "doubtful": doubtful}

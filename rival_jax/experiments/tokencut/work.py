@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import models
-from rival_jax.configs.tokencut import Config
+from rival_jax import models, noise
+from rival_jax.configs.tokencut import Config, Tokencut
 from rival_jax.data import Source
+from rival_jax.data.any_size import THREADS, Photo, batches, plain, threaded, true_mask
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.experiments.runner import OnBatch
-from rival_jax.experiments.tokencut.masks import digest, doubt, intact, make, rate, write
-from rival_jax.experiments.tokencut.photos import (
-    THREADS,
-    Photo,
-    batches,
-    plain,
-    threaded,
-    true_mask,
-)
-from rival_jax.experiments.tokencut.unit import (
-    Settings,
-    chosen_block,
-    cut,
-    patch_size,
-    step_size,
-    tap_of,
-)
+from rival_jax.experiments.tokencut.masks import KINDS, digest, doubt, intact, make, rate, write
+from rival_jax.report.words import Words
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.results import Category, Columns, Run, tree_digest
-from rival_jax.tokencut import token_size
-from rival_jax.types import Model
+from rival_jax.tokencut import normalised_cut, token_size
+from rival_jax.types import Array, Batch, Forward, Model, Variables
 
+WORDS = Words(__package__)
 ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
 LEAST_TOKENS = 3
 UNIT = 512  # photos, at most
 SAMPLE = 4  # photos that costs are measured on
-KINDS = ("images", "masks")
+FEATURES = ("query", "key", "value")  # in the order that the tap holds them
+ON_CPU = 8  # images per step there
+COPIES = 8  # arrays [n, n] that an eigenproblem holds at once, about
+KEYS = ("feature", "block", "tau", "graph", "precision", "refine", "choice", "agreement")
+KEYS += ("min_pixels", "min_gap", "positions")  # of `config.tokencut`, that rows follow from
 
 
 class Group(NamedTuple):
@@ -57,32 +50,23 @@ class Group(NamedTuple):
 
 
 class Work:
-    """One network's units.
+    """One network's units."""
 
-    Attributes:
-      folder: of its masks, `images` and `masks` side by side, once it is known; see `put_in`.
-    """
-
-    folder = Path()
+    folder = Path()  # of `images` and `masks` side by side, once it is known: see `put_in`
 
     def __init__(self, config: Config, source: Source, name: str, mesh: Any):
         self.config, self.source, self.mesh = config, source, mesh
-        self.settings, self.name, self.given = Settings.of(config), name, preprocessing(config)
+        self.name, self.given = name, preprocessing(config)
         self.model, variables = models.load(name, dtype=config.dtype, given=self.given)
-        self.tap = tap_of(self.model, self.settings)
-        block, self.notice = chosen_block(self.model, self.settings.block)
-        self.settings = dataclasses.replace(self.settings, block=block)
-        self.patch = patch_size(self.model, self.tap)
+        block, self.notice = chosen_block(self.model, config.tokencut.block)
+        self.settings = dataclasses.replace(config.tokencut, block=block)
+        self.tap, self.patch = tap_of(self.model, block)
         self.digest = tree_digest(variables)
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
     def put_in(self, base: Path, photos: Sequence[Photo]) -> None:
-        """Says where masks go: below `base`.
-
-        Raises:
-          ValueError: if there are files of others than `photos`.
-        """
-        self.folder = base / plain(self.model.name) / plain(self.config.data.split)
+        """Says where masks go: below `base`; raises ValueError where those of others are."""
+        self.folder = base.expanduser() / plain(self.model.name) / plain(self.config.data.split)
         mine = {photo.file for photo in photos}
         for kind in KINDS:
             there = (self.folder / kind).glob("*/*.png")
@@ -93,28 +77,18 @@ class Work:
                     f"{other[0].name}: name another --config.output, or remove them"
                 )
 
-    def tokens(self, photo: Photo) -> tuple[int, int]:
-        """Rows and columns of tokens of a photo."""
-        c = self.config.tokencut
-        height, width = (round(c.scale * side) for side in photo.size)
-        return token_size((height, width), self.patch, int(c.max_tokens))
-
     def groups(self, photos: Sequence[Photo]) -> Iterator[Group]:
         """Photos of one shape together, at most `UNIT`; those of too few tokens in none."""
-        shapes: dict[tuple[int, int], list[Photo]] = {}
+        c, shapes = self.settings, dict[tuple[int, int], list[Photo]]()
         for photo in photos:
-            shapes.setdefault(self.tokens(photo), []).append(photo)
-        c = self.config
-        keys = ("refine", "choice", "agreement", "min_pixels", "min_gap", "positions")
-        base = {"version": ROWS_VERSION, "model": self.digest, "dtype": c.dtype}
+            size = round(c.scale * photo.size[0]), round(c.scale * photo.size[1])
+            shapes.setdefault(token_size(size, self.patch, c.max_tokens), []).append(photo)
+        base = {"version": ROWS_VERSION, "model": self.digest, "dtype": self.config.dtype}
         if self.given or self.model.settings:  # else as it was before there were these
             base["input"] = [*self.model.settings, str(sorted(self.given.items()))]
-        base |= dataclasses.asdict(self.settings) | {k: getattr(c.tokencut, k) for k in keys}
-        base["sigmas"] = list(c.tokencut.sigmas)
+        base |= {key: getattr(c, key) for key in KEYS} | {"sigmas": list(c.sigmas)}
         for (rows, columns), members in sorted(shapes.items()):
-            if rows * columns < LEAST_TOKENS:
-                continue
-            for start in range(0, len(members), UNIT):
+            for start in range(0, len(members), UNIT) if rows * columns >= LEAST_TOKENS else ():
                 some = tuple(members[start : start + UNIT])
                 state = hashlib.blake2b(digest_size=8)
                 for photo in some:
@@ -132,56 +106,49 @@ class Work:
         given = (model.forward, model.to_grid, self.tap, self.settings)
         return model, variables, parallel.Bound(cut, given)
 
-    def cuts(self, group: Group, on_batch: OnBatch) -> parallel.Rows:
-        """The network's and the device's part.
+    def _in_precision(self) -> contextlib.AbstractContextManager:
+        """In which the cut is to be compiled and run."""
+        return jax.enable_x64(self.settings.precision == "float64")
 
-        Raises:
-          ValueError: if the network gives NaN.
+    def compute(self, group: Group, on_batch: OnBatch) -> Columns:
+        """Cuts the photos, writes their masks, returns a row for each; this host's alone.
+
+        Raises ValueError if the network gives NaN.
         """
         model, variables, fn = self._loaded(group)
         step = step_size(model, math.prod(group.tokens), self.config, self.mesh.devices)
         step = min(step, -(-len(group.photos) // self.mesh.size) * self.mesh.size)
         taken = batches(self.source, group.photos, model.image_size, step)
-        with self.settings.context():
+        with self._in_precision():
             found = parallel.map_examples(fn, variables, taken, self.mesh, on_batch=on_batch)
-        bad = found["index"][np.isnan(found["eigenvalues"]).any(1)]
+        photos, rows = [group.photos[i] for i in found["index"]], []
+        bad = np.flatnonzero(np.isnan(found["eigenvalues"]).any(1))
         if bad.size:
             raise ValueError(
-                f"{model.name} gives NaN for {bad.size} of {len(found['index'])} photos, the "
-                f"first {group.photos[bad[0]].name}; its weights or config.dtype are not usable"
+                f"{model.name} gives NaN for {bad.size} of {len(photos)} photos, the first "
+                f"{photos[bad[0]].name}; its weights or config.dtype are not usable"
             )
-        return found
-
-    def compute(self, group: Group, on_batch: OnBatch) -> Columns:
-        """Cuts the photos, writes their masks, returns a row for each; this host's alone."""
-        found = self.cuts(group, on_batch)
-        photos = [group.photos[i] for i in found["index"]]
-
-        def finished(place: int) -> dict[str, Any]:
-            return self._row(photos[place], {name: v[place] for name, v in found.items()})
-
-        rows = []
-        for row in threaded(finished, range(len(photos))):
+        cuts = ({name: values[i] for name, values in found.items()} for i in range(len(photos)))
+        for row in threaded(self._row, zip(photos, cuts, strict=True)):
             rows.append(row)
             on_batch(1)
         if not rows:
             return {}
-        index = np.arange(len(rows))
-        labels = np.array([photo.label for photo in photos])
+        zero, labels = np.zeros(len(rows), np.int32), np.array([photo.label for photo in photos])
         return {
-            "model": Category(0 * index, [self.model.name]),
-            "dataset": Category(0 * index, [self.config.data.name]),
+            "model": Category(zero, [self.model.name]),
+            "dataset": Category(zero, [self.config.data.name]),
             "example": [photo.name for photo in photos],
             "label": Category(labels, list(self.source.classes)),
             "file": [photo.file for photo in photos],
             **{name: [row[name] for row in rows] for name in rows[0]},
         }
 
-    def _row(self, photo: Photo, cut: dict[str, Any]) -> dict[str, Any]:
-        """What is told of one photo; its files are written."""
-        item, c = self.source[photo.position], self.config.tokencut
+    def _row(self, one: tuple[Photo, Mapping[str, Any]]) -> dict[str, Any]:
+        """What is told of one photo and its cut; its files are written."""
+        (photo, cut), c = one, self.config.tokencut
+        item, component = self.source[photo.position], cut["component"]
         second, third = cut["eigenvalues"].tolist()
-        component = cut["component"]
         made = make(np.asarray(item["image"]), component, third - second, c)
         write(self.folder, photo.file, made, item["image"] if c.photos else None)
         return {
@@ -191,7 +158,7 @@ class Work:
             "second": second,
             "third": third,
             "component": np.packbits(component).tobytes(),
-            "mask": digest(made),
+            "mask": "" if made.reason else digest(made.mask),
             "reason": made.reason,
             "doubt": doubt(made, second, third),
             **rate(made, true_mask(item)),
@@ -199,10 +166,9 @@ class Work:
 
     def tidy(self) -> None:
         """Removes class folders whose photos were all skipped."""
-        for kind in KINDS:
-            for folder in (self.folder / kind).glob("*/"):
-                if not any(folder.iterdir()):
-                    folder.rmdir()
+        for folder in (path for kind in KINDS for path in (self.folder / kind).glob("*/")):
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
     def renew(self, run: Run, group: Group) -> None:
         """Removes a unit's rows if their masks are not as they were written."""
@@ -216,23 +182,99 @@ class Work:
 
     def card(self) -> dict[str, Any]:
         """For models.json."""
-        block = self.tap.partition("/")[0]
+        block, text = self.tap.partition("/")[0], models.describe(self.model)
         head = f"{self.settings.feature} features of {block}, patch {self.patch}"
-        text = models.describe(self.model)
         return {"name": self.model.name, "parameters": self.parameters, "input": text, "head": head}
 
     def seconds(self, groups: Sequence[Group]) -> float:
         """That they take, about: measured on a photo or a few of the commonest shape."""
-        if not groups:
-            return 0.0
         group = max(groups, key=lambda group: len(group.photos))
         photos = group.photos[:SAMPLE]
         model, variables, fn = self._loaded(group)
         batch = next(batches(self.source, photos, model.image_size, len(photos)))
-        with self.settings.context():
+        with self._in_precision():
             device = parallel.measure(fn, variables, dict(batch)).seconds / self.mesh.size
         image = np.asarray(self.source[photos[0].position]["image"])
         started = time.perf_counter()
         make(image, np.eye(*group.tokens, dtype=bool), np.inf, self.config.tokencut)
         host = (time.perf_counter() - started) / THREADS
         return (device + host) * sum(len(group.photos) for group in groups)
+
+
+def chosen_block(model: Model, block: int | str) -> tuple[int, str]:
+    """The block to cut at, and what a reader must know of the choice ("" of a number's).
+
+    A network without classes shows objects in its last block's keys. A classifier's last block is
+    about the class instead; one after the middle parts object from background better: IoU 0.52 at
+    block 7 of AugReg's ViT-Tiny, 0.20 at its last, 11 (30 photos, tau 0.2, not refined).
+    """
+    if block != "auto":
+        return int(block), ""
+    depth = len(model.attention_taps)
+    block, kind = (3 * depth // 5, "classifier") if model.num_classes else (-1, "no_classes")
+    told = {"model": model.name, "classes": model.num_classes, "depth": depth, "last": depth - 1}
+    return block, WORDS.text(kind, **told, block=block)
+
+
+def tap_of(model: Model, block: int) -> tuple[str, int]:
+    """The tap that holds queries, keys and values, and the side of a patch in pixels.
+
+    Raises ValueError if the network has no such block, tap or grid; says which networks have.
+    """
+    blocks = model.attention_taps
+    if not blocks:
+        raise ValueError(
+            f"{model.name} has no attention, and TokenCut cuts the keys of a ViT: name a ViT in "
+            "--config.models, best a DINO one (dino/vitb16)"
+        )
+    if not -len(blocks) <= block < len(blocks):
+        raise ValueError(
+            f"config.tokencut.block={block}: {model.name} has blocks 0 to {len(blocks) - 1}; -1 is "
+            "the last"
+        )
+    name = blocks[block].replace("/attention", "/qkv")
+    shapes = _shapes(model)
+    if name not in shapes:
+        raise ValueError(f"{model.name} does not show its keys: there is no tap {name}")
+    grid = model.to_grid(jnp.zeros(shapes[name].shape))  # raises what is wrong with it
+    return name, model.image_size[0] // grid.shape[1]
+
+
+def step_size(model: Model, tokens: int, config: Config, devices: Any) -> int:
+    """Images per step: `config.batch_size`, or what fits a device's memory by a rough count."""
+    if config.batch_size != "auto":
+        return int(config.batch_size)
+    if devices.flat[0].platform == "cpu":
+        return ON_CPU * devices.size
+    taps = sum(4 * math.prod(value.shape) for value in _shapes(model).values())
+    budget = parallel.memory_budget(devices.flat[0])
+    return max(1, int(budget / (taps + 8 * COPIES * tokens**2))) * devices.size
+
+
+def _shapes(model: Model) -> Mapping[str, Any]:
+    """Of every tap for one image of the network's own size."""
+    image = jax.ShapeDtypeStruct((1, *model.image_size, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, noise.key(0))
+    return jax.eval_shape(lambda v, x: model.forward(v, x, {})[1], variables, image)
+
+
+def token_features(to_grid: Callable[[Array], Array], feature: str, value: Array) -> Array:
+    """Tokens of one kind, heads side by side: [b, h, w, c] of a tap [b, prefix + h * w, 3 c]."""
+    return jnp.split(to_grid(value), 3, axis=-1)[FEATURES.index(feature)]
+
+
+def cut(
+    forward: Forward,
+    to_grid: Callable[[Array], Array],
+    tap: str,
+    c: Tokencut,
+    variables: Variables,
+    batch: Batch,
+) -> dict[str, Array]:
+    """Every image's object: `component` bool [b, h, w], `seed` [b], `eigenvalues` [b, 2]."""
+    _, taps = forward(variables, jnp.asarray(batch["image"]), {})
+    found = token_features(to_grid, c.feature, taps[tap]).astype(c.precision)
+    b, rows, columns, width = found.shape
+    found = found.reshape(b, rows * columns, width)
+    parts = normalised_cut(found, (rows, columns), tau=c.tau, graph=c.graph)
+    return {"component": parts.component, "seed": parts.seed, "eigenvalues": parts.eigenvalues}

@@ -1,7 +1,7 @@
-"""The bilateral solver: a coarse mask moved to the edges of its photo.
+"""The bilateral solver: a coarse mask moved to the edges of its photo; and boxes round masks.
 
-Sparse linear algebra of SciPy on the host: the matrix has another shape and pattern for every
-photo, which a compiled program has not.
+On the host, by NumPy and SciPy's sparse algebra: every photo has another size, and its matrix
+another pattern, which a compiled program has not.
 """
 
 from __future__ import annotations
@@ -149,3 +149,19 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     """IoU of two masks; 0 where both are empty."""
     union = (first | second).sum()
     return float((first & second).sum() / union) if union else 0.0
+
+
+def filled_box(mask: np.ndarray) -> np.ndarray:
+    """The smallest box round a mask, bool [h, w], that is not empty, as a mask."""
+    box = np.zeros_like(mask)
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    return box
+
+
+def centre_box(size: tuple[int, ...], area: float) -> np.ndarray:
+    """A box of the photo's shape in its middle that takes up a share of it, as a mask."""
+    box = np.zeros(size, bool)
+    margins = [round(side * (1 - area**0.5) / 2) for side in size]
+    box[tuple(slice(m, side - m) for m, side in zip(margins, size, strict=True))] = True
+    return box

@@ -1,4 +1,4 @@
-"""Photos of any size from a source, with or without masks: read once, then again by shape."""
+"""Photos of all sizes: each is read once to know its shape, then those of one shape in batches."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
-from rival_jax.data import Source, checks
+from rival_jax.data import checks
 from rival_jax.data.photos import remarks
 from rival_jax.data.pixels import stacked
+from rival_jax.data.source import Source
 from rival_jax.runtime import hosts
 from rival_jax.runtime.progress import Meter
 from rival_jax.types import Batch
