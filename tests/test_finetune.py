@@ -18,11 +18,11 @@ from rich.console import Console
 
 from rival_jax import data, models
 from rival_jax.experiments import runner
-from rival_jax.experiments.finetune import jobs, numbers, photos, study, trainings
+from rival_jax.experiments.finetune import measures, photos, study, trainings
+from rival_jax.experiments.finetune.measures import Network
 from rival_jax.experiments.finetune.page import page
-from rival_jax.experiments.finetune.tests import Network, Shown
 from rival_jax.experiments.finetune.variants import VARIANTS, settings
-from rival_jax.experiments.subject import Loaded, Subject
+from rival_jax.experiments.subject import Loaded, Material, Subject
 from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results
@@ -74,7 +74,7 @@ def test_one_command_gives_the_table(finished):
             each = mine.where(seed=(0, 1)).rows
             assert np.mean([row["estimate"] for row in each]) == pytest.approx(whole["estimate"])
             assert np.isnan([row[end] for row in each for end in ("low", "high", "p")]).all()
-            for contrast in ("", numbers.GAIN):
+            for contrast in ("", measures.GAIN):
                 one = found.where(variant=name, test=test, alpha=1.0, contrast=contrast)
                 assert (one.of("set"), one.of("class")) == (["A", "B"], list(CLASSES))
         assert -1 <= found.one(measure="rfs", contrast="", variant=name, seed=None)["estimate"] <= 1
@@ -140,7 +140,7 @@ def test_the_log_and_the_curves_hold_every_epoch(finished):
         first["held_out"]
     )
     units = finished.read_json("units.json")
-    curves = numbers.losses([finished.path / units["robustvit_seed1/training"]])
+    curves = measures.losses([finished.path / units["robustvit_seed1/training"]])
     assert curves.of("model") == ["robustvit_seed1"]
     held_out = curves.where(part="held out")
     assert held_out.one(epoch=0)["estimate"] == first["held_out"]["total"]
@@ -227,7 +227,8 @@ class TestNeeds:
 
     def data(self, folder, source, **changes):
         c = config(folder, **changes)
-        training = photos.Training(frozen(c), source, Geometry((16, 16)), Console(quiet=True))
+        material = Material(frozen(c), Console(quiet=True))
+        training = photos.Training(material, source, Geometry((16, 16)))
         return training.data(self.LABELS, 3, ("other", "outputs")), training.images[0]
 
     def others(self, batches):
@@ -269,7 +270,7 @@ class TestNeeds:
     def test_outputs_are_those_of_the_classes_with_masks(self, folder, source):
         found, images = self.data(folder, source)
         batch = next(found.train(0, 0, 0))
-        assert images.split.masked == ("ant", "bee")
+        assert images.masked == ("ant", "bee")
         np.testing.assert_array_equal(batch["outputs"], [[13, 12]] * 4)
         assert set(batch["label"]) <= {12, 13}
 
@@ -471,14 +472,14 @@ def test_the_table_by_hand(tmp_path):
 
     for place, one in enumerate(networks):
         told = {"model": [one.name] * 4, "test": ["t"] * 4, **images}
-        told |= dict.fromkeys(("correct", "probability", *numbers.MAPS), correct[:, place])
+        told |= dict.fromkeys(("correct", "probability", *measures.MAPS), correct[:, place])
         write(f"{one.name}/t", told)
         told = {name: 2 * words for name, words in images.items()} | {"model": [one.name] * 8}
         told |= {"norm": ["linf"] * 8, "level": ["0.1"] * 8}
         told["region"] = ["foreground"] * 4 + ["background"] * 4
         write(f"{one.name}/linf_0.1", {**told, "correct": [0.0] * 4 + [float(place > 0)] * 4})
     files["x_seed0/training"] = tmp_path / "none.parquet"
-    found = numbers.results(files, networks, ["t"], ("a", "b"), resamples=20)
+    found = measures.results(files, networks, ["t"], ("a", "b"), resamples=20)
     found = found.where(variant="x")
 
     def at(measure, contrast="", **wanted):
@@ -486,14 +487,14 @@ def test_the_table_by_hand(tmp_path):
         return pytest.approx(row["estimate"])
 
     assert [at("accuracy", seed=seed) for seed in (0, 1)] == [0.75, 1]
-    for name in ("accuracy", "probability", *numbers.MAPS):
-        assert (at(name), at(name, numbers.GAIN)) == (0.875, 0.625)
+    for name in ("accuracy", "probability", *measures.MAPS):
+        assert (at(name), at(name, measures.GAIN)) == (0.875, 0.625)
     # Seed 0: a is 1/2 with masks; seed 1: b is 1. The original: 0 on a, 1/2 on b.
     assert [at("accuracy", set=one) for one in "AB"] == [0.75, 1]
-    assert at("accuracy", numbers.GAIN, set="A") == 0.5
-    assert at("accuracy", numbers.GAIN, set="B") == 0.75
-    assert at("accuracy", numbers.GAIN, **{"class": "a"}) == 0.75
-    assert (at("rfs"), at("rfs", numbers.GAIN), at("rfs", seed=1)) == (1, 1, 1)
+    assert at("accuracy", measures.GAIN, set="A") == 0.5
+    assert at("accuracy", measures.GAIN, set="B") == 0.75
+    assert at("accuracy", measures.GAIN, **{"class": "a"}) == 0.75
+    assert (at("rfs"), at("rfs", measures.GAIN), at("rfs", seed=1)) == (1, 1, 1)
     assert (at("accuracy_fg"), at("accuracy_bg")) == (0, 1)
     assert found.one(measure="accuracy", contrast="", **{**WHOLE, "set": "A"})["images"] == 2
 
@@ -502,17 +503,17 @@ def test_a_network_that_is_not_as_it_was_kept_is_named(finished, tmp_path):
     card = finished.read_json("networks.json")[1]
     gone = tmp_path / "models" / "0" / "x_seed0_best"
     with pytest.raises(FileNotFoundError, match=r"is gone.*delete .*rows/x_seed0 to train"):
-        jobs.kept(gone)
+        trainings.kept(gone)
     kept = Path(card["best"])
     shutil.copytree(kept, gone)
     for file in kept.parent.glob(f"{kept.name}.*"):
         shutil.copy(file, gone.parent / file.name.replace(kept.name, gone.name))
-    assert jobs.kept(gone)["params"]
+    assert trainings.kept(gone)["params"]
     with (gone / "model.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x7f")
     with pytest.raises(ValueError, match=r"not as it was written.*delete .*rows/x_seed0 to train"):
-        jobs.kept(gone)
+        trainings.kept(gone)
 
 
 def test_the_dry_run_prints_the_cost(folder, capsys):
@@ -551,7 +552,7 @@ def test_names_that_do_harm_are_text_on_page_and_console(finished, folder, tmp_p
     place = renamed(finished.path, tmp_path / "run", classes)
     picture, flat = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8))
     seen = [(flat, name) for name in NAMES[:2]]
-    shown = [Shown("p", NAMES[5], picture, picture[..., 0], seen)]
+    shown = [("p", NAMES[5], picture, picture[..., 0], seen)]
 
     def write(run, console):
         files = {name: run.path / path for name, path in run.read_json("units.json").items()}
@@ -562,8 +563,8 @@ def test_names_that_do_harm_are_text_on_page_and_console(finished, folder, tmp_p
         ]
         told = (run.read_json("data.json")["classes"], run.config["statistics"])
         tests = ("as trained", "decorrelated")
-        results = numbers.results(files, networks, tests, told[0], **told[1])
-        losses = numbers.losses([path for name, path in files.items() if "/training" in name])
+        results = measures.results(files, networks, tests, told[0], **told[1])
+        losses = measures.losses([path for name, path in files.items() if "/training" in name])
         settled = config(folder, variants=VARIED, seeds=(0, 1))
         write_document(
             run, console, page(frozen(settled), results, networks, losses, lambda: shown)

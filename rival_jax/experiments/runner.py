@@ -18,7 +18,7 @@ from rival_jax.report.results import Results
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Columns, Run
-from rival_jax.types import Batch
+from rival_jax.types import Batch, Variables
 
 OnBatch = Callable[[int], None]
 """Told how much of a unit's work a batch was, in what the experiment counts."""
@@ -54,6 +54,7 @@ class Pass:
       columns: turns what `fn` gave of this host's images, with their `index`, into tidy columns.
       each: how much of what the experiment counts is done for one image.
       batches: default those of the evaluated split.
+      weights: reads others than the loaded network's, when it comes to that.
     """
 
     subject: Subject
@@ -64,13 +65,14 @@ class Pass:
     columns: Callable[[parallel.Rows], Columns]
     each: int = 1
     batches: Callable[[], Iterable[Batch]] | None = None
+    weights: Callable[[], Variables] | None = None
 
     def __call__(self, on_batch: OnBatch) -> Columns:
         """The columns; told is every batch."""
         examples = self.subject.examples(self.loaded.geometry)
         found = parallel.map_examples(
             self.fn,
-            self.loaded.variables,
+            self.weights() if self.weights else self.loaded.variables,
             self.batches() if self.batches else examples.batches(self.size),
             self.subject.mesh,
             *self.args,

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +219,12 @@ class Category:
 
     def __init__(self, positions: np.ndarray, values: list[str]):
         self.positions, self.values = positions, values
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> Category:
+        """Words in the order in which each turns up first."""
+        places = {word: place for place, word in enumerate(dict.fromkeys(words))}
+        return cls(np.array([places[word] for word in words], np.int32), list(places))
 
 
 def cache_folder(path: str = "") -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,8 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 
 from rival_jax.configs.finetune import Config
-from rival_jax.experiments.finetune.numbers import GAIN
-from rival_jax.experiments.finetune.tests import Network, Shown
+from rival_jax.experiments.finetune.measures import GAIN, Network
 from rival_jax.experiments.finetune.variants import ORIGINAL
 from rival_jax.report import figures, tables
 from rival_jax.report.document import Document, Picture, Section
@@ -20,8 +18,15 @@ from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import sheet
 from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import Table, counted, percent, ratio
+from rival_jax.report.words import Words
 
+WORDS = Words(__package__)
 MOST_CURVES = 8
+SPREAD = "standard deviation"
+MEASURES = WORDS.titles("maps")
+Shown = tuple[str, str, np.ndarray, np.ndarray, list[tuple[np.ndarray, str]]]
+"""(name, class, photo uint8 [h, w, 3], mask uint8 [h, w], map and class that each network gives)"""
+WHOLE: dict[str, None] = dict.fromkeys(("seed", "class", "set"))  # of all seeds and classes
 
 
 def page(
@@ -35,93 +40,97 @@ def page(
 
     Args:
       networks: the original, then the finetuned ones.
-      losses: see `numbers.losses`.
+      losses: see `measures.losses`.
       shown: gives images as the original and the first finetuned network see them.
     """
     pure = results.where(alpha=1.0)
     levels, gained = (main(pure.where(**WHOLE, contrast=c)) for c in ("", GAIN))
     tuned, mixed = gained.of("variant"), mixtures(results)
-    compared = [
-        _compared("comparison", levels.where(measure="accuracy"), "test", "accuracy, %"),
-        _compared("rfs", levels.where(measure="rfs"), "norm", "RFS"),
-    ]
-    maps = Picture("maps", lambda: drawn_maps(networks[1].name, shown()), *MAPS, photos=True)
     few = losses.where(model=losses.of("model")[:MOST_CURVES])
-    told: dict[str, Any] = {"by": "part", "panel": "model", "label": "total loss", "across": 4}
-    draw = functools.partial(figures.curves, few, "epoch", **told)
+    told = {"by": "part", "panel": "model", "label": "total loss", "across": 4}
+    training = functools.partial(figures.curves, few, "epoch", **told)
     told = {"by": "variant", "panel": "test", "label": "accuracy, %", "percent": True}
-    line = functools.partial(figures.curves, mixed, "alpha", **told)
-    between = Section(
-        "Between the original and the finetuned weights",
-        pictures=[Picture("path", line, *PATH)],
-        tables=[tables.pivot(MIXTURES, mixed, ("variant", "alpha"), "test", percent)],
-    )
+    path = functools.partial(figures.curves, mixed, "alpha", **told)
+    maps = functools.partial(drawn_maps, networks[1].name, shown)
+    maps = WORDS.picture("maps", maps, photos=True)
+    compared = [_table("levels", levels), _table("gains", gained)]
+    title, line = "Between the original and the finetuned weights", ("variant", "alpha")
+    table = tables.pivot(WORDS.text("mixed"), mixed, line, "test", percent)
+    between = Section(title, (), [WORDS.picture("path", path)], [table])
     return Document(
-        title="Relevance finetuning, before and after",
+        title=WORDS.text("title"),
         subtitle=f"{config.models[0]}, {counted(len(tuned), 'variant')}, "
         f"{counted(len(config.seeds), 'seed')}",
         headline=[sentence(gained.where(variant=name), name) for name in tuned][:8],
         sections=[
-            Section(
-                "Before and after",
-                pictures=[picture for picture in compared if picture],
-                tables=[_table(LEVELS, levels), _table(GAINS, gained)],
-            ),
-            Section("Where it looks", pictures=[maps], tables=[alignment(pure)]),
+            Section("Before and after", (), _compared(levels), compared),
+            Section("Where it looks", (), [maps], [alignment(pure)]),
             Section("Classes with masks and without", tables=[sets(pure), classes(pure, networks)]),
             *([between] if mixed.rows else []),
-            Section(
-                "Training", pictures=[Picture("training", draw, *TRAINING)], tables=[seeds(pure)]
-            ),
+            Section("Training", (), [WORDS.picture("training", training)], [seeds(pure)]),
         ],
-        method=method(config),
-        caveats=CAVEATS,
-        source="The method is due to Chefer et al., NeurIPS 2022 (RobustViT).",
+        method=_method(config),
+        caveats=WORDS.caveats(),
+        source=WORDS.text("source"),
     )
 
 
 def main(found: Results) -> Results:
     """Accuracy on every test set, IoU of the maps on the last, and RFS; "shown" says which."""
-    last = found.of("test")[-1:]
-    chosen = found.where(measure="accuracy") + found.where(measure="iou", test=last)
+    chosen = found.where(measure="accuracy") + found.where(measure="iou", test=found.of("test")[-1])
+    titles = WORDS.titles("shown")
     return (chosen + found.where(measure="rfs")).changed(
-        lambda row: {**row, "shown": SHOWN[row["measure"]].format(**row)}
+        lambda row: {**row, "shown": titles[row["measure"]].format(**row)}
     )
 
 
 def sentence(gained: Results, name: str) -> str:
     """What a variant gained where."""
-    told: dict[str, list[str]] = {measure: [] for measure in WORDS}
+    points = lambda value: f"{round(100 * value, 1) + 0.0:+.1f}"  # noqa: E731
+    told: dict[str, list[str]] = {"accuracy": [], "iou": [], "rfs": []}
     for row in gained:
-        told[row["measure"]].append(WORDS[row["measure"]].format(_points(row), ratio(row), **row))
+        estimate, low, high = (points(row[end]) for end in figures.ENDS)
+        given = {"points": f"{estimate} [{low}, {high}]", "ratio": ratio(row), **row}
+        told[row["measure"]].append(WORDS.text(row["measure"], **given))
     said = [f"accuracy {', '.join(told['accuracy'])}", *told["iou"], *told["rfs"]]
     return f"{name}: {'; '.join(said)}."
 
 
 def alignment(pure: Results) -> Table:
     """How well maps find objects."""
-    found = pure.where(**WHOLE, contrast="", measure=tuple(MEASURES)).changed(_with_test_set)
-    told: dict[str, Any] = {"titles": MEASURES, "columns": list(MEASURES)}
-    told["order"] = found.of("variant")
-    return tables.pivot(ALIGNMENT, found, ("variant", "test set"), "measure", percent, **told)
+    found = pure.where(**WHOLE, contrast="", measure=tuple(MEASURES))
+    return _by_test("alignment", found, (), "measure", MEASURES, found.of("variant"))
 
 
 def sets(pure: Results) -> Table:
     """Accuracy and gain on the classes with masks in training (A) and on the others (B)."""
-    found = pure.where(set=("A", "B")).changed(_with_test_set)
-    told: dict[str, Any] = {"titles": {"": "accuracy", GAIN: "gain"}}
-    told["order"] = found.where(contrast=GAIN).of("variant")
-    return tables.pivot(SETS, found, ("variant", "test set", "set"), "contrast", percent, **told)
+    found, titles = pure.where(set=("A", "B")), {"": "accuracy", GAIN: "gain"}
+    tuned = found.where(contrast=GAIN).of("variant")
+    return _by_test("sets", found, ("set",), "contrast", titles, tuned)
+
+
+def _by_test(
+    title: str,
+    found: Results,
+    rows: Sequence[str],
+    column: str,
+    titles: dict[str, str],
+    order: Sequence[str],
+) -> Table:
+    """A line for every variant and test set; the columns are those with titles."""
+    found = found.changed(lambda row: {**row, "test set": row["test"]})
+    told: dict[str, Any] = {"titles": titles, "columns": list(titles), "order": order}
+    lines = ("variant", "test set", *rows)
+    return tables.pivot(WORDS.text(title), found, lines, column, percent, **told)
 
 
 def classes(pure: Results, networks: Sequence[Network]) -> Table:
     """Accuracy of every class on the last test set, and what each variant gained."""
-    last = pure.of("test")[-1]
+    last, masked = pure.of("test")[-1], networks[0].masked
     found = pure.where(test=last, **{"class": pure.of("class")})
     found = found.where(variant=ORIGINAL) + found.where(contrast=GAIN)
-    masked = networks[0].masked
     found = found.changed(lambda row: {**row, "set": "A" if row["class"] in masked else "B"})
-    title = f"Accuracy gained by class on {last}, points; sets of the first seed"
+    title = WORDS.text("classes", test=last)
     return tables.pivot(title, found, ("class", "set"), "variant", percent)
 
 
@@ -129,14 +138,15 @@ def seeds(pure: Results) -> Table:
     """Every seed's accuracy, and RFS, and their standard deviation."""
     each = main(pure.where(seed=pure.of("seed")))
     spread: list[Row] = []
-    for name, shown in itertools.product(each.of("variant"), each.of("shown")):
-        rows = each.where(variant=name, shown=shown).rows
-        if len(rows) > 1:
-            values = np.std([row["estimate"] for row in rows], ddof=1)
-            spread.append({**rows[0], "seed": SPREAD, "estimate": float(values)})
-    title, every = "Every seed: accuracy, percent, and RFS", each + Results(spread)
-    rows, order = ("variant", "seed"), each.of("variant")
-    return tables.pivot(title, every, rows, "shown", _seed_cell, order=order)
+    for name in each.of("variant"):
+        for shown in each.of("shown"):
+            rows = each.where(variant=name, shown=shown).rows
+            values = [row["estimate"] for row in rows]
+            if len(rows) > 1:
+                estimate = float(np.std(values, ddof=1))
+                spread.append({**rows[0], "seed": SPREAD, "estimate": estimate})
+    rows, order, every = ("variant", "seed"), each.of("variant"), each + Results(spread)
+    return tables.pivot(WORDS.text("seeds"), every, rows, "shown", _seed_cell, order=order)
 
 
 def mixtures(results: Results) -> Results:
@@ -145,142 +155,56 @@ def mixtures(results: Results) -> Results:
     start = accuracy.where(variant=ORIGINAL).changed(lambda row: {**row, "alpha": 0.0})
     found: list[Row] = []
     for name in dict.fromkeys(row["variant"] for row in accuracy if row["alpha"] != 1):
-        line = [*start, *accuracy.where(variant=name)]
-        line.sort(key=lambda row: row["alpha"])
+        line = sorted([*start, *accuracy.where(variant=name)], key=lambda row: row["alpha"])
         found += [{**row, "variant": name, "alpha": f"{row['alpha']:g}"} for row in line]
     return Results(found)
 
 
-def drawn_maps(network: str, shown: Iterable[Shown]) -> Drawn:
+def drawn_maps(network: str, shown: Callable[[], Iterable[Shown]]) -> Drawn:
     """A column for each image: the photo, its mask, and its map before and after."""
     cells, lines = [], []
-    for column, one in enumerate(shown):
-        rows = [(one.image, one.label, ""), (np.repeat(one.mask[..., None], 3, 2), "mask", "")]
-        for when, (strength, says) in zip(("before", "after"), one.seen, strict=True):
-            rows.append((_over(one.image, strength), when, says))
+    for column, (name, label, photo, mask, seen) in enumerate(shown()):
+        rows = [(photo, label, ""), (np.repeat(mask[..., None], 3, 2), "mask", "")]
+        for when, (strength, says) in zip(("before", "after"), seen, strict=True):
+            strength = np.nan_to_num(strength)
+            heat, weight = colormaps["inferno"](strength)[..., :3], 0.7 * strength[..., None]
+            laid = ((1 - weight) * photo + weight * 255 * heat).astype(np.uint8)
+            rows.append((laid, when, says))
         for row, (picture, title, text) in enumerate(rows):
             cells.append((row, column, picture, "" if row and column else title, text))
-        lines.append((one.name, one.label, network, *(says for _, says in one.seen)))
+        lines.append((name, label, network, *(says for _, says in seen)))
     return Drawn(sheet(cells), ("example", "class", "network", "says_before", "says_after"), lines)
 
 
-def method(config: Config) -> list[str]:
-    """How it was trained and measured, in sentences."""
-    train, split, look, told = config.train, config.split, config.evaluate, config.statistics
-    kind = {"bca": "BCa", "percentile": "percentile"}[told.method]
-    part = f", of parameters named {train.trained!r} alone" if train.trained else ""
-    held = "of the same classes" if split.validation == "training" else "of the other classes"
-    return [
-        f"Finetuned with AdamW{part}, {train.epochs} epochs, {train.batch} images an update, "
-        f"first learning rate {train.learning_rate:g} unless a setting says otherwise, "
-        f"{split.per_class} images with masks of each class of set A. The checkpoint shown is "
-        f"the {look.checkpoint} one; the best epoch is that with the smallest loss on "
-        f"{split.validation_per_class} other images {held}.",
-        f"Maps are GAE relevance of the {look.explained} class, cut at their mean. RFS is computed "
-        "from accuracies averaged over classes and noise levels.",
-        f"Brackets: {100 * told.confidence:g} % {kind} bootstrap intervals over images, resampled "
-        "within classes, of the mean over seeds. What seeds add is in the table of seeds. Gains "
-        "are paired: the same images, the same noise.",
-    ]
+def _compared(levels: Results) -> list[Picture]:
+    """Accuracy on the test sets and RFS, each with the original's as lines."""
+    found = []
+    named = (("comparison", "accuracy", "test", "accuracy, %"), ("rfs", "rfs", "norm", "RFS"))
+    for name, measure, panel, label in named:
+        mine = levels.where(measure=measure)
+        told: dict[str, Any] = {"panel": panel, "label": label, "percent": measure == "accuracy"}
+        told["lines"] = mine.where(variant=ORIGINAL)
+        draw = functools.partial(figures.dots, mine, "variant", **told)
+        found.append(WORDS.picture(name, draw))
+    return found
 
 
-def _compared(name: str, levels: Results, panel: str, label: str) -> Picture | None:
-    lines, share = levels.where(variant=ORIGINAL), name != "rfs"
-    told: dict[str, Any] = {"panel": panel, "label": label, "percent": share, "lines": lines}
-    draw = functools.partial(figures.dots, levels, "variant", **told)
-    return Picture(name, draw, *(COMPARISON if share else RFS)) if levels.rows else None
+def _method(config: Config) -> list[str]:
+    train, told = config.train, config.statistics
+    given = {**vars(train), **vars(config.split), **vars(config.evaluate)}
+    given["part"] = f", of parameters named {train.trained!r} alone" if train.trained else ""
+    given["held"] = WORDS.text(config.split.validation)
+    given |= {"percent": 100 * told.confidence, "kind": told.method.replace("bca", "BCa")}
+    return WORDS.texts("method", **given)
 
 
 def _table(title: str, levels: Results) -> Table:
+    cell = lambda row: ratio(row) if row["measure"] == "rfs" else percent(row)  # noqa: E731
     order = levels.of("variant")
-    return tables.pivot(title, levels, ("variant",), "shown", _cell, order=order)
-
-
-def _cell(row: Row) -> str:
-    return ratio(row) if row["measure"] == "rfs" else percent(row)
+    return tables.pivot(WORDS.text(title), levels, ("variant",), "shown", cell, order=order)
 
 
 def _seed_cell(row: Row) -> str:
     sign = "" if row["seed"] == SPREAD else "+"
     estimate = row["estimate"]
     return f"{estimate:{sign}.2f}" if row["measure"] == "rfs" else f"{100 * estimate:.1f}"
-
-
-def _points(interval: Row) -> str:
-    estimate, low, high = (
-        f"{round(100 * interval[end], 1) + 0.0:+.1f}" for end in ("estimate", "low", "high")
-    )
-    return f"{estimate} [{low}, {high}]"
-
-
-def _with_test_set(row: Row) -> Row:
-    return {**row, "test set": row["test"]}
-
-
-def _over(photo: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """A map in [0, 1] laid over its photo."""
-    weight = 0.7 * np.nan_to_num(strength)[..., None]
-    heat = 255 * colormaps["inferno"](np.nan_to_num(strength))[..., :3]
-    return ((1 - weight) * photo + weight * heat).astype(np.uint8)
-
-
-SPREAD = "standard deviation"
-MEASURES = {
-    "iou": "IoU",
-    "pixel_accuracy": "pixel accuracy",
-    "average_precision": "average precision",
-}
-WHOLE: dict[str, None] = dict.fromkeys(("seed", "class", "set"))  # of all seeds and classes
-SHOWN = {"accuracy": "{test}", "iou": "IoU, {test}", "rfs": "RFS, {norm}"}
-WORDS = {
-    "accuracy": "{0} points on {test}",
-    "iou": "IoU of its maps {0} points",
-    "rfs": "RFS ({norm}) {1}",
-}
-ALIGNMENT = "Maps cut at their mean against masks, percent"
-GAINS = "Gained over the original, points and RFS, paired"
-LEVELS = "Accuracy and IoU, percent, and RFS; means over seeds"
-SETS = "Set A: classes with masks in training; set B: without; percent"
-MIXTURES = "Accuracy of (1 - alpha) original + alpha finetuned weights, percent"
-COMPARISON = (
-    "Accuracy of every variant on every test set, with intervals; the upright line is the "
-    "original's.",
-    "Intervals of accuracy for the original network and every finetuned variant.",
-)
-RFS = (
-    "RFS of every variant, with intervals; the upright line is the original's.",
-    "Intervals of RFS for the original network and every finetuned variant.",
-)
-TRAINING = (
-    "The total loss over epochs: on the training images and on held-out images; 'kept' is the best "
-    "epoch. Epoch 0 is the original.",
-    "Training and held-out loss of each training over epochs.",
-)
-MAPS = (
-    "Images of the last test set, one of each class: the photo, its mask, and the relevance of the "
-    "predicted class before and after the first variant's finetuning; above the maps what the "
-    "network says.",
-    "Photos, masks and relevance maps before and after finetuning.",
-)
-PATH = (
-    "Accuracy along the straight line between the original's weights (0) and the finetuned ones "
-    "(1), with intervals.",
-    "Accuracy on every test set for mixtures of weights.",
-)
-CAVEATS = [
-    (
-        "That a map on the object means the decision rests on it.",
-        "The loss trains the maps themselves, so their IoU must rise; accuracy on other "
-        "backgrounds and RFS are the independent evidence.",
-    ),
-    (
-        "How the result varies over training images, beyond the seeds run.",
-        "Intervals resample test images; few seeds say little of how another choice of training "
-        "images would end.",
-    ),
-    (
-        "That one variant beats another by more than its tuning.",
-        "All variants share learning rate and epochs unless the config says otherwise; a variant "
-        "tuned for itself may do better.",
-    ),
-]

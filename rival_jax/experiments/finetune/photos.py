@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
 
 from rival_jax import data
 from rival_jax.configs import options
 from rival_jax.configs.finetune import Config
 from rival_jax.data import Examples, Source
-from rival_jax.data.source import Item, class_order, name_hash, refuse_training
+from rival_jax.data.chosen import Chosen
+from rival_jax.data.source import class_order, name_hash, refuse_training
+from rival_jax.experiments.subject import Material
 from rival_jax.runtime.members import Data
 from rival_jax.runtime.plugins import no_such
-from rival_jax.runtime.progress import Meter
 from rival_jax.types import Batch, Geometry
 
-HELD_IN_MEMORY = 512 * 2**20  # bytes of decoded photos; beyond it each epoch decodes them again
 
-
-@dataclasses.dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """What one seed sees."""
 
     masked: tuple[str, ...]  # set A: the classes whose masks are trained on
@@ -34,46 +30,52 @@ class Split:
     validation: tuple[int, ...]
 
 
+class Images(NamedTuple):
+    """The same, decoded and checked."""
+
+    masked: tuple[str, ...]
+    train: Examples
+    validation: Examples
+
+
 def split(source: Source, config: Config, seed: int) -> Split:
     """Classes and images of one seed, by `config.split`.
 
     Classes in the order of their names, or shuffled by the seed; the first half or `num_classes`
-    of them are set A. Images in the order of their names, or shuffled by the seed.
-
-    Raises:
-      ValueError: for an unknown class, too few classes, or a class with too few images.
+    of them are set A. Images in the order of their names, or shuffled by the seed. Raises
+    ValueError for an unknown class, too few classes, or a class with too few images.
     """
     c = config.split
     order = list(class_order(source.classes))
     if c.by == "seed":
-        order = sorted(order, key=lambda name: name_hash(f"{seed} class {name}", 8))
-    if c.classes:
-        for name in c.classes:
-            if name not in source.classes:
-                raise ValueError("config.split.classes: " + no_such(name, source.classes))
-        order = [*c.classes, *(name for name in order if name not in c.classes)]
-    count = len(c.classes) or int(c.num_classes) or len(order) // 2
+        order.sort(key=lambda name: name_hash(f"{seed} class {name}", 8))
+    for name in c.classes:
+        if name not in source.classes:
+            raise ValueError("config.split.classes: " + no_such(name, source.classes))
+    order = [*c.classes, *(name for name in order if name not in c.classes)]
+    count = len(c.classes) or c.num_classes or len(order) // 2
     if not 0 < count <= len(order):
         raise ValueError(
             f"config.split.num_classes={count}, but {config.data.name} has {len(order)} classes"
         )
-    masked, others = order[:count], order[count:]
+    masked, others = tuple(order[:count]), order[count:]
     if c.validation == "held_out" and not others:
         raise ValueError(
             "config.split.validation='held_out' needs classes that are not trained on; all "
             f"{count} are. Lower --config.split.num_classes or pass --config.split.validation="
             "training"
         )
-    take, extra = functools.partial(_images, source, config, seed), int(c.validation_per_class)
+    extra = c.validation_per_class
+    take = functools.partial(_images, source, config, seed)
     if c.validation == "held_out":
-        training = [take(name, int(c.per_class)) for name in masked]
+        training = [take(name, c.per_class) for name in masked]
         validation = [take(name, extra) for name in others]
     else:
-        every = [take(name, int(c.per_class) + extra) for name in masked]
+        every = [take(name, c.per_class + extra) for name in masked]
         training = [mine[: len(mine) - extra] for mine in every]
         validation = [mine[len(mine) - extra :] for mine in every]
     parts = (sorted(itertools.chain(*part)) for part in (training, validation))
-    return Split(tuple(masked), *map(tuple, parts))
+    return Split(masked, *map(tuple, parts))
 
 
 def _images(source: Source, config: Config, seed: int, name: str, asked: int) -> list[int]:
@@ -88,158 +90,94 @@ def _images(source: Source, config: Config, seed: int, name: str, asked: int) ->
     # By the name without folder and ending, so that a copy of the photos beside other masks
     # gives the same ones.
     stems = {i: PurePosixPath(source.names[i]).stem for i in mine}
-    if config.split.images == "seed":
-        mine.sort(key=lambda i: name_hash(f"{seed} image {name}/{stems[i]}", 8))
-    else:
-        mine.sort(key=lambda i: stems[i])
-    return mine[:asked]
-
-
-class Chosen:
-    """Some examples of a source, as a source. Decoded photos are kept while memory allows.
-
-    Args:
-      positions: in the source.
-      classes: the source's and perhaps more, in another order; default as they are.
-    """
-
-    def __init__(self, source: Source, positions: Sequence[int], classes: tuple[str, ...] = ()):
-        self._source, self._positions = source, positions
-        self.classes = classes or source.classes
-        self.class_wnids = None if classes else source.class_wnids
-        self.notices: tuple[str, ...] = getattr(source, "notices", ())
-        self.names = [source.names[position] for position in positions]
-        self.labels = np.asarray(source.labels, np.int32)[list(positions)]
-        if classes:
-            place = [classes.index(name) for name in source.classes]
-            self.labels = np.array(place, np.int32)[self.labels]
-        self._kept: dict[int, Item] = {}
-        self._bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __getitem__(self, position: int) -> Item:
-        if position in self._kept:
-            return self._kept[position]
-        item = self._source[self._positions[position]]
-        self._bytes += 4 * item["image"].width * item["image"].height
-        if self._bytes <= HELD_IN_MEMORY:
-            self._kept[position] = item
-        return item
-
-
-@dataclasses.dataclass(frozen=True)
-class Images:
-    """The examples of one seed, decoded and checked."""
-
-    split: Split
-    train: Examples
-    validation: Examples
+    shuffled = config.split.images == "seed"
+    drawn = lambda i: name_hash(f"{seed} image {name}/{stems[i]}", 8)  # noqa: E731
+    return sorted(mine, key=drawn if shuffled else stems.__getitem__)[:asked]
 
 
 class Training:
-    """The training images of every seed, from one data set."""
+    """The training images of every seed, from one data set.
 
-    def __init__(self, config: Config, source: Source, geometry: Geometry, console: Console):
-        self.config, self.source, self.geometry = config, source, geometry
-        self.console = console
-        self.images = {seed: self._read(seed) for seed in config.seeds}
+    Raises ValueError as `split`, for bad examples, and for seeds with different numbers of images.
+    """
 
-    def _read(self, seed: int) -> Images:
-        found = split(self.source, self.config, seed)
-        parts = []
-        for positions in (found.train, found.validation):
-            with Meter(len(positions), "images", self.console) as meter:
-                meter.say(f"reading images and masks of seed {seed}")
-                examples = Examples(
-                    Chosen(self.source, positions),
-                    self.geometry,
-                    on_bad=self.config.data.on_bad,
-                    mask=self.config.data.mask,
-                    on_item=lambda done, total: meter.advance(1),
-                )
-            for name, reason in examples.skipped:
-                self.console.print(f"skipped {name}: {reason}")
-            parts.append(examples)
-        return Images(found, *parts)
-
-    def data(self, labels: np.ndarray, size: int, needs: Sequence[str] = ()) -> Data:
-        """Batches for the loop.
-
-        Args:
-          labels: the network's output of each class [c].
-          size: of the batches of what is held out.
-          needs: what the objective is given besides, see `objectives`.
-        """
-        c = self.config.train
+    def __init__(self, material: Material, source: Source, geometry: Geometry):
+        self.config, self.source = material.config, source
+        self.images: dict[int, Images] = {}
+        for seed in self.config.seeds:
+            masked, *parts = split(source, self.config, seed)
+            said = f"images and masks of seed {seed}"
+            read = (material.read(Chosen(source, rows), geometry, said) for rows in parts)
+            self.images[seed] = Images(masked, *read)
         counts = {len(images.train) for images in self.images.values()}
         if len(counts) > 1:
             raise ValueError(
                 f"seeds have different numbers of training images ({sorted(counts)}), because some "
                 "were skipped; run them one by one with --config.seeds"
             )
+        self.per_seed = counts.pop()
+
+    def data(self, labels: np.ndarray, size: int, needs: Sequence[str] = ()) -> Data:
+        """Batches for the loop; of what is held out, of a `size`.
+
+        Args:
+          labels: the network's output of each class [c].
+          needs: what the objective is given besides, see `objectives`.
+        """
+        c = self.config.train
 
         def epoch(seed: int, number: int, first: int) -> Iterator[Batch]:
             examples = self.images[seed].train
-            batches = examples.augmented_batches(
-                c.batch, number, seed, first=first, augmentation=c.augmentation
-            )
-            add = functools.partial(self._completed, needs, labels, seed, examples, number)
-            return map(add, batches)
+            told = {"first": first, "augmentation": c.augmentation}
+            batches = examples.augmented_batches(c.batch, number, seed, **told)
+            return self._completed(batches, examples, labels, needs, seed, number)
 
         def held_out(seed: int) -> Iterator[Batch]:
             examples = self.images[seed].validation
-            add = functools.partial(self._completed, needs, labels, seed, examples, 0)
-            return map(add, examples.batches(size))
+            return self._completed(examples.batches(size), examples, labels, needs, seed)
 
-        return Data(
-            per_epoch=-(-counts.pop() // c.batch),
-            train=epoch,
-            held_out=held_out,
-            name=lambda seed, index: self.images[seed].train.names[index],
-        )
+        name = lambda seed, index: self.images[seed].train.names[index]  # noqa: E731
+        return Data(-(-self.per_seed // c.batch), epoch, held_out, name)
 
     def sample(self, labels: np.ndarray, needs: Sequence[str] = ()) -> Batch:
         """A batch like those of the loop, the same on every host."""
         seed = self.config.seeds[0]
-        found = self.images[seed].validation
-        batch = next(found.batches(self.config.train.batch, everywhere=True))
-        return self._completed(needs, labels, seed, found, 0, batch)
+        examples = self.images[seed].validation
+        batches = examples.batches(self.config.train.batch, everywhere=True)
+        return next(self._completed(batches, examples, labels, needs, seed))
 
     def _completed(
         self,
-        needs: Sequence[str],
-        labels: np.ndarray,
-        seed: int,
+        batches: Iterator[Batch],
         examples: Examples,
-        epoch: int,
-        batch: Batch,
-    ) -> Batch:
-        """A batch with the network's outputs as labels, and what the objective needs besides."""
-        batch["label"] = labels[np.asarray(batch["label"])]
-        if "outputs" in needs:
-            masked = [self.source.classes.index(name) for name in self.images[seed].split.masked]
-            batch["outputs"] = np.tile(labels[masked], (len(batch["label"]), 1))
-        if "other" in needs:
-            # Neighbours in a random ring: of all examples, on every host, whatever the batch is.
-            ring = np.random.default_rng([seed, epoch, 1]).permutation(len(examples))
-            rows = ring[(np.argsort(ring)[np.asarray(batch["index"])] + 1) % len(ring)]
-            others = [examples.example(int(row)) for row in rows]
-            batch["other_image"] = np.stack([o["image"] for o in others]) / np.float32(255)
-            batch["other_mask"] = np.stack([o["mask"] for o in others]) / np.float32(255)
-        if self.config.data.mask == "binary":
-            for name in ("mask", "other_mask"):
-                if name in batch:
+        labels: np.ndarray,
+        needs: Sequence[str],
+        seed: int,
+        epoch: int = 0,
+    ) -> Iterator[Batch]:
+        """Batches with the network's outputs as labels, and what the objective needs besides."""
+        # Neighbours in a random ring: of all examples, on every host, whatever the batch is.
+        ring = np.random.default_rng([seed, epoch, 1]).permutation(len(examples))
+        after = ring[(np.argsort(ring) + 1) % len(ring)]
+        masked = [self.source.classes.index(name) for name in self.images[seed].masked]
+        for batch in batches:
+            batch["label"] = labels[np.asarray(batch["label"])]
+            if "outputs" in needs:
+                batch["outputs"] = np.tile(labels[masked], (len(batch["label"]), 1))
+            if "other" in needs:
+                others = [examples.example(int(row)) for row in after[np.asarray(batch["index"])]]
+                batch["other_image"] = np.stack([o["image"] for o in others]) / np.float32(255)
+                batch["other_mask"] = np.stack([o["mask"] for o in others]) / np.float32(255)
+            if self.config.data.mask == "binary":
+                for name in {"mask", "other_mask"} & batch.keys():
                     batch[name] = (np.asarray(batch[name]) > 0.5).astype(np.float32)
-        return batch
+            yield batch
 
 
 def source(place: Any, split_name: str) -> Source:
     """A split to train on, of the data set that a block of the config (name, root, options) names.
 
-    Raises:
-      ValueError: as `data.load`; for a set whose terms forbid it.
+    Raises ValueError as `data.load`, and for a set whose terms forbid it.
     """
     given = options(place, place.name.replace(".", "_"))
     found = data.load(place.name, place.root, split_name, **given)
@@ -247,7 +185,7 @@ def source(place: Any, split_name: str) -> Source:
     return found
 
 
-def refuse_overlap(training: Source, tests: dict[str, Examples]) -> None:
+def refuse_overlap(training: Source, tests: Mapping[str, Examples]) -> None:
     """Raises ValueError if an image is both trained on and tested on."""
     for name, examples in tests.items():
         both = set(training.names) & set(examples.names)
@@ -262,8 +200,7 @@ def refuse_overlap(training: Source, tests: dict[str, Examples]) -> None:
 def found_masks(config: Config, classes: tuple[str, ...]) -> Source:
     """The photos of `config.tokencut`, whose labels are positions in `classes`.
 
-    Raises:
-      ValueError: if no folder is named, or for a class that is not among them.
+    Raises ValueError if no folder is named, and for a class that is not among them.
     """
     c = config.tokencut
     if not c.root:

@@ -8,30 +8,45 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 
+from rival_jax import noise
 from rival_jax.configs import options, typed
 from rival_jax.configs.finetune import Config
-from rival_jax.experiments.finetune import numbers
-from rival_jax.experiments.finetune.jobs import CHECKPOINTS, kept
-from rival_jax.experiments.finetune.page import page
-from rival_jax.experiments.finetune.tests import MAP_COST, Network, Shown, Tests, mixed
-from rival_jax.experiments.finetune.trainings import Trainings
+from rival_jax.experiments.finetune import measures
+from rival_jax.experiments.finetune.measures import Network, maps_of, mixed, scored
+from rival_jax.experiments.finetune.page import Shown, page
+from rival_jax.experiments.finetune.trainings import CHECKPOINTS, ROWS_VERSION, Trainings, kept
 from rival_jax.experiments.finetune.variants import ORIGINAL
-from rival_jax.experiments.runner import Bench, Unit
-from rival_jax.experiments.subject import Subject
+from rival_jax.experiments.noise_trials import Sweep, noise_trials
+from rival_jax.experiments.plans import Plans
+from rival_jax.experiments.rows import tidy
+from rival_jax.experiments.runner import Bench, Pass, Unit
+from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
-from rival_jax.runtime.results import Run
+from rival_jax.runtime import parallel
+from rival_jax.runtime.results import Category, Columns, Run
 from rival_jax.types import Variables
+
+REGIONS = ("foreground", "background")
+SHOWN = 8  # images among the pictures
+MAP_COST = 3  # forward passes that take as long as a relevance map
 
 
 class Experiment:
-    """A network, its trainings and the tests of all networks, checked."""
+    """A network, its trainings and the tests of all networks, checked.
+
+    Attributes:
+      tests: the test sets by name; noise in the first of them, which is `subject`.
+    """
 
     counted = "images"  # shown to a network, in training and in tests
 
@@ -39,13 +54,24 @@ class Experiment:
         config = typed(Config, config)
         if len(config.models) != 1:
             raise ValueError(f"config.models={config.models}: finetune takes one network a run")
-        self.config, self.console = config, console
-        subjects = test_sets(config, console)
-        self.subject = next(iter(subjects.values()))
-        self.trainings = Trainings(config, subjects, console)
-        self.tests = Tests(config, self.trainings.original, subjects)
+        self.config, self.console, self.tests = config, console, test_sets(config, console)
+        self.subject = next(iter(self.tests.values()))
+        self.trainings = Trainings(config, self.tests)
+        self.original = self.trainings.original
         self.networks = list(self._networks())
         self._kept = functools.lru_cache(maxsize=1)(kept)  # of one folder, for all its tests
+
+    def _networks(self) -> Iterator[Network]:
+        """The original, every finetuned network, and the mixtures of both."""
+        work, c = self.trainings, self.config.evaluate
+        masked = work.images(work.jobs[0]).masked
+        yield Network(ORIGINAL, ORIGINAL, None, 1.0, masked, {"model": self.original.digest})
+        for job in work.jobs:
+            masked = work.images(job).masked
+            for alpha in (1.0, *c.alphas):
+                name = job.name if alpha == 1 else f"{job.name}_alpha{alpha:g}"
+                known = {"training": job.depends_on, "checkpoint": c.checkpoint, "alpha": alpha}
+                yield Network(name, job.setting.name, job.seed, alpha, masked, known, job)
 
     def total(self) -> int:
         """Images in all updates, and in all tests."""
@@ -54,7 +80,7 @@ class Experiment:
 
     def costs(self) -> Iterator[tuple[str, float]]:
         """What every setting's trainings would cost, and all tests."""
-        work, cost = self.trainings, self.trainings.original.cost()
+        work = self.trainings
         for setting in work.settings:
             step = work.step_cost(setting)
             mine = [len(work.images(job).train) for job in work.jobs if job.setting is setting]
@@ -64,51 +90,38 @@ class Experiment:
         maps, noisy = self._forwards()
         passes = MAP_COST * maps + noisy
         told = f"tests of {1 + len(work.jobs)} networks: {passes:,} forwards"
-        yield told, passes * cost.seconds
+        yield told, passes * self.original.cost().seconds
+
+    def _forwards(self) -> tuple[int, int]:
+        """Images that maps are made of, in all tests, and noisy images."""
+        images = [len(test.first_examples()) for test in self.tests.values()]
+        noisy = images[0] * len(self._levels()) * self.config.noise.trials * len(REGIONS)
+        return len(self.networks) * sum(images), (1 + len(self.trainings.jobs)) * noisy
+
+    def _levels(self) -> list[tuple[str, float]]:
+        c = self.config.noise
+        return [(norm, level) for norm in c.norms for level in c.levels(norm)]
 
     def work(self, bench: Bench) -> Iterator[Unit]:
         """The units of all trainings, then those of every network."""
         run = bench.run
         yield from self.trainings.units(bench)
-        plans = self.tests.plans(bench.plans)
+        maps, noisy = self._plans(bench.plans)
         for network in self.networks:
             weights = functools.partial(self._weights, network, run)
-            yield from self.tests.units(network, plans, weights)
-        bench.cards.append(self.trainings.original.facts)
+            yield from self._tested(network, maps, weights)
+            if network.alpha == 1:
+                yield from self._noisy(network, noisy, weights)
+        bench.cards.append(self.original.facts)
         run.save_json("networks.json", [self._card(network, run) for network in self.networks])
         self.console.print(f"the finetuned networks: {run.path / 'models'}")
 
-    def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
-        """The table of results and the page about it."""
-        classes, told = self.subject.first_examples().classes, options(self.config, "statistics")
-        tests = list(self.tests.subjects)
-        results = numbers.results(files, self.networks, tests, classes, **told)
-        trained = [files[f"{job.name}/training"] for job in self.trainings.jobs]
-
-        def shown() -> Iterator[Shown]:
-            return self.tests.shown(*(self._weights(one, run) for one in self.networks[:2]))
-
-        return results, page(self.config, results, self.networks, numbers.losses(trained), shown)
-
-    def _networks(self) -> Iterator[Network]:
-        """The original, every finetuned network, and the mixtures of both."""
-        work, c = self.trainings, self.config.evaluate
-        masked = work.split(self.config.seeds[0]).masked
-        yield Network(ORIGINAL, ORIGINAL, None, 1.0, masked, {"model": work.original.digest})
-        for job in work.jobs:
-            masked = work.split(job.seed).masked
-            for alpha in (1.0, *map(float, c.alphas)):
-                name = job.name if alpha == 1 else f"{job.name}_alpha{alpha:g}"
-                known = {"training": job.depends_on, "checkpoint": c.checkpoint, "alpha": alpha}
-                yield Network(name, job.setting.name, job.seed, alpha, masked, known, job)
-
     def _weights(self, network: Network, run: Run) -> Variables:
         """A network's, read from where they are kept."""
-        original = self.trainings.original.variables
         if network.job is None:
-            return original
+            return self.original.variables
         tuned = self._kept(network.job.folder(run, self.config.evaluate.checkpoint))
-        return tuned if network.alpha == 1 else mixed(original, tuned, network.alpha)
+        return tuned if network.alpha == 1 else mixed(self.original.variables, tuned, network.alpha)
 
     def _card(self, network: Network, run: Run) -> dict[str, Any]:
         """What networks.json says: also where it is kept, for `config.models` elsewhere."""
@@ -118,11 +131,104 @@ class Experiment:
             facts |= {which: str(network.job.folder(run, which)) for which in CHECKPOINTS}
         return facts
 
-    def _forwards(self) -> tuple[int, int]:
-        """Images that maps are made of, in all tests, and noisy images."""
-        images = [len(test.first_examples()) for test in self.tests.subjects.values()]
-        noisy = images[0] * self.tests.forwards()
-        return len(self.networks) * sum(images), (1 + len(self.trainings.jobs)) * noisy
+    def _plans(self, plans: Plans) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Images per step that maps are made of; and noisy ones, with their trials at once."""
+        trials, images = self.config.noise.trials, len(self.subject.first_examples())
+
+        def sized(trials: int, regions: int) -> dict[str, Any]:
+            cost, geometry = self.original.cost(), self.original.geometry
+            size, at_once = self.subject.batch(cost, geometry, trials, regions)
+            return {"images": size, "trials": at_once, "flops": cost.flops}
+
+        maps = plans.of("scores", functools.partial(sized, 1, MAP_COST), images=images)
+        noisy = functools.partial(sized, trials, len(REGIONS))
+        return maps, plans.of("noise", noisy, images=images, trials=trials)
+
+    def _named(self, network: Network) -> Loaded:
+        """The original under another's name."""
+        model = dataclasses.replace(self.original.model, name=network.name)
+        return dataclasses.replace(self.original, model=model)
+
+    def _about(self, network: Network, subject: Subject) -> dict[str, Any]:
+        fingerprint = subject.examples(self.original.geometry).fingerprint
+        return network.depends_on | {"version": ROWS_VERSION, "data": fingerprint}
+
+    def _tested(
+        self, network: Network, plan: Mapping[str, Any], weights: Callable[[], Variables]
+    ) -> Iterator[Unit]:
+        """Answers and maps of a network on every test set; `weights` reads its own."""
+        named, c = self._named(network), self.config.evaluate
+        fn = parallel.Bound(scored, (self.original.model, c))
+        settled = {"method": c.method, "explained": c.explained, "masked": list(network.masked)}
+        for test, subject in self.tests.items():
+            columns = functools.partial(self._columns, network, subject, test)
+            task = Pass(subject, named, plan["images"], fn, (), columns, weights=weights)
+            clean = network.name if subject is self.subject else ""
+            about = self._about(network, subject) | settled
+            yield Unit(f"{network.name}/{test}", about, task, clean=clean)
+
+    def _noisy(
+        self, network: Network, plan: Mapping[str, Any], weights: Callable[[], Variables]
+    ) -> Iterator[Unit]:
+        """Answers of a network to every noise in the first test set."""
+        named, config, c = self._named(network), self.config, self.config.noise
+        for norm, level in self._levels():
+            sweep = Sweep(norm, REGIONS, c.trials, plan["trials"], config.data.mask == "binary")
+            fn = parallel.Bound(noise_trials, (self.original.model.forward, sweep))
+            args = (noise.key(config.seed), jnp.float32(level))
+            words = {"norm": norm, "level": f"{level:.6g}"}
+            columns = functools.partial(self._noise_columns, network, words)
+            told = (plan["images"], fn, args, columns, c.trials * len(REGIONS))
+            task = Pass(self.subject, named, *told, weights=weights)
+            settled = {"norm": norm, "level": level, "trials": c.trials, "seed": config.seed}
+            about = self._about(network, self.subject) | settled | {"mask": config.data.mask}
+            yield Unit(f"{network.name}/{norm}_{words['level']}", about, task, plan["flops"])
+
+    def _columns(
+        self, network: Network, subject: Subject, test: str, found: parallel.Rows
+    ) -> Columns:
+        """Also "A" for images of the classes whose masks were trained on, "B" for the others."""
+        examples, image = subject.examples(self.original.geometry), found["index"]
+        given = (self.config.data.name, self._named(network), examples, image, {"test": test})
+        outside = np.array([name not in network.masked for name in examples.classes])
+        inside = Category(outside[examples.labels[image]].astype(np.int32), ["A", "B"])
+        return {**tidy(*given, found), "class_set": inside}
+
+    def _noise_columns(
+        self, network: Network, words: dict[str, str], found: parallel.Rows
+    ) -> Columns:
+        """Means over trials, for each region."""
+        examples, images = self.subject.examples(self.original.geometry), found["index"]
+        values = {
+            key: found[key].mean(1, dtype=np.float64).astype(np.float32).ravel()
+            for key in ("probability", "correct")
+        }
+        image, region = np.repeat(images, len(REGIONS)), np.tile([0, 1], len(images))
+        given = (self.config.data.name, self._named(network), examples, image, words)
+        return {**tidy(*given, values), "region": Category(region, list(REGIONS))}
+
+    def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
+        """The table of results and the page about it."""
+        classes, told = self.subject.first_examples().classes, options(self.config, "statistics")
+        results = measures.results(files, self.networks, list(self.tests), classes, **told)
+        trained = [files[f"{job.name}/training"] for job in self.trainings.jobs]
+        shown = functools.partial(self._shown, run)
+        return results, page(self.config, results, self.networks, measures.losses(trained), shown)
+
+    def _shown(self, run: Run) -> Iterator[Shown]:
+        """Images of the last test set, of `SHOWN` classes at most, before and after finetuning."""
+        examples = list(self.tests.values())[-1].first_examples()
+        _, rows = np.unique(examples.labels, return_index=True)
+        rows = rows[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).round().astype(int)]
+        items = [examples.example(int(row)) for row in rows]
+        image = np.stack([item["image"] for item in items]) / np.float32(255)
+        show = jax.jit(parallel.Bound(maps_of, (self.original.model, self.config.evaluate)))
+        batch = {"image": image, "label": examples.labels[rows]}
+        found = [jax.device_get(show(self._weights(n, run), batch)) for n in self.networks[:2]]
+        for k, (row, item) in enumerate(zip(rows, items, strict=True)):
+            seen = [(maps[k], examples.classes[logits[k].argmax()]) for maps, logits in found]
+            label = examples.classes[examples.labels[row]]
+            yield examples.names[row], label, item["image"], item["mask"], seen
 
 
 def test_sets(config: Config, console: Console) -> dict[str, Subject]:
@@ -131,8 +237,7 @@ def test_sets(config: Config, console: Console) -> dict[str, Subject]:
     if not config.shifted.name:
         return {config.data.test_name: first}
     shifted = dataclasses.replace(config.data, **vars(config.shifted))
-    changed = dataclasses.replace(config, data=shifted)
-    other = Subject(changed, console)
+    other = Subject(dataclasses.replace(config, data=shifted), console)
     classes, others = (subject.first_examples().classes for subject in (first, other))
     if classes != others:
         raise ValueError(

@@ -4,70 +4,147 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from rich.console import Console
 
+from rival_jax import models, weights
 from rival_jax.configs.finetune import Config
 from rival_jax.experiments import head_context
 from rival_jax.experiments.finetune import photos
-from rival_jax.experiments.finetune.jobs import Job, recipe
-from rival_jax.experiments.finetune.photos import Images, Split, Training
-from rival_jax.experiments.finetune.tests import ROWS_VERSION
+from rival_jax.experiments.finetune.photos import Images, Training
 from rival_jax.experiments.finetune.variants import Setting, settings
 from rival_jax.experiments.runner import Bench, Unit
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.heads import imagenet
-from rival_jax.runtime import hosts, parallel, train
-from rival_jax.runtime.members import Member, Watch
-from rival_jax.runtime.results import digest
+from rival_jax.runtime import buckets, checksums, hosts, parallel, train
+from rival_jax.runtime.members import Member, Trained, Watch
+from rival_jax.runtime.results import Category, Columns, Run, digest
 from rival_jax.runtime.tensorboard import EventFile
+from rival_jax.runtime.update import Recipe
 from rival_jax.types import Model, Variables
+
+ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
+CHECKPOINTS = ("best", "last")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One training: a setting and a seed."""
+
+    setting: Setting
+    seed: int
+    depends_on: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of its rows and models."""
+        return f"{self.setting.name}_seed{self.seed}"
+
+    def folder(self, run: Run, checkpoint: str) -> Path:
+        """Where its network is kept, for `models.load`."""
+        return run.path / "models" / digest(self.depends_on) / f"{self.name}_{checkpoint}"
+
+    def unit(self, history: Sequence[Mapping[str, Any]] = ()) -> Unit:
+        """Its rows, of the history of its epochs; not looked at if they are there."""
+        compute = lambda on_batch: self._rows(history)  # noqa: E731
+        return Unit(f"{self.name}/training", self.depends_on, compute, everywhere=True)
+
+    def keep(self, run: Run, model: Model, trained: Trained) -> None:
+        """Saves its networks, which all hosts then have."""
+        for checkpoint in CHECKPOINTS:
+            folder = self.folder(run, checkpoint)
+            files = [folder / name for name in (weights.CONFIG, weights.TENSORS)]
+            if hosts.first():
+                models.save(folder, model, getattr(trained, checkpoint))
+                checksums.note(folder)
+                for file in files:
+                    buckets.push(file)
+            hosts.barrier()
+            if not hosts.first():
+                for file in files:
+                    buckets.fetch(file)
+                checksums.fetch(folder)
+
+    def _rows(self, history: Sequence[Mapping[str, Any]]) -> Columns:
+        """One row for each epoch, part and term."""
+        found = [
+            (entry["epoch"], part, term, value, entry["best"], entry["learning_rate"])
+            for entry in history
+            for part in ("train", "held_out")
+            for term, value in sorted((entry[part] or {}).items())
+        ]
+        epochs, parts, terms, values, best, rates = zip(*found, strict=True)
+        return {
+            "model": Category.of([self.name] * len(found)),
+            "variant": Category.of([self.setting.name] * len(found)),
+            "seed": np.full(len(found), self.seed, np.int32),
+            "epoch": np.array(epochs, np.int32),
+            "part": Category.of(parts),
+            "term": Category.of(terms),
+            "value": np.array(values, np.float64),
+            "best": np.array(best),
+            "learning_rate": np.array(rates, np.float64),  # NaN for None
+        }
+
+
+def kept(folder: Path) -> Variables:
+    """A finetuned network's weights, from the folder that `Job.folder` names.
+
+    Raises FileNotFoundError or ValueError if they are not there as they were saved.
+    """
+    name = folder.name.rpartition("_")[0]
+    cure = f"delete {folder.parents[2] / 'rows' / name} to train it again"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is gone, and its rows are there; {cure}")
+    if not checksums.holds(folder):
+        raise ValueError(f"{folder} is not as it was written; {cure}")
+    return models.load(str(folder))[1]
 
 
 class Trainings:
     """The network, its training images and the trainings, checked before any of them starts."""
 
-    def __init__(self, config: Config, tests: Mapping[str, Subject], console: Console):
-        subject = next(iter(tests.values()))
-        self.config, self.subject, self.console, self.tests = config, subject, console, tests
-        self.recipe = recipe(config)
-        self.raw = subject.models[0]
-        self.original = subject.load(config.models[0])
+    def __init__(self, config: Config, tests: Mapping[str, Subject]):
+        self.config, self.subject = config, next(iter(tests.values()))
+        named = {field.name for field in dataclasses.fields(Recipe)} - {"batch_size"}
+        told = {name: getattr(config.train, name) for name in named}
+        self.recipe = Recipe(batch_size=config.train.batch, **told)
+        self.raw = self.subject.models[0]
+        self.original = self.subject.load(config.models[0])
         if "params" not in self.original.variables:
             raise ValueError(
                 f"head {config.head!r} cannot be finetuned through; pass --config.head=own, or "
                 "imagenet for a network with ImageNet's 1000 outputs"
             )
         self._costs: dict[Any, parallel.Cost] = {}
-        self.trained, self.labels = outputs(subject, self.raw, self.original)
-        self.settings = settings(config, self.trained)
-        self.training = self._training()
+        trained, self.labels = outputs(self.subject, self.raw, self.original)
+        self.settings = settings(config, trained)
+        self.training: dict[str, Training] = {}  # by where the masks are from
+        for masks in dict.fromkeys(setting.masks for setting in self.settings):
+            if masks == "data":
+                source = photos.source(config.data, config.data.train_split)
+            else:
+                source = photos.found_masks(config, self.subject.first_examples().classes)
+            photos.refuse_overlap(source, {n: test.first_examples() for n, test in tests.items()})
+            self.training[masks] = Training(self.subject, source, self.original.geometry)
         self.jobs = [
             Job(s, seed, self._about(s, seed)) for s in self.settings for seed in config.seeds
         ]
-
-    def units(self, bench: Bench) -> Iterator[Unit]:
-        """A unit for every training; those of a group of which one is missing are run first."""
-        groups = [
-            (jobs, hosts.agreed(not all(job.done(bench.run) for job in jobs)))
-            for jobs in self._groups()
-        ]
-        for jobs, missing in groups:
-            if missing:
-                yield from self._fitted(jobs, bench)
-            else:
-                yield from (job.unit([]) for job in jobs)
 
     def images(self, job: Job) -> Images:
         """What a job sees."""
         return self.training[job.setting.masks].images[job.seed]
 
-    def split(self, seed: int) -> Split:
-        """Which classes had masks."""
-        return next(iter(self.training.values())).images[seed].split
+    def units(self, bench: Bench) -> Iterator[Unit]:
+        """A unit for every training; those of a group of which one is missing are run first."""
+        run = bench.run
+        for jobs in self._groups():
+            units = [job.unit() for job in jobs]
+            paths = [run.unit_path(unit.name, unit.depends_on) for unit in units]
+            yield from units if all(map(run.intact, paths)) else self._fitted(jobs, bench)
 
     def step_cost(self, setting: Setting) -> parallel.Cost:
         """Of one image's part in an update, measured on a batch."""
@@ -76,9 +153,12 @@ class Trainings:
         batch = self.training[setting.masks].sample(self.labels, setting.needs)
         numbers = {name: np.float32(value) for name, value in setting.numbers.items()}
 
+        def loss(params: Any, variables: Variables, given: Any) -> Any:
+            found = setting.terms({**variables, "params": params}, given, numbers)
+            return found["total"].mean()
+
         def slope(variables: Variables, given: Any) -> Any:
-            loss = lambda params: setting.terms({**variables, "params": params}, given, numbers)  # noqa: E731
-            return jax.grad(lambda params: loss(params)["total"].mean())(variables["params"])
+            return jax.grad(loss)(variables["params"], variables, given)
 
         layout = (self.subject.mesh, self.config.sharding)
         found = parallel.measure(slope, self._variables(setting), batch, *layout)
@@ -95,6 +175,17 @@ class Trainings:
         for mine in kinds.values():
             size = self._together(mine[0])
             yield from (mine[start : start + size] for start in range(0, len(mine), size))
+
+    def _together(self, job: Job) -> int:
+        """How many trainings run in one program."""
+        asked = self.config.train.together
+        if asked != "auto":
+            return int(asked)
+        device = self.subject.mesh.devices.flat[0]
+        if device.platform == "cpu":  # one fills its cores; side by side they only spill caches
+            return 1
+        bytes_each = self.step_cost(job.setting).bytes * self.recipe.batch_size
+        return hosts.agreed(max(1, int(parallel.memory_budget(device) / max(bytes_each, 1))))
 
     def _fitted(self, jobs: Sequence[Job], bench: Bench) -> Iterator[Unit]:
         """Trains some jobs, and keeps their networks, each before its unit."""
@@ -120,10 +211,10 @@ class Trainings:
             told = {name: value for name, value in numbers.items() if value is not None}
             curves[entry["member"]].write(entry["epoch"] + 1, told)
 
-        about = [job.depends_on for job in jobs]
-        folder, training = run.path / "training" / digest(about), self.training[first.masks]
+        about, training = [job.depends_on for job in jobs], self.training[first.masks]
         held_out = min(len(found.validation) for found in training.images.values())
         held_out = min(held_out, max(8, 4 * self.recipe.batch_size))
+        folder = run.path / "training" / digest(about)
         found = train.fit(
             first.terms,
             self._variables(first),
@@ -135,7 +226,7 @@ class Trainings:
             about={"jobs": about},
             sharding=self.config.sharding,
             seconds=self.config.train.save_seconds,
-            watch=Watch(meter.advance, on_epoch, self.console.print),
+            watch=Watch(meter.advance, on_epoch, self.subject.console.print),
         )
         for job, one in zip(jobs, found, strict=True):
             job.keep(run, self.raw, one)
@@ -147,42 +238,12 @@ class Trainings:
         found = self.original.variables
         return {**found, "original": found["params"]} if "original" in setting.needs else found
 
-    def _together(self, job: Job) -> int:
-        """How many trainings run in one program."""
-        asked = self.config.train.together
-        if asked != "auto":
-            return int(asked)
-        device = self.subject.mesh.devices.flat[0]
-        if device.platform == "cpu":  # one fills its cores; side by side they only spill caches
-            return 1
-        bytes_each = self.step_cost(job.setting).bytes * self.recipe.batch_size
-        fit = int(parallel.memory_budget(device) / max(bytes_each, 1))
-        return hosts.agreed(max(1, fit))
-
-    def _training(self) -> dict[str, Training]:
-        """The images by where their masks are from."""
-        config, found = self.config, {}
-        tests = {name: test.first_examples() for name, test in self.tests.items()}
-        for masks in dict.fromkeys(setting.masks for setting in self.settings):
-            if masks == "data":
-                source = photos.source(config.data, config.data.train_split)
-            else:
-                source = photos.found_masks(config, self.subject.first_examples().classes)
-            photos.refuse_overlap(source, tests)
-            found[masks] = Training(config, source, self.original.geometry, self.console)
-            found[masks].data(self.labels, 1)  # raises what it would before a training
-            for images in found[masks].images.values():
-                for notice in images.train.notices + images.validation.notices:
-                    self.subject.note(notice)
-        return found
-
     def _about(self, setting: Setting, seed: int) -> dict[str, Any]:
         """Everything that determines what a training gives."""
         options = {
             k: v if isinstance(v, (int, float, str)) else str(v) for k, v in setting.options.items()
         }
-        images = self.training[setting.masks].images[seed]
-        seen = {"train": images.train, "validation": images.validation}
+        seen = self.training[setting.masks].images[seed]
         return {
             "version": ROWS_VERSION,
             "model": self.original.digest,
@@ -193,21 +254,15 @@ class Trainings:
             "outputs": self.config.outputs,
             "mask": self.config.data.mask,
             "seed": seed,
-            "data": {part: examples.fingerprint for part, examples in seen.items()},
+            "data": {part: getattr(seen, part).fingerprint for part in ("train", "validation")},
         }
 
 
 def outputs(subject: Subject, raw: Model, loaded: Loaded) -> tuple[Model, np.ndarray]:
-    """The network that is trained, and its output for each class.
+    """The network that is trained, and its output for each class; `raw`: without its head.
 
     With `config.outputs="own"` the network's own outputs are trained, though a head groups them for
-    the evaluation: each class has to be one of them.
-
-    Args:
-      raw: the network without its head.
-
-    Raises:
-      ValueError: for a class that is several outputs.
+    the evaluation: each class has to be one of them, else ValueError is raised.
     """
     config = subject.config
     classes = subject.first_examples().classes

@@ -16,35 +16,24 @@ from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.types import Array, Batch, Model, Variables
 
 ORIGINAL = "original"
-
-
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """One row of the comparison."""
-
-    objective: str  # a module of `objectives`, or a dotted name
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    masks: str = "data"  # "data" | "tokencut": the folder that config.tokencut names
-
-
-VARIANTS: dict[str, Variant] = {
-    "cross_entropy": Variant("cross_entropy"),
-    "gradmask": Variant("gradmask", {"through_grads": True}),
-    "gradmask_released": Variant("gradmask", {"through_grads": False}),
-    "rrr": Variant("rrr", {"through_grads": True}),
-    "rrr_released": Variant("rrr", {"through_grads": False}),
-    "energy": Variant("energy", {"through_grads": True}),
-    "energy_swap": Variant("energy_swap", {"through_grads": True}),
-    "robustvit": Variant("robustvit", {"through_grads": False}),
-    "robustvit_second_order": Variant("robustvit", {"through_grads": True}),
-    **{
-        name.replace(" ", "_"): Variant("robustvit", {"through_grads": False, **options})
-        for name, options in ABLATIONS.items()
-    },
-    "tokencut": Variant("robustvit", {"through_grads": False}, masks="tokencut"),
-    "energy_swap_tokencut": Variant("energy_swap", {"through_grads": True}, masks="tokencut"),
+FIRST_ORDER, SECOND_ORDER = {"through_grads": False}, {"through_grads": True}
+# The control, the baselines as meant and as released, RobustViT, its table 4, other masks: the
+# objective, a module of `objectives`, and its options.
+VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "cross_entropy": ("cross_entropy", {}),
+    "gradmask": ("gradmask", SECOND_ORDER),
+    "gradmask_released": ("gradmask", FIRST_ORDER),
+    "rrr": ("rrr", SECOND_ORDER),
+    "rrr_released": ("rrr", FIRST_ORDER),
+    "energy": ("energy", SECOND_ORDER),
+    "energy_swap": ("energy_swap", SECOND_ORDER),
+    "robustvit": ("robustvit", FIRST_ORDER),
+    "robustvit_second_order": ("robustvit", SECOND_ORDER),
+    **{k.replace(" ", "_"): ("robustvit", {**FIRST_ORDER, **v}) for k, v in ABLATIONS.items()},
+    "tokencut": ("robustvit", FIRST_ORDER),
+    "energy_swap_tokencut": ("energy_swap", SECOND_ORDER),
 }
-"""The control, the baselines as meant and as released, RobustViT, its table 4, other masks."""
+FOUND_MASKS = ("tokencut", "energy_swap_tokencut")  # trained with those of `config.tokencut`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +45,7 @@ class Setting:
     terms: Bound  # (variables, batch, numbers) -> terms
     numbers: dict[str, float]
     learning_rate: float
-    masks: str
+    masks: str  # "data" | "tokencut"
     options: dict[str, Any]  # all of the objective's, for the record
     needs: tuple[str, ...] = ()  # beside images, masks and labels, see `objectives`
 
@@ -64,60 +53,53 @@ class Setting:
 def settings(config: Config, model: Model) -> list[Setting]:
     """Every variant with every one of `config.settings`; the original is none of them.
 
-    Raises:
-      ValueError: for an unknown variant, or a setting that names no number of the objective.
+    Raises ValueError for an unknown variant, or a setting that names no number of the objective.
     """
-    found = [
-        _setting(config, model, name, words)
-        for name in config.variants
-        if name != ORIGINAL
-        for words in config.settings
-    ]
-    names = [setting.name for setting in found]
-    if len(set(names)) < len(names):
-        raise ValueError(f"config.variants x config.settings: {names} has one twice")
+    names = [name for name in config.variants if name != ORIGINAL]
+    found = [_setting(config, model, name, words) for name in names for words in config.settings]
+    if len({setting.name for setting in found}) < len(found):
+        told = [setting.name for setting in found]
+        raise ValueError(f"config.variants x config.settings: {told} has one twice")
     if not found:
         raise ValueError("config.variants names nothing to finetune; name at least one objective")
     return found
 
 
-def variant(name: str) -> Variant:
-    """By its name; a dotted name is somebody's own objective."""
-    if name in VARIANTS:
-        return VARIANTS[name]
-    if "." in name:
-        return Variant(name)
-    raise ValueError("config.variants: " + no_such(name, [ORIGINAL, *VARIANTS]))
-
-
 def _setting(config: Config, model: Model, name: str, words: str) -> Setting:
-    chosen = variant(name)
-    module = plugin("objectives", chosen.objective)
+    if name not in VARIANTS and "." not in name:
+        raise ValueError("config.variants: " + no_such(name, [ORIGINAL, *VARIANTS]))
+    objective, own = VARIANTS.get(name, (name, {}))  # with a dot it is somebody's own
+    module = plugin("objectives", objective)
     known = [*inspect.signature(module.terms).parameters][3:]
     options = {key: value for key, value in block(config, "loss").items() if key in known}
-    options |= block(config, chosen.objective.replace(".", "_"))
+    options |= block(config, objective.replace(".", "_"))
     rate = options.pop("learning_rate", config.train.learning_rate)
-    options |= chosen.options
-    for key, value in _parsed(words).items():
-        if key == "learning_rate":
-            rate = value
-        elif key in known and _is_number(options.get(key, 0.0)):
-            options[key] = value
-        else:
+    options |= own
+    changed = _parsed(words)
+    rate = changed.pop("learning_rate", rate)
+    for key, value in changed.items():
+        if key not in known or not _is_number(options.get(key, 0.0)):
             near = difflib.get_close_matches(key, [*known, "learning_rate"], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(
-                f"config.settings: {key!r} is no number of the objective {chosen.objective}{hint}"
+                f"config.settings: {key!r} is no number of the objective {objective}{hint}"
             )
+        options[key] = value
     unknown = sorted(options.keys() - set(known))
     if unknown:
-        raise ValueError(f"config.{chosen.objective}: " + no_such(unknown[0], known))
+        raise ValueError(f"config.{objective}: " + no_such(unknown[0], known))
     numbers = {key: float(value) for key, value in options.items() if _is_number(value)}
     fixed = tuple(sorted((k, v) for k, v in options.items() if k not in numbers))
-    terms = Bound(_terms, (module.terms, model, fixed))
-    full = f"{name} {words}".strip().replace(" ", "+")
-    needs = tuple(getattr(module, "NEEDS", ()))
-    return Setting(full, name, terms, numbers, float(rate), chosen.masks, options, needs)
+    return Setting(
+        name=f"{name} {words}".strip().replace(" ", "+"),
+        variant=name,
+        terms=Bound(_terms, (module.terms, model, fixed)),
+        numbers=numbers,
+        learning_rate=float(rate),
+        masks="tokencut" if name in FOUND_MASKS else "data",
+        options=options,
+        needs=tuple(getattr(module, "NEEDS", ())),
+    )
 
 
 def _terms(
@@ -139,11 +121,11 @@ def _parsed(words: str) -> dict[str, float]:
     """ "a=1 b=2" as numbers."""
     found = {}
     for word in words.split():
-        key, equals, value = word.partition("=")
+        key, _, value = word.partition("=")
         try:
             found[key] = float(value)
         except ValueError:
-            equals = ""
-        if not equals:
-            raise ValueError(f"config.settings: got {word!r}, expected 'background_weight=4'")
+            raise ValueError(
+                f"config.settings: got {word!r}, expected 'background_weight=4'"
+            ) from None
     return found

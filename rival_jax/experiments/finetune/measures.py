@@ -1,4 +1,4 @@
-"""What finetuning changed, from rows to the table of results: levels, gains over the original."""
+"""What is measured of networks, from photos to the table of results: levels, and gains."""
 
 from __future__ import annotations
 
@@ -7,21 +7,70 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import metrics
-from rival_jax.experiments.finetune.tests import Network
+from rival_jax import alignment, metrics, saliency, taps
+from rival_jax.configs.finetune import Evaluate
+from rival_jax.experiments.finetune.trainings import Job
 from rival_jax.experiments.finetune.variants import ORIGINAL
+from rival_jax.experiments.rows import answers
 from rival_jax.named import Axis, Counts, Named
 from rival_jax.report.results import Results, Row
 from rival_jax.report.study import Images, Means, Measure, Study
 from rival_jax.runtime import row_files
+from rival_jax.types import Array, Batch, Model, Variables
 
 MAPS = ("iou", "average_precision", "pixel_accuracy")
 GAIN = f"minus {ORIGINAL}"
 FIELDS = ("variant", "seed", "alpha")  # what a network is told apart by, in place of its name
 NO_INTERVAL = dict.fromkeys(("low", "high", "p"), np.nan)
+
+
+def maps_of(model: Model, c: Evaluate, variables: Variables, batch: Batch) -> tuple[Array, Array]:
+    """Maps [b, h, w] in [0, 1], and logits [b, c]."""
+    image, label = jnp.asarray(batch["image"]), jnp.asarray(batch["label"])
+    logits, _ = model.forward(variables, image, {})
+    score = taps.predicted_score if c.explained == "predicted" else taps.class_score(label)
+    return saliency.explain(c.method, model, variables, image, score), logits
+
+
+def scored(model: Model, c: Evaluate, variables: Variables, batch: Batch) -> dict[str, Array]:
+    """[b] each: the `answers`, and how well the map finds the object.
+
+    The map is cut at its mean (RobustViT, table 3); an object is a mask above 1/2.
+    """
+    found, logits = maps_of(model, c, variables, batch)
+    inside = (jnp.asarray(batch["mask"]) > 0.5).astype(jnp.float32)
+    marked = (found > found.mean((1, 2), keepdims=True)).astype(jnp.float32)
+    both, either = alignment.intersection_and_union(marked, inside)
+    return {
+        **answers(logits, batch["label"]),
+        "iou": both[:, 1] / jnp.maximum(either[:, 1], 1),
+        "pixel_accuracy": alignment.pixel_accuracy(marked, inside),
+        "average_precision": alignment.average_precision(found, inside),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network whose tests are units of rows."""
+
+    name: str
+    variant: str
+    seed: int | None  # None: the original
+    alpha: float  # share of the finetuned weights
+    masked: tuple[str, ...]  # classes whose masks it was trained with
+    depends_on: dict[str, Any]
+    job: Job | None = None
+
+
+@jax.jit
+def mixed(original: Variables, tuned: Variables, alpha: Array | float) -> Variables:
+    """Weights on the straight line between two networks (WiSE-FT); 1 is the finetuned one."""
+    mix = lambda a, b: ((1 - alpha) * a + alpha * b).astype(a.dtype)  # noqa: E731
+    return {**original, "params": jax.tree.map(mix, original["params"], tuned["params"])}
 
 
 def tested(means: Means, networks: Sequence[Network]) -> Iterator[Measure]:
@@ -62,7 +111,7 @@ def results(
     classes: Sequence[str],
     **options: Any,
 ) -> Results:
-    """The table of results.
+    """The table of results; `options`: of `statistics.bootstrap`.
 
     Rows with a seed are that seed's alone and have no interval; all others are means over seeds,
     which are averaged before images are resampled. "alpha" is 1 for networks that are no mixtures.
@@ -72,36 +121,28 @@ def results(
       networks: the original, then the finetuned ones.
       tests: names of the test sets; what else a network has is noise, or its training.
       classes: all of the data set.
-      options: of `statistics.bootstrap`.
     """
     found, rest = Results([]), dict(files)
     for test in tests:
         images = TESTS.read([rest.pop(f"{one.name}/{test}") for one in networks], classes)
         found += TESTS.results(_told_apart(images, networks), networks, **options)
     noise = [path for name, path in rest.items() if not name.endswith("/training")]
-    if noise:
-        images = NOISE.read(noise, classes)
-        found += NOISE.results(_told_apart(images, networks), **options)
+    found += NOISE.results(_told_apart(NOISE.read(noise, classes), networks), **options)
     return found.changed(lambda row: row if row.get("seed") is None else {**row, **NO_INTERVAL})
 
 
-def losses(files: Sequence[Path], term: str = "total") -> Results:
-    """Training curves: "model", "epoch" (0: the original), "part" ("train" | "held out" | "kept").
+def losses(files: Sequence[Path]) -> Results:
+    """The total loss of trainings, from their rows: "model", "epoch" (0: the original), "part".
 
-    Args:
-      files: rows of trainings.
-      term: of the loss.
+    Parts are "train", "held out", and "kept": the best epoch.
     """
     rows: list[Row] = []
-    for file in files:
-        for row in row_files.read(file).to_pylist():
-            if row["term"] != term:
-                continue
+    for row in (row for file in files for row in row_files.read(file).to_pylist()):
+        if row["term"] == "total":
             told = {"measure": "loss", "model": row["model"], "epoch": row["epoch"] + 1}
             told |= {"estimate": row["value"], **NO_INTERVAL}
-            parts = [row["part"].replace("_", " ")]
-            parts += ["kept"] if row["best"] and row["part"] == "held_out" else []
-            rows += [{**told, "part": part} for part in parts]
+            kept = ["kept"] if row["best"] and row["part"] == "held_out" else []
+            rows += [{**told, "part": part} for part in (row["part"].replace("_", " "), *kept)]
     return Results(rows)
 
 
@@ -131,15 +172,9 @@ def _sets(correct: Named, networks: Sequence[Network]) -> Named:
 
 def _told_apart(found: Images, networks: Sequence[Network]) -> Images:
     """The same with `FIELDS` in the place of the networks' names."""
-    facts = {one.name: (one.variant, one.seed, one.alpha) for one in networks}
-
-    def told(axis: Axis) -> Axis:
-        if axis.fields != ("model",):
-            return axis
-        return Axis(FIELDS, tuple(facts[name] for (name,) in axis.keys))
-
-    values = {
-        name: dataclasses.replace(one, axes=tuple(map(told, one.axes)))
-        for name, one in found.values.items()
-    }
+    facts, values = {one.name: (one.variant, one.seed, one.alpha) for one in networks}, {}
+    for name, one in found.values.items():
+        place = [axis.fields for axis in one.axes].index(("model",))
+        told = Axis(FIELDS, tuple(facts[network] for (network,) in one.axes[place].keys))
+        values[name] = dataclasses.replace(one, axes=one._with(place, told))
     return found._replace(values=values)
