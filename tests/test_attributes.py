@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rival_jax import data, metrics, models
 from rival_jax.experiments import runner
-from rival_jax.experiments.attributes import labels as _attribute_labels
+from rival_jax.experiments.attributes import measures
 from rival_jax.experiments.attributes import page as attributes_page
 from rival_jax.experiments.attributes import parts as _parts
 from rival_jax.experiments.attributes import study as attributes
@@ -17,7 +17,7 @@ from rival_jax.experiments.attributes.parts import CHANGES, Plan
 from rival_jax.experiments.subject import Subject
 from rival_jax.named import Axis
 from rival_jax.report.document import write_document
-from rival_jax.report.grids import with_means
+from rival_jax.report.grids import estimates
 from rival_jax.report.results import Results
 from rival_jax.report.study import Images, per_image
 from rival_jax.runtime.results import Run, read_rows
@@ -131,9 +131,9 @@ def found_of(changes, labels, classes="abc"):
     lent = np.full(both[0].shape, np.nan)
     for place, name in enumerate(("clean", "swap") if other is not None else ()):
         lent[..., list(changes).index(name)] = other[..., place]
-    columns = zip(attributes.STUDY.columns, (*both, lent), strict=True)
+    columns = zip(measures.STUDY.columns, (*both, lent), strict=True)
     read = {name: per_image(values, axes) for name, values in columns}
-    return Images(attributes.paired(read), labels, tuple(classes))
+    return Images(measures.paired(read), labels, tuple(classes))
 
 
 def test_golden_pooled_table(shared):
@@ -148,24 +148,26 @@ def test_golden_pooled_table(shared):
     labels = np.repeat(np.arange(10), len(most))
     changes = {"clean": both[0], "grey": both[1], "control_0": both[1]}
     found = found_of(changes, labels, "0123456789")
-    results = attributes.STUDY.results(found, "images", resamples=20)
+    results = measures.STUDY.results(found, "images", resamples=20)
     for measure, name in (("accuracy_drop", "acc"), ("probability_drop", "prob")):
         chosen = over_classes(results, measure)
-        table, _, _ = attributes_page._grid(chosen, "attribute", "model", 100.0)
+        table, _, _ = estimates(chosen, "attribute", "model", scale=100.0, means=True)
         want = stored[f"heatmap_{name}_drop"]
-        np.testing.assert_allclose(with_means(table), want, atol=1e-4)  # percent, float32
+        np.testing.assert_allclose(table, want, atol=1e-4)  # percent, float32
 
 
 def test_pairs_are_every_attribute_that_an_image_has(examples):
     pairs = _parts.find(examples, examples.attributes, seed=0)
     got = np.zeros_like(examples.attribute_labels)
-    got[pairs.image, pairs.attribute] = 1
+    column = np.array([examples.attributes.index(name) for name in pairs.names])[pairs.attribute]
+    got[pairs.image, column] = 1
     np.testing.assert_array_equal(got, examples.attribute_labels)
     able = pairs.lender >= 0
-    lenders = pairs.lender[able], pairs.attribute[able]
+    lenders = pairs.lender[able], column[able]
     assert (examples.attribute_labels[lenders] == 1).all()
     assert (examples.labels[pairs.lender[able]] != examples.labels[pairs.image[able]]).all()
     only = _parts.find(examples, ("wheels", "beak"), seed=0)
+    assert only.names == ("wheels", "beak")
     assert set(only.attribute.tolist()) == {0, 1}
 
 
@@ -175,13 +177,13 @@ def test_batches_hold_every_pair_once_with_its_own_pixels(examples, size, swap):
     names = ("wheels", "ears", "metallic", "tail")
     pairs = _parts.find(examples, names, seed=0)
     seen = []
-    for batch in _parts.batches(examples, names, pairs, size, swap=swap):
+    for batch in _parts.batches(pairs, size, swap=swap):
         assert len(batch["index"]) == size
         for k in np.flatnonzero(batch["index"] >= 0):
             pair = batch["index"][k]
             seen.append(pair)
             item = examples.example(int(pairs.image[pair]))
-            column = examples.attributes.index(names[pairs.attribute[pair]])
+            column = examples.attributes.index(pairs.names[pairs.attribute[pair]])
             np.testing.assert_allclose(batch["image"][k], item["image"] / 255, atol=1e-6)
             np.testing.assert_allclose(
                 batch["part"][k], item["attribute_masks"][column] / 255, atol=1e-6
@@ -384,19 +386,17 @@ def test_a_planted_decisive_part_ranks_first(network, tmp_path, monkeypatch, no_
 def test_attribute_labels_tell_classes_apart(examples):
     train = data.load("scenes", "", "train", size=32, per_class=8, attributes=True)
     train = data.Examples(train, Geometry((32, 32)), attributes=True)
-    found = _attribute_labels.classified(train, examples)
+    found = attributes.classified(train, examples)
     assert np.mean(found["correct"]) >= 0.8
-    rows = _attribute_labels.labels(train)
+    rows = attributes.labels(train)
     np.testing.assert_array_equal(rows["wheels"], train.attribute_labels[:, 2])
 
 
 def test_correlations_are_pearsons():
     shown = np.random.default_rng(0).integers(0, 2, (30, 4)).astype(float)
-    np.testing.assert_allclose(
-        _attribute_labels.correlations(shown), np.corrcoef(shown.T), atol=1e-12
-    )
+    np.testing.assert_allclose(measures.correlations(shown), np.corrcoef(shown.T), atol=1e-12)
     shown[:, 2] = 1
-    found = _attribute_labels.correlations(shown)
+    found = measures.correlations(shown)
     assert np.isnan(found[2]).all()
     assert np.isfinite(found[0, 1])
 
@@ -419,7 +419,7 @@ def test_pooling_is_a_named_value(pooling):
     changes = forged()
     clean, grey, *controls, swap, _ = (values[:9, 1, 0, 1] for values in changes.values())
     lent = changes["other"][:9, 1, 0]
-    results = attributes.STUDY.results(found_of(changes, LABELS), pooling, resamples=20)
+    results = measures.STUDY.results(found_of(changes, LABELS), pooling, resamples=20)
     for measure, values in {
         "probability_drop": clean - grey,
         "control_probability_drop": clean - np.mean(controls, 0),
@@ -450,7 +450,7 @@ def test_a_control_that_is_the_part_but_for_rounding_costs_nothing_more():
     changes = forged()
     changes["control_0"] = changes["grey"] + 5e-7
     changes["control_1"] = changes["grey"] + 5e-7
-    results = attributes.STUDY.results(found_of(changes, LABELS), "classes", resamples=20)
+    results = measures.STUDY.results(found_of(changes, LABELS), "classes", resamples=20)
     assert {row["estimate"] for row in results.where(measure="probability_excess")} == {0.0}
 
 
@@ -460,7 +460,7 @@ def test_without_a_lender_there_is_no_swap(left_out):
     changes["swap"][:] = changes["other"][..., 1] = np.nan
     if left_out:
         del changes["swap"], changes["other"]
-    results = attributes.STUDY.results(found_of(changes, LABELS), "classes", resamples=20)
+    results = measures.STUDY.results(found_of(changes, LABELS), "classes", resamples=20)
     assert not [name for name in results.of("measure") if name.startswith("swap")]
 
 
@@ -506,7 +506,7 @@ def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
     def write(run, console):
         files = {name: run.path / path for name, path in run.read_json("units.json").items()}
         classes, options = run.read_json("data.json")["classes"], run.config["statistics"]
-        results = attributes.results_of(files, classes, "classes", **options)
+        results = measures.results_of(files, classes, "classes", **options)
         results.write(run.path)
         picture = dict.fromkeys(NAMES, np.zeros((8, 8, 3), np.uint8))
         shown = lambda: [("$_", "p", picture)]  # noqa: E731
