@@ -98,30 +98,24 @@ def sentence(gained: Results, name: str) -> str:
 
 def alignment(pure: Results) -> Table:
     """How well maps find objects."""
-    found = pure.where(**WHOLE, contrast="", measure=tuple(MEASURES))
-    return _by_test("alignment", found, (), "measure", MEASURES, found.of("variant"))
+    found = pure.where(**WHOLE, contrast="", measure=tuple(MEASURES)).changed(_with_test_set)
+    told: dict[str, Any] = {"titles": MEASURES, "columns": [*MEASURES]}
+    told["order"] = found.of("variant")
+    title, rows = WORDS.text("alignment"), ("variant", "test set")
+    return tables.pivot(title, found, rows, "measure", percent, **told)
 
 
 def sets(pure: Results) -> Table:
     """Accuracy and gain on the classes with masks in training (A) and on the others (B)."""
-    found, titles = pure.where(set=("A", "B")), {"": "accuracy", GAIN: "gain"}
-    tuned = found.where(contrast=GAIN).of("variant")
-    return _by_test("sets", found, ("set",), "contrast", titles, tuned)
+    found = pure.where(set=("A", "B")).changed(_with_test_set)
+    told: dict[str, Any] = {"titles": {"": "accuracy", GAIN: "gain"}}
+    told["order"] = found.where(contrast=GAIN).of("variant")
+    title, rows = WORDS.text("sets"), ("variant", "test set", "set")
+    return tables.pivot(title, found, rows, "contrast", percent, **told)
 
 
-def _by_test(
-    title: str,
-    found: Results,
-    rows: Sequence[str],
-    column: str,
-    titles: dict[str, str],
-    order: Sequence[str],
-) -> Table:
-    """A line for every variant and test set; the columns are those with titles."""
-    found = found.changed(lambda row: {**row, "test set": row["test"]})
-    told: dict[str, Any] = {"titles": titles, "columns": list(titles), "order": order}
-    lines = ("variant", "test set", *rows)
-    return tables.pivot(WORDS.text(title), found, lines, column, percent, **told)
+def _with_test_set(row: Row) -> Row:
+    return {**row, "test set": row["test"]}
 
 
 def classes(pure: Results, networks: Sequence[Network]) -> Table:

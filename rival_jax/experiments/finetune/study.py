@@ -63,11 +63,11 @@ class Experiment:
 
     def _networks(self) -> Iterator[Network]:
         """The original, every finetuned network, and the mixtures of both."""
-        work, c = self.trainings, self.config.evaluate
-        masked = work.images(work.jobs[0]).masked
+        jobs, c = self.trainings.jobs, self.config.evaluate
+        masked = jobs[0].images.masked
         yield Network(ORIGINAL, ORIGINAL, None, 1.0, masked, {"model": self.original.digest})
-        for job in work.jobs:
-            masked = work.images(job).masked
+        for job in jobs:
+            masked = job.images.masked
             for alpha in (1.0, *c.alphas):
                 name = job.name if alpha == 1 else f"{job.name}_alpha{alpha:g}"
                 known = {"training": job.depends_on, "checkpoint": c.checkpoint, "alpha": alpha}
@@ -75,7 +75,7 @@ class Experiment:
 
     def total(self) -> int:
         """Images in all updates, and in all tests."""
-        trained = sum(len(self.trainings.images(job).train) for job in self.trainings.jobs)
+        trained = sum(len(job.images.train) for job in self.trainings.jobs)
         return trained * self.config.train.epochs + sum(self._forwards())
 
     def costs(self) -> Iterator[tuple[str, float]]:
@@ -83,7 +83,7 @@ class Experiment:
         work = self.trainings
         for setting in work.settings:
             step = work.step_cost(setting)
-            mine = [len(work.images(job).train) for job in work.jobs if job.setting is setting]
+            mine = [len(job.images.train) for job in work.jobs if job.setting is setting]
             count = sum(mine) * self.config.train.epochs
             told = f"{setting.name}: {count:,} images in {len(mine)} trainings"
             yield f"{told}, {step.bytes / 2**20:.1f} MiB an image", count * step.seconds
@@ -125,8 +125,8 @@ class Experiment:
 
     def _card(self, network: Network, run: Run) -> dict[str, Any]:
         """What networks.json says: also where it is kept, for `config.models` elsewhere."""
-        facts = {"name": network.name, "variant": network.variant, "seed": network.seed}
-        facts |= {"alpha": network.alpha, "masked": list(network.masked)}
+        told = ("name", "variant", "seed", "alpha", "masked")
+        facts = {name: getattr(network, name) for name in told}
         if network.job and network.alpha == 1:
             facts |= {which: str(network.job.folder(run, which)) for which in CHECKPOINTS}
         return facts

@@ -36,6 +36,7 @@ class Job:
 
     setting: Setting
     seed: int
+    images: Images  # that it sees
     depends_on: dict[str, Any]
 
     @property
@@ -130,13 +131,27 @@ class Trainings:
                 source = photos.found_masks(config, self.subject.first_examples().classes)
             photos.refuse_overlap(source, {n: test.first_examples() for n, test in tests.items()})
             self.training[masks] = Training(self.subject, source, self.original.geometry)
-        self.jobs = [
-            Job(s, seed, self._about(s, seed)) for s in self.settings for seed in config.seeds
-        ]
+        self.jobs = [self._job(one, seed) for one in self.settings for seed in config.seeds]
 
-    def images(self, job: Job) -> Images:
-        """What a job sees."""
-        return self.training[job.setting.masks].images[job.seed]
+    def _job(self, setting: Setting, seed: int) -> Job:
+        """With everything that determines what it gives."""
+        options = {
+            k: v if isinstance(v, (int, float, str)) else str(v) for k, v in setting.options.items()
+        }
+        seen = self.training[setting.masks].images[seed]
+        about = {
+            "version": ROWS_VERSION,
+            "model": self.original.digest,
+            "objective": [setting.variant, options],
+            "learning_rate": setting.learning_rate,
+            "recipe": dataclasses.asdict(self.recipe),
+            "augmentation": self.config.train.augmentation,
+            "outputs": self.config.outputs,
+            "mask": self.config.data.mask,
+            "seed": seed,
+            "data": {part: getattr(seen, part).fingerprint for part in ("train", "validation")},
+        }
+        return Job(setting, seed, seen, about)
 
     def units(self, bench: Bench) -> Iterator[Unit]:
         """A unit for every training; those of a group of which one is missing are run first."""
@@ -237,25 +252,6 @@ class Trainings:
         """What a training starts from, and what else its objective reads."""
         found = self.original.variables
         return {**found, "original": found["params"]} if "original" in setting.needs else found
-
-    def _about(self, setting: Setting, seed: int) -> dict[str, Any]:
-        """Everything that determines what a training gives."""
-        options = {
-            k: v if isinstance(v, (int, float, str)) else str(v) for k, v in setting.options.items()
-        }
-        seen = self.training[setting.masks].images[seed]
-        return {
-            "version": ROWS_VERSION,
-            "model": self.original.digest,
-            "objective": [setting.variant, options],
-            "learning_rate": setting.learning_rate,
-            "recipe": dataclasses.asdict(self.recipe),
-            "augmentation": self.config.train.augmentation,
-            "outputs": self.config.outputs,
-            "mask": self.config.data.mask,
-            "seed": seed,
-            "data": {part: getattr(seen, part).fingerprint for part in ("train", "validation")},
-        }
 
 
 def outputs(subject: Subject, raw: Model, loaded: Loaded) -> tuple[Model, np.ndarray]:
