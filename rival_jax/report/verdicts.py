@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rival_jax import significance
-from rival_jax.report.results import Row
+from rival_jax.report.results import Results, Row
 
 Adjust = Callable[[np.ndarray], np.ndarray]
 METHOD = (
@@ -51,6 +51,7 @@ def of_rows(
     return found
 
 
-def starred(cell: str, verdict: Verdict) -> str:
-    """A cell with a star where its number differs from 0."""
-    return f"{cell}*" if verdict.differs else cell
+def starred(results: Results, confidence: float, written: Callable[[Row], str]) -> Results:
+    """All numbers of one table with a column "cell": as written, and a star where they differ."""
+    told = zip(results, of_rows(results, confidence), strict=True)
+    return Results({**row, "cell": written(row) + "*" * verdict.differs} for row, verdict in told)

@@ -13,13 +13,13 @@ from rival_jax.configs import options
 from rival_jax.configs.saliency import Config
 from rival_jax.experiments.saliency.gallery import IN_GALLERY, gallery
 from rival_jax.experiments.saliency.measures import EFFECTS, GREYED, METRICS, subjects
-from rival_jax.report import figures, grids, tables, verdicts
+from rival_jax.report import figures, grids, tables
 from rival_jax.report.document import Document, Picture, Section
 from rival_jax.report.images import Images
 from rival_jax.report.results import Results, Row
 from rival_jax.report.style import MUTED
 from rival_jax.report.tables import Table, counted, percent, ratio
-from rival_jax.report.verdicts import STAR
+from rival_jax.report.verdicts import STAR, starred
 from rival_jax.report.words import Words
 from rival_jax.runtime.names import file_names
 
@@ -27,9 +27,7 @@ WORDS = Words(__package__)
 EVERY = {"class": None, "group": None, "contrast": ""}
 COMPARED = ("iou", "density_gap", "average_precision")  # in the table of differences
 SHARES = ("on_background", "missed", "wrong")
-DROPS = tuple(f"target_drop_{region}" for region in GREYED)
-TITLES = {name: WORDS.text(name) for name in ("accuracy", *METRICS, *EFFECTS, *SHARES)}
-TITLES["subject"] = "model"
+TITLES, HITS, DROPS = map(WORDS.titles, ("columns", "hits", "drops"))
 MOST_COLUMNS = 20  # classes of a heat map: those with the lowest and the highest mean
 GALLERIES = 8  # models whose hits are on the page
 Pictures = Mapping[tuple[str, str], Path]  # of the hits, by model and method
@@ -50,7 +48,6 @@ def page(
     told |= {"area": 100 * levels.where(measure="area").rows[0]["estimate"]}
     told |= {"mask": WORDS.text(config.data.mask), "explained": WORDS.text(c.target)}
     area, finder, greying = ([WORDS.text(n, **told)] for n in ("area", "finder", "greying"))
-    caveats = WORDS.caveats(**told)
     of_class = [heat(shown, metric, c.classes) for metric in METRICS]
     aligned = [alignment(raw, levels, c.classes), *differences(results, confidence)]
     seen = list(galleries(raw, extremes, hits, pictures)), [hits_table(levels, extremes, c.hits)]
@@ -67,7 +64,7 @@ def page(
             Section("What greying the salient background costs", greying, *cost),
         ],
         method=WORDS.texts("method", **told | {"flat": WORDS.text(c.flat)}),
-        caveats=caveats if config.data.name == "scenes" else caveats[:-1],  # the last is of scenes
+        caveats=WORDS.caveats(config.data.name, **told),
         source=WORDS.text("source"),
     )
 
@@ -135,24 +132,22 @@ def differences(results: Results, confidence: float) -> list[Table]:
     pairs = Results(row for row in results.where(measure=COMPARED) if row["contrast"])
     told = pairs.changed(lambda row: {**row, "subject": f"{row['subject']} {row['contrast']}"})
     title = f"Differences on the same images, true classes; {STAR}"
-    return [_by_subject(title, _starred(told, confidence), COMPARED)] if pairs.rows else []
+    return [_by_subject(title, starred(told, confidence, ratio), COMPARED)] if pairs.rows else []
 
 
 def hits_table(levels: Results, hits: Results, count: int) -> Table:
     """What the finder's images are like."""
-    titles = {f"target_drop_{region}": f"drop, {region}" for region in GREYED}
-    titles["true_drop_salient"] = "drop of true class, salient"
     number = _column(levels, "hits", lambda row: str(_images(hits, row["subject"], "density_gap")))
-    columns = ("hits", *SHARES, "density_gap", *titles)
+    columns = ("hits", *SHARES, "density_gap", *HITS)
     title = f"The hits: {count} lowest density gaps of each class"
-    return _by_subject(title, number + hits, columns, titles=TITLES | titles)
+    return _by_subject(title, number + hits, columns, titles=TITLES | HITS)
 
 
 def effects_table(levels: Results, confidence: float) -> Table:
     """Drops of both probabilities over all images with a salient background."""
     images = lambda row: str(_images(levels, row["subject"], "target_excess"))  # noqa: E731
-    starred = _starred(levels.where(measure=EFFECTS), confidence)
-    rows = _column(levels, "images", images) + starred
+    drops = starred(levels.where(measure=EFFECTS), confidence, ratio)
+    rows = _column(levels, "images", images) + drops
     return _by_subject(f"Drops of probability; {STAR}", rows, ("images", *EFFECTS))
 
 
@@ -172,12 +167,6 @@ def _column(levels: Results, name: str, cell: Callable[[Row], str]) -> Results:
 
 def _images(results: Results, subject: str, measure: str) -> int:
     return sum(row["images"] for row in results.where(subject=subject, measure=measure))
-
-
-def _starred(results: Results, confidence: float) -> Results:
-    """With cells that tell what differs from 0, all being of one table."""
-    told = zip(results, verdicts.of_rows(results, confidence), strict=True)
-    return Results({**row, "cell": verdicts.starred(ratio(row), v)} for row, v in told)
 
 
 def bars(shown: Results, confidence: float) -> list[Picture]:
@@ -234,9 +223,8 @@ def galleries(
 
 def drops(levels: Results, hits: Results) -> Picture:
     """What greying costs, by model and part."""
-    titles = {"all": "all images", "hits": "the hits"}
-    titles |= {f"target_drop_{region}": f"{region} greyed" for region in GREYED}
-    rows = (levels + hits).where(measure=DROPS)
+    rows = (levels + hits).where(measure=tuple(DROPS))
+    titles = DROPS | {"all": "all images", "hits": "the hits"}
     look = {"panel": "subset", "by": "measure", "titles": titles}
     draw = functools.partial(figures.dots, rows, "subject", label="drop in probability", **look)
     return WORDS.picture("drops", draw)

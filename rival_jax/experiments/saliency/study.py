@@ -179,13 +179,13 @@ def allowed(
         plugin("saliency", method.partition("@")[0])
         plan = Plan(method, c.target, c.scaling, c.threshold, *read)
         faults = {model.name: _fault(nameless(model), plan) for model in networks}
-        bad = {name: fault for name, fault in faults.items() if fault}
-        if bad and (c.unfit == "error" or len(bad) == len(faults)):
-            name, fault = next(iter(bad.items()))
-            raise ValueError(f"config.saliency.methods: {method} of {name}: {fault}")
-        for name, fault in bad.items():
-            console.print(f"{name}: no {method}: {fault.partition(';')[0]}")
-        found |= {name: (*found[name], plan) for name in faults if name not in bad}
+        for name, fault in faults.items():
+            if fault and (c.unfit == "error" or all(faults.values())):
+                raise ValueError(f"config.saliency.methods: {method} of {name}: {fault}")
+            if fault:
+                console.print(f"{name}: no {method}: {fault.partition(';')[0]}")
+            else:
+                found[name] += (plan,)
     if without := [name for name, plans in found.items() if not plans]:
         raise ValueError(f"config.saliency.methods: none is left for {', '.join(without)}")
     return found
