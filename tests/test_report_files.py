@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rival_jax.experiments import report as experiment
 from rival_jax.experiments.groups import groups
-from rival_jax.experiments.rfs import examples, figures, joined, measures, page, words
+from rival_jax.experiments.rfs import examples, figures, joined, measures, page
 from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results
@@ -26,7 +26,7 @@ OPTIONS = {"resamples": 50, "confidence": 0.95, "method": "bca"}
 
 
 def found_of(path, named=None, **options):
-    return page.tabled(joined.read(invented(path, **options)), named or {}, **OPTIONS)
+    return measures.tabled(joined.read(invented(path, **options)), named or {}, **OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_ranked_images_hold_what_the_rows_hold(found):
     level = found.levels("linf")[0]
     assert level == pytest.approx(30 / 255), "of 30 and 90, the first nearest to 60"
     noisy = probability.at(norm="linf", level=level)
-    fg, bg = (noisy.at(region=region).values for region in figures.SIDES)
+    fg, bg = (noisy.at(region=region).values for region in measures.SIDES)
     lines = [*examples.ranked(found.runs, found.runs.models[2])]
     order = np.argsort(bg - fg, kind="stable")
     assert [line.example for line in lines] == [found.runs.images.names[i] for i in order]
@@ -300,16 +300,16 @@ def test_headline_claims_no_more_than_the_test(tmp_path, p, sign):
     results = found.results.changed(
         lambda row: {**row, **ends} if row["measure"] == "rfs_of_means" else row
     )
-    (sentence,) = words.headline(found._replace(results=results))
+    (sentence,) = page.headline(found._replace(results=results))
     assert sign in sentence.split(": ")[-1]
 
 
 def test_caveats_know_the_run(found, tmp_path):
-    told = dict(words.caveats(found))
+    told = dict(page.caveats(found))
     assert "Anything about photographs." not in told
     assert "6 differences" in told["That every difference marked is real."]
     one = found_of(tmp_path, models=["a"], norms={"linf": [0.2]}, per_class=2, trials=1)
-    told = dict(words.caveats(one))
+    told = dict(page.caveats(one))
     assert "Only one of the two common choices" in " ".join(told.values())
     assert "That every difference marked is real." not in told
 

@@ -8,7 +8,7 @@ import pytest
 
 from rival_jax import metrics
 from rival_jax.experiments.rfs import examples, figures, joined, measures
-from rival_jax.experiments.rfs.page import tabled
+from rival_jax.experiments.rfs.measures import tabled
 from rival_jax.named import Axis
 from rival_jax.report.study import per_image
 from tests.fake_runs import write_run

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rival_jax import metrics, statistics
-from rival_jax.experiments.rfs import joined, page, words
+from rival_jax.experiments.rfs import joined, measures, page
 from rival_jax.report import tables
 from tests.fake_runs import invented, write_run
 from tests.helpers import REFERENCE
@@ -34,7 +34,7 @@ def by_hand(tmp_path_factory):
         clean=(clean * 0.9, clean),
         noise={"linf": ([0.1, 0.2], probability, correct)},
     )
-    return page.tabled(joined.read(run), {}, **OPTIONS | {"resamples": 100})
+    return measures.tabled(joined.read(run), {}, **OPTIONS | {"resamples": 100})
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_noise_error_by_hand(by_hand):
 
 def test_every_interval_is_the_bootstrap_of_its_own_number(runs):
     options = {"resamples": 300, "method": "percentile", "confidence": 0.9, "seed": 3}
-    found = page.tabled(runs, {}, **options)
+    found = measures.tabled(runs, {}, **options)
     first, model, last = runs.models
     labels, level = runs.images.labels, found.levels("l2")
     correct = runs.images.values["correct"]
@@ -143,7 +143,7 @@ def test_every_interval_is_the_bootstrap_of_its_own_number(runs):
 
 
 def test_intervals_hold_their_estimates(runs):
-    found = page.tabled(runs, {}, **OPTIONS | {"resamples": 200})
+    found = measures.tabled(runs, {}, **OPTIONS | {"resamples": 200})
     rows = found.rows("rfs_of_means", found.norms)
     assert len(rows) == 6
     for row in rows:
@@ -152,7 +152,7 @@ def test_intervals_hold_their_estimates(runs):
 
 def test_one_image_per_class_is_collapsed_and_too_few(tmp_path):
     run = joined.read(invented(tmp_path, per_class=1, trials=1))
-    found = page.tabled(run, {}, **OPTIONS | {"resamples": 200})
+    found = measures.tabled(run, {}, **OPTIONS | {"resamples": 200})
     for name in ("rfs_of_means", "irfs"):
         row = found.rows(name, "linf", model=run.models[0]).one()
         assert row["low"] < row["high"]
@@ -161,7 +161,7 @@ def test_one_image_per_class_is_collapsed_and_too_few(tmp_path):
 
 def test_groups_are_averaged_before_rfs(runs):
     first, second, third = runs.models
-    found = page.tabled(runs, {"pair": [first, third]}, **OPTIONS)
+    found = measures.tabled(runs, {"pair": [first, third]}, **OPTIONS)
     assert found.results.of("group") == ["pair", second]
     fg, bg = (
         np.mean([estimates(found, "accuracy", model=name, region=region)
@@ -183,7 +183,7 @@ def test_groups_are_averaged_before_rfs(runs):
 
 
 def test_without_groups_there_are_none(runs):
-    assert page.tabled(runs, {}, **OPTIONS).results.of("group") == []
+    assert measures.tabled(runs, {}, **OPTIONS).results.of("group") == []
 
 
 def test_tables_show_the_results(by_hand):
@@ -199,11 +199,12 @@ def test_tables_show_the_results(by_hand):
     assert pairs.rows[0][2:] == ("too few images", "", "0.250")
     assert page.further(by_hand, "linf").rows[0][0::4] == ("a", "0.250")
     assert [row[0] for row in page.by_class(by_hand, "linf").rows] == ["dog", "cat"]
-    assert "95 % BCa bootstrap intervals over 4 images" in words.footnote(by_hand)
+    brackets = page.page(by_hand, None).sections[0].text[1]
+    assert "95 % BCa bootstrap intervals over 4 images" in brackets
 
 
 @pytest.mark.parametrize(
     ("sigma", "text"), [(30 / 255, "30/255"), (0.24, "0.24"), (1 / 3, "85/255"), (0.5, "0.5")]
 )
 def test_levels_in_words(sigma, text):
-    assert words.levels_text("linf", [sigma]) == f"sigma {text}"
+    assert measures.levels_text("linf", [sigma]) == f"sigma {text}"

@@ -25,6 +25,26 @@ class Sweep:
     binary_mask: bool
 
 
+def noised(sweep: Sweep, batch: Batch, key: Array, level: Array | float, trials: Array) -> Array:
+    """Every image under some trials of noise in every region, [b, trials, regions, h, w, 3].
+
+    The unit normal of (key, image, trial) is the same for all regions, levels, norms and models,
+    so that differences between them are paired.
+    """
+    image, mask = jnp.asarray(batch["image"]), jnp.asarray(batch["mask"])
+    ids = jnp.asarray(batch["noise_id"])
+    if sweep.binary_mask:
+        mask = (mask > 0.5).astype(image.dtype)
+    draw = lambda trial: noise.gaussian(key, ids, trial, image.shape[1:])  # noqa: E731
+    units = jax.vmap(draw, out_axes=1)(trials)  # [b, t, h, w, 3]
+
+    def corrupted(region: str) -> Array:
+        one = functools.partial(noise.corrupt, region=region, level=level, norm=sweep.norm)
+        return jax.vmap(one, (None, None, 1), 1)(image, mask, units)
+
+    return jnp.stack([corrupted(region) for region in sweep.regions], axis=2)
+
+
 def noise_trials(
     forward: Forward,
     sweep: Sweep,
@@ -33,30 +53,14 @@ def noise_trials(
     key: Array,
     level: Array | float,
 ) -> dict[str, Array]:
-    """Every image under every trial of noise in every region, at one level.
-
-    The unit normal of (key, image, trial) is the same for all regions, levels, norms and models,
-    so that differences between them are paired.
-
-    Returns:
-      the `answers`, [b, trials, regions] each.
-    """
-    image, label = jnp.asarray(batch["image"]), jnp.asarray(batch["label"])
-    mask, ids = jnp.asarray(batch["mask"]), jnp.asarray(batch["noise_id"])
-    if sweep.binary_mask:
-        mask = (mask > 0.5).astype(image.dtype)
+    """The `answers` under all trials of noise in every region, [b, trials, regions] each."""
+    label = jnp.asarray(batch["label"])
 
     def some_trials(trials: Array) -> dict[str, Array]:
-        draw = lambda trial: noise.gaussian(key, ids, trial, image.shape[1:])  # noqa: E731
-        units = jax.vmap(draw, out_axes=1)(trials)  # [b, t, h, w, 3]
-        noisy = jnp.stack([corrupted(units, region) for region in sweep.regions], axis=2)
-        logits, _ = forward(variables, noisy.reshape(-1, *image.shape[1:]), {})
+        noisy = noised(sweep, batch, key, level, trials)
+        logits, _ = forward(variables, noisy.reshape(-1, *noisy.shape[3:]), {})
         said = answers(logits, jnp.repeat(label, len(logits) // len(label)))
         return {name: value.reshape(noisy.shape[:3]) for name, value in said.items()}
-
-    def corrupted(units: Array, region: str) -> Array:
-        one = functools.partial(noise.corrupt, region=region, level=level, norm=sweep.norm)
-        return jax.vmap(one, (None, None, 1), 1)(image, mask, units)
 
     said = lax.map(some_trials, jnp.arange(sweep.trials).reshape(-1, sweep.at_once))
     shape = (len(label), sweep.trials, len(sweep.regions))  # from [groups, b, at_once, regions]

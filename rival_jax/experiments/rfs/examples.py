@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import noise
 from rival_jax.configs.rfs import Config
+from rival_jax.experiments.noise_trials import Sweep, noised
 from rival_jax.experiments.rfs.joined import Joined
-from rival_jax.experiments.rfs.measures import rfs
+from rival_jax.experiments.rfs.measures import SIDES, WORDS, rfs
 from rival_jax.experiments.subject import Subject
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import Cell, contact, sheet
@@ -20,7 +21,6 @@ from rival_jax.report.tables import Table, signed
 
 FIGURE_1_LEVEL = {"linf": 60 / 255, "l2": 75.0}  # the study's, and about as strong in l2
 EACH = 3  # images on either side, per model
-SIDES = ("lowest", "highest")
 CONTACT_CLASSES = 10
 FILE = "ranked_images.csv"
 HEADER = ("model", "level", "example", "class", "p_clean", "p_fg", "p_bg", "irfs")
@@ -39,25 +39,18 @@ def noised_pictures(config: Config, subject: Subject) -> Pictures:
 
     The noise is that of trial 0 as it was scored.
     """
-    norm = config.noise.norms[0]
+    norm, examples = config.noise.norms[0], subject.first_examples()
     level = shown(norm, config.noise.levels(norm))
-    examples = subject.first_examples()
-    draw = jax.jit(noise.gaussian, static_argnums=3)
+    sweep = Sweep(norm, SIDES, 1, 1, config.data.mask == "binary")
+    draw = jax.jit(functools.partial(noised, sweep))
 
     def pictures(name: str) -> Sequence[np.ndarray]:
         row = examples.names.index(name)
         example = examples.example(row)
-        image, mask = (jnp.float32(example[key]) / 255 for key in ("image", "mask"))
-        if config.data.mask == "binary":
-            mask = (mask > 0.5).astype(jnp.float32)
-        ids = jnp.asarray(examples.noise_ids[row : row + 1])
-        unit = draw(noise.key(config.seed), ids, 0, image.shape)[0]
-
-        def noised(region: str) -> np.ndarray:
-            x = noise.corrupt(image, mask, unit, region=region, level=level, norm=norm)
-            return np.asarray(jnp.round(255 * x)).astype(np.uint8)
-
-        return example["image"], noised("foreground"), noised("background")
+        pixels = {key: np.float32(example[key][None]) / 255 for key in ("image", "mask")}
+        batch = {**pixels, "noise_id": examples.noise_ids[[row]]}
+        both = 255 * draw(batch, noise.key(config.seed), level, np.arange(1))[0, 0]
+        return example["image"], *np.asarray(both.round()).astype(np.uint8)
 
     return pictures
 
@@ -88,48 +81,49 @@ def ranked(runs: Joined, model: str) -> Iterator[Line]:
     probability = images.values["probability"].at(model=model)
     norm = probability.of("norm")[1]
     level = shown(norm, probability.where(norm=norm).of("level"))
-    clean = probability.at(norm="none", level=0.0, region="clean").values
+    clean = probability.at(norm="none", level=0.0, region="clean")
     noisy = probability.at(norm=norm, level=level)
-    fg, bg = (np.asarray(noisy.at(region=r).values) for r in ("foreground", "background"))
-    irfs = rfs(noisy).values
-    for i in np.argsort(bg - fg, kind="stable").tolist():
-        numbers = (float(column[i]) for column in (clean, fg, bg, irfs))
-        yield Line(model, level, images.names[i], images.classes[images.labels[i]], *numbers)
+    sides = (noisy.at(region=side) for side in SIDES)
+    numbers = np.stack([one.values for one in (clean, *sides, rfs(noisy))], axis=1)
+    for i in np.argsort(numbers[:, 2] - numbers[:, 1], kind="stable").tolist():
+        label = images.classes[images.labels[i]]
+        yield Line(model, level, images.names[i], label, *numbers[i].tolist())
 
 
-def extremes(runs: Joined, model: str) -> list[list[Line]]:
-    """The first of `ranked`, `EACH` of different classes, and the last, the very last first."""
-    lines, found = [*ranked(runs, model)], []
-    for side in (lines, lines[::-1]):
-        first: dict[str, Line] = {}
-        for line in side:
-            first.setdefault(line.label, line)
-        found.append([*first.values()][:EACH])
-    return found
+def extremes(runs: Joined, models: Sequence[str]) -> Iterator[tuple[str, str, list[Line]]]:
+    """(model, "lowest" or "highest", lines): `EACH` of `ranked` of different classes.
+
+    From either end, the first and the very last image first.
+    """
+    for model in models:
+        lines = [*ranked(runs, model)]
+        for side, order in (("lowest", lines), ("highest", lines[::-1])):
+            first: dict[str, Line] = {}
+            for line in order:
+                first.setdefault(line.label, line)
+            yield model, side, [*first.values()][:EACH]
 
 
 def table(runs: Joined, models: Sequence[str]) -> Table:
     """The images of `extremes`, with their probabilities."""
     rows = [
         (model, side, line.label, line.example, *(f"{p:.2f}" for p in line[4:7]), signed(line.irfs))
-        for model in models
-        for side, lines in zip(SIDES, extremes(runs, model), strict=True)
+        for model, side, lines in extremes(runs, models)
         for line in lines
     ]
     header = ("model", "p_bg - p_fg", "class", "image", "p", *(f"p, {k}" for k in KINDS[1:]))
-    return Table("Images with the lowest and the highest p_bg - p_fg", (*header, "iRFS"), rows)
+    return Table(WORDS.text("extremes"), (*header, "iRFS"), rows)
 
 
 def figure_1(runs: Joined, models: Sequence[str], pictures: Pictures) -> Drawn:
     """Two lines for each model: the images on which background noise hurts most, and least."""
     cells: list[Cell] = []
     told: list[Line] = []
-    for row, (model, side) in enumerate((model, side) for model in models for side in (0, 1)):
-        found = extremes(runs, model)[side]
-        told += found
-        for k, line in enumerate(found):
+    for row, (model, side, lines) in enumerate(extremes(runs, models)):
+        told += lines
+        for k, line in enumerate(lines):
             for i, picture in enumerate(pictures(line.example)):
-                title = "" if i or k else f"{model}, {SIDES[side]}"
+                title = "" if i or k else f"{model}, {side}"
                 text = f"{KINDS[i] if i else line.label}, p {line[4 + i]:.2f}"
                 cells.append((row, 3 * k + i, picture, title, text))
     return Drawn(sheet(cells), HEADER, told)
@@ -139,8 +133,9 @@ def one_of_each(runs: Joined, pictures: Pictures) -> Drawn:
     """One image of each class (up to `CONTACT_CLASSES`): as it is and under either noise."""
     images = runs.images
     _, first = np.unique(images.labels, return_index=True)
-    names = [(images.classes[images.labels[i]], images.names[i]) for i in first[:CONTACT_CLASSES]]
-    found: list[tuple[str, str, dict[str, np.ndarray]]] = [
-        (label, name, dict(zip(KINDS, pictures(name), strict=True))) for label, name in names
+    names = {images.names[i]: images.classes[images.labels[i]] for i in first[:CONTACT_CLASSES]}
+    found = [
+        (label, name, dict[str, np.ndarray](zip(KINDS, pictures(name), strict=True)))
+        for name, label in names.items()
     ]
     return contact(found, ("class", "example"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy  # which loads its `stats` when that is first used: a second and a half
@@ -11,21 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from rival_jax.experiments.rfs.joined import Joined
-from rival_jax.experiments.rfs.measures import rfs
+from rival_jax.experiments.rfs.measures import NORMS, SIDES, WORDS, Found, rfs
 from rival_jax.report import figures
 from rival_jax.report.figures import Drawn
-from rival_jax.report.results import Results
-from rival_jax.report.style import COLOURS, FAINT, MUTED, end_labels, look, point_labels
+from rival_jax.report.style import COLOURS, FAINT, MUTED, end_labels, point_labels
 
-SIDES = ("foreground", "background")
-NORMS = {"linf": "Pixel noise (linf)", "l2": "Noise of fixed l2 norm"}
-LEVELS = {"level_255": "\u03c3 of the noise, out of 255", "level": "l2 norm of the noise"}
-CURVES = {
-    "foreground": "accuracy, foreground noise, %",
-    "background": "accuracy, background noise, %",
-    "rfs": "RFS",
-}
 CURVES_IN_COLOUR = 8  # in figure 4; the groups between the highest and the lowest RFS are grey
 MODELS_WITH_CLASSES, MOST_POINTS = 8, 160  # small dots in figure 2
 MODELS_AS_PANELS = 5  # in figures 1 and 5
@@ -33,47 +23,6 @@ MOST_CLASSES = 4  # in figure 5
 HIGHEST_DENSITY = 5.0  # of its axis; a class whose images all agree would flatten the others
 GRID = np.linspace(-1.0, 1.0, 500)  # where iRFS densities are evaluated
 AREA_PER_MILLION, SMALLEST_MARKER = 1.5, 16.0  # of parameters in figure 2, points squared
-
-
-class Found(NamedTuple):
-    """What figures, tables and sentences are made from."""
-
-    runs: Joined
-    results: Results
-    members: Mapping[str, Sequence[str]]  # models of every group; {}: there are no groups
-    options: Mapping[str, Any]  # of `statistics.bootstrap`
-
-    @property
-    def norms(self) -> list[str]:
-        """Of the noise."""
-        return self.results.of("norm")
-
-    def levels(self, norm: str) -> list[float]:
-        """Ascending."""
-        return self.results.where(norm=norm).of("level")
-
-    def rows(self, measure: str | tuple[str, ...], norm: Any = None, **wanted: Any) -> Results:
-        """Results of models, of means over levels and classes, unless `wanted` says otherwise."""
-        usual = {"group": None, "level": None, "class": None, "contrast": ""}
-        return self.results.where(measure=measure, norm=norm, **{**usual, **wanted})
-
-    def pairs(self, norm: str, field: str = "model", measure: str = "rfs_of_means") -> Results:
-        """Differences between models or groups."""
-        told = self.results.where(measure=measure, norm=norm)
-        return Results(row for row in told if row["contrast"] and row.get(field))
-
-    def ranked(self, norm: str, most: int | None = None, **wanted: Any) -> list[str]:
-        """Names of models, highest RFS first; no more than `most`, at evenly spaced ranks."""
-        field = "group" if wanted else "model"
-        names = self.rows("rfs_of_means", norm, **wanted).ranked(field)
-        if most is None or len(names) <= most:
-            return names
-        return [names[round(k * (len(names) - 1) / (most - 1))] for k in range(most)]
-
-    def look(self, model: str) -> tuple[str, str]:
-        """Colour and marker of a model: those of its group."""
-        members = self.members or {name: [name] for name in self.runs.models}
-        return look(next(g for g, names in enumerate(members.values()) if model in names))
 
 
 def with_classes(found: Found) -> bool:
@@ -84,18 +33,15 @@ def with_classes(found: Found) -> bool:
 
 def accuracies(found: Found, norm: str) -> Drawn:
     """Figure 2: accuracy under background noise over accuracy under foreground noise."""
-    models, classes = found.runs.models, found.results.of("class")
+    models, classes = found.runs.models, [None, *found.results.of("class")]
     parameters = np.array([card.get("parameters") or 0 for card in found.runs.cards])
     areas = AREA_PER_MILLION * parameters / 1e6
-    told = found.rows("accuracy", norm, region=SIDES, **{"class": (None, *classes)})
+    told = found.rows("accuracy", norm, region=SIDES, **{"class": classes})
     place = {(row["model"], row.get("class"), row["region"]): row for row in told}
-    numbers = np.array(
-        [
-            [[place[m, c, s][k] for k in figures.ENDS] for s in SIDES]
-            for m in models
-            for c in (None, *classes)
-        ]
-    ).reshape(len(models), 1 + len(classes), 2, 3)
+    numbers = np.array([
+        [[[place[m, c, s][k] for k in figures.ENDS] for s in SIDES] for c in classes]
+        for m in models
+    ])  # fmt: skip
     points, bars, of_class = numbers[:, 0, :, 0], numbers[:, 0, :, 1:], numbers[:, 1:, :, 0]
     if not with_classes(found):
         of_class = of_class[:, :0]
@@ -103,11 +49,10 @@ def accuracies(found: Found, norm: str) -> Drawn:
     axes = figure.add_axes((0.11, 0.1, 0.86, 0.87))
     _unit_square(axes, np.concatenate([of_class.ravel(), points.ravel(), bars.ravel()]))
     colours = [found.look(name)[0] for name in models]
-    for m, colour in enumerate(colours):
-        axes.scatter(*of_class[m].T, s=9, color=colour, alpha=0.3, linewidths=0)
-        axes.hlines(points[m, 1], *bars[m, 0], color=colour, lw=1.1)
-        axes.vlines(points[m, 0], *bars[m, 1], color=colour, lw=1.1)
     for m in np.argsort(-areas):
+        axes.scatter(*of_class[m].T, s=9, color=colours[m], alpha=0.3, linewidths=0)
+        axes.hlines(points[m, 1], *bars[m, 0], color=colours[m], lw=1.1)
+        axes.vlines(points[m, 0], *bars[m, 1], color=colours[m], lw=1.1)
         style = {"color": colours[m], "marker": found.look(models[m])[1], "edgecolor": "white"}
         size = max(areas[m], SMALLEST_MARKER)
         axes.scatter(*points[m], s=size, zorder=3, linewidths=0.8, **style)
@@ -119,7 +64,7 @@ def accuracies(found: Found, norm: str) -> Drawn:
     lines = [
         (model, c or "", *numbers[m, k, :, 0], *numbers[m, k, :, 1:].ravel(), areas[m])
         for m, model in enumerate(models)
-        for k, c in enumerate((None, *classes))
+        for k, c in enumerate(classes)
     ]
     return Drawn(figure, header, lines)
 
@@ -130,11 +75,10 @@ def _unit_square(axes: Axes, values: np.ndarray) -> None:
     axes.set(xlim=limits, ylim=limits)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
-    axes.plot([0, 1], [0, 1], color=FAINT, lw=1, zorder=0)
     mean = np.array([0, 0.5, 1])
-    for value in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75):
-        half = value * np.minimum(mean, 1 - mean)
-        axes.plot(mean - half, mean + half, color=FAINT, lw=0.6, ls=":", zorder=0)
+    for value in np.arange(-0.75, 1, 0.25):
+        half, style = value * np.minimum(mean, 1 - mean), {"ls": ":", "lw": 0.6} if value else {}
+        axes.plot(mean - half, mean + half, color=FAINT, zorder=0, **{"lw": 1, **style})
     place = {"transform": axes.transAxes, "va": "center", "fontsize": 8, "color": MUTED}
     axes.text(0.02, 0.98, "foreground matters more", ha="left", **place)
     axes.text(0.98, 0.02, "background matters more", ha="right", **place)
@@ -150,19 +94,19 @@ def _covered(points: np.ndarray, bars: np.ndarray) -> np.ndarray:
 
 def curves(found: Found, norm: str) -> Drawn:
     """Figure 4: accuracy under foreground noise, under background noise, and RFS, over levels."""
-    several = {"group": tuple(found.members)} if found.members else {}
+    (field, names), half = found.curves, CURVES_IN_COLOUR // 2
     x, scale = ("level_255", 255) if norm == "linf" else ("level", 1)
-    wanted = {"region": (None, *SIDES), "level": found.levels(norm), **several}
+    wanted = {"region": (None, *SIDES), "level": found.levels(norm), field: tuple(names)}
     told = found.rows(("accuracy", "rfs"), norm, **wanted)
-    half = CURVES_IN_COLOUR // 2
+    ranked = found.rows("rfs_of_means", norm, **{field: tuple(names)}).ranked(field)
     return figures.curves(
         told.changed(lambda r: {**r, "panel": r.get("region") or "rfs", x: scale * r["level"]}),
         x,
-        by="group" if several else "model",
+        by=field,
         panel="panel",
-        titles={**CURVES, **LEVELS},
+        titles=WORDS.titles("curves"),
         shares=SIDES,
-        faint=found.ranked(norm, None, **several)[half:-half],
+        faint=ranked[half:-half],
         at_end=True,
     )
 
@@ -200,26 +144,24 @@ def densities(found: Found, norm: str) -> Drawn:
     figure, panels = _panels(models)
     lines: list[Sequence[Any]] = []
     highest = 0.0
-    for (upper, lower), name in zip(panels, models, strict=True):
-        irfs = np.asarray(ratio.at(model=name).values)
-        pair = [noisy.at(model=name, region=region).values for region in SIDES]
+    for name, (upper, lower) in zip(models, panels, strict=True):
+        parts = (ratio, *(noisy.at(region=side) for side in SIDES))
+        of_model = [np.asarray(part.at(model=name).values) for part in parts]  # [n, levels]
         for colour, c in zip(COLOURS, classes, strict=False):
-            members, label = images.labels == c, images.classes[c]
-            values = irfs[members].ravel()
-            curve = density(values)
+            irfs, *pair = (one[images.labels == c] for one in of_model)
+            irfs, points = irfs.ravel(), [one.T.ravel() for one in pair]
+            curve, label = density(irfs), images.classes[c]
             if np.isfinite(curve).all():
                 upper.plot(GRID, curve, color=colour, lw=1.4)
                 highest = max(highest, curve.max())
             else:  # all images agree: no density, a line where they are
-                upper.axvline(values[0], color=colour, lw=1.4)
-            points = np.stack([one[members].T.ravel() for one in pair])
-            alpha = float(np.clip(60 / len(values), 0.05, 0.5))
+                upper.axvline(irfs[0], color=colour, lw=1.4)
+            alpha = float(np.clip(60 / len(irfs), 0.05, 0.5))
             lower.scatter(*points, s=6, color=colour, alpha=alpha, linewidths=0, rasterized=True)
-            lines += [(name, label, "density", *xy) for xy in np.stack([GRID, curve], 1)]
-            lines += [(name, label, "probability", *xy) for xy in points.T]
+            lines += [(name, label, "density", *xy) for xy in zip(GRID, curve, strict=True)]
+            lines += [(name, label, "probability", *xy) for xy in zip(*points, strict=True)]
     top = min(1.05 * highest, HIGHEST_DENSITY) or 1.0
-    for upper, _ in panels:
-        upper.set_ylim(0, top)
+    panels[0][0].set_ylim(0, top)
     named = [images.classes[c] for c in classes]
     places, colours = np.full(len(named), top / 2), COLOURS[len(named) - 1 :: -1]
     end_labels(panels[-1][0], places, named[::-1], colours)
@@ -241,17 +183,16 @@ def _panels(models: Sequence[str]) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     figure = Figure(figsize=(width, 4.4))
     grid = {"left": left / width, "right": 1 - right / width, "bottom": 0.5 / 4.4, "top": 4.1 / 4.4}
     grid |= {"height_ratios": (1.3, side), "hspace": 0.36, "wspace": 0.25 / side}
-    panels = figure.subplots(2, len(models), squeeze=False, gridspec_kw=grid)
-    for column, name in enumerate(models):
-        upper, lower = panels[:, column]
+    panels = figure.subplots(
+        2, len(models), squeeze=False, sharex="row", sharey="row", gridspec_kw=grid
+    )
+    for name, (upper, lower) in zip(models, panels.T, strict=True):
         upper.axvline(0, color=FAINT, lw=0.8, zorder=0)
-        upper.set(xlim=(-1, 1), yticks=[], xlabel="iRFS", title=name)
-        upper.set_xticks((-1, 0, 1), ("\u22121", "0", "1"))
+        upper.set(xlim=(-1, 1), yticks=[], xticks=(-1, 0, 1), xlabel="iRFS", title=name)
         upper.spines["left"].set_visible(False)
         lower.plot([0, 1], [0, 1], color=FAINT, lw=0.8, zorder=0)
         lower.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="p, foreground noise")
-        lower.set_xticks((0, 1), ("0", "1"))
-        lower.set_yticks((0, 1), ("", "") if column else ("0", "1"))
+        lower.set(xticks=(0, 1), yticks=(0, 1))
     panels[0, 0].set_ylabel("density")
     panels[1, 0].set_ylabel("p, background noise")
     return figure, [tuple(pair) for pair in panels.T]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +12,10 @@ import numpy as np
 
 from rival_jax import statistics
 from rival_jax.experiments.groups import with_singles
-from rival_jax.named import Axis, Counts, Named
+from rival_jax.named import Axis, Named
 from rival_jax.report.run_files import read_json
 from rival_jax.report.study import Images, per_image, read_images
+from rival_jax.runtime.names import short
 
 PLACE = ("norm", "level", "region")
 COLUMNS = ("probability", "correct")
@@ -54,35 +56,19 @@ class Joined(NamedTuple):
 
 
 class _Model(NamedTuple):
-    """One model of a run; arrays [image, place, trial], clean images being trial 0."""
+    """One model of a run; the images and places are in an order of its own."""
 
     title: str
-    run: Path
+    folder: Path
     data: Mapping[str, Any]
     card: Mapping[str, Any]
     names: tuple[str, ...]  # of the images
     labels: np.ndarray
     places: tuple[Place, ...]
-    probability: np.ndarray  # NaN where there is no row
-    correct: np.ndarray
-
-    def trials(self, place: Place) -> int:
-        """How many there are."""
-        return int(np.isfinite(self.correct[:, self.places.index(place)]).any(0).sum())
-
-    def ordered(self, names: Sequence[str], places: Sequence[Place]) -> _Model:
-        """The same with its images and places in this order."""
-        if odd := sorted(set(self.names) ^ set(names)):
-            raise ValueError(
-                f"model {self.title}: {len(self.names)} examples where the first model has "
-                f"{len(names)} ({odd[0]} is in one of them only); models are compared on the same "
-                "examples, so report these runs separately"
-            )
-        position = {name: i for i, name in enumerate(self.names)}
-        images, where = [position[n] for n in names], [self.places.index(p) for p in places]
-        values = {name: getattr(self, name)[np.ix_(images, where)] for name in COLUMNS}
-        labels = self.labels[images]
-        return self._replace(names=names, labels=labels, places=tuple(places), **values)
+    means: Mapping[str, np.ndarray]  # over trials [image, place], by column
+    by_trial: np.ndarray  # accuracy [place, trial], NaN where there is no such trial
+    settings: Mapping[tuple[str, float], tuple[tuple[str, ...], int]]
+    """(norm, level) -> (regions, number of trials)"""
 
 
 def read(*workdirs: str | os.PathLike) -> Joined:
@@ -98,26 +84,40 @@ def read(*workdirs: str | os.PathLike) -> Joined:
     if not workdirs:
         raise ValueError("no runs to read; name the workdir of at least one rfs run")
     models = [model for workdir in workdirs for model in _read_run(Path(workdir))]
-    once = [m.title for m in models]
-    titles = [m.title if once.count(m.title) == 1 else f"{m.title} ({m.run})" for m in models]
+    first, once = models[0], Counter(model.title for model in models)
+    titles = [m.title if once[m.title] == 1 else f"{m.title} ({m.folder})" for m in models]
     models = [m._replace(title=title) for m, title in zip(models, titles, strict=True)]
-    first = models[0]
     _check_same("data set", titles, [model.data["name"] for model in models])
-    models = [model.ordered(first.names, model.places) for model in models]
+    order = [_order(model, first) for model in models]
     _check_same("classes", titles, [tuple(model.data["classes"]) for model in models])
-    _check_same("labels", titles, [tuple(model.labels) for model in models])
+    labels = [model.labels[mine] for model, mine in zip(models, order, strict=True)]
+    _check_same("labels", titles, [tuple(mine) for mine in labels])
     _check_same("pictures (fingerprint)", titles, [model.data["fingerprint"] for model in models])
     places = _places(models)
-    models = [model.ordered(first.names, places) for model in models]
+    where = [[model.places.index(place) for place in places] for model in models]
+    named = Axis(("model",), tuple((title,) for title in titles)), Axis(PLACE, places)
+    names, values = Axis(("example",), tuple((name,) for name in first.names)), {}
+    for column in COLUMNS:
+        every = zip(models, order, where, strict=True)
+        means = [model.means[column][np.ix_(mine, there)] for model, mine, there in every]
+        values[column] = per_image(np.stack(means, 1), (names, *named))
     notices = [notice for model in models for notice in model.data.get("notices", [])]
-    axes = Axis(("model",), tuple((title,) for title in titles)), Axis(PLACE, places)
     return Joined(
-        _images(models, axes),
-        _by_trial(models, axes),
+        Images(values, first.labels, tuple(first.data["classes"])),
+        _by_trial(models, titles, [place for place in places if place[0] != "none"]),
         {**first.data, "notices": list(dict.fromkeys(notices))},
         [{**model.card, "name": model.title} for model in models],
-        [*dict.fromkeys(model.run for model in models)],
+        [*dict.fromkeys(model.folder for model in models)],
     )
+
+
+def _by_trial(models: Sequence[_Model], titles: Sequence[str], noisy: Sequence[Place]) -> Named:
+    """[trial, model, place]"""
+    accuracy = [model.by_trial[[model.places.index(place) for place in noisy]] for model in models]
+    values = np.stack([one[:, np.isfinite(one).all(0)].T for one in accuracy], 1)
+    trials = Axis(("trial",), tuple((trial,) for trial in range(len(values))))
+    names = Axis(("model",), tuple((title,) for title in titles))
+    return per_image(values, (trials, names, Axis(PLACE, tuple(noisy))))
 
 
 def _read_run(path: Path) -> list[_Model]:
@@ -126,35 +126,54 @@ def _read_run(path: Path) -> list[_Model]:
         raise ValueError(f"{path / 'units.json'} names no units; run the same command again")
     models = []
     for card in cards:
-        name = card["name"]
+        name, classes = card["name"], data["classes"]
         files = [path / file for unit, file in units.items() if unit.rpartition("/")[0] == name]
         if f"{name}/clean" not in units:
             raise ValueError(
                 f"{path}: no rows for the clean images of model {name}; the run is not finished: "
                 "run the same command again"
             )
-        found = read_images(files, (PLACE, "trial"), COLUMNS, data["classes"])
-        values = [np.asarray(found.values[column].values) for column in COLUMNS]
+        found = read_images(files, (PLACE, "trial"), COLUMNS, classes)
+        settings = _settings(f"{path}: model {name}", found)
+        values = {column: np.asarray(one.values) for column, one in found.values.items()}
+        means = {column: np.nanmean(one, 2) for column, one in values.items()}
+        of_class = statistics.class_means(values["correct"], found.labels, len(classes))
+        by_trial = of_class[np.unique(found.labels)].mean(0)
         places = found.values["correct"].axes[1].keys
         facts = (name, path, data, card, found.names, found.labels, places)
-        models.append(_Model(*facts, *values))
-        _check_complete(models[-1])
+        models.append(_Model(*facts, means, by_trial, settings))
     return models
 
 
-def _check_complete(model: _Model) -> None:
-    """Raises ValueError if an image lacks a trial that others have."""
-    for norm, level in dict.fromkeys(place[:2] for place in model.places):
-        where = [i for i, place in enumerate(model.places) if place[:2] == (norm, level)]
-        there = np.isfinite(model.correct[:, where])
-        trials = int(there.any((0, 1)).sum())
-        count, size = int(there.sum()), len(model.names) * len(where) * trials
-        if count < size:
+def _settings(model: str, found: Images) -> dict[tuple[str, float], tuple[tuple[str, ...], int]]:
+    """See `_Model.settings`. Raises ValueError if an image lacks a trial that others have."""
+    correct, settings = found.values["correct"], {}
+    places: Sequence[Place] = correct.axes[1].keys
+    for norm, level in dict.fromkeys(place[:2] for place in places):
+        where = [i for i, place in enumerate(places) if place[:2] == (norm, level)]
+        there = np.isfinite(correct.values[:, where])
+        trials, count = int(there.any((0, 1)).sum()), int(there.sum())
+        if count < (size := len(found.names) * len(where) * trials):
             raise ValueError(
-                f"{model.run}: model {model.title}, {norm} {level:g} has {count} of {size} rows "
-                f"({len(where)} regions x {trials} trials x {len(model.names)} examples); delete "
-                "its file and run the same command again"
+                f"{model}, {norm} {level:g} has {count} of {size} rows ({len(where)} regions x "
+                f"{trials} trials x {len(found.names)} examples); delete its file and run the same "
+                "command again"
             )
+        regions = sorted((places[i][2] for i in where), key=REGIONS.index)
+        settings[norm, level] = tuple(regions), trials
+    return settings
+
+
+def _order(model: _Model, first: _Model) -> list[int]:
+    """The positions of the first model's images. Raises ValueError if they are others."""
+    if odd := sorted(set(model.names) ^ set(first.names)):
+        raise ValueError(
+            f"model {model.title}: {len(model.names)} examples where the first model has "
+            f"{len(first.names)} ({odd[0]} is in one of them only); models are compared on the "
+            "same examples, so report these runs separately"
+        )
+    place = {name: i for i, name in enumerate(model.names)}
+    return [place[name] for name in first.names]
 
 
 def _places(models: Sequence[_Model]) -> tuple[Place, ...]:
@@ -163,62 +182,30 @@ def _places(models: Sequence[_Model]) -> tuple[Place, ...]:
     Raises:
       ValueError: if one has others, or another number of trials.
     """
-    norms = ["none", *(place[0] for model in models for place in model.places)]
-    every = {place for model in models for place in model.places}
-    order = sorted(every, key=lambda p: (norms.index(p[0]), p[1], REGIONS.index(p[2])))
-    levels = [*dict.fromkeys(place[:2] for place in order)]
+    norms = ["none", *(norm for model in models for norm, _ in model.settings)]
+    every = {level for model in models for level in model.settings}
+    levels = sorted(every, key=lambda level: (norms.index(level[0]), level[1]))
     for model in models:
-        known = {place[:2] for place in model.places}
-        if missing := [key for key in levels if key not in known]:
+        if missing := [level for level in levels if level not in model.settings]:
             raise ValueError(
-                f"{model.run}: model {model.title} has no rows for {missing[0][0]} noise of level "
-                f"{missing[0][1]:g}, others do; finish that run (the same command again), or leave "
-                "it out"
+                f"{model.folder}: model {model.title} has no rows for {missing[0][0]} noise of "
+                f"level {missing[0][1]:g}, others do; finish that run (the same command again), or "
+                "leave it out"
             )
     for norm in dict.fromkeys(norms):
-        regions, trials = {}, {}
-        for model in models:
-            for level in (level for name, level in levels if name == norm):
-                mine = [place for place in model.places if place[:2] == (norm, level)]
-                title = f"{model.title} at level {level:g}"
-                regions[title] = tuple(place[2] for place in order if place in mine)
-                trials[title] = model.trials(mine[0])
-        _check_same(f"regions under {norm} noise", [*regions], [*regions.values()])
-        _check_same(f"trials under {norm} noise", [*trials], [*trials.values()])
-    return tuple(order)
-
-
-def _images(models: Sequence[_Model], axes: tuple[Axis, Axis]) -> Images:
-    names = Axis(("example",), tuple((name,) for name in models[0].names))
-    means = {c: np.stack([np.nanmean(getattr(m, c), 2) for m in models], 1) for c in COLUMNS}
-    values = {column: per_image(mean, (names, *axes)) for column, mean in means.items()}
-    return Images(values, models[0].labels, tuple(models[0].data["classes"]))
-
-
-def _by_trial(models: Sequence[_Model], axes: tuple[Axis, Axis]) -> Named:
-    """Under noise alone: [trial, model, place]."""
-    noisy = [i for i, place in enumerate(models[0].places) if place[0] != "none"]
-    found = []
-    for model in models:
-        means = statistics.class_means(model.correct, model.labels, len(model.data["classes"]))
-        means = means[np.unique(model.labels)].mean(0)[noisy]
-        found.append(means[:, np.isfinite(means).all(0)].T)
-    trials = Axis(("trial",), tuple((trial,) for trial in range(len(found[0]))))
-    places = Axis(PLACE, tuple(models[0].places[i] for i in noisy))
-    values = np.stack(found, axis=1)
-    return Named(values, (trials, axes[0], places), Counts(*[np.ones(values.shape, int)] * 4))
+        mine = [(m, level) for m in models for level in levels if level[0] == norm]
+        titles = [f"{model.title} at level {level:g}" for model, (_, level) in mine]
+        for i, what in enumerate(("regions", "trials")):
+            told = [model.settings[level][i] for model, level in mine]
+            _check_same(f"{what} under {norm} noise", titles, told)
+    return tuple((*level, region) for level in levels for region in models[0].settings[level][0])
 
 
 def _check_same(what: str, titles: Sequence[str], values: Sequence[Any]) -> None:
     for title, value in zip(titles, values, strict=True):
         if value != values[0]:
             raise ValueError(
-                f"{what}: {title} has {_short(value)}, {titles[0]} has {_short(values[0])}; only "
-                "runs on the same examples under the same noise can be compared, report them "
-                "separately"
+                f"{what}: {title} has {short(str(value), 80)}, {titles[0]} has "
+                f"{short(str(values[0]), 80)}; only runs on the same examples under the same noise "
+                "can be compared, report them separately"
             )
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import metrics
+from rival_jax.experiments.rfs.joined import Joined
 from rival_jax.named import Named
 from rival_jax.report.results import Results, Row
 from rival_jax.report.study import Means, Measure, Study
+from rival_jax.report.style import look
+from rival_jax.report.tables import counted
+from rival_jax.report.words import Words
 from rival_jax.types import Array
 
+WORDS = Words(__package__)
+NORMS = WORDS.titles("norms")
+SIDES = ("foreground", "background")
 NOTHING = dict.fromkeys(("low", "high", "p"), np.nan)
 
 
 def rfs(accuracy: Named) -> Named:
     """RFS of the accuracies under foreground and under background noise; of NumPy, if they are."""
-    fg, bg = (accuracy.at(region=region) for region in ("foreground", "background"))
+    fg, bg = (accuracy.at(region=side) for side in SIDES)
     return fg.map(_rfs, bg)
 
 
@@ -132,3 +139,76 @@ def relative_differences(results: Results) -> Results:
             share = row["estimate"] / accuracy
             rows.append({**row, "measure": "relative_difference", "estimate": share, **NOTHING})
     return Results(rows)
+
+
+class Found(NamedTuple):
+    """What figures, tables and sentences are made from."""
+
+    runs: Joined
+    results: Results
+    members: Mapping[str, Sequence[str]]  # models of every group; {}: there are no groups
+    options: Mapping[str, Any]  # of `statistics.bootstrap`
+
+    @property
+    def norms(self) -> list[str]:
+        """Of the noise."""
+        return self.results.of("norm")
+
+    @property
+    def images(self) -> str:
+        """How many, in words."""
+        return counted(len(self.runs.images.names), "image")
+
+    @property
+    def curves(self) -> tuple[str, Sequence[str]]:
+        """Whose curves are drawn: ("group" or "model", their names)."""
+        return ("group", [*self.members]) if self.members else ("model", self.runs.models)
+
+    def levels(self, norm: str) -> list[float]:
+        """Ascending."""
+        return self.results.where(norm=norm).of("level")
+
+    def rows(self, measure: str | tuple[str, ...], norm: Any = None, **wanted: Any) -> Results:
+        """Results of models, of means over levels and classes, unless `wanted` says otherwise."""
+        usual = {"group": None, "level": None, "class": None, "contrast": ""}
+        return self.results.where(measure=measure, norm=norm, **{**usual, **wanted})
+
+    def pairs(self, norm: str, field: str = "model", measure: str = "rfs_of_means") -> Results:
+        """Differences between models or groups."""
+        told = self.results.where(measure=measure, norm=norm)
+        return Results(row for row in told if row["contrast"] and row.get(field))
+
+    def ranked(self, norm: str, most: int | None = None) -> list[str]:
+        """Names of models, highest RFS first; no more than `most`, at evenly spaced ranks."""
+        names = self.rows("rfs_of_means", norm).ranked("model")
+        if most is None or len(names) <= most:
+            return names
+        return [names[round(k * (len(names) - 1) / (most - 1))] for k in range(most)]
+
+    def look(self, model: str) -> tuple[str, str]:
+        """Colour and marker of a model: those of its group."""
+        members = self.members or {name: [name] for name in self.runs.models}
+        return look(next(g for g, names in enumerate(members.values()) if model in names))
+
+
+def tabled(runs: Joined, named: Mapping[str, Sequence[str]], **options: Any) -> Found:
+    """The table of results, with what it is of; `options` of `statistics.bootstrap`."""
+    members = runs.groups(named)
+    images = runs.images._replace(values=STUDY.derived(runs.images.values))
+    results = STUDY.results(images, members, **options)
+    sizes = {name: results.rows[0][name] for name in ("images", "classes")}
+    results += noise_errors(runs.by_trial, members, sizes) + relative_differences(results)
+    return Found(runs, results, members, options)
+
+
+def levels_text(norm: str, levels: Sequence[float]) -> str:
+    """The levels of a norm in words, whole steps of pixel values as such.
+
+    >>> levels_text("linf", [30 / 255, 60 / 255]), levels_text("l2", [25.0])
+    ('sigma 30/255 to 60/255 (2 levels)', 'eps 25')
+    """
+    steps = 255 * np.array(levels)
+    whole = norm == "linf" and np.allclose(steps, steps.round(), rtol=0, atol=1e-3)
+    words = [f"{step:.0f}/255" if whole else f"{step / 255:.3g}" for step in steps]
+    text = f"{'sigma' if norm == 'linf' else 'eps'} {words[0]}"
+    return text if len(words) == 1 else f"{text} to {words[-1]} ({len(words)} levels)"

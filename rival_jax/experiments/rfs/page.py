@@ -6,35 +6,26 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rival_jax.experiments.rfs import examples, figures, words
+import numpy as np
+import scipy  # which loads its `stats` when that is first used: a second and a half
+
+from rival_jax.experiments.rfs import examples, figures
 from rival_jax.experiments.rfs.examples import Pictures
-from rival_jax.experiments.rfs.figures import CURVES_IN_COLOUR, NORMS, SIDES, Found
 from rival_jax.experiments.rfs.joined import Joined
-from rival_jax.experiments.rfs.measures import STUDY, noise_errors, relative_differences
+from rival_jax.experiments.rfs.measures import NORMS, SIDES, WORDS, Found, levels_text, tabled
 from rival_jax.report import tables
 from rival_jax.report.document import Document, Picture, Section
 from rival_jax.report.figures import ENDS
 from rival_jax.report.results import Results, Row
+from rival_jax.report.run_files import read_json
 from rival_jax.report.tables import Table, counted, percent, ratio
-from rival_jax.report.verdicts import HOLM, METHOD
+from rival_jax.report.verdicts import HOLM, METHOD, of_rows
 from rival_jax.runtime.results import Run, atomic
 
 CLASSES_SHOWN = 40
-TOLD = 8  # models whose numbers a text alternative lists
+CROWDED = 0.05  # mean accuracies this near 0 or 1 leave RFS a ratio of small numbers
 NOISE = "rfs_of_means_noise_error"
-COLUMNS = {
-    "clean": "clean",
-    "foreground": "foreground noise",
-    "background": "background noise",
-    "all": "whole-image noise",
-    "rfs_of_means": "RFS",
-}
-FURTHER = {
-    "mean_of_rfs": "mean of RFS",
-    "irfs": "mean iRFS",
-    "irfs_negative": "iRFS < 0, %",
-    NOISE: "noise error of RFS",
-}
+COLUMNS, FURTHER = WORDS.titles("columns"), WORDS.titles("further")
 
 
 def told(
@@ -58,58 +49,117 @@ def told(
     return found.results, page(found, pictures)
 
 
-def tabled(runs: Joined, named: Mapping[str, Sequence[str]], **options: Any) -> Found:
-    """The table of results, with what it is of; `options` of `statistics.bootstrap`."""
-    members = runs.groups(named)
-    images = runs.images._replace(values=STUDY.derived(runs.images.values))
-    results = STUDY.results(images, members, **options)
-    sizes = {name: results.rows[0][name] for name in ("images", "classes")}
-    results += noise_errors(runs.by_trial, members, sizes) + relative_differences(results)
-    return Found(runs, results, members, options)
-
-
 def page(found: Found, pictures: Pictures | None) -> Document:
     """All that the results say, and the photos of some images."""
-    runs, norms, models = found.runs, found.norms, found.runs.models
+    runs, norms, options = found.runs, found.norms, found.options
     clean = found.rows("accuracy", None, region="clean")
-    kinds = (len(models), "model"), (clean.rows[0]["images"], "image")
-    sizes = ", ".join(counted(*kind) for kind in (*kinds, (clean.rows[0]["classes"], "class")))
-    noise = (f"{norm} noise, {words.levels_text(norm, found.levels(norm))}" for norm in norms)
-    shown = models[0] if len(models) == 1 else counted(len(models), "model")
-    overview = Section(
-        "Results",
-        [words.RFS, words.footnote(found)],
-        [_figure_6(found)],
-        [results_table(found, norm) for norm in norms],
-    )
+    kinds = (len(runs.models), "model"), (clean.rows[0]["images"], "image")
+    sizes = [counted(*kind) for kind in (*kinds, (clean.rows[0]["classes"], "class"))]
+    noise = [f"{norm} noise, {levels_text(norm, found.levels(norm))}" for norm in norms]
+    shown = runs.models[0] if len(runs.models) == 1 else sizes[0]
+    kind, level = WORDS.text(options["method"]), 100 * options["confidence"]
+    brackets = WORDS.text("brackets", kind=kind, percent=level, images=found.images, **options)
+    figure_6 = WORDS.picture("fig6", functools.partial(figures.bars, found), percent=level)
+    overview = [results_table(found, norm) for norm in norms]
     return Document(
-        title=f"Foreground sensitivity of {shown} on {runs.data['name']}",
-        subtitle=f"{sizes}; {'; '.join(noise)}",
-        headline=words.headline(found),
+        title=WORDS.text("title", shown=shown, data=runs.data["name"]),
+        subtitle="; ".join([", ".join(sizes), *noise]),
+        headline=headline(found),
         sections=[
-            overview,
+            Section("Results", [WORDS.text("rfs"), brackets], [figure_6], overview),
             *(Section(NORMS[n], (), _pictures(found, n), _tables(found, n)) for n in norms),
             _examples(found, pictures),
         ],
-        method=[
-            "Noise is a function of the seed, the image and the trial alone: every model, level, "
-            "region and norm sees the same draws, so differences between models are paired.",
-            METHOD.format(HOLM),
-        ],
-        caveats=words.caveats(found),
-        source="The measurement is due to M. Moayeri, P. Pope, Y. Balaji and S. Feizi, \u201cA "
-        "Comprehensive Study of Image Classification Model Sensitivity to Foregrounds, "
-        "Backgrounds, and Visual Attributes\u201d, CVPR 2022, section 5.1.",
+        method=[WORDS.text("draws"), METHOD.format(HOLM)],
+        caveats=caveats(found),
+        source=WORDS.text("source"),
         runs=runs.folders,
         groups=found.members,
         clean={row["model"]: {end: row[end] for end in ENDS} for row in clean},
     )
 
 
+def headline(found: Found) -> list[str]:
+    """The main results: of each norm, and whether the norms order the models alike."""
+    models = found.runs.models
+    told = [_sentence(found, norm) for norm in found.norms]
+    if len(told) > 1 and len(models) > 2:
+        rfs = [found.rows("rfs_of_means", norm) for norm in found.norms[:2]]
+        ranks = [scipy.stats.rankdata([row["estimate"] for row in rows]) for rows in rfs]
+        tied = any(np.ptp(rank) == 0 for rank in ranks)
+        rho = "" if tied else f" (Spearman's rho {np.corrcoef(*ranks)[0, 1]:.2f})"
+        order = "same_order" if np.array_equal(*ranks) else "other_order"
+        told.append(WORDS.text(order, models=len(models), rho=rho))
+    return told
+
+
+def _sentence(found: Found, norm: str) -> str:
+    """On the only model, or on those with the highest and the lowest RFS."""
+    names, pairs, rfs = found.ranked(norm), found.pairs(norm), found.rows("rfs_of_means", norm)
+    first, last = names[0], names[-1]
+    told = {"norm": NORMS[norm], "images": found.images, "models": len(names), "first": first}
+    told |= {"last": last, "pairs": len(pairs), "leaning": _leaning(found, norm, last)}
+    told |= {k: ratio(rfs.one(model=name)) for k, name in (("top", first), ("bottom", last))}
+    if not pairs:
+        shares = [found.rows("accuracy", norm, region=side).one()["estimate"] for side in SIDES]
+        return WORDS.text("one", fg=100 * shares[0], bg=100 * shares[1], **told)
+    apart = sum(v.differs for v in of_rows(pairs, found.options["confidence"]))
+    gap = next(row for row in pairs if {row["model"], row["contrast"][6:]} == {first, last})
+    if gap["model"] == last:
+        gap = {"estimate": -gap["estimate"], "low": -gap["high"], "high": -gap["low"]}
+    return WORDS.text("many" if apart else "alike", gap=ratio(gap), apart=apart, **told)
+
+
+def _leaning(found: Found, norm: str, name: str) -> str:
+    """Which noise costs a model more, if its RFS differs from 0 among those of all models."""
+    every = found.rows("rfs_of_means", norm)
+    judged = of_rows(every, found.options["confidence"])
+    if not judged[every.of("model").index(name)].differs:
+        few = len(found.runs.images.names) == 1
+        return WORDS.text("unclear_one" if few else "unclear", images=found.images)
+    region = "foreground" if every.one(model=name)["estimate"] > 0 else "background"
+    return WORDS.text("costs", region=region)
+
+
+def caveats(found: Found) -> list[tuple[str, str]]:
+    """What the figures do not establish: (claim, why), with the numbers of this run."""
+    runs, norms = found.runs, found.norms
+    counts = {k: n for k, n in zip(runs.data["classes"], runs.data["counts"], strict=True) if n}
+    smallest = min(counts, key=counts.__getitem__)
+    both = [found.rows("accuracy", n, level=found.levels(n), region=SIDES) for n in norms]
+    sides = [[row["estimate"] for one in both for row in one.where(region=s)] for s in SIDES]
+    means = np.mean(sides, axis=0)
+    orders = (found.rows(measure, norms) for measure in ("rfs_of_means", "mean_of_rfs"))
+    gap, model, norm = max(
+        (abs(a["estimate"] - b["estimate"]), a["model"], a["norm"])
+        for a, b in zip(*orders, strict=True)
+    )
+    pairs = sum(len(found.pairs(norm)) for norm in norms)
+    configs = [read_json(folder / "config.json") for folder in runs.folders]
+    bare = any(config.get("normalise") == "none" for config in configs)
+    return WORDS.caveats(
+        *(["pairs"] if pairs > 1 else []),
+        *(["bare"] if bare else []),
+        runs.data["name"],
+        crowded=int((np.minimum(means, 1 - means) < CROWDED).sum()),
+        points=len(means),
+        near=CROWDED,
+        gap=gap,
+        model=model,
+        norm=norm,
+        area="; ".join(WORDS.text(f"area_{norm}") for norm in norms),
+        only=WORDS.text("one_norm") if len(norms) == 1 else "",
+        heads=", ".join(sorted({str(card.get("head", "unknown")) for card in runs.cards})),
+        smallest=smallest,
+        fewest=counted(counts[smallest], "image"),
+        pairs=pairs,
+    )
+
+
 def results_table(found: Found, norm: str) -> Table:
     """Every model's accuracies, in percent, and RFS under noise of one norm, highest RFS first."""
     rows = found.rows("accuracy", (None, norm)) + found.rows("rfs_of_means", norm)
-    levels = words.levels_text(norm, found.levels(norm))
+    levels = levels_text(norm, found.levels(norm))
     return tables.pivot(
         f"{NORMS[norm]}: {levels}, {counted(found.runs.trials, 'trial')}",
         rows.changed(lambda row: {**row, "column": row.get("region") or row["measure"]}),
@@ -154,13 +204,15 @@ def differences(found: Found, norm: str, field: str = "model") -> Table:
     return Table(title, (*table.header, "noise error"), rows)
 
 
+def _error(row: Row) -> str:
+    return f"{row['estimate']:.3f}"
+
+
 def by_class(found: Found, norm: str) -> Table:
     """RFS of every class, from its accuracies averaged over levels, lowest first."""
     order, some = found.results.of("class"), ""
     rows = found.rows("rfs_of_means", norm, **{"class": order})
-    sums = dict.fromkeys(order, 0.0)
-    for row in rows:
-        sums[row["class"]] += row["estimate"]
+    sums = {name: sum(row["estimate"] for row in rows.where(**{"class": name})) for name in order}
     order = sorted(order, key=sums.__getitem__)
     if len(order) > CLASSES_SHOWN:
         half, some = CLASSES_SHOWN // 2, f", the {CLASSES_SHOWN} most extreme"
@@ -169,100 +221,38 @@ def by_class(found: Found, norm: str) -> Table:
     return tables.pivot(title, rows, ("class",), "model", ratio, columns=models, order=order)
 
 
-def _error(row: Row) -> str:
-    return f"{row['estimate']:.3f}"
-
-
 def _pictures(found: Found, norm: str) -> list[Picture]:
-    """Figures 2, 4 and 5 with their captions and text alternatives."""
-    models, classes = found.runs.models, found.results.of("class")
-    several = {"group": tuple(found.members)} if found.members else {}
-    drawings = {"fig2": figures.accuracies, "fig4": figures.curves, "fig5": figures.densities}
-    captions = {
-        "fig2": "Accuracy under background noise over accuracy under foreground noise, averaged "
-        f"over levels and classes. Bars are {_intervals(found)}"
-        f"{'; small dots are classes' * figures.with_classes(found)}; marker area grows with the "
-        "number of parameters. On the solid line both noises hurt equally; dotted lines join "
-        "points of equal RFS: 0.25, 0.5 and 0.75 above it, the negatives below.",
-        "fig4": "Accuracy under foreground noise, under background noise, and RFS at every level. "
-        f"Bands are {_intervals(found)}."
-        + " The accuracies of a group are averaged over its models before RFS is formed."
-        * bool(several)
-        + " In colour: the highest and the lowest RFS."
-        * (len(found.members or models) > CURVES_IN_COLOUR),
-        "fig5": "Single images at all levels. Top: density of iRFS (Gaussian kernel, Scott's "
-        "bandwidth). Bottom: probability of the true class under background noise over that under "
-        "foreground noise; above the line the foreground matters more."
-        + " Classes: those with the lowest and the highest mean iRFS."
-        * (len(classes) > figures.MOST_CLASSES)
-        + " Models: evenly spaced ranks of RFS." * (len(models) > figures.MODELS_AS_PANELS),
+    """Figures 2, 4 and 5."""
+    said = {
+        "dots": figures.with_classes(found),
+        "groups": bool(found.members),
+        "colour": len(found.curves[1]) > figures.CURVES_IN_COLOUR,
+        "classes": len(found.results.of("class")) > figures.MOST_CLASSES,
+        "models": len(found.runs.models) > figures.MODELS_AS_PANELS,
     }
-    accuracy = found.rows("accuracy", norm, region=SIDES)
-    rfs = found.rows("rfs", norm, level=found.levels(norm), **several)
-    alternatives = {
-        "fig2": "Scatter plot of accuracies under foreground and background noise, %: "
-        + _told(accuracy, "model", found.ranked(norm), lambda share: f"{100 * share:.0f}"),
-        "fig4": "Line plots over noise levels; RFS at each: "
-        + _told(rfs, *(("group", [*found.members]) if several else ("model", models))),
-        "fig5": "Density curves and scatter plots of single images, see the CSV for the numbers",
-    }
+    fields: dict[str, Any] = {k: f" {WORDS.text(k)}" if true else "" for k, true in said.items()}
+    fields["percent"] = 100 * found.options["confidence"]
+    drawn = {"fig2": figures.accuracies, "fig4": figures.curves, "fig5": figures.densities}
     return [
-        Picture(f"{k}_{norm}", functools.partial(draw, found, norm), captions[k], alternatives[k])
-        for k, draw in drawings.items()
+        WORDS.picture(f"{k}_{norm}", functools.partial(draw, found, norm), words=k, **fields)
+        for k, draw in drawn.items()
     ]
-
-
-def _figure_6(found: Found) -> Picture:
-    text = f"RFS of the accuracies averaged over levels and classes, with {_intervals(found)}."
-    norm = found.norms[0]
-    rows = found.rows("rfs_of_means", norm)
-    alternative = "Bar chart of RFS: " + _told(rows, "model", found.ranked(norm))
-    return Picture("fig6", functools.partial(figures.bars, found), text, alternative)
 
 
 def _examples(found: Found, pictures: Pictures | None) -> Section:
     """Images with the lowest and the highest gap, and one of each class, as they were seen."""
     runs, norm = found.runs, found.norms[0]
     models = found.ranked(norm, figures.MODELS_AS_PANELS)
-    level = words.levels_text(norm, [examples.shown(norm, found.levels(norm))])
-    text = (
-        "Images with the lowest and the highest p_bg - p_fg, at most one of each class, under "
-        f"noise of {level}. Probabilities p of the true class are means over "
-        f"{counted(runs.trials, 'noise draw')}; pictures show one draw. All images by "
-        f"p_bg - p_fg: {examples.FILE}."
-    )
+    level = levels_text(norm, [examples.shown(norm, found.levels(norm))])
+    draws = counted(runs.trials, "noise draw")
+    text = WORDS.text("examples", level=level, draws=draws, file=examples.FILE)
     seen = functools.cache(pictures) if pictures else lambda name: ()
-    three = "photo, noise on the foreground, noise on the background"
+    draw = {
+        "fig1": lambda: examples.figure_1(runs, models, seen),
+        "examples": lambda: examples.one_of_each(runs, seen),
+    }
     drawn = [
-        Picture(
-            f"fig1_{norm}",
-            lambda: examples.figure_1(runs, models, seen),
-            f"Figure 1: images with the lowest and the highest p_bg - p_fg: {three}, {level}.",
-            "Photos with their probabilities; see the table",
-            photos=True,
-        ),
-        Picture(
-            f"examples_{norm}",
-            lambda: examples.one_of_each(runs, seen),
-            f"One image of each class: {three}, {level}.",
-            "Contact sheet of one image per class, clean and noised",
-            photos=True,
-        ),
+        WORDS.picture(f"{name}_{norm}", one, words=name, photos=True, level=level)
+        for name, one in draw.items()
     ]
     return Section("Examples", [text], drawn if pictures else (), [examples.table(runs, models)])
-
-
-def _intervals(found: Found) -> str:
-    return f"{100 * found.options['confidence']:g} % intervals"
-
-
-def _told(
-    rows: Results, field: str, names: Sequence[str], cell: Callable[[float], str] = "{:+.2f}".format
-) -> str:
-    """The estimates of every name, in words."""
-    shown = [
-        f"{name} {', '.join(cell(row['estimate']) for row in rows.where(**{field: name}))}"
-        for name in names[:TOLD]
-    ]
-    more = [f"and {len(names) - TOLD} more"] if len(names) > TOLD else []
-    return "; ".join([*shown, *more])
