@@ -1,7 +1,11 @@
 import dataclasses
 import inspect
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import jax
@@ -15,6 +19,7 @@ from PIL import Image
 from rival_jax import models, protocols, shares, significance
 from rival_jax.data import class_maps
 from rival_jax.data.shard import RED, Shard, framed
+from rival_jax.data.transforms import resize_photo
 from rival_jax.experiments import runner
 from rival_jax.experiments.cures import Cure, cure, pairs
 from rival_jax.experiments.robustness import Experiment
@@ -38,6 +43,7 @@ from tests.helpers import (
     run_in,
     save_tiny_vit,
 )  # fmt: skip
+from tests.multihost import finish, launch, printed
 
 SMALL = Geometry((16, 16), "crop", "bilinear", 1.0)
 SET = "tests.invented_sets"
@@ -578,6 +584,67 @@ def test_pairs_are_as_named_or_of_cures_or_all():
         pairs(("b=a",), called, {})
 
 
+# Sets as they are laid out.
+
+
+def on_favourites(network, folder, names, seed):
+    """Photos in the folder of what the network takes them for, and every third in another's."""
+    model, variables = models.load(str(network))
+    pixels = np.random.default_rng(seed).integers(0, 256, (18, 16, 16, 3), np.uint8)
+    predicted = np.asarray(
+        model.forward(variables, jnp.asarray(pixels / np.float32(255)), {})[0]
+    ).argmax(1)
+    for i, (photo, output) in enumerate(zip(pixels, predicted, strict=True)):
+        place = folder / names[(output + (i % 3 == 0)) % 1000]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo).save(place / f"{i}.png")
+    return predicted
+
+
+def test_networks_lie_beside_the_line_and_what_timm_publishes(networks, tmp_path):
+    name = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    shutil.copytree(networks[0], tmp_path / name)
+    wnids = [one.wnid for one in class_maps.imagenet()]
+    on_favourites(networks[0], tmp_path / "val", wnids, 0)
+    v2 = tmp_path / "imagenetv2-matched-frequency-format-val"
+    on_favourites(networks[0], v2, [str(i) for i in range(1000)], 1)
+    sets = (f"imagenet={tmp_path / 'val'}", f"imagenet_v2={tmp_path}")
+    run, results = run_in(tmp_path / "run", tiny([tmp_path / name], *sets))
+    level = results.where(measure="accuracy", average="micro", protocol="full", **{"class": None})
+    assert [level.one(set=s)["estimate"] for s in ("imagenet", "imagenet_v2")] == [
+        pytest.approx(2 / 3, abs=1e-6)
+    ] * 2
+    fit = protocols.FITS["v2"]
+    want = protocols.effective_robustness(
+        jnp.array(2 / 3), jnp.array(2 / 3), slope=fit.slope, intercept=fit.intercept
+    )
+    row = results.one(measure="effective_robustness", contrast="")
+    assert (row["set"], row["protocol"]) == ("imagenet_v2", "full")
+    assert row["estimate"] == pytest.approx(float(want), abs=1e-5)
+    drawn = (run.path / "figures" / "line_v2.csv").read_text()
+    assert drawn.count("other networks") == 41
+    assert drawn.count(name) == 1
+    told, known = (run.path / "tables.md").read_text(), class_maps.published()[name]
+    for key in ("val", "v2"):
+        assert f"(timm {100 * known[key]:.1f})" in told
+    changed = tiny([tmp_path / name], *sets, **{"preprocessing.mean": (0.5, 0.5, 0.5)})
+    changed.preprocessing.std = (0.5, 0.5, 0.5)
+    other, _ = run_in(tmp_path / "other", changed)
+    assert "(timm" not in (other.path / "tables.md").read_text()  # not by their preprocessing
+    assert "mean (0.5, 0.5, 0.5)" in (other.path / "report.html").read_text()
+
+
+def test_a_folder_of_synsets_is_scored_among_them(networks, tmp_path, no_figures):
+    wnids = [one.wnid for one in class_maps.imagenet()]
+    predicted = on_favourites(networks[0], tmp_path / "data", wnids, 2)
+    run, results = run_in(tmp_path / "run", tiny(networks[:1], f"image_folder={tmp_path / 'data'}"))
+    level = results.where(measure="accuracy", average="micro", **{"class": None})
+    assert level.one(protocol="full")["estimate"] == pytest.approx(2 / 3, abs=1e-6)
+    assert level.one(protocol="subset")["estimate"] >= 2 / 3 - 1e-6
+    rows = read_rows(run.path / "rows")
+    assert set(rows["predicted"].to_pylist()) == {wnids[i] for i in predicted}
+
+
 # What is refused, and what is said.
 
 
@@ -661,3 +728,152 @@ def test_presets_hold_the_protocols():
     assert borders == [2, 1, 0]
     assert len(clean.sets) == 6
     assert len(table_2.sets) == 3
+
+
+# Whole: real photos and networks, several processes.
+
+
+def command(networks, *flags):
+    """Arguments of a run that takes seconds."""
+    sets = f"('{SET} photos=60 as=invented','{SET} photos=60 clustered=True as=two')"
+    given = {"sets": sets, "models": str(tuple(map(str, networks))), "shard": "12"}
+    given |= {"batch_size": "4", "statistics.resamples": "50"}
+    named = [f"--config.{name}={value}" for name, value in given.items()]
+    return ["rival_jax.main", "--config=configs/robustness.py", *named, *flags]
+
+
+def sorted_rows(folder):
+    """All rows of a run in one order."""
+    rows = read_rows(folder / "rows")
+    return rows.sort_by([(key, "ascending") for key in ("set", "model", "example")])
+
+
+@pytest.mark.whole
+def test_killed_and_restarted_gives_the_same_bytes(networks, tmp_path, root):
+    python = [sys.executable, "-m"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    env = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
+    subprocess.run(
+        [*python, *command(networks, f"--workdir={whole}")], cwd=root, env=env, check=True
+    )
+    started = subprocess.Popen(
+        [*python, *command(networks, f"--workdir={parts}")], cwd=root, env=env
+    )
+    while started.poll() is None and len(list(parts.rglob("*.parquet"))) < 3:
+        time.sleep(0.01)
+    started.kill()
+    started.wait()
+    assert 0 < len(row_bytes(parts)) < len(row_bytes(whole)) == 16
+    subprocess.run(
+        [*python, *command(networks, f"--workdir={parts}")], cwd=root, env=env, check=True
+    )
+    assert row_bytes(parts) == row_bytes(whole)
+    results = [Results.read(folder).rows for folder in (whole, parts)]
+    assert str(results[0]) == str(results[1])
+
+
+@pytest.mark.whole
+def test_rows_do_not_depend_on_the_hosts(networks, tmp_path):
+    found = {}
+    for topology in ((1, 1), (2, 2)):
+        out = tmp_path / "{}x{}".format(*topology)
+        started = launch(*topology, command(networks, f"--workdir={out}"), out / "logs")
+        assert finish(started, 200) == [0] * topology[0], printed(out / "logs")
+        found[topology] = sorted_rows(out)
+    want, got = found.values()
+    assert len(want) == 2 * 2 * 45
+    for name in want.column_names:
+        ours, theirs = want[name].to_pylist(), got[name].to_pylist()
+        if isinstance(ours[0], float):
+            np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5)
+        else:
+            assert theirs == ours, name
+
+
+VIT_TINY = "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+
+
+@pytest.mark.whole
+def test_stand_ins_and_corruptions_with_a_real_network(all_shared, tmp_path):
+    """Which synset a stand-in is of is not known for sure: its rows count, not its accuracy."""
+    mini = all_shared / "data" / "evaluation_mini"
+    standin, corrupted = mini / "standin", mini / "corruptions_one_photo"
+    model, variables = models.load(str(all_shared / VIT_TINY))
+    geometry = Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
+
+    def said(*files):
+        photos = [resize_photo(Image.open(file).convert("RGB"), geometry) for file in files]
+        logits = model.forward(variables, jnp.asarray(np.stack(photos) / np.float32(255)), {})[0]
+        return [class_maps.imagenet()[i].wnid for i in np.asarray(logits).argmax(1)]
+
+    bird = said(corrupted / "clean" / "bird.jpeg")[0]
+    kinds = ("imagenet_v2", "imagenet_a", "imagenet_r", "imagenet_sketch")
+    sets = [
+        *(f"{kind}={standin}" for kind in kinds),
+        f"siscore={mini / 'siscore_demo'}",
+        f"imagenet_c={corrupted} wnid={bird} as=corruptions",
+    ]
+    config = tiny([all_shared / VIT_TINY], *sets, shard=64, batch_size="auto")
+    run, results = run_in(tmp_path / "run", config)
+    rows = read_rows(run.path / "rows").to_pylist()
+    folders = ("imagenetv2-matched-frequency-format-val", "imagenet-a", "imagenet-r", "sketch")
+    for kind, folder in zip(kinds, folders, strict=True):
+        mine = {row["example"]: row for row in rows if row["set"] == kind}
+        files = [path for path in (standin / folder).rglob("*") if path.is_file()]
+        assert len(mine) == len(files)
+        some = [file.relative_to(standin / folder).as_posix() for file in files[:6]]
+        assert [mine[name]["predicted"] for name in some] == said(*files[:6])
+        if kind == "imagenet_v2":  # folders are numbers
+            outputs = [class_maps.imagenet()[int(name.split("/")[0])].wnid for name in some]
+            assert [mine[name]["label"] for name in some] == outputs
+        if kind in ("imagenet_a", "imagenet_r"):
+            assert all(row["subset"] >= row["full"] for row in mine.values())
+    cells = results.where(set="corruptions", measure="accuracy", factor="corruption", contrast="")
+    assert len(cells.of("value")) == 18
+    assert {row["images"] for row in cells} == {5}
+    severity = results.where(set="corruptions", measure="accuracy", factor="severity", contrast="")
+    found = {row["value"]: row["estimate"] for row in severity if row["protocol"] == "full"}
+    assert found["1"] > found["5"]
+    for factor in ("corruption", "severity"):
+        assert (run.path / "figures" / f"cells_6_{factor}.csv").exists()
+
+
+@pytest.mark.whole
+def test_before_and_after_a_short_cure_on_photos(all_shared, tmp_path):
+    """A ViT-Tiny finetuned on a few masked photos, judged on the others: paired, with set A."""
+    photos, folder = tmp_path / "photos", tmp_path / "finetune"
+    mini = all_shared / "data" / "imagenet_s_mini"
+    for place in sorted((mini / "images").iterdir()):
+        for number, file in enumerate(sorted(place.iterdir())):
+            for kind in ("images", "masks"):
+                (stored,) = (mini / kind / place.name).glob(f"{file.stem}.*")
+                target = photos / ("train", "validation")[number % 2] / kind / place.name
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copy(stored, target)
+    config = config_of("finetune", "released")
+    config.models = (str(all_shared / VIT_TINY),)
+    config.data.root = str(photos)
+    config.split.num_classes, config.split.per_class, config.split.on_few = 3, 2, "take"
+    config.split.validation_per_class, config.split.validation = 1, "training"
+    config.train.epochs, config.train.batch, config.train.learning_rate = 1, 4, 1e-4
+    config.noise.trials, config.noise.sigmas = 1, (0.5,)
+    config.evaluate.alphas, config.statistics.resamples = (), 50
+    config.cache = str(tmp_path / "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "write_document", lambda *a: None)
+        run_in(folder, config)
+    (kept,) = folder.glob("models/*/*_best")
+    networks = [all_shared / VIT_TINY, kept]
+    sets = f"image_folder={photos} split=validation as=photos"
+    run, results = run_in(tmp_path / "run", tiny(networks, sets, shard=64, batch_size="auto"))
+    change = results.where(measure="accuracy", average="micro", **{"class": None}).where(
+        contrast=f"minus {networks[0].name}"
+    )
+    for row in change:
+        assert row["model"] == kept.name
+        assert row["low"] <= row["estimate"] <= row["high"]
+        assert 0 < row["p"] <= 1
+    nll = results.one(measure="nll", contrast=f"minus {networks[0].name}")
+    assert nll["estimate"] != 0
+    assert results.where(measure="class_accuracy").of("class") == ["A", "B", "A minus B"]
+    assert "Change in classes with masks (A)" in (run.path / "tables.md").read_text()
