@@ -40,15 +40,18 @@ MUTATIONS = {
     ),
     "the jackknife's sign": Mutation(
         "strata.py",
-        "(size - 1) * (values.mean(0) - values)",
-        "(size - 1) * (values - values.mean(0))",
+        "(len(values) - 1) * (values.mean(0) - values)",
+        "(len(values) - 1) * (values - values.mean(0))",
         "statistics",
     ),
     "weights of classes from one side alone": Mutation(
         "strata.py", "share * (chosen - self.means)", "share * (chosen + self.means)", "statistics"
     ),
     "one image's share too small": Mutation(
-        "significance.py", "+ own[c]) / len(some)", "- own[c]) / len(some)", "significance"
+        "significance.py",
+        "(change + mine) / len(change)",
+        "(change - mine) / len(change)",
+        "significance",
     ),
     "one-sided tests": Mutation(
         "significance.py",
@@ -80,8 +83,8 @@ MUTATIONS = {
     ),
     "images of one class for those of another": Mutation(
         "report/class_means.py",
-        "share = self.sizes[:, None] / np.where(weight > 0, weight, 1)",
-        "share = self.sizes[::-1, None] / np.where(weight > 0, weight, 1)",
+        "values[:, value] *= share[self.place]",
+        "values[:, value] *= share[::-1][self.place]",
         "study",
     ),
     "intervals where one image is all that is known": Mutation(

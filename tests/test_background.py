@@ -182,6 +182,7 @@ def test_rows_and_summary(done, study):
     assert set(rows["treatment"].to_pylist()) == {"none", *TREATMENTS}
     mine = [r for r in rows.to_pylist() if (r["treatment"], r["region"]) == ("grey", "background")]
     clean = [r for r in rows.to_pylist() if r["treatment"] == "none"]
+    assert all(r["correct"] == (r["predicted"] == r["label"]) for r in rows.to_pylist())
     by_class = lambda rows: np.mean(  # noqa: E731
         [
             np.mean([r["correct"] for r in rows if r["label"] == c])

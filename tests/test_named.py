@@ -58,6 +58,10 @@ def test_means_are_over_the_places_that_have_images():
     assert (mean.counts.images.tolist(), mean.counts.classes.tolist()) == ([3, 3], [2, 1])
     assert mean.counts.largest.tolist() == [2, 3]
     np.testing.assert_allclose(by_class.mean("class", by="images").values, [5 / 3, 7])
+    over_models = by_class.mean("model")  # a number of several models is of what all of them have
+    assert (over_models.counts.images.tolist(), over_models.counts.largest.tolist()) == (
+        [0, 1],
+    ) * 2
     assert LEVEL.mean("treatment").axes[1].keys == (("none",), ("bg",), ("fg",))
     np.testing.assert_allclose(
         LEVEL.mean("treatment").values[:, 1], (LEVEL.values[:, 1] + LEVEL.values[:, 3]) / 2

@@ -134,6 +134,9 @@ def test_every_objective_in_float32(name):
     everything = functools.partial(terms_and_gradient, name, model, **NUMBERS.get(name, {}))
     found, gradient = everything(variables, batch)
     assert found.keys() == TERMS[name]
+    if name == "energy":
+        expected = 4 * found["energy"] + 0.2 * found["classification"]
+        np.testing.assert_allclose(found["total"], expected, rtol=1e-5)
     assert all(value.shape == (3,) for value in found.values())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((found, gradient)))
     assert any((leaf != 0).any() for leaf in jax.tree.leaves(gradient))

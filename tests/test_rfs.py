@@ -156,6 +156,13 @@ def test_rows_do_not_depend_on_batches_or_devices(
     assert np.std(reference["probability"].to_numpy()) > 1e-3
 
 
+def test_progress_counts_every_forward(undisturbed):
+    events = [
+        json.loads(line) for line in (undisturbed.path / "log.jsonl").read_text().splitlines()
+    ]
+    assert [event["seconds_left"] for event in events if event["event"] == "rows"][-1] == 0
+
+
 def test_rows_do_not_depend_on_order(study, undisturbed, tmp_path, monkeypatch):
     config = tiny_rfs(study, tmp_path)
     reference = sorted_rows(undisturbed)

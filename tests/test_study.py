@@ -80,6 +80,25 @@ def test_missing_values_do_not_count():
     assert overall["low"] <= overall["estimate"] <= overall["high"]
 
 
+def test_an_image_without_a_value_has_no_part_in_the_test():
+    """Whatever the sizes of the classes: p is that of the images that have both values."""
+    labels = np.repeat([0, 1], [3, 9])
+    values = np.random.default_rng(4).random((12, 2))
+    values[[1, 5, 6, 11], 0] = np.nan
+    some = np.isfinite(values).all(1)
+
+    def difference(means):
+        later, earlier = (means["correct"].at(model=name) for name in ("m1", "m0"))
+        yield Measure("difference", (later - earlier).mean("class"))
+
+    found = images(np.where(some[:, None], values, np.nan), labels)
+    study = dataclasses.replace(STUDY, measures=difference)
+    mean = lambda m: m.mean(0)  # noqa: E731
+    gaps = np.subtract(*values[some].T[::-1])
+    want = significance.sign_flips(mean, gaps, labels[some])
+    assert study.results(found, **OPTIONS).one()["p"] == pytest.approx(float(want), abs=1e-6)
+
+
 def test_rows_are_read_by_name_averaged_and_refused_twice(tmp_path):
     run = Run(tmp_path, {})
     example, trial = (grid.ravel() for grid in np.meshgrid(range(3), range(2), indexing="ij"))
