@@ -19,12 +19,12 @@ import pytest
 from rival_jax import models, noise
 from rival_jax.experiments import runner
 from rival_jax.experiments import subject as _subject
-from rival_jax.experiments.rows import clean_answers
 from rival_jax.experiments.plans import Plans
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs import study as rfs
 from rival_jax.experiments.rfs.examples import noised_pictures
 from rival_jax.experiments.rfs.measures import STUDY
+from rival_jax.experiments.rows import clean_answers
 from rival_jax.report.results import Results
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
