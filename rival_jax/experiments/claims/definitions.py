@@ -20,7 +20,7 @@ def deviation(name: str) -> float:
         clip(x + n (1 - m)). "magnitude": between the noise of both regions before clipping, as a
         share of its standard deviation.
     """
-    return float(_noise(name) if name in ("noise", "magnitude") else _ratio(name))
+    return _noise(name) if name in ("noise", "magnitude") else _ratio(name)
 
 
 def _ratio(name: str) -> float:
@@ -30,7 +30,7 @@ def _ratio(name: str) -> float:
     wanted = (bg - fg) / (2 * np.minimum(middle, 1 - middle))
     if name == "distance":  # a line across the diagonal leaves the square at one of its ends
         wanted = (bg - fg) / np.sqrt(2) / np.hypot(*[np.minimum(middle, 1 - middle)] * 2)
-    return np.abs(np.asarray(found) - wanted).max()
+    return float(np.abs(np.asarray(found) - wanted).max())
 
 
 def _noise(name: str) -> float:
@@ -42,6 +42,6 @@ def _noise(name: str) -> float:
         given = (jnp.full(drawn.shape, 0.5), jnp.asarray(mask), drawn)
         shown = np.asarray(noise.corrupt(*given, region=region, level=level, norm="linf"))
         wanted = np.clip(0.5 + level * np.asarray(drawn) * where[..., None], 0, 1)
-        far.append(np.abs(shown - wanted).max())
-        strength.append(shown[where > 0].std())
+        far.append(float(np.abs(shown - wanted).max()))
+        strength.append(float(shown[where > 0].std()))
     return max(far) if name == "noise" else abs(strength[0] / strength[1] - 1)

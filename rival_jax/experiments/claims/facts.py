@@ -111,7 +111,7 @@ def _setting(runs: Runs, experiment: str, key: str) -> Any:
     return tuple(found) if isinstance(found, list) else found
 
 
-def _hyper(runs: Runs, name: str, what: str) -> float | None:
+def _hyper(runs: Runs, name: str, what: str) -> float | int | None:
     mine = (run for run in _of(runs, "finetune") if network(name) in run.begun)
     return _some(run.at(HYPER[what]) for run in mine)
 
@@ -170,6 +170,7 @@ FACTS: dict[str, tuple[Fact, str]] = {  # what tells it from runs; what is missi
     "n_validation": (_validation, "a run of finetune that is validated on held-out classes"),
     "imagenet_s_classes": (lambda runs: len(_imagenet_s(runs) or ()) or None, PHOTOS),
     "imagenet_s_images_per_class": (lambda runs: max(_imagenet_s(runs) or [0]) or None, PHOTOS),
+    "spread_over_classes": (lambda runs, part: None, "what changes in single classes"),
     "image_size": (_side, "a run of each network"),
     "patch_size": (_patch, "networks of the catalogue"),
 }

@@ -44,14 +44,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "all": _of_list(numbers.smallest),
     "any": _of_list(numbers.largest),
     "len": _of_list(lambda values: number(len(values))),
-    "max": _of_list(numbers.largest),
     "mean": _of_list(numbers.mean),
-    "min": _of_list(numbers.smallest),
     "seen": numbers.seen,
     "share": _of_list(numbers.share),
     "spearman": numbers.spearman,
-    "spread": _of_list(numbers.spread),
 }
+EXTREMES = {"max": numbers.largest, "min": numbers.smallest, "spread": numbers.spread}
 Minus = Callable[[Number, Number], Number]
 
 
@@ -65,13 +63,14 @@ class Reader:
       count: comparisons that a verdict follows from, for all of which it is to be as sure.
 
     Attributes:
-      compared: comparisons so far.
+      compared: comparisons so far; an extreme of some numbers is one of each but one.
     """
 
     def __init__(
         self, names: Mapping[str, Any], minus: Minus, confidence: float = 0.95, count: int = 1
     ):
-        self.names, self.minus = {**FUNCTIONS, **names}, minus
+        extremes = {name: _of_list(self._counted(each)) for name, each in EXTREMES.items()}
+        self.names, self.minus = {**FUNCTIONS, **extremes, **names}, minus
         self.confidence, self.count, self.compared = confidence, count, 0
 
     def __call__(self, text: str) -> tuple[Number, Number | None]:
@@ -93,6 +92,13 @@ class Reader:
             case ast.Compare(left, [_], [ast.Constant() | ast.UnaryOp()]):
                 return found, number(self._read(left, {}))
         return found, None
+
+    def _counted(self, extreme: Callable[[Any], Number]) -> Callable[[Any], Number]:
+        def called(values: Any) -> Number:
+            self.compared += max(len(values) - 1, 0)
+            return extreme(values)
+
+        return called
 
     def _read(self, node: ast.expr, words: Mapping[str, Any]) -> Any:
         """The value of a part; `words`: what the names of its loops stand for."""

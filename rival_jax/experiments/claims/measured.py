@@ -11,7 +11,6 @@ from rival_jax.experiments.claims import facts, numbers
 from rival_jax.experiments.claims.numbers import UNKNOWN, Number, number
 from rival_jax.experiments.claims.runs import Finished
 from rival_jax.experiments.claims.tables import Set, Sets, network
-
 from rival_jax.report.results import FIRST, LAST, Row
 
 
@@ -54,9 +53,14 @@ CELLS = {
     "acc": Cell(
         "robustness", "accuracy", ("network", "set", "protocol"), {"average": "micro"}, 100
     ),
-    "set_change": Cell("robustness", "class_accuracy", ("network", "class", "set"), {}, 100),
+    "set_change": Cell(
+        *("robustness", "class_accuracy", ("network", "class", "set", "protocol")),
+        {"average": "micro"},
+        100,
+    ),
     "seg": Cell("segmentation", "", ("network",), {}, 100),
 }
+PROTOCOLS = {"objectnet": "first"}  # of the paper's tables, where it is not "full"
 HEADS = {"normal": "normal", "refit": "grey"}
 Key = tuple[str, str, frozenset, frozenset | None, frozenset | None]
 
@@ -76,16 +80,11 @@ class Index:
         self.runs = runs
         self.rows: dict[Key, list[Row]] = {}  # of the newest run that has some
         self.words: dict[tuple[str, str], dict[Hashable, None]] = {}
-        self.levels = tuple(
-            sorted(
-                {
-                    _rounded(row["level"])
-                    for run in runs
-                    for row in run.rows
-                    if row["study"] == "rfs" and row.get("norm") == "linf" and row.get("level")
-                }
-            )
-        )
+        noisy = (row for run in runs for row in run.rows if row.get("norm") == "linf")
+        levels = {
+            _rounded(row["level"]) for row in noisy if row["study"] == "rfs" and row.get("level")
+        }
+        self.levels = tuple(sorted(levels))
         self.tests: dict[str, list[str]] = {"trained": [], "shifted": []}  # own, of finetunings
         for run in (run for run in runs if run.experiment == "finetune"):
             self.tests["trained"].append(run.at("data.test_name"))
@@ -128,7 +127,7 @@ class Measured:
         self.index, self.exact, self.missing = index, exact, dict[Missing, None]()
 
     def get(self, quantity: str, *arguments: Any) -> Number:
-        """See `Values`."""
+        """One number, `UNKNOWN` if it is not there; then what is missing is remembered."""
         if quantity not in (*CELLS, "abl"):
             self.missing[Missing("", "", facts.PRINTED)] = None
             return UNKNOWN
@@ -145,12 +144,12 @@ class Measured:
         return found
 
     def group(self, quantity: str, members: tuple[str, ...], *arguments: Any) -> Number | None:
-        """See `Values`."""
+        """The number of some networks' average, None if no run has it."""
         cell, _, details, minus = _place(quantity, ("", *arguments))
         return self._find(cell, frozenset(map(network, members)), details, _set(minus))
 
     def fact(self, name: str, *arguments: Any) -> Any:
-        """See `Values`."""
+        """What is no measurement: a number, words or numbers in a tuple, or `UNKNOWN`."""
         tell, lacking = facts.FACTS.get(name, (None, facts.PRINTED))
         found = tell(self.index.runs, *arguments) if tell else None
         if found is None:
@@ -160,7 +159,7 @@ class Measured:
         return number(found) if isinstance(found, (int, float)) else found
 
     def minus(self, first: Number, second: Number) -> Number:
-        """See `Values`."""
+        """A difference, with the interval and p of its own where a run has tested it."""
         if first.key and second.key and first.key[:2] == second.key[:2]:
             (cell, details, a), b = first.key, second.key[2]
             for one, other, sign in ((a, b, 1), (b, a, -1)):
@@ -211,11 +210,11 @@ def _place(
     cell = CELLS[quantity]
     if quantity == "acc":
         model, method, masks, where, metric = given
-        protocol = "first" if where == "objectnet" else "full"  # as the paper has it
-        given = [_after(model, method, masks), where, protocol + "_5" * (metric == "top5")]
+        protocol = PROTOCOLS.get(where, "full") + "_5" * (metric == "top5")
+        given = [_after(model, method, masks), where, protocol]
     elif quantity == "set_change":
         minus, part, where = given
-        given = [_after(minus, "ours", "annotated"), part, where]
+        given = [_after(minus, "ours", "annotated"), part, where, PROTOCOLS.get(where, "full")]
     elif quantity == "seg":
         model, method, metric = given
         cell, given = cell._replace(measure=metric), [_after(model, method, "annotated")]
@@ -265,7 +264,7 @@ def restricted(
         elif kind == "classes":
             found[name] = tuple(index.seen(study, "class")) or one.members
         elif kind == "levels":
-            found[name] = tuple(index.levels) or tuple(map(float, one.members))
+            found[name] = index.levels or one.members
         elif kind == "words":
             mine = [word for word in one.members if word in there | done]
             found[name] = (*mine, *(t for word in words for t in index.tests[word]))

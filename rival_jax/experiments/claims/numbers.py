@@ -23,34 +23,34 @@ class Number:
     """A number in an interval; what is not known lies anywhere.
 
     Sums and products take the ends that are furthest apart, which covers whatever the numbers have
-    in common. `Values.minus` knows better where a run has tested the difference itself.
+    in common. `Measured.minus` knows better where a run has tested the difference itself.
     """
 
     estimate: float
     low: float
     high: float
     p: float = math.nan  # of a difference that a run has tested against 0
-    key: Any = None  # of the result that it is, see `Values.minus`
+    key: Any = None  # of the result that it is, see `Measured.minus`
 
-    def __add__(self, other: Number | float) -> Number:
+    def __add__(self, other: Number | float | int) -> Number:
         b = number(other)
         return Number(self.estimate + b.estimate, self.low + b.low, self.high + b.high)
 
     def __neg__(self) -> Number:
         return Number(-self.estimate, -self.high, -self.low, self.p)
 
-    def __sub__(self, other: Number | float) -> Number:
+    def __sub__(self, other: Number | float | int) -> Number:
         return self + -number(other)
 
-    def __rsub__(self, other: Number | float) -> Number:
+    def __rsub__(self, other: Number | float | int) -> Number:
         return number(other) - self
 
-    def __mul__(self, other: Number | float) -> Number:
+    def __mul__(self, other: Number | float | int) -> Number:
         b = number(other)
         ends = [x * y if x and y else 0.0 for x in (self.low, self.high) for y in (b.low, b.high)]
         return Number(self.estimate * b.estimate, min(ends), max(ends))
 
-    def __truediv__(self, other: float) -> Number:
+    def __truediv__(self, other: float | int) -> Number:
         return self * (1 / other)
 
     def __abs__(self) -> Number:
@@ -60,7 +60,7 @@ class Number:
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def scaled(self, factor: float) -> Number:
+    def scaled(self, factor: float | int) -> Number:
         """In another unit, and still the result that it was."""
         a, b, c = (factor * x for x in (self.estimate, self.low, self.high))
         return dataclasses.replace(self, estimate=a, low=b, high=c)
@@ -85,7 +85,7 @@ class Number:
 UNKNOWN = Number(math.nan, -math.inf, math.inf)
 
 
-def number(value: Number | float) -> Number:
+def number(value: Number | float | int) -> Number:
     """An exact one; True and False are margins that leave nothing open."""
     if isinstance(value, Number):
         return value
@@ -94,13 +94,13 @@ def number(value: Number | float) -> Number:
     return Number(float(value), float(value), float(value))
 
 
-def mean(values: Iterable[Number | float]) -> Number:
+def mean(values: Iterable[Number | float | int]) -> Number:
     """The mean; of nothing, nothing is known."""
     every = [number(value) for value in values]
     return sum(every, number(0.0)) / len(every) if every else UNKNOWN
 
 
-def smallest(values: Iterable[Number | float]) -> Number:
+def smallest(values: Iterable[Number | float | int]) -> Number:
     """The smallest of some numbers, or whether all of some comparisons hold."""
     every = [number(value) for value in values]
     if not every:
@@ -110,19 +110,21 @@ def smallest(values: Iterable[Number | float]) -> Number:
     return Number(estimate, min(one.low for one in every), min(one.high for one in every))
 
 
-def largest(values: Iterable[Number | float]) -> Number:
+def largest(values: Iterable[Number | float | int]) -> Number:
     """The largest of some numbers, or whether one of some comparisons holds."""
     return -smallest(-number(value) for value in values)
 
 
-def spread(values: Iterable[Number | float]) -> Number:
-    """The largest minus the smallest."""
+def spread(values: Iterable[Number | float | int]) -> Number:
+    """The largest minus the smallest; of one alone, nothing is known."""
     every = [number(value) for value in values]
+    if len(every) < 2:
+        return UNKNOWN
     found = largest(every) - smallest(every)
     return dataclasses.replace(found, low=max(found.low, 0.0))
 
 
-def share(margins: Iterable[Number | float]) -> Number:
+def share(margins: Iterable[Number | float | int]) -> Number:
     """How many of some comparisons hold, as a share of them."""
     every = [number(value) for value in margins]
     if not every:
@@ -133,7 +135,9 @@ def share(margins: Iterable[Number | float]) -> Number:
     return Number(estimate if known else math.nan, low, high)
 
 
-def spearman(first: Sequence[Number | float], second: Sequence[Number | float]) -> Number:
+def spearman(
+    first: Sequence[Number | float | int], second: Sequence[Number | float | int]
+) -> Number:
     """Rank correlation of estimates, with an interval over such networks as these are.
 
     Raises:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from rival_jax.experiments.claims import tables
 from rival_jax.experiments.claims.facts import FACTS
@@ -13,18 +12,14 @@ from rival_jax.experiments.claims.measured import CELLS, Index, Measured, Missin
 from rival_jax.experiments.claims.numbers import TINY, Number
 from rival_jax.experiments.claims.presets import differences
 from rival_jax.experiments.claims.runs import Finished
-from rival_jax.experiments.claims.verdicts import FAILS, HOLDS, OPEN, Verdict
+from rival_jax.experiments.claims.verdicts import FAILS, HOLDS, OPEN, Judged, Verdict
 from rival_jax.report.document import Document, Section
 from rival_jax.report.tables import Table, counted
 from rival_jax.report.words import Words
 
-if TYPE_CHECKING:
-    from rival_jax.experiments.claims.study import Judged
-
 WORDS = Words(__package__)
 SHOWN = 4  # networks or data sets that a sentence names
 VIEWS = {"printed": "printed", "claimed": "paper's networks", "own": "own"}
-WHY = {"reading": "reading", "annotation": "annotation"}
 
 
 def page(
@@ -119,7 +114,8 @@ def why(one: Judged) -> str:
     if one.claimed.word != OPEN:
         return ""
     if not one.claim.relation:
-        reason = WORDS.text(WHY.get(one.claim.needs, "appendix"))
+        known = one.claim.needs in ("reading", "annotation")
+        reason = WORDS.text(one.claim.needs if known else "appendix")
         return f"{reason}; {one.claim.note}" if one.claim.note else reason
     if one.missing:
         return "; ".join(lacking(one.missing))
@@ -158,7 +154,7 @@ def printed_table(indices: Mapping[str, Index]) -> Table:
         tell = measured.get if name in (*CELLS, "abl") else measured.fact if name in FACTS else None
         own = tell(name, *one.arguments) if tell else None
         if isinstance(own, Number) and math.isfinite(own.estimate):
-            gap = f"{own.estimate - float(one.value):+.4g}"
+            gap = f"{round(own.estimate - float(one.value), 6):+.4g}"
             others = ", ".join(f"{k} {written(v)}" for k, v in measured.protocols(own))
             what = " ".join((one.quantity, *one.arguments))
             rows.append((what, one.source, one.value, written(own), gap, others))

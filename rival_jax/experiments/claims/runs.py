@@ -152,12 +152,13 @@ def _as_robustness(rows: Results, begun: str) -> Iterator[Row]:
         told |= {name: row[name] for name in ("estimate", "low", "high", "p", "contrast")}
         if row["contrast"]:
             told["contrast"] = f"minus {begun}"
-        if row["measure"] == "accuracy" and row.get("set"):
-            told |= {"measure": "class_accuracy", "class": row["set"], "set": row["test"]}
+        if row["measure"] == "accuracy":
+            told |= {"set": row["test"], "average": "micro", "protocol": "full"}
+            part = row.get("set")
+            told |= (
+                {"measure": "class_accuracy", "class": part} if part else {"measure": "accuracy"}
+            )
             yield {"study": "robustness", **told}
-        elif row["measure"] == "accuracy":
-            told |= {"measure": "accuracy", "average": "micro", "protocol": "full"}
-            yield {"study": "robustness", **told, "set": row["test"]}
         elif row["measure"] in MAPS and row["test"] == next(iter(tests)):
             yield {"study": "segmentation", **told, "measure": MAPS[row["measure"]]}
 

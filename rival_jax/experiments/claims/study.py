@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
 
 from rival_jax.configs import typed
 from rival_jax.configs.claims import Config
 from rival_jax.experiments.claims import tables
-from rival_jax.experiments.claims.measured import Index, Measured, Missing, restricted
+from rival_jax.experiments.claims.measured import Index, Measured, restricted
 from rival_jax.experiments.claims.page import page
 from rival_jax.experiments.claims.runs import Finished, read
-from rival_jax.experiments.claims.tables import EXACT, Claim
+from rival_jax.experiments.claims.tables import EXACT
 from rival_jax.experiments.claims.values import Printed
-from rival_jax.experiments.claims.verdicts import Verdict, judged, members
+from rival_jax.experiments.claims.verdicts import Judged, Verdict, judged, members
 from rival_jax.experiments.groups import groups
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results, Row
 from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.results import Run
 
+WHOLE = 5306  # photos of RIVAL10's test split
+NOTHING = "No finished run was read."
 ONE_PROCESS = True  # not for several hosts
-
-
-class Judged(NamedTuple):
-    """A claim and what can be said of it."""
-
-    claim: Claim
-    printed: Verdict  # on the papers' numbers
-    claimed: Verdict  # on the user's numbers of the papers' networks and data
-    own: Verdict  # on the networks and data at hand, in the place of theirs
-    missing: tuple[Missing, ...]  # for `claimed`
 
 
 def run(config: Any, run: Run, console: Console) -> None:
@@ -77,10 +69,9 @@ def judge(
     Raises:
       ValueError: for a group that the paper does not have; runs of several confidences.
     """
-    for name in own:
-        if name not in tables.sets("R10")["GROUPS"].members:
-            known = tables.sets("R10")["GROUPS"].members
-            raise ValueError("config.groups: " + no_such(name, known))
+    known = tables.sets("R10")["GROUPS"].members
+    for name in own.keys() - set(known):
+        raise ValueError("config.groups: " + no_such(name, known))
     levels = {run.at("statistics.confidence") for run in runs} - {None} or {0.95}
     if len(levels) > 1:
         raise ValueError(
@@ -89,17 +80,18 @@ def judge(
         )
     printed, every, (confidence,) = Printed(), Index(runs), levels
     for claim in tables.claims():
-        sets, exact = tables.sets(claim.paper), claim.kind in EXACT
-        named, own_index = Measured(indices[claim.paper], exact=exact), every
-        some = restricted(sets, every, claim.needs.split()[0], own)
+        index, sets, exact = indices[claim.paper], members(claim.paper), claim.kind in EXACT
+        named, mine, some = Measured(index, exact=exact), Measured(every, exact=exact), sets
         if claim.kind == "dataset":  # of which there is no other
-            some, own_index = members(sets), indices[claim.paper]
+            mine = named
+        else:
+            some = restricted(tables.sets(claim.paper), every, claim.needs.split()[0], own)
         yield Judged(
             claim,
-            judged(claim, printed, members(sets)),
-            judged(claim, named, members(sets), confidence),
-            judged(claim, Measured(own_index, exact=exact), some, confidence),
-            tuple(named.missing),
+            printed=judged(claim, printed, sets),
+            claimed=judged(claim, named, sets, confidence),
+            own=judged(claim, mine, some, confidence),
+            missing=tuple(named.missing),
         )
 
 
@@ -118,9 +110,12 @@ def rows(one: Judged) -> Iterator[Row]:
 def about(runs: Sequence[Finished]) -> dict[str, Any]:
     """What the page says of data: those of the runs."""
     names = dict.fromkeys(f"{run.data['name']} ({run.path})" for run in runs)
-    told = (
-        f"Those of {len(runs)} finished runs: {', '.join(names)}." if runs else "No run was read."
-    )
-    notices = [] if runs else ["There is no finished run: what is told is what the papers print."]
+    told = f"Those of {len(runs)} finished runs: {', '.join(names)}." if runs else NOTHING
+    notices = [] if runs else [f"{NOTHING} What is told is what the papers print."]
+    for run in (run for run in runs if run.rival10 and run.data["images"] < WHOLE):
+        notices.append(
+            f"{run.path} has {run.data['images']} photos of RIVAL10, which has {WHOLE} to test on: "
+            "what is told of the papers' networks and data is of these photos alone."
+        )
     nothing = {"name": "finished runs", "split": "all", "images": 0, "fingerprint": ""}
     return {**nothing, "sentence": told, "classes": [], "counts": [], "notices": notices}

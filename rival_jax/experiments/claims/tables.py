@@ -41,9 +41,9 @@ class Claim(NamedTuple):
 
 
 class Set(NamedTuple):
-    """Words that claims go through."""
+    """Words or levels that claims go through."""
 
-    members: tuple[str, ...]
+    members: tuple[Any, ...]
     own: str  # what stands for them among somebody's own results, see `measured.restricted`
 
 
@@ -65,11 +65,11 @@ def claims() -> tuple[Claim, ...]:
 @functools.cache
 def sets(paper: str) -> Mapping[str, Set]:
     """A paper's sets of words by name."""
-    return {
-        row["name"]: Set(tuple(row["members"].split()), row["own"])
-        for row in _rows("sets")
-        if row["paper"] == paper
-    }
+    found = {}
+    for row in (row for row in _rows("sets") if row["paper"] == paper):
+        kind = float if row["own"] == "levels" else str
+        found[row["name"]] = Set(tuple(map(kind, row["members"].split())), row["own"])
+    return found
 
 
 @functools.cache

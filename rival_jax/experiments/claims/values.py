@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from rival_jax.experiments.claims import numbers, tables
 from rival_jax.experiments.claims.definitions import deviation
 from rival_jax.experiments.claims.facts import FACTS
-from rival_jax.experiments.claims.measured import CELLS
+from rival_jax.experiments.claims.measured import CELLS, Measured
 from rival_jax.experiments.claims.numbers import UNKNOWN, Number, number
 from rival_jax.experiments.claims.tables import Sets
 
+PRINTED = ("abl", "table4", "printed_change", "printed_mean_change")  # numbers beside `CELLS`
+TOLD = ("models_with_baselines",)  # facts beside `FACTS`
 
-class Values(Protocol):
-    """Where numbers come from."""
+
+class Printed:
+    """The numbers that the papers print, as exact ones."""
+
+    def __init__(self) -> None:
+        self.known = {(one.quantity, *one.arguments): one.value for one in tables.published()}
 
     def get(self, quantity: str, *arguments: Any) -> Number:
-        """One number, `UNKNOWN` if it is not there; what is missing is remembered."""
-        ...
+        """See `Measured.get`."""
+        name = "table4" if quantity == "abl" else quantity
+        found = self.known.get((name, *map(str, arguments)))
+        return UNKNOWN if found is None else number(float(found))
 
-    def group(self, quantity: str, members: tuple[str, ...], *arguments: Any) -> Number | None:
-        """The number of some networks' average, None if it is not there."""
-        ...
+    def group(self, quantity: str, members: tuple[str, ...], *arguments: Any) -> None:
+        """None: of groups nothing is printed."""
 
     def fact(self, name: str, *arguments: Any) -> Any:
-        """What is no measurement: a number, a tuple of words or numbers, or `UNKNOWN`."""
-        ...
+        """See `Measured.fact`."""
+        found = self.known.get((name, *map(str, arguments)))
+        if found is None:
+            return UNKNOWN
+        try:
+            return number(float(found))
+        except ValueError:
+            return tuple(found.split())
 
     def minus(self, first: Number, second: Number) -> Number:
-        """A difference, with the interval and p of its own where a run has tested it."""
-        ...
+        """See `Measured.minus`."""
+        return first - second
 
 
-PRINTED = ("abl", "table4", "printed_change", "printed_mean_change")  # numbers beside `CELLS`
-TOLD = ("models_with_baselines", "spread_over_classes")  # facts beside `FACTS`
+Values = Measured | Printed
 
 
 def vocabulary(values: Values, sets: Sets) -> dict[str, Any]:
@@ -120,30 +132,3 @@ def _robustvit(values: Values, sets: Sets) -> dict[str, Callable[..., Any]]:
 
 def _unknown(value: Number) -> bool:
     return value.estimate != value.estimate
-
-
-class Printed:
-    """The numbers that the papers print, as exact ones."""
-
-    def __init__(self) -> None:
-        self.known = {(one.quantity, *one.arguments): one.value for one in tables.published()}
-
-    def get(self, quantity: str, *arguments: Any) -> Number:
-        name = "table4" if quantity == "abl" else quantity
-        found = self.known.get((name, *map(str, arguments)))
-        return UNKNOWN if found is None else number(float(found))
-
-    def group(self, quantity: str, members: tuple[str, ...], *arguments: Any) -> None:
-        return None
-
-    def fact(self, name: str, *arguments: Any) -> Any:
-        found = self.known.get((name, *map(str, arguments)))
-        if found is None:
-            return UNKNOWN
-        try:
-            return number(float(found))
-        except ValueError:
-            return tuple(found.split())
-
-    def minus(self, first: Number, second: Number) -> Number:
-        return first - second
