@@ -154,13 +154,13 @@ class Passes(NamedTuple):
 def wanted(
     index: np.ndarray, count: int, batches: Iterable[Batch], of_hosts: Sequence[range]
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of the top images, with the `units` [b, networks, u] that each is looked at by.
+    """Batches of the top images, with the features to look at: `units` [b, networks, u].
 
     An image that more features want than fit into one step comes again. All hosts, whose images
     are `of_hosts`, have equally many batches.
 
     Args:
-      index: of `neurons.Top`, [c, networks x f, k], as which `slot` [b, networks, u] counts.
+      index: of `neurons.Top`, [c, networks x f, k]; `slot`, shaped as `units`, are places in it.
       count: of networks.
     """
     slot = np.flatnonzero(index.reshape(-1) >= 0)
@@ -189,8 +189,9 @@ def wanted(
         while len(pending) >= size:
             yield _packed(pending[:size])
             pending, done = pending[size:], done + 1
-    none = {"index": np.int32(-1), **dict.fromkeys(("units", "slot"), np.full((count, width), -1))}
-    blank = {**{k: batch[k][0] for k in ("image", "attribute_masks")}, **none}
+    none = np.full((count, width), -1, np.int32)
+    blank = {k: batch[k][0] for k in ("image", "attribute_masks")}
+    blank |= {"index": np.int32(-1), "units": none, "slot": none}
     most = max(int((-(-counts[rows.start : rows.stop] // width)).sum()) for rows in of_hosts)
     for _ in range(done, -(-most // size)):
         yield _packed(pending + [blank] * (size - len(pending)))

@@ -44,7 +44,7 @@ class Experiment:
 
     def forwards(self) -> int:
         """Forward passes per image and network: one clean, then levels x trials x regions."""
-        levels = sum(len(levels) for _, levels in noise_levels(self.config))
+        levels = sum(len(self.config.noise.levels(norm)) for norm in self.config.noise.norms)
         return 1 + levels * self.asked["trials"] * self.asked["regions"]
 
     def pick(self, loaded: Loaded) -> dict[str, Any]:
@@ -64,10 +64,10 @@ class Experiment:
         columns = functools.partial(rows, ("none", 0.0, ("clean",)))
         clean = over(Bound(clean_answers, (forward,)), (), columns)
         yield Unit(f"{name}/clean", base, clean, flops=plan["flops"], clean=name)
-        for norm, levels in noise_levels(config):
+        for norm in config.noise.norms:
             sweep = Sweep(norm, regions, trials, plan["trials"], config.data.mask == "binary")
             fn = Bound(noise_trials, (forward, sweep))
-            for level in levels:
+            for level in config.noise.levels(norm):
                 settings = {"norm": norm, "level": level, "trials": trials, "regions": regions}
                 settings |= {"seed": config.seed, "mask": config.data.mask}
                 args = (noise.key(config.seed), jnp.float32(level))
@@ -81,8 +81,3 @@ class Experiment:
         del files  # units.json lists them
         pictures = noised_pictures(self.config, self.subject)
         return told(run, joined.read(run.path), {}, pictures)
-
-
-def noise_levels(config: Config) -> list[tuple[str, tuple[float, ...]]]:
-    """The levels of every norm asked for: sigma for linf, the Euclidean norm for l2."""
-    return [(norm, config.noise.levels(norm)) for norm in config.noise.norms]
