@@ -160,7 +160,7 @@ def test_progress_counts_every_forward(undisturbed):
     events = [
         json.loads(line) for line in (undisturbed.path / "log.jsonl").read_text().splitlines()
     ]
-    assert [event["seconds_left"] for event in events if event["event"] == "rows"][-1] == 0
+    assert [event["seconds_left"] for event in events if event["event"] == "unit"][-1] == 0
 
 
 def test_rows_do_not_depend_on_order(study, undisturbed, tmp_path, monkeypatch):
