@@ -90,9 +90,9 @@ __all__ = [
 
 
 def read_results(*workdirs: str | os.PathLike) -> Any:
-    """The table of results of finished runs, `summary.parquet` one after another, as Arrow.
+    """The results of finished runs, their `summary.parquet` files one after another, as Arrow.
 
-    Columns: study, measure, those of the study's axes, contrast, estimate, low, high, p, images,
+    Columns: study, measure, the study's axes, contrast, estimate, low, high, p, images,
     classes. `.to_pandas()` gives a data frame where pandas is there.
 
     Raises:
@@ -107,9 +107,9 @@ def read_rows(workdir: str | os.PathLike, unit: str = "") -> Any:
     """The rows of a run, one for each image and setting, as Arrow.
 
     Args:
-      workdir: of the run.
-      unit: only those of files whose path below `rows/` begins so, such as a model's name. Columns
-        that some files lack are empty there.
+      workdir: the run's folder.
+      unit: the start of a path below `rows/`, such as a model's name; only such files are read.
+        Columns that a file lacks are empty.
 
     Raises:
       FileNotFoundError: if there are none.

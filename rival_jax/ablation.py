@@ -1,6 +1,6 @@
 """A region of an image taken away: blurred, shuffled, its mean colour, another image's pixels.
 
-`noise.grey_out` is the study's own way. Regions are weights in [0, 1], 1 = replace, as there.
+The study's own way is `noise.grey_out`. Here too, regions are weights in [0, 1], 1 = replace.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 
 from rival_jax.metrics import check_unit
 
-_TINY = 1e-12  # a weight below it is none
+_TINY = 1e-12  # weights below it count as 0
 _WIDTHS = (1 / 4, 1 / 16, 1 / 64)  # of the Gaussians that fill in, as shares of the height
 
 
@@ -84,15 +84,15 @@ def shuffle_patches(
 ) -> Float[Array, "*b h w c"]:
     """The image with the square patches of `region` in another order: its colours, no layout.
 
-    The patches that lie in the region by half or more trade places among themselves; whatever
-    these hold from outside the region is first replaced by the region's mean colour, so that
-    nothing of the object moves into the background or the other way round. The rim of an image
-    that is no multiple of `patch` stays.
+    Patches with at least half of their area in the region trade places among themselves; whatever
+    they hold from outside the region is first replaced by the region's mean colour, so that nothing
+    of the object moves into the background or the other way round. The rim of an image whose side
+    is not a multiple of `patch` stays.
 
     Args:
       image: [*, h, w, c] in [0, 1].
       region: [*, h, w] in [0, 1].
-      draw: [*, (h // patch) * (w // patch)], any random numbers: the order is theirs.
+      draw: [*, (h // patch) * (w // patch)], random numbers whose order decides the patches'.
       patch: side in pixels.
 
     Raises:
@@ -131,9 +131,9 @@ def fill(
     """The image with its unknown pixels filled in from the known ones around.
 
     Coarse to fine, as push-pull interpolation does it (Gortler et al., "The Lumigraph", SIGGRAPH
-    1996, section 3.4), with Gaussians for its pyramid: what wide ones say of a place gives way to
-    narrower ones where these see enough. Smooth far from what is known, no texture is invented;
-    nothing known gives black.
+    1996, section 3.4), with Gaussians for its pyramid: narrower ones override wider ones where they
+    see enough known pixels. The result is smooth far from known pixels, and no texture is invented;
+    with no known pixels it is black.
 
     Args:
       image: [*, h, w, c] in [0, 1].
@@ -155,13 +155,13 @@ def random_region(
 ) -> Float[Array, "*b h w"]:
     """A compact region of a given area inside another one, around a random pixel of it.
 
-    The pixels nearest to that pixel, with the weights they have in `within`; those at the largest
-    distance weigh less, so that the area is exact. It is the control for a part of an object: the
-    same size, in the same object.
+    It holds the pixels nearest to that one, with their weights in `within`; the farthest weigh
+    less, so that the area is exact. It is the control for a part of an object: the same size, in
+    the same object.
 
     Args:
       within: [*, h, w] in [0, 1]; the random pixel is one above 1/2.
-      area: [*], the sum of weights wanted; where there is less inside, all of `within` is taken.
+      area: [*], the wanted sum of weights; if `within` has less, all of it is taken.
       draw: [*] in [0, 1), which pixel.
 
     Returns:
@@ -203,7 +203,7 @@ def _random_region(within: Array, area: Array, draw: Array) -> Array:
 def fit_onto(
     image: Float[Array, "*b h w c"], source: Float[Array, "*b h w"], target: Float[Array, "*b h w"]
 ) -> Float[Array, "*b h w c"]:
-    """The image moved and stretched so that the box around `source` falls onto that of `target`.
+    """The image moved and stretched so that the box around `source` falls onto the one of `target`.
 
     Bilinear; where the image does not reach, 0. An empty mask's box is the whole image.
 
@@ -252,7 +252,7 @@ def _gaussian(size: int, sigma: float) -> Array:
 
 
 def _smoothed(image: Array, weight: Array, sigma: float) -> tuple[Array, Array]:
-    """Weighted means around every pixel by a Gaussian of peak 1, and the weight in them."""
+    """Weighted means around every pixel by a Gaussian of peak 1, and the sums of the weights."""
     weight = weight[..., None]
     down, across = (_gaussian(size, sigma) for size in image.shape[-3:-1])
     both = jnp.concatenate([image * weight, weight], axis=-1)

@@ -85,7 +85,7 @@ def mask_coverage(
       [*, len(energies)]; the first is the study's "saliency recall".
     """
     check_same("mask", mask, "saliency", saliency)
-    # The ranking of `average_precision`: where both are compiled together, there is one sort.
+    # Ranked as in `average_precision`: compiled together, the two share one sort.
     keys, positive = sorting.ranked(_flat(saliency), _flat(mask) > 0)
     values, positive = jnp.maximum(sorting.values_of(keys), 0)[..., ::-1], positive[..., ::-1]
     mass = jnp.cumsum(values, axis=-1)
@@ -104,12 +104,12 @@ def pointing_game(
 ) -> Float[Array, "*b"]:
     """Whether the map points at the object: 1 if its maximum lies in the mask (> 0), else 0.
 
-    Of several equal maxima it is the share in the mask; NaN pixels count as 0. A flat map points
-    nowhere: NaN. Saliency and mask are [*, h, w]; an empty mask is never hit.
+    With several equal maxima, the share of them in the mask; NaN pixels count as 0. A flat map
+    points nowhere: NaN. Saliency and mask are [*, h, w]; an empty mask is never hit.
 
     Args:
-      tolerance: pixels that the maximum may lie off the mask. The source allows 15, of photos some
-        500 wide; 0 suits exact masks.
+      tolerance: how many pixels off the mask the maximum may lie. The source allows 15 on photos
+        about 500 wide; 0 suits exact masks.
 
     Source: Zhang et al., ECCV 2016, section 4.1.
     """
@@ -134,7 +134,7 @@ def average_precision(score: Float[Array, "*n"], target: Num[Array, "*n"]) -> Fl
       score, target: [*, h, w], or the pixels of one map, [n]; target: > 0 is positive.
 
     Returns:
-      [*], one number a map; 0 where there is no positive.
+      [*], one value per map; 0 if no pixel is positive.
 
     >>> maps = jnp.array([[[4.0, 3.0], [1.0, 0.0]]])
     >>> average_precision(maps, (maps > 2).astype(float))

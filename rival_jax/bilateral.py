@@ -1,7 +1,7 @@
 """The bilateral solver: a coarse mask moved to the edges of its photo; and boxes round masks.
 
-On the host, by NumPy and SciPy's sparse algebra: every photo has another size, and its matrix
-another pattern, which a compiled program has not.
+On the host, by NumPy and SciPy's sparse algebra: photos differ in size and their matrices in
+pattern, and a compiled program has fixed shapes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHOICES = ("largest", "released")
 
 
 class Sigmas(NamedTuple):
-    """Side of a cell of the bilateral grid in each kind of direction."""
+    """The bilateral grid's cell size along each kind of axis."""
 
     spatial: float = 16  # pixels
     luma: float = 16  # of 255
@@ -84,7 +84,7 @@ def solve(
     Args:
       image: uint8 [h, w, 3], RGB.
       target: [h, w] in [0, 1], the coarse mask.
-      sigmas: of the grid.
+      sigmas: the grid's cell sizes.
 
     Raises:
       ValueError: if the two differ in size.
@@ -107,10 +107,10 @@ def solve(
 
 
 class Refined(NamedTuple):
-    """What became of a coarse mask."""
+    """A coarse mask after refinement."""
 
     mask: np.ndarray  # int32 [h, w]: 1 on the object, or -1 as released
-    iou: float  # of the coarse mask and what the solver gave
+    iou: float  # between the coarse mask and the solver's
 
 
 def choose(
@@ -119,12 +119,12 @@ def choose(
     """One object of the solver's output: above 1/2, holes filled, one 4-connected part.
 
     Args:
-      soft: of `solve`.
-      coarse: bool [h, w], the mask before.
-      choice: "largest": the largest part, and the coarse mask where nothing or all of the image is
-        left or both agree too little | "released": the second largest of background and parts,
-        which for an object of more than half the image is the background; all of the image where
-        nothing is left; and all values negated where that agrees too little with the coarse mask.
+      soft: the result of `solve`.
+      coarse: bool [h, w], the mask that was solved for.
+      choice: "largest": the largest part, or the coarse mask if that part is empty, the whole
+        image, or agrees too little with it | "released": the second largest of background and parts
+        (the background, if the object covers more than half the image), or the whole image if there
+        are no parts; all values negated if it agrees too little with the coarse mask.
       agreement: the least IoU of the solver's object and the coarse mask.
     """
     if choice not in CHOICES:
@@ -160,7 +160,7 @@ def filled_box(mask: np.ndarray) -> np.ndarray:
 
 
 def centre_box(size: tuple[int, ...], area: float) -> np.ndarray:
-    """A box of the photo's shape in its middle that takes up a share of it, as a mask."""
+    """A centred box of the photo's shape that covers a share of it, as a mask."""
     box = np.zeros(size, bool)
     margins = [round(side * (1 - area**0.5) / 2) for side in size]
     box[tuple(slice(m, side - m) for m, side in zip(margins, size, strict=True))] = True

@@ -1,8 +1,8 @@
 """The configs of all experiments, and the blocks they share: `--config=rfs:clean`.
 
 A config is a frozen dataclass, `rfs.Config`: its fields are the keys, and their defaults the demo.
-`config_dict` makes of it what flags can change (`--config.noise.trials=3`). `typed` makes of that
-the dataclass again, so that a type checker sees every option that an experiment reads.
+`config_dict` turns it into a dict that flags can change (`--config.noise.trials=3`). `typed` turns
+that back into the dataclass, so that a type checker sees every option that an experiment reads.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from rival_jax.runtime.plugins import no_such
 
 T = TypeVar("T")
 Presets = Mapping[str, Mapping[str, Any]]
-PARTS = {"blocks", "values"}  # modules of this folder that are no configs
+PARTS = {"blocks", "values"}  # modules of this folder that are not configs
 WORDS = {int: "a whole number", float: "a number", str: "a word", bool: "True or False"}
 OWN = "own"  # the field of an open block, see `blocks.Open`
 
 
 def config_dict(config: Any) -> ml_collections.ConfigDict:
-    """A config as flags change it, unlocked.
+    """A config in the form that flags change, unlocked.
 
     Args:
-      config: a dataclass, in whose fields there may be others. What is a number or a word
-        (`int | str`) takes any value from a flag; all else keeps its type.
+      config: a dataclass, perhaps with nested ones. A field of a number or a word (`int | str`)
+        takes any value from a flag; all others keep their type.
 
     >>> from rival_jax.configs import blocks
     >>> config_dict(blocks.Scenes(per_class=3)).to_dict()
@@ -56,10 +56,9 @@ def typed(kind: type[T], config: Any) -> T:
 
     Args:
       kind: the dataclass: `rfs.Config`, or one of a config's blocks.
-      config: a ConfigDict, a nested dict (of a config.json), or what is a `kind` already. Keys that
-        it lacks take their defaults; lists become tuples, and whole numbers floats where those are
-        expected. A block that nothing is known of is kept where it may be somebody's own, see
-        `blocks.Open`.
+      config: a ConfigDict, a nested dict (of a config.json), or already a `kind`. Missing keys take
+        their defaults; lists become tuples, and whole numbers become floats where floats are
+        expected. Unknown blocks are kept where users may add their own, see `blocks.Open`.
 
     Raises:
       ValueError: for an unknown key, with the nearest names, and for a value of another type.
@@ -77,11 +76,12 @@ def typed(kind: type[T], config: Any) -> T:
 
 
 def options(config: Any, name: str) -> dict[str, Any]:
-    """The values of a block by name, {} where a config has no such: to be given as keywords.
+    """The values of a block by name, to be passed as keywords; {} if there is no such block.
 
     Args:
-      config: a ConfigDict or a dataclass, for those that are asked for either.
-      name: of the block; that of a data set or an objective of one's own has "_" for ".".
+      config: a ConfigDict or a dataclass.
+      name: of the block; for a data set or objective of one's own, its dotted name with "_" for
+        ".".
 
     >>> from rival_jax.configs import blocks
     >>> options(blocks.Data(), "rival10"), options(blocks.Data(), "mylab_cub")
@@ -101,12 +101,12 @@ def at_preset(config: Any, presets: Presets, preset: str) -> ml_collections.Conf
 
     Args:
       config: a dataclass of defaults.
-      presets: of each name the keys that it sets, dotted, and their values; "" is the demo.
+      presets: by name, {dotted key: value} that the preset sets; "" is the demo.
       preset: one of the names.
 
     Raises:
-      ValueError: for an unknown name, with those that there are.
-      KeyError: for a preset that sets a key which the config does not have.
+      ValueError: for an unknown name; lists the known ones.
+      KeyError: for a preset that sets a key that the config does not have.
     """
     if preset not in presets:
         names = ", ".join(filter(None, presets))
@@ -120,7 +120,7 @@ def at_preset(config: Any, presets: Presets, preset: str) -> ml_collections.Conf
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
-    """`value` as one of `kind`; `where` is its dotted key, "" of a whole config."""
+    """`value` as one of `kind`; `where` is its dotted key, "" for a whole config."""
     if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         return _block(kind, value, f"{where}." if where else "")
     origin, inside = typing.get_origin(kind), typing.get_args(kind)

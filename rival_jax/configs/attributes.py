@@ -13,7 +13,7 @@ import ml_collections
 from rival_jax.configs import Presets, at_preset, blocks
 from rival_jax.configs.values import Distinct, Several, Share
 
-# Those that the study's supplement shows.
+# The attributes that the study's supplement shows.
 FIRST_ELEVEN = (
     *("long-snout", "wings", "wheels", "text", "horns", "floppy-ears", "ears", "colored-eyes"),
     *("tail", "mane", "beak"),
@@ -33,16 +33,16 @@ class Data(blocks.AttributeData):
 class Ablation:
     """Which attributes are taken away, and what for."""
 
-    attributes: Annotated[tuple[str, ...], Distinct(0)] = ()  # () is all that some image has
+    attributes: Annotated[tuple[str, ...], Distinct(0)] = ()  # (): all that any image has
     grey: Share = 0.5
     background: Literal["kept", "black"] = "kept"  # or the object alone, as released too
     draws: Several = 3  # random regions of equal area in the same object
-    pooling: Literal["classes", "images"] = "classes"  # means of class means, or of all alike
+    pooling: Literal["classes", "images"] = "classes"  # means of class means, or of all images
 
 
 @dataclass(frozen=True)
 class Probe(blocks.RegionFit, blocks.Probe):
-    """Options of every head, and on what of a photo they are fitted."""
+    """Options of every head, and which part of a photo they are fitted on."""
 
 
 @dataclass(frozen=True)

@@ -20,20 +20,20 @@ Region = Literal["background", "foreground"]
 
 @dataclass(frozen=True)
 class Ablation:
-    """What is put in the place of which region."""
+    """Which region is replaced, and by what."""
 
     treatments: Annotated[tuple[Treatment, ...], Distinct()] = typing.get_args(Treatment)
     regions: Annotated[tuple[Region, ...], Distinct()] = ("background", "foreground")
     grey: Share = 0.5
     blur: Positive = 1 / 14  # sigma, as a share of the image's height
-    patches: Annotated[int, Between(2)] = 8  # that are shuffled, along the image's height
+    patches: Annotated[int, Between(2)] = 8  # to be shuffled, along the image's height
 
 
 @dataclass(frozen=True)
 class Probe(blocks.Probe):
     """Options of every head, and which of them are fitted."""
 
-    # What is seen while one is fitted; "foreground": on grey.
+    # What the network sees while a head is fitted; "foreground": the object on grey.
     regions: Annotated[tuple[Literal["all", "foreground"], ...], Distinct()] = ("all", "foreground")
 
 

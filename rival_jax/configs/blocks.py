@@ -8,18 +8,18 @@ from typing import Annotated, Any, Literal
 
 from rival_jax.configs.values import BatchSize, Count, Distinct, Inside, Positive, Several
 
-# What the RIVAL10 study did, as presets set it; its released code besides.
+# What the RIVAL10 study did, as presets set it; and its released code.
 PAPER = {"normalise": "none", "probe.recipe": "study"}
 RELEASED = {**PAPER, "probe.select": "test", "probe.batch_norm": "drifting"}
 
 
 @dataclass(frozen=True)
 class Open:
-    """A block that may hold blocks of somebody's own.
+    """A block that may also hold blocks that users add.
 
-    They are options of a data set or an objective outside the package, named like it with "_" for
-    ".": those of mylab.cub are `mylab_cub`. In a ConfigDict they stand beside the keys; here they
-    are in `own`.
+    Such a block holds the options of a data set or an objective outside the package and bears its
+    name with "_" for ".": `mylab_cub` for mylab.cub. In a ConfigDict it stands beside the keys;
+    here it is in `own`.
     """
 
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False, kw_only=True)
@@ -33,7 +33,7 @@ class Preprocessing:
     std: tuple[float, ...] = ()
     interpolation: Literal["", "nearest", "bilinear", "bicubic", "lanczos"] = ""
     crop_pct: float = 0.0  # of the short side; 0: the checkpoint's
-    num_heads: Count = 0  # of a transformer whose checkpoint does not say; 0: it does
+    num_heads: Count = 0  # of a transformer whose checkpoint does not say; 0: the checkpoint's
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Tfds(Masks):
 
 @dataclass(frozen=True)
 class Place(Open):
-    """Which data set, where it is, and which split of it."""
+    """Which data set, where it is, and which split."""
 
     name: str = "scenes"
     root: str = ""
@@ -116,7 +116,7 @@ class Place(Open):
 
 @dataclass(frozen=True)
 class Photos(Place):
-    """A data set of photos, and the options of each there is; masks may be among them."""
+    """A data set of photos, perhaps with masks, and the options of every kind of data set."""
 
     on_bad: Literal["error", "skip"] = "error"  # what to do about unusable examples
     scenes: Scenes = Scenes()
@@ -162,7 +162,7 @@ class Noise:
     trials: Several = 5
 
     def levels(self, norm: str) -> tuple[float, ...]:
-        """Those of a norm."""
+        """The levels of a norm."""
         return self.sigmas if norm == "linf" else self.epsilons
 
 
@@ -171,16 +171,16 @@ class Fit:
     """How linear heads are fitted."""
 
     recipe: Literal["converged", "study"] = "converged"  # L-BFGS, or Adam 1e-5 on random crops
-    # Of study: "drifting": statistics move meanwhile, as released.
+    # For "study"; "drifting": statistics move meanwhile, as released.
     batch_norm: Literal["frozen", "drifting"] = "frozen"
-    epochs: Several = 10  # of study
-    select: Literal["last", "test"] = "last"  # of study: or the best on the test split, as released
+    epochs: Several = 10  # for "study"
+    select: Literal["last", "test"] = "last"  # for "study": or the best on the test split
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class RegionFit(Fit):
-    """How linear heads are fitted, and on what of a photo."""
+    """How linear heads are fitted, and on which part of a photo."""
 
     region: Literal["all", "foreground"] = "all"  # or fitted on photos with a grey background
 
@@ -190,7 +190,7 @@ class Synsets:
     """Which of ImageNet's outputs are a class, for head="imagenet"."""
 
     synsets: str = ""  # JSON {class: [wnid, ...]} instead of the data set's
-    members: Literal["auto", "study", "below"] = "auto"  # its own, or all below RIVAL10's classes
+    members: Literal["auto", "study", "below"] = "auto"  # the set's own, or all below RIVAL10's
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ Models = Annotated[tuple[str, ...], Distinct()]
 
 @dataclass(frozen=True)
 class Networks:
-    """What is common to all that runs networks."""
+    """What all experiments that run networks have in common."""
 
     experiment: str
     # Bundled names, folders with config.json and model.safetensors, or .safetensors files.
@@ -223,12 +223,12 @@ class Networks:
 
 @dataclass(frozen=True)
 class Measuring(Networks):
-    """What is common to all that measures classifiers on photos with masks."""
+    """What all experiments on classifiers and photos with masks have in common."""
 
     preset: str = "demo"
     head: str = "own"  # "own" | "probe" (fitted on data.train_split) | "imagenet" (no training)
     normalise: Literal["model", "none"] = "model"  # its own mean and std, or none, as released
-    image_size: Count = 0  # side in pixels; 0: the one that each network was made for
+    image_size: Count = 0  # side in pixels; 0: the size each network was made for
     batch_size: BatchSize = "auto"  # or images per step; "auto" fills the memory budget
     cache: str = ""  # features and heads; default ~/.cache/rival_jax
     data: Data = Data()
@@ -237,9 +237,9 @@ class Measuring(Networks):
 
 @dataclass(frozen=True)
 class Changing(Measuring):
-    """What is common to all that changes photos and looks at what heads then say."""
+    """What all experiments that change photos and score heads on them have in common."""
 
     seed: int = 0
-    # Or "fsdp": weights cut over the devices, where one cannot hold them.
+    # Or "fsdp": weights cut over the devices, for those that one cannot hold.
     sharding: Literal["replicated", "fsdp"] = "replicated"
     probe: Probe = Probe()

@@ -18,12 +18,12 @@ class Config(blocks.Networks):
     experiment: str = "check_model"
     models: blocks.Models = ("scenes/vit_95", "scenes/resnet_95")
     images: tuple[str, ...] = ()  # photos, or folders of them; () is a few drawn scenes
-    image_size: Count = 0  # side in pixels; 0: the one that the network was made for
+    image_size: Count = 0  # side in pixels; 0: the size the network was made for
     top: Several = 5  # classes shown of each image
-    labels: str = ""  # text file of class names, a line each; "": ImageNet's synsets, or numbers
+    labels: str = ""  # text file of class names, one per line; "": ImageNet's synsets, or numbers
     # "auto": with timm where it is installed and has the network.
     compare: Literal["auto", "timm", "none"] = "auto"
-    tolerance: Positive = 1e-4  # of logits over their largest, and of attention
+    tolerance: Positive = 1e-4  # of logits divided by the largest, and of attention
 
 
 PRESETS: Presets = {"": {}}

@@ -15,10 +15,10 @@ class Config:
 
     experiment: str = "claims"
     runs: tuple[str, ...] = ()  # workdirs of finished runs; () is all below runs/
-    # What a paper's network is called in the results, where that is none of the names it was
-    # published under, and what was done to it: "vit_b=mine", "vit_b ours annotated=mine_cured".
+    # What a paper's network is called in the results, if not by a name it was published under, and
+    # what was done to it: "vit_b=mine", "vit_b ours annotated=mine_cured".
     networks: tuple[str, ...] = ()
-    # Own networks in the place of a group of RIVAL10's: "vits=scenes/vit_00,scenes/vit_95".
+    # One's own networks in place of a group of RIVAL10's: "vits=scenes/vit_00,scenes/vit_95".
     groups: tuple[str, ...] = ()
 
 

@@ -20,7 +20,7 @@ class Config:
     root: str = ""  # folder of the sets that name none
     split: str = "test"
     samples: Count = 16  # photos of each set that are decoded
-    hashes: bool = False  # also of large archives, which takes minutes; else their sizes alone
+    hashes: bool = False  # of large archives too, which takes minutes; else only their sizes
 
 
 PRESETS: Presets = {"": {}}

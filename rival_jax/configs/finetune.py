@@ -44,7 +44,7 @@ class Shifted(blocks.Place):
 
 @dataclass(frozen=True)
 class Tokencut(blocks.Place):
-    """Of the variant tokencut: photos with found masks."""
+    """For the variant tokencut: photos with found masks."""
 
     name: str = "masked_folder"
     split: str = "train"
@@ -52,17 +52,17 @@ class Tokencut(blocks.Place):
 
 @dataclass(frozen=True)
 class Split:
-    """Which classes and images are trained on, set A, and which validate."""
+    """Which classes and images are trained on (set A), and which validate."""
 
     by: Literal["sorted", "seed"] = "sorted"  # classes by name, or shuffled
-    num_classes: Count = 0  # that are trained on, set A; 0: half of them
+    num_classes: Count = 0  # how many are trained on (set A); 0: half of them
     classes: tuple[str, ...] = ()  # or name them
     per_class: Several = 27
     images: Literal["first", "seed"] = "seed"  # of a class, by name or shuffled
-    # Classes: those trained on, by other images, or the others.
+    # Other images of the classes trained on, or the other classes.
     validation: Literal["training", "held_out"] = "training"
     validation_per_class: Several = 3
-    on_few: Literal["error", "take"] = "error"  # what to do if a class has fewer images
+    on_few: Literal["error", "take"] = "error"  # if a class has fewer images
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ class Train:
     learning_rate: Positive = 3e-4
     epochs: Several = 12
     batch: Several = 8  # images per update
-    trained: str = "attn"  # parameters whose names have this, a regular expression; "": all
+    trained: str = "attn"  # a regular expression of parameter names; "": all
     weight_decay: float = 1e-4
-    decayed: Literal["all", "kernels"] = "all"  # parameters, or without norms and biases
+    decayed: Literal["all", "kernels"] = "all"  # "kernels": not norms and biases
     rate_factor: float = 0.85  # the rate is multiplied by it
     rate_every: Several = 2  # epochs
     accumulate: Several = 1  # parts of a batch that are computed one after another
@@ -82,14 +82,14 @@ class Train:
     # "dots": keeps matrix products alone for the backward pass.
     remat: Literal["none", "dots"] = "none"
     augmentation: str = "area"  # crop of 80-100 % | "square": 7/8 of each side | "mirror"
-    ties: Literal["later", "earlier"] = "later"  # of two epochs with one validation loss
+    ties: Literal["later", "earlier"] = "later"  # which of two epochs with equal validation loss
     together: BatchSize = "auto"  # trainings in one program, or their number
     save_seconds: float = 30.0
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What is minimised, as far as the objective has it."""
+    """What is minimised; an objective reads the options it has."""
 
     method: str = "relevance"  # what makes the map, a module of saliency
     explained: str = "label"  # whose map is trained: "label" | "prediction"
@@ -104,7 +104,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Energy:
-    """What the objective energy has instead."""
+    """Other defaults for the objective energy."""
 
     method: str = "gradient_x_input"
     relevance_weight: float = 4.0
@@ -113,7 +113,7 @@ class Energy:
 
 @dataclass(frozen=True)
 class EnergySwap:
-    """What the objective energy_swap has instead."""
+    """Other defaults for the objective energy_swap."""
 
     method: str = "gradient_x_input"
     relevance_weight: float = 8.0
@@ -123,7 +123,7 @@ class EnergySwap:
 
 @dataclass(frozen=True)
 class Weight:
-    """What the objectives gradmask and rrr have instead."""
+    """Other defaults for the objectives gradmask and rrr."""
 
     relevance_weight: float = 0.8
 
@@ -149,12 +149,12 @@ class Config(blocks.Measuring, blocks.Open):
     # rrr_released, robustvit_second_order, the rows of table 4 (below), tokencut,
     # energy_swap_tokencut, or a dotted module.
     variants: tuple[str, ...] = ("energy_swap",)
-    # Of each variant: "" as below, "background_weight=4 learning_rate=1e-3".
+    # For each variant: "" as below, or "background_weight=4 learning_rate=1e-3".
     settings: tuple[str, ...] = ("",)
-    # Of the order, the crops and, by `split`, images and classes.
+    # They decide the order, the crops and, by `split`, images and classes.
     seeds: Annotated[tuple[int, ...], Distinct()] = (0,)
     head: str = "own"  # "own" | "imagenet" (no training)
-    outputs: Literal["own", "head"] = "own"  # that are trained: the network's, or the head's
+    outputs: Literal["own", "head"] = "own"  # which are trained: the network's, or the head's
     dtype: Literal["float32"] = "float32"  # of the weights; train.dtype is the computation's
     seed: int = 0  # of the noise that RFS is measured with
     batch_size: BatchSize = "auto"  # of the tests; or images per step
@@ -167,7 +167,7 @@ class Config(blocks.Measuring, blocks.Open):
     split: Split = Split()
     train: Train = Train()
     loss: Loss = Loss()
-    # What an objective has instead, also its own learning_rate.
+    # Other defaults for an objective, also its own learning_rate.
     energy: Energy = Energy()
     energy_swap: EnergySwap = EnergySwap()
     gradmask: Weight = Weight()
@@ -200,7 +200,7 @@ TABLE = {
         *ABLATIONS,
     ),
     "seeds": (0, 1, 2),
-    "gradmask.relevance_weight": 1e5,  # felt beside the cross-entropy, as rrr's
+    "gradmask.relevance_weight": 1e5,  # large enough to matter beside the cross-entropy, as for rrr
     "rrr.relevance_weight": 1.0,
     "noise.trials": 1,
 }
@@ -232,7 +232,7 @@ RELEASED = {
     "split.images": "first",
     "loss.border": "released",
     "gradmask.relevance_weight": 0.8,
-    "rrr.relevance_weight": 0.8 * Train().batch,  # a sum over the batch there, a mean here
+    "rrr.relevance_weight": 0.8 * Train().batch,  # the release sums, this takes means
 }
 PRESETS: Presets = {
     "": {},

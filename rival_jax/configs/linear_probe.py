@@ -18,7 +18,7 @@ class Data(blocks.ObjectData):
     """The data sets with masks of objects: all."""
 
     train_split: str = "train"
-    mask: Literal["soft", "binary"] = "soft"  # looked at under probe.region="foreground" alone
+    mask: Literal["soft", "binary"] = "soft"  # used only with probe.region="foreground"
     scenes: blocks.Scenes = blocks.Scenes(per_class=20, background_correlation=0.0)
 
 

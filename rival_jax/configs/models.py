@@ -1,4 +1,4 @@
-"""The published networks that can be named in other configs: which there are, which are here."""
+"""The published networks that other configs can name: which exist, and which are downloaded."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Config:
 
     experiment: str = "models"
     study: str = ""  # "rival10" | "robustvit" | "tokencut" | "other"; "" lists all
-    match: str = ""  # lists those with this in their name or an alias
-    fetch: tuple[str, ...] = ()  # names to download; ("all",) downloads those that are listed
-    cache: str = ""  # where to; default ~/.cache/rival_jax
+    match: str = ""  # lists networks with this in their name or an alias
+    fetch: tuple[str, ...] = ()  # names to download; ("all",): all that are listed
+    cache: str = ""  # where downloads go; default ~/.cache/rival_jax
 
 
 PRESETS: Presets = {"": {}}

@@ -1,4 +1,4 @@
-"""Which neuron stands for which attribute, and does it on new images (RIVAL10 study, section 6).
+"""Which neuron stands for which attribute, and if it does on new images (RIVAL10 study, 6).
 
 Presets: none (demo), clean, paper, released.
 """
@@ -29,12 +29,12 @@ class Neurons:
 
     top: Several = 10  # images per class that a feature is judged by, the most activating ones
     threshold: Inside = 0.5  # of the saliency's range: what counts as salient
-    # A top image without the attribute: IoU 0, or left out.
+    # How a top image without the attribute counts: IoU 0, or left out.
     absent: Literal["empty", "left_out"] = "empty"
-    least_images: Several = 5  # of a class with an attribute, in each split, to look at the two
-    shuffled: Count = 4  # networks with its weights permuted, which are searched likewise
+    least_images: Several = 5  # of a class with an attribute, in each split, to test the pair
+    shuffled: Count = 4  # networks with permuted weights, searched in the same way
     permutations: Several = 9999  # of masks among images
-    permuted_images: Annotated[int, Between(2)] = 100  # at most, of a class with an attribute
+    permuted_images: Annotated[int, Between(2)] = 100  # at most, per class with an attribute
     false_discovery_rate: Inside = 0.05
     pictures: Count = 3  # features per model that the report shows
 
@@ -60,7 +60,7 @@ PRESETS: Presets = {
     "": {},
     "clean": STUDY,
     "paper": PAPER,
-    # Of the data alone: no code of this experiment was released.
+    # It concerns the data alone: no code of this experiment was released.
     "released": {**PAPER, "data.rival10.attribute_masks": "released"},
 }
 

@@ -19,7 +19,7 @@ from rival_jax.configs.values import BatchSize, Distinct, Several
 class ObjectNet:
     """ObjectNet's photos, which have a red frame."""
 
-    border: int = 2  # pixels that are cut off on each side, before anything else
+    border: int = 2  # pixels cut off on each side, before anything else
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,20 @@ class Config(blocks.Networks):
     sets: Annotated[tuple[str, ...], Distinct()] = tuple(
         f"scenes background_correlation={share}" for share in (0.95, 0.75, 0.5, 0.25, 0.0)
     )
-    # Networks that are compared, "original=finetuned"; (): finetuned ones with their originals
-    # where config finetune made them, else every two.
+    # Networks to compare, "original=finetuned"; (): finetuned ones with their originals if config
+    # finetune made them, else all pairs.
     pairs: tuple[str, ...] = ()
-    protocols: tuple[str, ...] = ()  # that are told, see `rival_jax.protocols`; (): all
+    protocols: tuple[str, ...] = ()  # to report, see `rival_jax.protocols`; (): all
     preset: str = "demo"
     batch_size: BatchSize = "auto"  # or images per step; "auto" fills the memory budget
-    shard: Several = 1024  # photos that are held, and computed anew after a stop
+    shard: Several = 1024  # photos held at once, and computed again after a stop
     data: Data = Data()
     statistics: blocks.Statistics = blocks.Statistics()
 
 
 TABLE_1 = ("imagenet", "imagenet_v2", "imagenet_a", "imagenet_r", "imagenet_sketch", "objectnet")
 SI_SCORE = tuple(f"siscore kind={kind}" for kind in ("location", "rotation", "area"))
-RELEASED = {  # whatever a network was trained with
+RELEASED = {  # regardless of how a network was trained
     "preprocessing.mean": (0.5, 0.5, 0.5),
     "preprocessing.std": (0.5, 0.5, 0.5),
     "preprocessing.interpolation": "bilinear",

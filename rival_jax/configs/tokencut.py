@@ -19,7 +19,7 @@ from rival_jax.configs.values import BatchSize, Between, Count, Positive, Share
 
 @dataclass(frozen=True)
 class Data(blocks.Photos):
-    """Photos, whose masks are not looked at if they have some."""
+    """Photos; masks are ignored if there are any."""
 
     name: str = "scenes"  # "image_folder": photos alone | "scenes" | "rival10" | "masked_folder"
     split: str = "train"
@@ -33,13 +33,13 @@ class Tokencut:
     """How photos are cut and the cuts refined."""
 
     feature: Literal["query", "key", "value"] = "key"  # of the tokens
-    # Whose: "auto", or a number (-1: the last), which is taken as it is. "auto" is the last block
-    # of a network without classes (DINO), as published, and one after the middle of a classifier.
+    # The block: "auto", or a number (-1: the last). "auto" is the last block for a network without
+    # classes (DINO), as published, and one after the middle for a classifier.
     block: Literal["auto"] | int = "auto"
     # Least cosine of an edge; picked on true masks of drawn scenes.
     tau: Annotated[float, Between(0, 0.999)] = 0.1
     graph: Literal["binary", "weighted"] = "binary"  # edges weigh 1, or their cosine
-    # Of the eigenproblem; "float32" where devices have no other.
+    # Of the eigenproblem; "float32" for devices without float64.
     precision: Literal["float64", "float32"] = "float64"
     scale: Positive = 1.0  # photos are enlarged by this before they are cut into tokens
     max_tokens: Count = 1600  # larger photos are scaled down; 0: no limit
@@ -49,7 +49,7 @@ class Tokencut:
     choice: Literal["largest", "released"] = "largest"  # object of the solver's output
     agreement: Share = 0.3  # least IoU of that object and the cut; else the cut is taken
     min_pixels: Count = 1  # smaller masks are skipped
-    min_gap: float = 1e-6  # photos whose second and third eigenvalue differ by less are, too
+    min_gap: float = 1e-6  # photos whose second and third eigenvalue differ by less are skipped
     per_class: Count = 0  # photos of each class, the first ones; 0: all
     photos: bool = True  # photos are written beside the masks
     shown: Count = 24  # photos in the report

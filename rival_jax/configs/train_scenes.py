@@ -25,7 +25,7 @@ class Data:
 
 @dataclass(frozen=True)
 class VitShape:
-    """Of the ViT."""
+    """The ViT's sizes."""
 
     patch_size: int = 8
     width: int = 64
@@ -47,7 +47,7 @@ class Vit:
 
 @dataclass(frozen=True)
 class ResnetShape:
-    """Of the ResNet."""
+    """The ResNet's sizes."""
 
     depths: tuple[int, ...] = (1, 1, 1, 1)
     width: int = 12
@@ -71,9 +71,9 @@ class Config:
     experiment: str = "train_scenes"
     preset: str = "demo"
     architectures: Annotated[tuple[Literal["vit", "resnet"], ...], Distinct()] = ("vit",)
-    # Of background and class, one network each.
+    # Ties of background to class, one network each.
     correlations: Annotated[tuple[Share, ...], Distinct()] = (0.95,)
-    start: str = ""  # a network training goes on from, of the one architecture; "": from chance
+    start: str = ""  # a network of the same architecture to continue from; "": random weights
     seed: int = 0
     output: str = ""  # folder of the models; default <workdir>/models
     storage: str = "float16"  # precision of the saved weights

@@ -1,6 +1,6 @@
 """What the values of a config may be, written in their types: numbers with ends, lists, words.
 
-A word of few values is a `typing.Literal`. `configs.typed` checks all of it.
+A choice of words is a `typing.Literal`. `configs.typed` checks all of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 @dataclass(frozen=True)
 class Between:
-    """Numbers from `least` to `most`, the ends with them unless `inside`."""
+    """Numbers from `least` to `most`, ends included unless `inside`."""
 
     least: float | int = -math.inf
     most: float | int = math.inf
@@ -33,7 +33,7 @@ class Between:
 
 @dataclass(frozen=True)
 class Distinct:
-    """Lists that name nothing twice, and at least so much."""
+    """Lists without duplicates, of at least a given length."""
 
     least: int = 1
 
