@@ -292,30 +292,23 @@ def test_finetuned_networks_are_known_by_their_folders(tmp_path):
 
 
 def test_a_finetunings_own_tests_stand_for_shifted_sets(tmp_path, only):
-    only("RVT-001", "RVT-007", "RVT-010", "RVT-060")
+    only("RVT-001", "RVT-007", "RVT-010", "RVT-060", "RVT-064")
 
     def both(test, gain):
         told = {"test": test, "alpha": 1.0}
+        ends = gain - 0.01, gain + 0.01, 0.001, "minus original"
         return [
             row("finetune", "accuracy", None, 0.5, 0.4, 0.6, variant="original", **told),
             row("finetune", "accuracy", None, 0.5 + gain, 0.4, 0.7, variant="robustvit", **told),
-            row(
-                "finetune",
-                "accuracy",
-                None,
-                gain,
-                gain - 0.01,
-                gain + 0.01,
-                0.001,
-                "minus original",
-                variant="robustvit",
-                **told,
-            ),
+            row("finetune", "accuracy", None, gain, *ends, variant="robustvit", **told),
+            row("finetune", "accuracy", None, 0.9, *ends, variant="robustvit", **told, seed=0),
         ]
 
-    config = {"models": ["scenes/vit_00"], "data": {"test_name": "here"}}
-    config |= {
+    config = {
+        "models": ["scenes/vit_00"],
+        "data": {"test_name": "here"},
         "shifted": {"name": "scenes", "test_name": "there"},
+        "split": {"num_classes": 5, "per_class": 3},
         "train": {"epochs": 50, "batch": 8},
     }
     rows = both("here", -0.02) + both("there", 0.1)
@@ -326,6 +319,7 @@ def test_a_finetunings_own_tests_stand_for_shifted_sets(tmp_path, only):
         "RVT-007": OPEN,
         "RVT-010": HOLDS,
         "RVT-060": HOLDS,
+        "RVT-064": FAILS,  # 15 images to train on
     }.items():
         assert found[name].own.word == word, name
         assert found[name].claimed.word == OPEN, name
@@ -392,12 +386,15 @@ def test_the_whole_on_runs_of_rival10(tmp_path, monkeypatch):
     }.items():
         assert claimed[name]["verdict"] == word, name
     assert claimed["R10-044"]["estimate"] == pytest.approx(0.3)
+    assert claimed["R10-010"]["estimate"] == pytest.approx(0.7)
     assert claimed["R10-044"]["low"] == pytest.approx(0.2)
     page = (tmp_path / "out/report.html").read_text()
     assert "a person has to judge" in page
     assert "Presets of each config" in page
     tables_text = (tmp_path / "out/tables.md").read_text()
     assert all(f"| {name} |" in tables_text for name in CLAIMS)
+    assert "| holds: 0.3 [0.2, 0.4] |" in tables_text
+    assert "| rfs of resnet18, resnet50, resnet101, resnet152 and 13 more |" in tables_text
     assert "| n\\_images test | RIVAL10 | 5306 | 10 |" in tables_text.replace(
         "n_images", "n\\_images"
     ).replace("\\\\", "\\")
@@ -507,6 +504,7 @@ def test_of_nothing_nothing_is_known():
         margin, _ = read(text)
         assert margin.low <= 0 <= margin.high, text
     assert numbers.spearman([1, 2, 3], [1, 2, 3]) is UNKNOWN
+    assert numbers.spread([1.0]) is UNKNOWN
 
 
 def test_exact_ends_are_told_apart():
