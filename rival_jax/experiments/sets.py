@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -181,3 +181,14 @@ def _load(text: str, common: Any, ways: int) -> Set:
     if both := taken & {*getattr(source, "factors", {})}:
         raise ValueError(f"{name}: factor {min(both)} has the name of a column; call it otherwise")
     return Set(name, kind, given, source, rules, positions)
+
+
+def varied(sets: Sequence[Set]) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Kinds whose sets differ in one number alone: (kind, option, its value by set)."""
+    for kind in dict.fromkeys(one.kind for one in sets):
+        mine = {one.name: one.options for one in sets if one.kind == kind}
+        keys = dict.fromkeys(key for given in mine.values() for key in given)
+        differ = [key for key in keys if len({str(given.get(key)) for given in mine.values()}) > 1]
+        values = {name: given.get(differ[0]) for name, given in mine.items()} if differ else {}
+        if len(differ) == 1 and all(type(value) in (int, float) for value in values.values()):
+            yield kind, differ[0], values  # pyright: ignore[reportReturnType]

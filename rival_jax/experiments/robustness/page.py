@@ -13,7 +13,7 @@ from rival_jax import protocols, significance
 from rival_jax.configs.robustness import Config
 from rival_jax.data import class_maps
 from rival_jax.experiments.preprocessing import preprocessing
-from rival_jax.experiments.sets import Set
+from rival_jax.experiments.sets import Set, varied
 from rival_jax.report import figures, tables, words
 from rival_jax.report.document import Document, Section
 from rival_jax.report.grids import contact
@@ -26,7 +26,8 @@ Wrong = Sequence[tuple[str, str, Mapping[str, np.ndarray]]]
 """Photos to look at: (what they are and are taken for, example, {confidence: picture})."""
 CHANGED = 20  # classes in the table of those that changed
 OF = ("set", "protocol")
-OTHERS = "other networks"
+EACH = ("model", *OF)
+DOTS = {"panel": "protocol", "by": "model", "percent": True, "label": "accuracy, %"}
 
 
 def page(
@@ -36,102 +37,62 @@ def page(
     given = ", ".join(f"{key} {value}" for key, value in preprocessing(config).items())
     treatment = WORDS.text("given", given=given) if given else WORDS.text("own")
     whole = Results(r for r in results if not r.get("factor") and not r.get("class"))
-    level = whole.where(contrast="")
+    level, pairs = whole.where(contrast=""), Results(r for r in whole if r["contrast"])
     accuracy = level.where(measure="accuracy", average="micro")
     beside = functools.partial(_beside, {} if given else {one.name: one.published for one in sets})
-    galleries = [
-        WORDS.picture(f"wrong_{number}", draw, words="wrong", photos=True, set=name)
-        for number, (name, some) in enumerate(wrong.items(), 1)
-        if some and (draw := functools.partial(contact, some, ("class", "example")))
-    ]
-    likelihood = level.where(measure=("nll", "brier"))
-    macro = level.where(measure="accuracy", average="macro")
+    beyond = {"measure": "effective_robustness"}
+    pairs = Results(filter(_top_1, pairs.where(average=("micro", None))))
+    told = functools.partial(_tested, config)
+    pictures = [_dots("accuracy", accuracy, "set"), *_curves(accuracy, sets)]
     return Document(
         title=WORDS.text("title"),
         subtitle=f"{counted(len(level.of('model')), 'network')}, "
         f"{counted(len(sets), 'data set')}; {treatment}",
-        headline=headline(accuracy),
+        headline=[*map(functools.partial(_sentence, accuracy), accuracy.of("set"))][:12],
         sections=[
             Section(
                 "Accuracy",
-                pictures=[_dots("accuracy", accuracy, "set"), *_curves(accuracy, sets)],
+                pictures=pictures,
                 tables=[
                     *_pivot("micro", accuracy, (*OF, "images"), beside),
-                    *_pivot("macro", macro, OF),
+                    *_pivot("macro", level.where(measure="accuracy", average="macro"), OF),
                     *_pivot("drop", level.where(measure="accuracy_drop", average="micro"), OF),
                     *_pivot("calibration", level.where(measure="ece"), ("set",)),
-                    *_pivot("likelihood", likelihood, ("set", "measure"), tables.ratio),
+                    *_pivot("nll", level.where(measure="nll"), ("set",), tables.ratio),
+                    *_pivot("brier", level.where(measure="brier"), ("set",), tables.ratio),
                 ],
             ),
-            Section("Differences", tables=_differences(config, results, whole)),
+            Section(
+                "Differences",
+                tables=[
+                    *told("difference", pairs.where(measure="accuracy"), EACH),
+                    *_photos(pairs),
+                    *told("drop_difference", pairs.where(measure="accuracy_drop"), EACH),
+                    *_classes(told, results),
+                ],
+            ),
             Section(
                 "Beyond the line",
-                pictures=list(_lines(accuracy, sets)),
-                tables=_pivot("beyond", level.where(measure="effective_robustness"), OF),
+                pictures=[*_lines(accuracy, sets)],
+                tables=[
+                    *_pivot("beyond", level.where(**beyond), OF),
+                    *told("beyond_difference", pairs.where(**beyond), EACH),
+                ],
             ),
-            *_cells(config, results),
-            Section("Confidently wrong", pictures=galleries),
+            *_cells(told, results),
+            Section("Confidently wrong", pictures=[*_galleries(wrong)]),
         ],
-        method=[
-            *WORDS.texts("method"),
-            WORDS.text("treatment", treatment=treatment),
-            METHOD.format(HOLM),
-        ],
+        method=[*WORDS.texts("method", treatment=treatment), METHOD.format(HOLM)],
         caveats=WORDS.caveats(),
         source=WORDS.text("source"),
     )
 
 
-def headline(accuracy: Results) -> list[str]:
-    """One sentence for each set: every network, by the set's first protocol."""
-    told = []
-    for name in accuracy.of("set"):
-        rows = accuracy.where(set=name, protocol=accuracy.where(set=name).of("protocol")[0]).rows
-        each = ", ".join(f"{row['model']} {percent(row)} %" for row in rows)
-        images = counted(rows[0]["images"], "photo")
-        told.append(f"{name} ({rows[0]['protocol']}, {images}): {each}.")
-    return told[:12]
-
-
-def _differences(config: Config, results: Results, whole: Results) -> list[Table]:
-    """Between networks: of sets, of photos one by one, of classes."""
-    pairs = Results(row for row in whole if row["contrast"] and _top_1(row))
-    pairs = pairs.where(average=("micro", None))
-    classes = Results(row for row in results if row.get("class") and row["contrast"])
-    told = functools.partial(_tested, config, ("model", *OF))
-    each = functools.partial(_tested, config, ("model", "class", *OF))
-    changed = each("classes", classes.where(measure="accuracy"), significance.benjamini_hochberg)
-    single = pairs.where(measure=("gained", "lost")).changed(
-        lambda row: {**row, "of": f"{row['model']} {row['contrast']}", "p": f"{row['p']:.3g}"}
-    )
-    return [
-        *told("difference", pairs.where(measure="accuracy")),
-        *_pivot("photos", single, ("of", *OF, "p"), _count, "measure"),
-        *told("drop_difference", pairs.where(measure="accuracy_drop")),
-        *told("beyond_difference", pairs.where(measure="effective_robustness")),
-        *each("parts", classes.where(measure="class_accuracy")),
-        *(t._replace(rows=[r for r in t.rows if r[-2] == "yes"][:CHANGED]) for t in changed),
-    ]
-
-
-def _cells(config: Config, results: Results) -> Iterator[Section]:
-    """A part of the page for each factor of a set."""
-    for number, name in enumerate(results.of("set"), 1):
-        for factor in results.where(set=name).of("factor"):
-            mine = results.where(set=name, factor=factor)
-            level, pairs = mine.where(contrast=""), Results(r for r in mine if r["contrast"])
-            accuracy, fields = level.where(measure="accuracy"), {"factor": factor, "set": name}
-            rest = level.where(measure=("worst_accuracy", "mce"))
-            told = functools.partial(_tested, config, ("model", "measure", "value", "protocol"))
-            yield Section(
-                f"{name} by {factor}",
-                pictures=[_dots(f"cells_{number}_{factor}", accuracy, "value", "cells", **fields)],
-                tables=[
-                    *_pivot("cells", accuracy, ("value", "protocol", "images")),
-                    *_pivot("worst", rest, ("measure", "protocol")),
-                    *told("cell_difference", pairs),
-                ],
-            )
+def _sentence(accuracy: Results, name: str) -> str:
+    """A set's accuracies by its first protocol."""
+    rows = accuracy.where(set=name, protocol=accuracy.where(set=name).of("protocol")[0]).rows
+    each = ", ".join(f"{row['model']} {percent(row)} %" for row in rows)
+    return f"{name} ({rows[0]['protocol']}, {counted(rows[0]['images'], 'photo')}): {each}."
 
 
 def _pivot(
@@ -145,21 +106,49 @@ def _pivot(
 
 
 def _tested(
-    config: Config,
-    rows: Sequence[str],
-    title: str,
-    results: Results,
-    adjust: Callable[[np.ndarray], np.ndarray] = significance.holm,
+    config: Config, title: str, results: Results, rows: Sequence[str], **options: Any
 ) -> list[Table]:
-    if not results.rows:
-        return []
-    told = rows, percent, config.statistics.confidence
+    told = WORDS.text(title), results, rows, percent, config.statistics.confidence
     quantity = "difference, points"
-    return [tables.differences(WORDS.text(title), results, *told, quantity=quantity, adjust=adjust)]
+    return [tables.differences(*told, quantity=quantity, **options)] if results.rows else []
 
 
-def _count(row: Row) -> str:
-    return f"{row['estimate']:.0f}"
+def _photos(pairs: Results) -> list[Table]:
+    """How many photos one network of a pair alone has right, and McNemar's test."""
+    told = pairs.where(measure=("gained", "lost")).changed(
+        lambda row: {**row, "of": f"{row['model']} {row['contrast']}", "p": f"{row['p']:.3g}"}
+    )
+    return _pivot("photos", told, ("of", *OF, "p"), lambda row: f"{row['estimate']:.0f}", "measure")
+
+
+def _classes(told: Callable[..., list[Table]], results: Results) -> list[Table]:
+    """Classes with masks and without, and single classes that changed."""
+    pairs, rows = Results(r for r in results if r.get("class") and r["contrast"]), ("class", *OF)
+    rate = {"adjust": significance.benjamini_hochberg}
+    found = told("classes", pairs.where(measure="accuracy"), ("model", *rows), **rate)
+    return [
+        *told("parts", pairs.where(measure="class_accuracy"), ("model", *rows)),
+        *(t._replace(rows=[row for row in t.rows if row[-2] == "yes"][:CHANGED]) for t in found),
+    ]
+
+
+def _cells(told: Callable[..., list[Table]], results: Results) -> Iterator[Section]:
+    """A part of the page for each factor of a set."""
+    for number, name in enumerate(results.of("set"), 1):
+        for factor in results.where(set=name).of("factor"):
+            mine = results.where(set=name, factor=factor)
+            level, pairs = mine.where(contrast=""), Results(r for r in mine if r["contrast"])
+            accuracy, fields = level.where(measure="accuracy"), {"factor": factor, "set": name}
+            rest = level.where(measure=("worst_accuracy", "mce"))
+            yield Section(
+                f"{name} by {factor}",
+                pictures=[_dots(f"cells_{number}_{factor}", accuracy, "value", "cells", fields)],
+                tables=[
+                    *_pivot("cells", accuracy, ("value", "protocol", "images")),
+                    *_pivot("worst", rest, ("measure", "protocol")),
+                    *told("cell_difference", pairs, ("model", "measure", "value", "protocol")),
+                ],
+            )
 
 
 def _beside(published: Mapping[str, Mapping[str, str]], row: Row) -> str:
@@ -173,57 +162,53 @@ def _top_1(row: Row) -> bool:
     return not str(row.get("protocol")).endswith("_5")
 
 
-def _dots(name: str, accuracy: Results, y: str, told: str = "", **fields: Any) -> words.Picture:
+def _dots(
+    name: str, accuracy: Results, y: str, told: str = "", fields: Mapping[str, Any] | None = None
+) -> words.Picture:
     """Top-1 accuracies, a panel for each protocol."""
-    first = Results(row for row in accuracy if _top_1(row))
-    draw = functools.partial(figures.dots, first, y, panel="protocol", by="model", percent=True)
-    draw = functools.partial(draw, label="accuracy, %")
-    return WORDS.picture(name, draw, words=told or name, **fields)
+    draw = functools.partial(figures.dots, Results(filter(_top_1, accuracy)), y, **DOTS)
+    return WORDS.picture(name, draw, words=told or name, **(fields or {}))
 
 
 def _curves(accuracy: Results, sets: Sequence[Set]) -> Iterator[words.Picture]:
     """Accuracy over an option, where sets of one kind differ in one number alone."""
-    for kind in dict.fromkeys(one.kind for one in sets):
-        mine = {one.name: one.options for one in sets if one.kind == kind}
-        keys = dict.fromkeys(key for given in mine.values() for key in given)
-        values = {key: [given.get(key) for given in mine.values()] for key in keys}
-        varied = [key for key, some in values.items() if len(set(map(str, some))) > 1]
-        if len(varied) == 1 and all(isinstance(value, (int, float)) for value in values[varied[0]]):
-            (x,), found = varied, accuracy.where(set=list(mine))
-            found = found.where(protocol=found.of("protocol")[0])
-            rows = found.changed(lambda row, x=x, mine=mine: {**row, x: mine[row["set"]][x]})
-            draw = functools.partial(figures.curves, rows, x, by="model", label="accuracy, %")
-            draw = functools.partial(draw, percent=True)
-            yield WORDS.picture(f"curve_{kind}", draw, words="curve", kind=kind, option=x)
+    for kind, option, values in varied(sets):
+        found = accuracy.where(set=list(values))
+        rows = found.where(protocol=found.of("protocol")[0]).changed(
+            lambda row, option=option, values=values: {**row, option: values[row["set"]]}
+        )
+        draw = functools.partial(figures.curves, rows, option, by="model", percent=True)
+        draw = functools.partial(draw, label="accuracy, %")
+        yield WORDS.picture(f"curve_{kind}", draw, words="curve", kind=kind, option=option)
 
 
 def _lines(accuracy: Results, sets: Sequence[Set]) -> Iterator[words.Picture]:
     """Networks beside the line that others lie on, where both of its sets were run."""
-    names = {key: (one.name, name) for one in sets for key, name in one.published.items()}
-    rows = {
-        key: accuracy.where(**dict(zip(OF, place, strict=True))) for key, place in names.items()
-    }
+    places = {key: (one.name, name) for one in sets for key, name in one.published.items()}
+    rows = {k: accuracy.where(set=place[0], protocol=place[1]) for k, place in places.items()}
     for key, fit in protocols.FITS.items():
         if not (rows.get(key) and rows.get(fit.base)):
             continue
         base = {row["model"]: 100 * row["estimate"] for row in rows[fit.base]}
         here = rows[key].changed(lambda row, base=base: {**row, "base": base[row["model"]]})
         ends = max(1, min(base.values()) - 10), min(99, max(base.values()) + 10)
-        shares = jnp.linspace(*ends, 41) / 100
-        line = {"slope": fit.slope, "intercept": fit.intercept}
-        expected = -protocols.effective_robustness(0 * shares, shares, **line)
+        x, line = jnp.linspace(*ends, 41) / 100, {"slope": fit.slope, "intercept": fit.intercept}
+        y = -protocols.effective_robustness(0 * x, x, **line)
         drawn = [
-            {"model": OTHERS, "base": 100 * x, **dict.fromkeys(figures.ENDS, y)}
-            for x, y in zip(shares.tolist(), expected.tolist(), strict=True)
+            {"model": "other networks", "base": 100 * float(a), **dict.fromkeys(figures.ENDS, b)}
+            for a, b in zip(x, y.tolist(), strict=True)
         ]
-        fields: dict[str, Any] = {"set": names[key][0], "base": names[fit.base][0]}
-        draw = functools.partial(
-            figures.curves,
-            here + Results(drawn),
-            "base",
-            by="model",
-            label=f"accuracy on {fields['set']}, %",
-            percent=True,
-            titles={"base": f"accuracy on {fields['base']}, %"},
-        )
-        yield WORDS.picture(f"line_{key}", draw, words="line", r2=fit.r2, **fields)
+        told: dict[str, Any] = {"set": places[key][0], "base": places[fit.base][0], "r2": fit.r2}
+        axes = {"base": f"accuracy on {told['base']}, %"}, f"accuracy on {told['set']}, %"
+        both = here + Results(drawn)
+        draw = functools.partial(figures.curves, both, "base", by="model", percent=True)
+        draw = functools.partial(draw, titles=axes[0], label=axes[1])
+        yield WORDS.picture(f"line_{key}", draw, words="line", **told)
+
+
+def _galleries(wrong: Mapping[str, Wrong]) -> Iterator[words.Picture]:
+    for number, (name, some) in enumerate(wrong.items(), 1):
+        if some:
+            told: dict[str, Any] = {"words": "wrong", "photos": True, "set": name}
+            draw = functools.partial(contact, some, ("class", "example"))
+            yield WORDS.picture(f"wrong_{number}", draw, **told)
