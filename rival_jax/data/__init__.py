@@ -22,7 +22,7 @@ from rival_jax.runtime.plugins import no_such, plugin
 
 __all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load", "named"]
 
-# Modules of this folder that are no data sets.
+# Modules of this folder that are not data sets.
 PARTS = {
     *("any_size", "archives", "checks", "chosen", "class_maps", "evaluation", "examples", "files"),
     *("manifests", "mask_formats", "mask_labels", "mask_values"),
@@ -35,14 +35,14 @@ def load(name: str, root: str | Path, split: str, /, **options: Any) -> Source:
     """The examples of one split of a data set; nothing is decoded yet.
 
     Args:
-      name: of a module of this folder, or a dotted one outside the package.
-      root: folder of the data; each data set's module says what it looks for in it.
+      name: of a module in this folder, or a dotted name outside the package.
+      root: folder of the data; each data set's module says what it expects there.
       split: "train", "test", or what the data set calls it.
       options: of the data set.
 
     Raises:
       ValueError: for an unknown data set or option, with the nearest names; for data that are not
-        laid out as expected, with the place that was looked at.
+        laid out as expected, with the places searched.
     """
     sets = [m.name for m in pkgutil.iter_modules(__path__) if m.name not in PARTS]
     if "." not in name and name not in sets:
@@ -60,10 +60,10 @@ def load(name: str, root: str | Path, split: str, /, **options: Any) -> Source:
 
 
 def named(text: str) -> tuple[str, str, dict[str, Any]]:
-    """What to load, as one word of a config says it: "name=root option=value ...".
+    """What to load, from one string of a config: "name=root option=value ...".
 
     Returns:
-      The name, its root ("" where none is said), and the options. Values are Python's, or words.
+      The name, its root ("" if none is given), and the options. Values are Python's, or words.
 
     Raises:
       ValueError: for another form.
@@ -92,6 +92,6 @@ def _options(module: ModuleType) -> list[str]:
 
 
 def _with_attributes(sets: list[str]) -> str:
-    """The data sets of this folder that can be asked for attribute masks."""
+    """The data sets of this folder that offer attribute masks."""
     found = [name for name in sets if "attributes" in _options(plugin("data", name))]
     return " and ".join([", ".join(found[:-1]), found[-1]])

@@ -1,4 +1,4 @@
-"""Photos of all sizes: each is read once to know its shape, then those of one shape in batches."""
+"""Photos of all sizes: each is read once for its shape, then photos of one shape form batches."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Photo(NamedTuple):
     position: int  # in the source
     name: str
     label: int
-    file: str  # CLASS/NAME without an ending: where its mask belongs
+    file: str  # CLASS/NAME without an ending: the place of its mask
     size: tuple[int, int]  # height, width
     digest: str  # of its name and pixels
     remarks: tuple[str, ...]  # see `photos.remarks`
@@ -53,14 +53,14 @@ def read(
     Args:
       source: of the photos.
       on_bad: "error" | "skip".
-      per_class: the first so many of each class alone, in the order of the source; 0: all.
-      meter: counts them.
+      per_class: only this many of each class, the first ones of the source; 0: all.
+      meter: counts the photos.
 
     Returns:
-      (those that can be used, (name, reason) of the others).
+      (usable photos, (name, reason) of the others).
 
     Raises:
-      ValueError: naming the unreadable photos, if they are not to be skipped.
+      ValueError: naming the unreadable photos, unless they are skipped.
     """
     files, photos, skipped = _files(source), [], []
     taken = _first(source.labels, per_class) if per_class else list(range(len(source)))
@@ -85,7 +85,7 @@ def read(
         else:
             skipped.append((source.names[position], photo))
     found = hosts.gathered([[photo._asdict() for photo in photos], skipped])
-    tuples = ("size", "remarks")  # which travel as lists
+    tuples = ("size", "remarks")  # lists on the way between hosts
     photos = [
         Photo(**{**row, **{key: tuple(row[key]) for key in tuples}})
         for some, _ in found
@@ -106,7 +106,7 @@ def _first(labels: np.ndarray, count: int) -> list[int]:
 
 
 def _files(source: Source) -> list[str]:
-    """CLASS/NAME of every photo: its own name where that is the only one in its class."""
+    """CLASS/NAME of every photo; NAME is the file's own if unique in its class."""
     folders = [plain(source.classes[label]) for label in source.labels]
     short = [f"{f}/{PurePosixPath(n).stem}" for f, n in zip(folders, source.names, strict=True)]
     count = Counter(short)
@@ -129,15 +129,15 @@ def plain(name: str) -> str:
 def batches(
     source: Source, photos: Sequence[Photo], pixels: tuple[int, int], batch_size: int
 ) -> Iterator[Batch]:
-    """This host's photos of one shape resized by Lanczos' filter; padded at index -1.
+    """Batches of this host's photos of one shape, resized by Lanczos' filter; padding has index -1.
 
     Every host has equally many batches of equal size.
 
     Args:
       source: of the photos.
-      photos: of all hosts, whose positions among themselves are the batches' `index`.
+      photos: those of all hosts; `index` in batches is the position in this list.
       pixels: height and width.
-      batch_size: images of a batch of all hosts.
+      batch_size: images per batch, over all hosts.
     """
 
     def load(photo: Photo) -> np.ndarray:
@@ -155,7 +155,7 @@ def batches(
 
 
 def true_mask(item: dict[str, Any]) -> np.ndarray | None:
-    """bool [h, w] of an item's own mask at its photo's size; None without a mask or an object."""
+    """An item's own mask at its photo's size, bool [h, w]; None without a mask or an object."""
     if "mask" not in item:
         return None
     mask, size = item["mask"], item["image"].size

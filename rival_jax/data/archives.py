@@ -1,4 +1,4 @@
-"""Files by name, wherever they lie: in a folder, in a tar or zip as it was downloaded, or in TFDS.
+"""Files by name, wherever they lie: in a folder, in a downloaded tar or zip, or in TFDS.
 
 An archive is indexed once and read by offset, from any thread or process; nothing is unpacked.
 """
@@ -30,12 +30,12 @@ PACKED = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
 
 
 class Span(NamedTuple):
-    """Bytes of a file, or of one in an archive."""
+    """The bytes of a file on disk or in an archive."""
 
     path: str
     start: int = 0
     size: int = -1  # to the end
-    packed: str = ""  # of a zip: "stored" or "deflated", and `start` is that of its header
+    packed: str = ""  # in a zip: "stored" or "deflated"; `start` is then the header's
 
     def read(self) -> bytes:
         """Raises OSError for a file that is gone, ValueError for one that is cut off."""
@@ -69,7 +69,7 @@ Stored = Span | Record  # where a file's bytes are
 class Files:
     """Files by their names with forward slashes; nothing hidden."""
 
-    where: Path  # the folder or archive, as errors call it
+    where: Path  # the folder or archive, named in errors
     places: Mapping[str, Stored]
 
     @functools.cached_property
@@ -77,7 +77,7 @@ class Files:
         """Names of the pictures, sorted.
 
         Raises:
-          ValueError: for pictures in folders that are of formats which are not read.
+          ValueError: for pictures in folders in a format that is not read.
         """
         if any(files.suffix(name) in files.UNREAD for name in self.places):
             unread = [name for name in files.unread(self.places)[0] if "/" in name]
@@ -89,7 +89,7 @@ class Files:
         return sorted(name for name in self.places if files.suffix(name) in files.SUFFIXES)
 
     def below(self, folder: str) -> Files:
-        """Those of a folder, called by their names below it; "" for all of them."""
+        """The files below a folder, by their names relative to it; "" for all files."""
         if not folder:
             return self
         start = folder.rstrip("/") + "/"
@@ -97,7 +97,7 @@ class Files:
         return Files(self.where / folder, inside)
 
     def trimmed(self, known: Collection[str] = ()) -> Files:
-        """Those below the folders that all pictures share, down to one whose name is `known`.
+        """The files below the folders that all pictures share, down to a folder named in `known`.
 
         A folder that holds pictures is always kept.
         """
@@ -110,7 +110,7 @@ class Files:
             found = inner
 
     def text(self, name: str) -> str | None:
-        """A file's text; None where there is none of the name.
+        """A file's text; None if there is no such file.
 
         Raises:
           ValueError: if it is not UTF-8.
@@ -123,10 +123,10 @@ class Files:
             raise ValueError(f"{self.where / name} is not UTF-8: save it as that") from error
 
     def table(self, name: str) -> list[dict[str, str]]:
-        """The lines of a CSV file by its header's columns; [] where there is none of the name.
+        """The lines of a CSV file by its header's columns; [] if there is no such file.
 
         Raises:
-          ValueError: for lines of more or fewer cells than the header.
+          ValueError: for lines with more or fewer cells than the header.
         """
         reader = csv.DictReader(io.StringIO(self.text(name) or "", newline=""))
         rows = list(reader)
@@ -136,20 +136,20 @@ class Files:
         return rows
 
     def photo(self, name: str, rules: PhotoRules = DEFAULT) -> Image.Image:
-        """A photo as RGB, see `transforms.open_photo`; not turned, whatever its file notes."""
+        """A photo as RGB, see `transforms.open_photo`; never turned, even if its EXIF says so."""
         return open_photo(io.BytesIO(self.places[name].read()), name, rules)
 
 
 def at(root: Path, *inner: str, tfds: str = "", split: str = "test") -> Files:
-    """The files of a folder or archive, or of the first of the folders `inner` that is in it.
+    """The files of a folder or archive, or of the first folder of `inner` that it contains.
 
-    A folder that holds archives and no picture stands for what is in them.
+    A folder with archives and no picture stands for the contents of its archives.
 
     Args:
       root: a folder, a .tar or .zip, or TFDS's data_dir.
-      inner: folders below it, perhaps.
-      tfds: name of the data set in TFDS, taken if it is prepared in `root`. Its pictures are called
-        by their label and file name, n01440764/x.jpg.
+      inner: names of folders that may lie below it.
+      tfds: name of the data set in TFDS, used if it is prepared in `root`. Its pictures are named
+        by label and file, n01440764/x.jpg.
       split: of that data set.
 
     Raises:
@@ -184,7 +184,7 @@ def at(root: Path, *inner: str, tfds: str = "", split: str = "test") -> Files:
 
 
 def _first(found: Files, inner: tuple[str, ...]) -> Files:
-    """What `inner` says of an archive, in which it may lie one folder deeper."""
+    """The folder of `inner` in an archive, perhaps one level deeper."""
     parts = [found, found.trimmed(inner)]
     below = (part.below(folder) for folder in inner if folder for part in parts)
     return next((part for part in below if part.places), found)
@@ -205,7 +205,7 @@ def _index(path: Path) -> dict[str, Stored]:
             spans = {m.name: Span(str(path), m.offset_data, m.size) for m in tar if m.isreg()}
             end = Span(str(path), tar.offset, tarfile.BLOCKSIZE).read()
         if any(end):
-            raise tarfile.ReadError("its end is missing")  # which tarfile does not tell
+            raise tarfile.ReadError("its end is missing")  # which tarfile does not report
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"{path} cannot be read as an archive ({error}); copy it again") from error
     return _shown(spans)
@@ -231,7 +231,7 @@ def _zip(path: Path) -> dict[str, Stored]:
 
 
 def _shown(spans: Mapping[str, Stored]) -> dict[str, Stored]:
-    """Those that are not hidden, by names as folders have them."""
+    """The files that are not hidden, by names with forward slashes."""
     named = {files.nfc(name.removeprefix("./")): place for name, place in spans.items()}
     return {n: p for n, p in named.items() if not any(map(files.hidden, n.split("/")))}
 

@@ -1,4 +1,4 @@
-"""What makes an example unusable, in words that name it."""
+"""What makes an example unusable, as a message that names the example."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rival_jax.data.mask_labels import labels, listed
 
 CURE = "--config.data.on_bad='skip'"
 SHOWN = 10  # messages in one error
-KINDS = 8  # grey levels at most of a mask in which areas of one are looked for
+KINDS = 8  # a mask with more grey levels is not searched for uniform areas
 
 
 def check_mask(mask: np.ndarray, name: str) -> None:
@@ -17,7 +17,7 @@ def check_mask(mask: np.ndarray, name: str) -> None:
 
     Args:
       mask: [h, w], bool, float in [0, 1] or uint8 in [0, 255]; 0 is background.
-      name: how the error calls it.
+      name: the mask's name in errors.
 
     >>> check_mask(np.zeros((2, 2)), "cat.png")
     Traceback (most recent call last):
@@ -33,9 +33,8 @@ def mask_fault(mask: np.ndarray, name: str, mode: str = "soft") -> str | None:
     """The reason why `check_mask` raises, or None.
 
     Args:
-      mask, name: as there.
-      mode: config.data.mask. Of "binary" masks, object where above half, both regions must have a
-        pixel.
+      mask, name: as for `check_mask`.
+      mode: config.data.mask. If "binary" (object where above half), both regions need a pixel.
     """
     if mask.ndim != 2 or not mask.size:
         return f"mask {name} has shape {mask.shape}, expected (height, width)"
@@ -69,8 +68,8 @@ def mask_fault(mask: np.ndarray, name: str, mode: str = "soft") -> str | None:
 def stored_mask_fault(mask: Image.Image, name: str, photo: Image.Image) -> str | None:
     """What is wrong with a mask beside its photo, before any resizing, or None.
 
-    The mask may be stored at another size, if that has the photo's shape to within one pixel of
-    the smaller of the two.
+    The mask may have another size, if its shape is the photo's to within one pixel of the smaller
+    of the two.
     """
     if (photo.mode, mask.mode) != ("RGB", "L"):
         return (
@@ -91,7 +90,7 @@ def stored_mask_fault(mask: Image.Image, name: str, photo: Image.Image) -> str |
 
 
 def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes have one shape, to within one pixel of the smaller."""
+    """Whether two sizes have the same shape, to within one pixel of the smaller."""
     (width, height), (other_width, other_height) = size, other
     mismatch = abs(other_width * height - other_height * width)
     return mismatch <= max(width, height, other_width, other_height)
@@ -100,7 +99,7 @@ def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
 def report(faults: list[str], total: int, things: str, cure: str) -> str:
     """One error text for all faults: the first ten, and how many more there are.
 
-    An option that all of them advise, after a colon, is said once.
+    An option that all of them recommend (after a colon) is printed once.
     """
     if len(faults) == 1:
         return f"{faults[0]}; {cure}"

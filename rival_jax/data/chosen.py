@@ -1,4 +1,4 @@
-"""Some examples of a source, as a source of their own: those that a split takes."""
+"""A subset of a source's examples, as a source of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from rival_jax.data.source import Item, Source
 
-HELD_IN_MEMORY = 512 * 2**20  # bytes of decoded photos; beyond it each pass decodes them again
+HELD_IN_MEMORY = 512 * 2**20  # bytes of decoded photos; larger sets are decoded again in each pass
 
 
 class Chosen:
@@ -16,7 +16,7 @@ class Chosen:
 
     Args:
       positions: in the source.
-      classes: the source's and perhaps more, in another order; default as they are.
+      classes: the source's and perhaps more, in any order; default: the source's.
     """
 
     def __init__(self, source: Source, positions: Sequence[int], classes: tuple[str, ...] = ()):

@@ -1,4 +1,4 @@
-"""ImageNet's 1000 classes, and those of the sets that its networks are evaluated on.
+"""ImageNet's 1000 classes, and the classes of the sets that its networks are evaluated on.
 
 An output is the number of a class in the order of the synsets, as timm, torchvision and
 TensorFlow Datasets have them. The tables are `assets/evaluation/*.csv`.
@@ -24,7 +24,7 @@ IMAGENET9 = (
 )
 """ImageNet-9's classes in their order; folders are called "00_dog" to "08_fish"."""
 
-_SUBSETS = ("50", "300", "919")  # of ImageNet-S, each within the next
+_SUBSETS = ("50", "300", "919")  # of ImageNet-S, each a subset of the next
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ class Synset:
 
 @dataclass(frozen=True)
 class ObjectNetFolder:
-    """A class of ObjectNet. The two numberings differ, so sets are joined by folder alone."""
+    """A class of ObjectNet. The two numberings differ, so sets are joined only by folder name."""
 
     folder: str
-    label: str  # not the folder's words for 26 of 313
-    challenge_id: int  # place among sorted labels; folders in their order have another number
-    outputs: tuple[int, ...]  # all that are right; () for the 200 classes that ImageNet lacks
+    label: str  # differs from the folder's name for 26 of 313
+    challenge_id: int  # place among sorted labels, not among sorted folders
+    outputs: tuple[int, ...]  # all right outputs; () for the 200 classes that ImageNet lacks
 
     @property
     def first(self) -> int | None:
-        """The only output that the protocol `first` takes for right."""
+        """The only output that the protocol `first` accepts."""
         return self.outputs[0] if self.outputs else None
 
 
@@ -59,7 +59,7 @@ class SiScoreClass:
     index: int
     wnid: str
     released: bool
-    dataset_label: int | None  # place among the released
+    dataset_label: int | None  # place among the released classes
 
 
 @functools.cache
@@ -111,7 +111,7 @@ def siscore() -> tuple[SiScoreClass, ...]:
 
 @functools.cache
 def imagenet9() -> np.ndarray:
-    """int [1000]: of each output the place of its class in `IMAGENET9`, -1 for the other 630."""
+    """int [1000]: each output's class as a place in `IMAGENET9`, -1 for the other 630."""
     groups = np.array([int(row["imagenet9"] or -1) for row in _table("imagenet")])
     groups.setflags(write=False)
     return groups
@@ -119,7 +119,7 @@ def imagenet9() -> np.ndarray:
 
 @functools.cache
 def imagenet_s_merges() -> Mapping[int, int]:
-    """The five outputs that ImageNet-S has no class for, and those it counts them as."""
+    """The five outputs without a class in ImageNet-S -> the outputs they are counted as."""
     kept = [row["imagenet_s_merged"] for row in _table("imagenet")]
     return {index: int(other) for index, other in enumerate(kept) if other}
 
@@ -137,7 +137,7 @@ def imagenet_d() -> Mapping[str, tuple[int, ...]]:
 
 @functools.cache
 def pug() -> Mapping[str, tuple[int, ...]]:
-    """PUG: ImageNet's 151 classes as it spells them, and the outputs that are right.
+    """PUG: ImageNet's 151 classes in its own spelling, and the outputs that are right.
 
     One output, a sweatshirt's, is right for two of them.
     """
@@ -145,7 +145,7 @@ def pug() -> Mapping[str, tuple[int, ...]]:
 
 
 def columns(name: str) -> tuple[int, ...]:
-    """The outputs that a set has classes for, each once, in the order of its classes.
+    """The outputs that belong to a set's classes, each once, in the order of its classes.
 
     Args:
       name: "imagenet_a", "imagenet_r", "imagenet_o", "imagenet_s919" (its id is the place + 1),
@@ -153,7 +153,7 @@ def columns(name: str) -> tuple[int, ...]:
         (the released 61).
 
     Raises:
-      ValueError: for a set that is not known, with the nearest names.
+      ValueError: for an unknown set, with the nearest names.
 
     >>> len(columns("objectnet")), columns("imagenet_a")[:3]
     (125, (6, 11, 13))
@@ -185,7 +185,7 @@ def _columns() -> Mapping[str, tuple[int, ...]]:
 
 @functools.cache
 def published() -> Mapping[str, Mapping[str, float]]:
-    """Top-1 accuracy in [0, 1] that timm publishes of 760 networks that take 224 pixels.
+    """Top-1 accuracy in [0, 1], published by timm, of 760 networks that take 224 pixels.
 
     By timm's name, "resnet50.a1_in1k", then by set: "val", "real", "v2" (matched-frequency) and
     "sketch" are by the protocols `full` and `real`. "a_200" and "r_200" are by `subset`, 200 ways,

@@ -22,7 +22,7 @@ WNID = re.compile(r"n\d{8}")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """An `EvaluationSource` of pictures by name; see there for what it has."""
+    """An `EvaluationSource` of pictures by name; its fields are described there."""
 
     title: str  # the data set's name, for sentences
     files: Files
@@ -39,13 +39,13 @@ class Evaluation:
     evaluation_only: bool = False
     resized: bool = False
     told: tuple[str, ...] = ()  # what had to be assumed
-    whole: tuple[int, ...] = ()  # how many photos copies have that lack none; (): not known
+    whole: tuple[int, ...] = ()  # how many photos a complete copy has; (): not known
     border: int = 0  # pixels that are cut off on each side
     rules: PhotoRules = DEFAULT
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """See `Source`; among them how much of the set is there, where that is not all."""
+        """See `Source`; if the set is incomplete, one says how much of it is there."""
         count, filled = len(self), len(set(self.labels.tolist()))
         if not self.whole or count in self.whole:
             return self.told
@@ -70,16 +70,16 @@ class Evaluation:
 
 
 def of_synsets(title: str, files: Files, columns: Sequence[int], **more: Any) -> Evaluation:
-    """The source of FOLDER/NAME, folders being synsets or numbers of ImageNet's classes.
+    """A source of FOLDER/NAME whose folders are synsets or numbers of ImageNet's classes.
 
     Args:
       title: of the data set.
-      files: see `Files`; folders that all pictures share are passed over.
-      columns: the outputs that the set has classes for, in its own order: those of its classes.
+      files: see `Files`; leading folders that all pictures share are skipped.
+      columns: the outputs of the set's classes, in the set's order.
       more: further fields of `Evaluation`.
 
     Raises:
-      ValueError: naming folders that are none of the classes, and pictures in no folder.
+      ValueError: naming folders that are not among the classes, and pictures in no folder.
     """
     synsets = [class_maps.imagenet()[output].wnid for output in columns]
     files = files.trimmed({*synsets, *map(str, range(1000))})
@@ -97,13 +97,13 @@ def of_synsets(title: str, files: Files, columns: Sequence[int], **more: Any) ->
 def numbered(
     title: str, files: Files, folders: Collection[str], columns: Sequence[int]
 ) -> dict[str, int]:
-    """The label of each folder that is called by a number, whatever order they are listed in.
+    """The label of each folder that is named by a number, in whatever order they are listed.
 
-    Numbers of a set with some of ImageNet's classes are places in its own order (0 to 199) or
-    outputs (0 to 999): only all of its places, or a number beyond them, tells which.
+    In a set with some of ImageNet's classes, numbers may be places in its own order (0 to 199) or
+    outputs (0 to 999). That is clear only if every place is there, or a number beyond them.
 
     Raises:
-      ValueError: if that cannot be told, or for numbers that are neither.
+      ValueError: if it is not clear, or for numbers that are neither.
     """
     numbers, count = {folder: int(folder) for folder in folders}, len(columns)
     places = {output: label for label, output in enumerate(columns)}
@@ -145,18 +145,18 @@ def in_folders(title: str, files: Files, known: Mapping[str, int]) -> tuple[list
 def of_words(
     title: str, files: Files, names: list[str], words: Sequence[str], named: str = "", **more: Any
 ) -> Evaluation:
-    """The source of photos with a word each for their class.
+    """A source of photos whose classes are given as words, one per photo.
 
     Args:
       title: of the data set.
       files, names: see `Evaluation`.
-      words: of each photo.
-      named: whose names of ImageNet's classes the words are, one of `NAMED`; "": synsets, if all of
-        them are, or else the set's own classes, which ImageNet has no output for.
+      words: the class of each photo.
+      named: which naming of ImageNet's classes the words follow, one of `NAMED`; "": synsets, if
+        all of them are, or else the set's own classes, for which ImageNet has no output.
       more: further fields of `Evaluation`.
 
     Raises:
-      ValueError: for an unknown `named`, or words that are none of its names.
+      ValueError: for an unknown `named`, or words that are not among its names.
     """
     synsets, index_of = class_maps.imagenet(), class_maps.index_of()
     known: dict[str, tuple[int, ...]] = {}
@@ -198,6 +198,6 @@ NAMED: Mapping[str, Callable[[], Mapping[str, tuple[int, ...]]]] = {
 
 
 def one_of(title: str, option: str, value: str, known: Collection[str]) -> None:
-    """Raises ValueError naming the nearest value of an option, unless `value` is known."""
+    """Raises ValueError with the nearest known value of an option, unless `value` is known."""
     if value not in known:
         raise ValueError(f"data {title}: {option}: " + no_such(value, known))

@@ -27,29 +27,29 @@ MEMORY_LIMIT = 4 * 2**30  # bytes
 
 
 class Examples:
-    """Every example of a source as uint8 pixels of one geometry, in the source's order.
+    """Every example of a source as uint8 pixels in one geometry, in the source's order.
 
-    All examples are decoded and checked while this is built, before any model runs. An example is
-    bad if its photo or mask is missing or damaged, if the photo's colours are not known, if the
-    two differ in shape, if the mask's values are labels, if the resized mask is empty, full or one
+    All examples are decoded and checked on construction, before any model runs. An example is bad
+    if its photo or mask is missing or damaged, if the photo's colours are not known, if the two
+    differ in shape, if the mask's values are labels, if the resized mask is empty, full or a single
     grey, or if its label is not the position of a class.
 
-    With several hosts each decodes and holds its share of the source; all else is the same on all.
+    With several hosts, each decodes and holds its share of the source; all else is the same on all.
 
     Attributes:
-      names: list of str [n], of the examples that are kept, as all that follows.
+      names: list of str [n], of the examples kept, like everything below.
       labels: int32 [n], positions in `classes`.
       noise_ids: uint32 [n], see `noise_id`.
       positions: int32 [n], places in the source.
-      classes, class_wnids: of the source.
+      classes, class_wnids: the source's.
       skipped: list of (name, reason), the bad examples.
-      notices: what a reader must know of the data: what was assumed, what looks doubtful.
+      notices: what a reader must know about the data: what was assumed, what looks doubtful.
       fingerprint: hex digits of a hash of the classes, names, labels and pixels.
       mine: the rows that this host's `batches` have.
       attributes: names of the attributes [a], empty unless their masks are read.
       attribute_labels: int64 [n, a], 1 where an example has the attribute.
-      attribute_fingerprint: hex digits of a hash of the attributes' names, labels and masks, which
-        belongs beside `fingerprint` in what the rows of an attribute experiment depend on.
+      attribute_fingerprint: hex digits of a hash of the attributes' names, labels and masks, on
+        which, like on `fingerprint`, the rows of an attribute experiment depend.
     """
 
     def __init__(
@@ -71,17 +71,18 @@ class Examples:
           geometry: see `Geometry`; masks are always resized with the bilinear filter.
           on_bad: "error" reports all bad examples in one ValueError; "skip" leaves them out.
           mask: config.data.mask, how masks will be used, "soft" as they are or "binary" above half:
-            an example is bad if its mask leaves no object or no background then.
-          attributes: whether batches have `attribute_masks`, for which `source` must be loaded with
+            an example whose mask then leaves no object or no background is bad.
+          attributes: whether batches have `attribute_masks`; `source` must then be loaded with
             attributes=True. No pixels are held then: each pass decodes everything again.
-          threads: that decode, default one per processor, at most 16. Changes no result.
-          memory_limit: bytes. A larger data set is not held but decoded again for every pass: the
-            batches are the same, `images` and `masks` are not there.
-          on_item: called with (examples read, examples there are).
+          threads: number that decode, default one per processor, at most 16. Results do not depend
+            on it.
+          memory_limit: bytes. A larger data set is not held but decoded again in every pass:
+            batches are the same, but `images` and `masks` are unavailable.
+          on_item: called with (examples read, all examples).
 
         Raises:
-          ValueError: naming the bad examples, or the classes that skipping them left empty; if
-            attributes are asked of a source without.
+          ValueError: naming the bad examples, or the classes left empty by skipping them; if the
+            source has no attributes and they are asked for.
         """
         check_geometry(geometry)
         for key, value, known in (("on_bad", on_bad, ON_BAD), ("mask", mask, MASKS)):
@@ -115,7 +116,7 @@ class Examples:
 
     @property
     def images(self) -> np.ndarray:
-        """uint8 [n, h, w, 3], of `mine`. Raises ValueError where they are not held."""
+        """uint8 [n, h, w, 3], of the rows `mine`. Raises ValueError if they are not held."""
         return self._held()[0]
 
     @property
@@ -137,18 +138,18 @@ class Examples:
     def batches(
         self, batch_size: int, dtype: Any = jnp.float32, *, everywhere: bool = False
     ) -> Iterator[Batch]:
-        """All examples in order; the last batch is filled up with its row 0 at `index` -1.
+        """All examples in order; the last batch is padded with its row 0, at `index` -1.
 
-        With several hosts these are this host's part of each batch, its rows being `mine`: all
-        have equally many batches of equal size, filled up likewise.
+        With several hosts these are this host's part of each batch (the rows `mine`): all have
+        equally many batches of equal size, padded in the same way.
 
         Args:
-          batch_size: at least 1; of all hosts together.
-          dtype: of images and masks, a float type. Values are uint8 / 255, in [0, 1].
+          batch_size: at least 1; over all hosts together.
+          dtype: float type of images and masks. Values are uint8 / 255, in [0, 1].
           everywhere: every host gets all of each batch.
 
         With attributes, batches have `attribute_masks` [b, a, h, w] too: all 0 where absent, soft
-        at the rim, so `> 0.5` where a binary mask is meant.
+        at the rim, so use `> 0.5` for binary masks.
         """
         if everywhere or hosts.count() == 1:
             return self._batches(cut(range(len(self)), batch_size), self._row, batch_size, dtype)
@@ -171,13 +172,13 @@ class Examples:
         """All examples shuffled, each cropped and mirrored.
 
         An example's crop is a function of (seed, epoch, name) alone, the order of (seed, epoch).
-        Decodes every photo again. A crop may cut off all of a small object at the rim. The last
-        batch is filled up like that of `batches`. There are no attribute masks in these batches.
-        With several hosts a batch is a contiguous part of the one that all have together.
+        Decodes every photo again. A crop may cut off a small object at the rim entirely. The last
+        batch is padded as in `batches`. There are no attribute masks in these batches. With several
+        hosts, each gets a contiguous part of the common batch.
 
         Args:
-          first: batches before this one are left out, as a restart wants it.
-          augmentation: of `transforms.AUGMENTATIONS`: "area", 80 to 100 % of the photo (RIVAL10
+          first: batches before this one are skipped, for restarts.
+          augmentation: one of `transforms.AUGMENTATIONS`: "area", 80 to 100 % of the photo (RIVAL10
             study); "square", 7/8 of each side (RobustViT); "mirror", the whole photo.
           everywhere: every host gets all of each batch.
         """
@@ -202,7 +203,7 @@ class Examples:
     def _read_all(
         self, share: range, held: bool, on_item: Callable[[int, int], None]
     ) -> tuple[tuple[np.ndarray, np.ndarray] | None, Read]:
-        """Reads a share; returns the pixels if they are held, and what is known of the good."""
+        """Reads a share; returns the pixels if they are held, and facts about the good examples."""
         source, (height, width) = self._source, self._geometry.size
         images = np.empty((len(share) if held else 0, height, width, 3), np.uint8)
         masks = np.empty((len(share) if held else 0, height, width), np.uint8)
@@ -221,7 +222,7 @@ class Examples:
         return kept, Read.of(rows, len(self.attributes))
 
     def _join(self, mine: Read) -> np.ndarray:
-        """Learns of the other hosts' examples; returns the good positions of all."""
+        """Collects the other hosts' examples; returns the good positions of all."""
         said = hosts.gathered([len(mine.position), self.skipped, dict(self._remarks)])
         ends = np.cumsum([0, *(count for count, _, _ in said)]).tolist()
         self.rows_of_hosts = [range(*pair) for pair in itertools.pairwise(ends)]
@@ -245,7 +246,7 @@ class Examples:
             return str(error)
 
     def _row(self, row: int) -> Pixels:
-        """The pixels of any row: those that are held, or read again."""
+        """The pixels of any row, held or read again."""
         if self._pixels is not None and row in self.mine:
             return Pixels(*(held[row - self.mine.start] for held in self._pixels))
         pixels = self._read(int(self.positions[row]))
@@ -274,12 +275,12 @@ class Examples:
     def _batches(
         self, parts: list[Any], read: Callable[[int], Pixels], batch_size: int, dtype: Any
     ) -> Iterator[Batch]:
-        """A batch of `batch_size` for each part, a sequence of rows; parts may be empty."""
+        """A batch of `batch_size` for each part (a sequence of rows, perhaps empty)."""
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}, expected at least 1")
         if not jnp.issubdtype(dtype, jnp.floating):
             raise ValueError(f"dtype {dtype}, expected a float type")
-        shown = [row for part in parts for row in (part or (0,))]  # of none, row 0 as padding
+        shown = [row for part in parts for row in (part or (0,))]  # if empty: row 0, as padding
         held = self._pixels is not None and read == self._row and set(shown) <= set(self.mine)
         pixels = map(read, shown) if held else self._threaded(shown, read)
         of_all = (self.labels, self.noise_ids)

@@ -1,7 +1,7 @@
-"""Photos whose labels and factors stand in a CSV file, joined by file name, or in their folders.
+"""Photos with labels and factors from a CSV file, joined by file name, or from folder names.
 
-PUG: ImageNet is table=labels_pug_imagenet.csv label=character_label named=pug; Spawrious, whose
-folders say it all, levels=('environment','place','label').
+For PUG: ImageNet, pass table=labels_pug_imagenet.csv label=character_label named=pug; for
+Spawrious, whose folders say it all, levels=('environment','place','label').
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ def load(
     unit: tuple[str, ...] = (),
     named: str = "",
 ) -> Evaluation:
-    """The photos that the table names, of those whose column `split` is the split if it has one.
+    """The photos that the table names; if it has a column `split`, only those of the split.
 
     Args:
       root: a folder or an archive.
-      split: of the column `split`.
+      split: a value of the column `split`.
       table: the CSV file in it.
-      levels: instead, the columns that the names of folders stand for, outermost first.
-      file: column of the photos' paths below `root`, or of their names if no two have one.
+      levels: instead of a table, the columns that folder names stand for, outermost first.
+      file: column of the photos' paths below `root`, or of their names if these are unique.
       label: column of the class.
-      factors: columns that are factors; (): all others, but of one value or of one each.
-      unit: columns that say together what photos are resampled with; (): each photo by itself.
+      factors: columns that are factors; (): all others, except those constant or different in every
+        row.
+      unit: columns that together identify photos resampled as one; (): each photo by itself.
       named: see `evaluation.of_words`.
 
     Raises:
@@ -79,13 +80,13 @@ def load(
 
 
 def _varied(rows: Sequence[Mapping[str, str]], without: set[str]) -> tuple[str, ...]:
-    """Columns of more than one value, and of fewer than there are rows."""
+    """Columns with more than one value, and fewer values than rows."""
     counts = {column: len({row[column] for row in rows}) for column in rows[0]}
     return tuple(c for c, n in counts.items() if c not in without and 1 < n < len(rows))
 
 
 def _of_table(files: Files, table: str, file: str) -> dict[str, Mapping[str, str]]:
-    """The lines of a table by the photos' names in `files`, or by those they would have."""
+    """The lines of a table by photo name in `files`; missing photos by their expected names."""
     rows = files.table(table)
     if not rows or file not in rows[0]:
         raise ValueError(
@@ -106,7 +107,7 @@ def _of_table(files: Files, table: str, file: str) -> dict[str, Mapping[str, str
 
 
 def _of_folders(files: Files, levels: Sequence[str]) -> dict[str, Mapping[str, str]]:
-    """The names of the folders that each photo lies in, the innermost for the last level."""
+    """The names of the folders above each photo, the innermost for the last level."""
     found = {}
     for name in files.pictures:
         parts = name.split("/")[:-1]

@@ -1,9 +1,9 @@
 """Which files of a folder are pictures, and what they are called.
 
 A photo's name is its path below the folder of the classes, with forward slashes and in Unicode's
-composed form (NFC), whatever form the file system keeps: macOS and some archives take letters apart
-("e" and an accent). So a name keys the same noise wherever the photos are copied, and a photo finds
-its mask though one of the two came by such a way.
+composed form (NFC), whatever form the file system keeps: macOS and some archives split letters ("e"
+and an accent). So a name keys the same noise wherever the photos are copied, and a photo finds its
+mask even if only one of the two was split.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SUFFIXES = {
     ),
     *(".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
 }
-UNREAD = {  # pictures too, of formats that are not read
+UNREAD = {  # also pictures, in formats that are not read
     *(".heic", ".heif", ".hif", ".avif", ".avifs", ".jxl", ".jp2", ".j2k", ".jpx", ".jpf", ".svg"),
     *(".psd", ".tga", ".ico", ".exr", ".hdr", ".pcx", ".mpo", ".eps", ".pdf", ".ai"),
     *(".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dcm", ".nii"),
@@ -46,13 +46,13 @@ READ = f"read are {', '.join(sorted(SUFFIXES))}"
 
 
 class Row(NamedTuple):
-    """One photo with its mask: what they are called and where they are."""
+    """One photo with its mask: names and paths."""
 
     name: str
     image: Path
     mask_name: str
     mask: Path
-    folder: str  # the class as the data write it
+    folder: str  # the class as spelled in the data
 
 
 def nfc(name: str) -> str:
@@ -61,14 +61,14 @@ def nfc(name: str) -> str:
 
 
 def hidden(name: str) -> bool:
-    """Whether programs put it there for themselves: .DS_Store, .ipynb_checkpoints, __MACOSX."""
+    """Whether it is a program's own file: .DS_Store, .ipynb_checkpoints, __MACOSX."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 def below(base: Path) -> Iterator[tuple[str, Path]]:
-    """(name, path) of every file in the class folders of `base`, however deep; nothing hidden.
+    """(name, path) of every file in the class folders of `base`, at any depth; nothing hidden.
 
-    Folders that are links are followed, each once.
+    Linked folders are followed, each once.
     """
     for folder in base.iterdir() if base.is_dir() else ():
         if not folder.is_dir() or hidden(folder.name):
@@ -101,14 +101,14 @@ def loose(base: Path) -> list[str]:
 
 
 def suffix(name: str) -> str:
-    """A name's ending in small letters, ".jpg"; "" without one."""
+    """A name's ending in lower case, ".jpg"; "" without one."""
     return os.path.splitext(name)[1].lower()
 
 
 def unread(names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The pictures of formats that are not read, and the files of which nobody knows what they are.
+    """The pictures in formats that are not read, and the files of unknown kind.
 
-    Neither are copies of pictures that are read, which have their name but for the suffix.
+    Both without files that only differ in suffix from a picture that is read: copies of it.
     """
     names = sorted(names)
     read = {os.path.splitext(name)[0] for name in names if suffix(name) in SUFFIXES}
@@ -118,7 +118,7 @@ def unread(names: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def unread_notice(base: Path, strange: Sequence[str]) -> tuple[str, ...]:
-    """A sentence on files of which nobody knows what they are; empty without any."""
+    """A sentence on files of unknown kind; empty if there are none."""
     if not strange:
         return ()
     kinds = Counter(suffix(name) or "none" for name in strange)
@@ -127,16 +127,16 @@ def unread_notice(base: Path, strange: Sequence[str]) -> tuple[str, ...]:
 
 
 class Finder:
-    """Files below a folder, found though their names may differ in Unicode form alone."""
+    """Files below a folder, found even if their names are in another Unicode form."""
 
     def __init__(self, base: Path) -> None:
         self._base = base
         self._inside: dict[Path, dict[str, Path]] = {}
 
     def __call__(self, name: str) -> Path:
-        """The file called `name`; where there is none of either form, the path it would have."""
+        """The file called `name`; if it exists in neither form, the path it would have."""
         exact = self._base / name
-        if os.path.exists(exact):  # where `Path.exists` raises, of names that are too long
+        if os.path.exists(exact):  # `Path.exists` raises for names that are too long
             return exact
         here = self._base
         for part in Path(name).parts:

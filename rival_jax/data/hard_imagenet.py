@@ -1,6 +1,6 @@
 """Hard ImageNet: photos of 15 of ImageNet's classes whose objects are hard to see, with masks.
 
-    ROOT/val/WNID_NAME.JPEG            masks: the object is all that is not black
+    ROOT/val/WNID_NAME.JPEG            masks: all that is not black is object
     PHOTOS/val/WNID/NAME.JPEG          the photos, which are ImageNet's
 
 The synset is in the mask's name, so the authors' pickles are not needed. Source: Moayeri et al.,
@@ -44,16 +44,16 @@ class HardImageNet(Evaluation):
 
 
 def load(root: Path, split: str, *, photos: str = "") -> HardImageNet:
-    """The photos that there are masks of.
+    """The photos that have masks.
 
     Args:
       root: folder of the masks, or an archive of them.
       split: "train"; every other name means "val".
-      photos: folder of ImageNet, in which they are in SPLIT/WNID/, WNID/ or flat in SPLIT/ or in
-        itself; "": ROOT/images.
+      photos: folder of ImageNet, with the photos in SPLIT/WNID/, in WNID/, flat in SPLIT/, or flat;
+        "": ROOT/images.
 
     Raises:
-      ValueError: for masks that are not called by a synset, and photos that are not there.
+      ValueError: for masks not named by a synset, and missing photos.
     """
     split = "train" if split == "train" else "val"
     masks = archives.at(root, split)

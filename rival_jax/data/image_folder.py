@@ -33,18 +33,18 @@ def load(
     max_pixels: int = MAX_PIXELS,
     exif: str = "photo",
 ) -> ImageFolder:
-    """Photos by class folder, sorted by name; folders named by numbers are in their order.
+    """Photos by class folder, sorted by name; folders named by numbers are in numeric order.
 
     Args:
       root: folder of the data.
-      split: folder of the split. Where the data have no splits, every name means all of them.
+      split: folder of the split. If the data have no splits, any name means all photos.
       alpha_colour, max_pixels: see `PhotoRules`.
-      exif: "photo": photos are turned as their files note, so that masks are made of what viewers
-        show. "ignore": they are left as stored, as published results on ImageNet are computed.
+      exif: "photo": photos are turned as their files note, so that masks fit what viewers show.
+        "ignore": they stay as stored, as for published results on ImageNet.
 
     Raises:
-      ValueError: for an unknown `exif`; naming the places that were looked at, where there is no
-        photo; class folders without one; pictures of formats that are not read.
+      ValueError: for an unknown `exif`; if there is no photo, naming the places searched; for class
+        folders without photos; for pictures in formats that are not read.
     """
     rules = PhotoRules(alpha_colour, max_pixels, "--config.data.image_folder.")
     if exif not in EXIF:
@@ -67,7 +67,7 @@ def load(
 
 
 def _is_base(place: Path) -> bool:
-    """Whether photos lie right in a class folder: else a folder of splits would pass for one."""
+    """Whether photos lie directly in a class folder: else a folder of splits could pass for one."""
     inside = place.glob("*/*")
     return any(
         files.suffix(path.name) in files.SUFFIXES

@@ -1,10 +1,10 @@
-"""ImageNet-1k: the validation photos as they are distributed, and what others labelled on them.
+"""ImageNet-1k: the validation photos as distributed, and later labels of them by others.
 
     ROOT/ILSVRC2012_val_00000001.JPEG    50,000 flat files, or their tar, with a list of labels
     ROOT/[SPLIT/]WNID/NAME.JPEG          folders of synsets
 
-Labels, ReaL's lists and ImageNet-X's factors are found by the number or name in a file's own name,
-so nothing shifts where photos are missing.
+Labels, ReaL's lists and ImageNet-X's factors are found by the number or name in each file's own
+name, so nothing shifts if photos are missing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FILES = {
 }
 COUNT = 50_000
 LABELS = "e2be2424e9a7c29a2bf44e018ee2175c849f344b67ddce1cf55830bc2462eb4e"  # of all, as int32
-AGREED = 0.9002  # of photos that ReaL labels, those whose own label is among its
+AGREED = 0.9002  # share of ReaL's photos whose original label is among its labels
 VALIDATION = ("val", "validation", "ILSVRC2012_img_val", "imagenet/val", "imagenet")
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})")
 LISTS = ("LOC_val_solution.csv", "validation_labels.txt", "imagenet2012_validation_labels.txt")
@@ -49,13 +49,13 @@ def load(
 
     Args:
       root: a folder or tar, or TFDS's data_dir.
-      split: "train", for which ROOT/train must be there; every other name means validation.
-      labels: of flat files: a list of 50,000 synsets, a line each in the order of the files, or
-        lines that hold a file's name and its synset, as Kaggle's LOC_val_solution.csv. Below root,
-        or beside the tar. "": such a file there, or the list that tensorflow-datasets brings.
-      real: ReaL's file of reassessed labels, real.json, likewise.
-      imagenet_x: ImageNet-X's file of factors, imagenet_x_val_multi_factor.jsonl, likewise: each is
-        "yes" or "no" for a photo, "" for one that is not in the file.
+      split: "train", which needs ROOT/train; any other name means validation.
+      labels: for flat files: a list of 50,000 synsets, one per line in the order of the files, or
+        lines with a file's name and its synset, like Kaggle's LOC_val_solution.csv; below root, or
+        beside the tar. "": such a file there, or the list in tensorflow-datasets.
+      real: ReaL's file of reassessed labels, real.json, in the same places.
+      imagenet_x: ImageNet-X's file of factors, imagenet_x_val_multi_factor.jsonl, in the same
+        places: a factor is "yes" or "no" for a photo, "" for photos not in the file.
 
     Raises:
       ValueError: see `archives.at` and `evaluation.of_synsets`; for lists that do not fit.
@@ -84,7 +84,7 @@ def load(
 
 
 def check(found: Evaluation) -> list[str]:
-    """What is wrong with the labels of a whole validation set, or of one with ReaL's."""
+    """What is wrong with the labels of a whole validation set, or of one with ReaL's labels."""
     faults, labels = [], np.asarray(found.labels)
     if len(found) == COUNT:
         order = np.argsort([_number(name, Path("labels")) for name in found.names])
@@ -98,7 +98,7 @@ def check(found: Evaluation) -> list[str]:
 
 
 def _flat(files: Files, path: Path) -> Evaluation:
-    """Flat files with the labels of a list, under the names that they have in folders."""
+    """Flat files with labels from a list, under the names they would have in folders."""
     lines, places = _text(path).splitlines(), {}
     named = bool(lines) and "ILSVRC2012_val_" in "".join(lines[:2])
     synsets = {}
@@ -167,7 +167,7 @@ def _number(name: str, path: Path) -> int:
 
 
 def _factors(path: Path, found: Evaluation) -> Mapping[str, Sequence[str]]:
-    """ImageNet-X's factors; a label that differs from the photo's means that lists do not fit."""
+    """ImageNet-X's factors; if a label differs from the photo's, the lists do not fit."""
     rows = {}
     try:
         for line in _text(path).splitlines():

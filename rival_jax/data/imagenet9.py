@@ -2,8 +2,8 @@
 
     VARIANT/val/02_wheeled vehicle/*.JPEG      the number is the class
 
-All 1000 outputs stand for nine groups, 630 of them for none: an answer among these is wrong.
-Pictures are of 224 pixels and are not resized. BG-gap is the accuracy on mixed_same less that on
+The 1000 outputs belong to nine groups, except 630 that belong to none and are always wrong.
+Pictures have 224 pixels and are not resized. BG-gap is the accuracy on mixed_same less that on
 mixed_rand.
 """
 
@@ -27,21 +27,21 @@ LAYOUT = (
     "pictures of each, it is said"
 )
 CLASS = re.compile(r"0[0-8]_.*")  # "02_wheeled vehicle", "06_musical instrument"
-PHOTO = re.compile(r"(n\d{8})_(\d+)")  # the ImageNet photo of the object, first in a picture's name
+PHOTO = re.compile(r"(n\d{8})_(\d+)")  # the object's ImageNet photo, first in a picture's name
 
 
 def load(root: Path, split: str, *, variants: tuple[str, ...] = ()) -> Evaluation:
-    """The pictures of some variants, whatever the split, with the factor `variant`.
+    """The pictures of some variants, with the factor `variant`; `split` is ignored.
 
-    A unit is the photo that the object is from, so that variants are compared in pairs.
+    A unit is the photo that the object comes from, so that variants are compared in pairs.
 
     Args:
       root: the folder of the variants, or its tar.
       split: any.
-      variants: some of `VARIANTS`; (): those that are there.
+      variants: some of `VARIANTS`; (): all that are there.
 
     Raises:
-      ValueError: for variants or class folders that are not known or not there; see also
+      ValueError: for unknown or missing variants or class folders; see also
         `archives.at`.
     """
     files = archives.at(root, "bg_challenge").trimmed(VARIANTS)

@@ -1,7 +1,7 @@
 """ImageNet-A: 7,500 photos of 200 classes that a ResNet-50 gets wrong (Hendrycks et al. 2021).
 
 Selected against a ResNet-50, which has 0 % by construction: networks like it rank too low.
-Published numbers are of 200 outputs (protocol `subset`); RobustViT's are of all 1000 (`full`).
+Published numbers use 200 outputs (protocol `subset`), RobustViT's all 1000 (`full`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FILES = {
 
 
 def load(root: Path, split: str) -> Evaluation:
-    """All photos, whatever the split; folders are synsets, places 0 to 199, or outputs.
+    """All photos, for any split; folders are synsets, places 0 to 199, or outputs.
 
     Raises:
       ValueError: see `archives.at` and `evaluation.of_synsets`.

@@ -2,7 +2,7 @@
 
     CORRUPTION/1..5/WNID/*.JPEG      folders, or the tars blur.tar, noise.tar, ... in one folder
 
-Pictures are of 224 pixels and are not resized. Source: Hendrycks and Dietterich 2019.
+Pictures have 224 pixels and are not resized. Source: Hendrycks and Dietterich 2019.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ PLACE = re.compile(rf"(?:^|/)({'|'.join(CORRUPTIONS)})/([1-5])/(?:(n\d{{8}})/)?(
 def load(
     root: Path, split: str, *, corruptions: tuple[str, ...] = (), wnid: str = ""
 ) -> Evaluation:
-    """Pictures with the factors `corruption` and `severity`, whatever the split.
+    """Pictures with the factors `corruption` and `severity`, for any split.
 
     A unit is the photo that was corrupted.
 
     Args:
-      root: folder of the corruptions or of their tars, or one tar.
+      root: folder of the corruptions or of their tars, or a single tar.
       split: any.
-      corruptions: some of `CORRUPTIONS`; (): those that are there.
-      wnid: the synset of pictures that lie right in a severity's folder; "": such are refused.
+      corruptions: some of `CORRUPTIONS`; (): all that are there.
+      wnid: the synset of pictures directly in a severity's folder; "": these are refused.
 
     Raises:
-      ValueError: for corruptions that are not known or not there, for pictures without a synset;
-        see also `archives.at`.
+      ValueError: for unknown or missing corruptions, for pictures without a synset; see also
+        `archives.at`.
     """
     for corruption in corruptions:
         one_of("imagenet_c", "corruptions", corruption, CORRUPTIONS)

@@ -1,6 +1,6 @@
 """ImageNet-R: 30,000 renditions of 200 classes (Hendrycks et al. 2021), by style.
 
-Published numbers are of 200 outputs (protocol `subset`); RobustViT's are of all 1000 (`full`).
+Published numbers use 200 outputs (protocol `subset`), RobustViT's all 1000 (`full`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FILES = {
 
 
 def load(root: Path, split: str) -> Evaluation:
-    """All photos, whatever the split, with the factor `style`, which file names begin with.
+    """All photos, for any split, with the factor `style`, the start of the file name.
 
     Raises:
       ValueError: see `archives.at` and `evaluation.of_synsets`.

@@ -22,7 +22,7 @@ ALIKE = (
 
 
 def load(root: Path, split: str) -> Evaluation:
-    """All pictures, whatever the split.
+    """All pictures, for any split.
 
     Raises:
       ValueError: see `archives.at` and `evaluation.of_synsets`.

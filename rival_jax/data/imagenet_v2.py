@@ -1,7 +1,7 @@
 """ImageNet-v2: three new test sets of 10,000 photos, made as ImageNet was (Recht et al. 2019).
 
-Folders are called 0 to 999 and are read by their value: in the order of their letters only 12 of
-1000 would be their own class.
+Folders are called 0 to 999 and are read by value: sorted as text, only 12 of 1000 would get their
+own class.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ FILES = {
 
 
 def load(root: Path, split: str, *, variant: str = "matched-frequency") -> Evaluation:
-    """All photos of a variant, whatever the split.
+    """All photos of a variant, for any split.
 
     Args:
-      root: the folder of the variant or the one above, or its tar.
+      root: the variant's folder or its parent, or its tar.
       split: any.
       variant: "matched-frequency", which RobustViT and timm use, "threshold0.7" or "top-images".
 
     Raises:
-      ValueError: for an unknown variant, or if another's folder lies there; see also
+      ValueError: for an unknown variant, or if another variant lies there; see also
         `archives.at` and `evaluation.of_synsets`.
     """
     one_of("imagenet_v2", "variant", variant, VARIANTS)

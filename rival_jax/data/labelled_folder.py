@@ -1,7 +1,7 @@
-"""Any folder of labelled photos: CLASS/NAME.jpg, in a folder or an archive, photos also deeper.
+"""Any labelled photos: CLASS/NAME.jpg in a folder or an archive, at any depth.
 
-Classes are ImageNet's where all folders are synsets, or are called as `named` says; others are the
-set's own, which networks of these classes are scored on.
+Classes are ImageNet's if all folders are synsets or follow the naming `named`. Otherwise they are
+the set's own, for networks with these classes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LAYOUT = "[SPLIT/]CLASS/*.jpg, or an archive of it"
 
 
 def load(root: Path, split: str, *, named: str = "") -> Evaluation:
-    """The photos of a split; where there is no folder of its name, all.
+    """The photos of a split; all photos if it has no folder.
 
     Args:
       root: a folder or an archive.

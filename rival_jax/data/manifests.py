@@ -1,4 +1,4 @@
-"""Tables of photos and masks: CSV files as spreadsheets, scripts and hands write them."""
+"""Tables of photos and masks: CSV files as written by spreadsheets, scripts and people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rival_jax.data.files import Finder, Row, nfc
 
 COLUMNS = ("image", "mask", "class")
 SEPARATORS = (",", ";", "\t", "|")
-MARKS = (  # with which a file can begin; UTF-32's first, since UTF-16's is its beginning
+MARKS = (  # a file's first bytes; UTF-32's come first, since they begin with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -27,17 +27,16 @@ def read(path: Path, split: str) -> list[Row]:
     """The rows of one split.
 
     The first line names the columns, in any order: image, mask, class and perhaps split. It also
-    tells the separator: comma, semicolon, tab or bar. Spaces around cells do not count. UTF-8, or
-    what the file's first bytes say (UTF-16, as spreadsheets write "Unicode text").
+    tells the separator: comma, semicolon, tab or bar. Spaces around cells do not count. Encoding:
+    UTF-8, or what the first bytes say (UTF-16 is a spreadsheet's "Unicode text").
 
     Args:
-      path: of the table; its paths are relative to its folder.
-      split: value of the column `split`. A table without one is every split.
+      path: the table; paths in it are relative to its folder.
+      split: value of the column `split`. A table without that column serves any split.
 
     Raises:
-      ValueError: naming the file and the lines, for another encoding, columns that are missing or
-        there twice, cells that are missing or too many, files that are not there, a photo on two
-        lines, and a split without rows.
+      ValueError: naming the file and the lines, for another encoding, missing or repeated columns,
+        missing or surplus cells, missing files, a photo on two lines, and a split without rows.
     """
     header, lines = _cells(path)
     rows, faults, seen = [], [], {}
@@ -79,7 +78,7 @@ def read(path: Path, split: str) -> list[Row]:
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and the cells of every other line that is not empty, with its number."""
+    """The header, and the number and cells of every other line that is not empty."""
     text = io.StringIO(_text(path), newline="")
     first = text.readline()
     found = {mark: _names(first, mark) for mark in SEPARATORS}
@@ -98,7 +97,7 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     try:
         for cells in reader:
             cells = [nfc(cell.strip()) for cell in cells]
-            while len(cells) > len(header) and not cells[-1]:  # as spreadsheets pad lines
+            while len(cells) > len(header) and not cells[-1]:  # padding by spreadsheets
                 del cells[-1]
             if any(cells):
                 lines.append((start, cells))

@@ -1,12 +1,12 @@
 """How stored masks mark the object: `reader` gives a function from them to PIL "L", 0 to 255.
 
-- "auto": grey pictures, 0 to 255 with soft rims allowed, or labels 0 and 1 where nothing is
-  above 1. Also palette pictures of two values, and colour ones whose three channels are equal.
-  Other labels, values that fill areas (`mask_labels`), are refused.
-- "inverted": as "auto", the object black.
-- "binary": what is brighter than half of white.
+- "auto": grey pictures, 0 to 255 with soft rims allowed, or labels 0 and 1 if nothing is above 1.
+  Also palette pictures of two values, and colour ones whose three channels are equal. Other labels,
+  values that fill areas (`mask_labels`), are refused.
+- "inverted": as "auto", but the object is black.
+- "binary": all that is brighter than half of white.
 - "nonzero": every colour but black, every palette entry but 0.
-- "grey": grey values from 0 to 255 as they are stored; labels are refused.
+- "grey": grey values from 0 to 255 as stored; labels are refused.
 - "imagenet_s": ImageNet-S's class ids, R + 256 G. Id 0 (other) and id 1000 (ignore) are background;
   there is one other id.
 
@@ -27,7 +27,7 @@ from rival_jax.runtime.plugins import no_such
 
 GREY = ("1", "L", "LA")
 COLOUR = ("RGB", "RGBA")
-IGNORE = 1000  # ImageNet-S's id of pixels that nobody labelled
+IGNORE = 1000  # ImageNet-S's id of unlabelled pixels
 VOID = ("background", "foreground")
 OPTION = "--config.data.masked_folder."
 
@@ -41,19 +41,19 @@ def reader(
     ignore: Sequence[int | str] = (),
     void: str = "background",
 ) -> tuple[Read, tuple[str, ...]]:
-    """What reads a data set's masks, and what must be said of it.
+    """A function that reads a data set's masks, and sentences the reader must know.
 
     Args:
-      data_set: whose options errors name.
+      data_set: the data set whose options errors name.
       mask_format: see above.
-      mask_values: instead, the stored values that are object: numbers, of palette pictures the
-        indices; or colours, "#800000".
-      ignore: stored values that nobody labelled, likewise. A mask says of every pixel how much of
-        it is object and the rest is background, so they must be counted as one of the two.
-      void: as which: "background" or "foreground".
+      mask_values: instead, the stored values that are object: numbers (palette indices, for palette
+        pictures) or colours, "#800000".
+      ignore: stored values of unlabelled pixels, in the same form. A mask splits every pixel into
+        object and background, so they must be counted as one of the two.
+      void: what they count as: "background" or "foreground".
 
     Raises:
-      ValueError: for an unknown format or side, for values that are none or in both tuples.
+      ValueError: for an unknown format or `void`, for invalid values or values in both tuples.
     """
     option = f"--config.data.{data_set}."
     for key, value, known in (("mask_format", mask_format, READERS), ("void", void, VOID)):
@@ -96,7 +96,7 @@ def _auto(picture: Image.Image, name: str, option: str = OPTION) -> Image.Image:
     values = _grey_values(picture)
     if values is None:
         held = stored(picture)
-        # Without a 0 in it, "nonzero" would take all of the picture for the object.
+        # Without a 0 in it, "nonzero" would take the whole picture for the object.
         formats = "'binary', 'nonzero' or" if {0, "#000000"} & set(held) else "'binary' or"
         raise ValueError(
             f"mask {name} ({picture.mode}) is not grey, two-valued or opaque: it holds "
@@ -189,7 +189,7 @@ def _nonzero(picture: Image.Image, name: str, option: str = OPTION) -> Image.Ima
 
 
 def brightest(channels: Sequence[Image.Image]) -> Image.Image:
-    """Pixel by pixel the largest value of some channels of mode "L"."""
+    """The largest value of some channels of mode "L", pixel by pixel."""
     return functools.reduce(ImageChops.lighter, channels)
 
 

@@ -1,10 +1,10 @@
-"""Telling masks with soft rims from maps of labels, by what the values of a mask lie next to.
+"""Telling masks with soft rims from maps of labels, by the values that pixels lie next to.
 
-A mask of one object, drawn in black and white, has its other values in rims: where it was
-antialiased, resized or saved as JPEG, they change from pixel to pixel. Labels (a trimap's unknown,
-a void border, the ids of classes) fill areas of one value. So a value counts as a label where a
-pixel has it together with all eight neighbours. Labels of at most two pixels' width cannot be told
-from rims, nor can soft masks that were enlarged pixel by pixel from labels.
+A mask of one object, drawn in black and white, has other values only in its rims: left by
+antialiasing, resizing or JPEG, they change from pixel to pixel. Labels (a trimap's unknown, a void
+border, the ids of classes) fill areas of one value. So a value counts as a label if some pixel has
+it together with all eight neighbours. Labels of at most two pixels' width cannot be told from rims,
+nor can soft masks that were enlarged pixel by pixel from labels.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Iterable
 
 import numpy as np
 
-NEAR = 8  # grey levels: JPEG's black and white are at most so far from 0 and 255
-RINGING = 5  # grey levels: JPEG leaves areas of values that are so near to black and white
-SHARE = 0.05  # of the pixels between black and white: what chance puts in areas is below 0.01
+NEAR = 8  # grey levels: how far JPEG's black and white are at most from 0 and 255
+RINGING = 5  # grey levels: JPEG leaves uniform areas this near to black and white
+SHARE = 0.05  # of the pixels between black and white; by chance, below 0.01 lie in areas
 FEW = 8  # more labels than these fill much of a picture; JPEG's values do not
 MUCH = 0.25  # of the picture
 SHOWN = 6  # values in a message
 
 
 def labels(values: np.ndarray) -> list[int]:
-    """The values between black and white that fill areas: none of a mask with soft rims.
+    """The values between black and white that fill areas; none for a mask with soft rims.
 
-    None either where all pixels have one value, which marks nothing, whatever it means. Black and
+    None either if all pixels have one value, which marks nothing. Black and
     white are 0 and 255, or the nearest values that fill areas.
 
     Args:
@@ -51,7 +51,7 @@ def labels(values: np.ndarray) -> list[int]:
     few = kinds.size <= FEW or there.size > MUCH * inner.size
     if few and found.size > SHARE * there.size:
         return np.unique(between(areas, 0)).tolist()
-    # Beside black and white JPEG has areas too, but other values in the rims as well.
+    # JPEG has areas beside black and white too, but also other values in the rims.
     found, there = between(areas, 0), between(inner, 0)
     kinds = np.unique(found)
     return kinds.tolist() if kinds.size == np.unique(there).size else []

@@ -11,7 +11,7 @@ from PIL import Image
 
 
 def check_values(data_set: str, mask_values: Any, ignore: Any) -> None:
-    """Raises ValueError unless both name values, numbers from 0 on or "#rrggbb", and none twice."""
+    """Raises ValueError unless both hold values (numbers >= 0 or "#rrggbb"), none twice."""
     for key, values in (("mask_values", mask_values), ("ignore", ignore)):
         if not (isinstance(values, (tuple, list)) and all(map(_is_value, values))):
             raise ValueError(
@@ -38,7 +38,7 @@ def marked(picture: Image.Image, values: Sequence[int | str], name: str, option:
     """bool [h, w]: the pixels that hold one of `values`.
 
     Raises:
-      ValueError: if numbers are asked of a coloured picture, or colours of one that has none.
+      ValueError: for numbers and a coloured picture, or colours and a picture without any.
     """
     colours = [_number(value)[1] for value in values if isinstance(value, str)]
     numbers = [value for value in values if not isinstance(value, str)]
@@ -55,7 +55,7 @@ def marked(picture: Image.Image, values: Sequence[int | str], name: str, option:
 
 
 def stored(picture: Image.Image) -> list[int | str]:
-    """What a mask holds, as `marked` understands it: numbers, or else colours, sorted."""
+    """The values in a mask, in the form `marked` takes: numbers, or else colours, sorted."""
     numbers = _numbers(picture)
     if numbers is not None:
         return np.unique(numbers).tolist()
@@ -64,7 +64,7 @@ def stored(picture: Image.Image) -> list[int | str]:
 
 
 def _numbers(picture: Image.Image) -> np.ndarray | None:
-    """[h, w]: the values of a picture of one channel, or of equal ones."""
+    """[h, w]: the values of a picture with one channel, or several equal ones."""
     if picture.mode in ("RGB", "RGBA", "LA"):
         channels = np.asarray(picture)
         if picture.mode != "LA" and not (channels[..., :3] == channels[..., :1]).all():

@@ -1,7 +1,7 @@
-"""Anybody's photos and masks: one folder per class, or a CSV file.
+"""Your own photos and masks: one folder per class, or a CSV file.
 
     ROOT/images/CLASS/NAME.jpg       photos; with splits ROOT/SPLIT/images/... instead
-    ROOT/masks/CLASS/NAME.png        the mask of the same name, whatever its suffix
+    ROOT/masks/CLASS/NAME.png        the mask of the same name, with any suffix
 
 Both may lie deeper, CLASS/MORE/NAME. Or `manifest`, a CSV file with the columns image, mask, class
 and perhaps split, its paths relative to the CSV file's folder. Names are compared in one form of
@@ -47,23 +47,23 @@ def load(
 
     Args:
       root: folder of the data.
-      split: folder of the split, or value of the CSV file's column `split`. Where the data have no
-        splits, every name means all of them.
+      split: folder of the split, or value of the CSV file's column `split`. If the data have no
+        splits, any name means all photos.
       mask_format: see `mask_formats`: "auto", "inverted", "binary", "nonzero", "grey" or
         "imagenet_s".
       class_map: JSON file below root, from folder name (or value of the column `class`) to class
-        name or to [class name, index]; several folders may form one class. Folders that it does
-        not name are left out.
+        name or to [class name, index]; several folders may form one class. Folders not named are
+        left out.
       manifest: CSV file below root, instead of folders; see `manifests.read`.
       alpha_colour, max_pixels: see `PhotoRules`; the second counts for masks too.
-      mask_values, ignore, void: see `mask_formats.reader`: the values that are object, those that
-        nobody labelled, and whether these count as "background" or "foreground".
-      exif: which of photo and mask is turned where a photo's file notes that it is stored turned,
-        see `orientation.upright`: "fit", "photo", "both" or "ignore".
+      mask_values, ignore, void: see `mask_formats.reader`: the values that are object, those of
+        unlabelled pixels, and whether the latter count as "background" or "foreground".
+      exif: which of photo and mask is turned if a photo's file says it is stored turned, see
+        `orientation.upright`: "fit", "photo", "both" or "ignore".
 
     Raises:
-      ValueError: naming every photo without mask, mask without photo, pair of photos of one name
-        and empty class (ten at most), or what was looked for where there is nothing.
+      ValueError: naming every photo without mask, mask without photo, pair of photos with one name
+        and empty class (ten at most), or the places searched if there is nothing.
     """
     rules = PhotoRules(alpha_colour, max_pixels, "--config.data.masked_folder.")
     if exif not in RULES:
@@ -116,7 +116,7 @@ class MaskedFolder:
 
 
 def _rows(root: Path, split: str, manifest: str | None) -> tuple[list[Row], tuple[str, ...]]:
-    """Photos with their masks, and what is to be said of other files."""
+    """Photos with their masks, and sentences about other files."""
     if manifest:
         return manifests.read(root / manifest, split), ()
     return pairs.read(_base(root, split))
@@ -145,7 +145,7 @@ def _look_alike(classes: Iterable[str]) -> tuple[str, ...]:
 def _wnids(
     class_of: dict[str, str], classes: tuple[str, ...]
 ) -> tuple[tuple[str, ...], ...] | None:
-    """The folders of each class, if all of them are named as WordNet's synsets."""
+    """The folders of each class, if all are named by WordNet's synsets."""
     if not all(re.fullmatch(r"n\d{8}", folder) for folder in class_of):
         return None
     return tuple(tuple(sorted(f for f in class_of if class_of[f] == name)) for name in classes)
@@ -192,7 +192,7 @@ def _read_map(path: Path, folders: set[str]) -> tuple[dict[str, str], tuple[str,
 
 
 def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, of which a name that is there twice would otherwise lose its first value."""
+    """A JSON object; refuses repeated names, which would otherwise lose their first value."""
     found = {}
     for name, value in members:
         if nfc(name) in found:

@@ -1,7 +1,7 @@
-"""ObjectNet: photos of household things from odd sides (Barbu et al. 2019); to evaluate on only.
+"""ObjectNet: photos of household things from odd sides (Barbu et al. 2019); for evaluation only.
 
-Its classes are known by their folders' names alone: numbers of its challenge and of sorted folders
-differ for 138 of 313. 113 of them are ImageNet's; 9 of these are right in several of its outputs.
+Its classes are identified only by folder name: the numbers of its challenge and of sorted folders
+differ for 138 of 313. 113 of them are in ImageNet; 9 of these match several of its outputs.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ WHOLE = {"scored": (18_574,), "all": (50_273,)}
 
 
 def load(root: Path, split: str, *, border: int = 2, folders: str = "scored") -> Evaluation:
-    """All photos, whatever the split.
+    """All photos, for any split.
 
     Args:
-      root: the archive, or the folder objectnet-1.0, its `images`, or the one above.
+      root: the archive, or the folder objectnet-1.0, its `images`, or its parent.
       split: any.
-      border: pixels cut off on each side before anything else: there is a red frame. RobustViT cuts
-        none, all others 2.
+      border: pixels cut off on each side before anything else, since photos have a red frame.
+        RobustViT cuts none, all others 2.
       folders: "scored": of ImageNet's 113 classes; "all": others too, whose `outputs` are ().
 
     Raises:
-      ValueError: for a folder that is none of the 313; see also `archives.at`.
+      ValueError: for a folder that is not one of the 313; see also `archives.at`.
     """
     one_of("objectnet", "folders", folders, WHOLE)
     if border < 0:

@@ -1,7 +1,8 @@
-"""Photos that are stored turned, with a note (EXIF) of how to show them, and their masks.
+"""Photos stored turned, with an EXIF note of how to show them, and their masks.
 
-Viewers and most labelling tools show such a photo upright, so masks are mostly drawn on what is
-shown; scripts that ignore the note draw on what is stored. The shapes say which, unless both fit.
+Viewers and most labelling tools show such a photo upright, so most masks are drawn on the upright
+photo; scripts that ignore the note draw on the stored pixels. The shapes tell which, unless both
+fit.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ RULES = ("fit", "photo", "both", "ignore")
 
 
 def noted(picture: Image.Image) -> int:
-    """The orientation that a picture's header notes, 2 to 8; 1 without a note that can be read."""
+    """The orientation noted in a picture's header, 2 to 8; 1 without a readable note."""
     try:
         value = picture.getexif().get(TAG, 1)
-    except Exception:  # damaged notes end in SyntaxError, struct.error and more; viewers skip them
+    except Exception:  # damaged notes raise SyntaxError, struct.error and more; viewers skip them
         return 1
     return value if value in TURNS else 1
 
@@ -45,16 +46,16 @@ def turned(picture: Image.Image, note: int) -> Image.Image:
 def upright(
     photo: Image.Image, mask: Image.Image, notes: tuple[int, int], rule: str, name: str
 ) -> tuple[Image.Image, Image.Image]:
-    """Photo and mask turned so that they lie on one another.
+    """Photo and mask turned so that they match.
 
     Args:
-      photo, mask: as they are stored.
-      notes: what is `noted` in the photo's file and in the mask's.
-      rule: "fit": the photo is turned as noted, the mask as its own note says, or with the photo
-        where only that gives it the photo's shape. "photo": the mask has been drawn on the turned
-        photo. "both": it has been drawn on the stored pixels, and is turned with the photo unless
-        it has its own note. "ignore": nothing is turned.
-      name: of the photo.
+      photo, mask: as stored.
+      notes: the orientations `noted` in the photo's file and in the mask's.
+      rule: "fit": the photo is turned as noted, the mask by its own note, or with the photo if only
+        that gives it the photo's shape. "photo": the mask was drawn on the turned photo. "both": it
+        was drawn on the stored pixels, and is turned with the photo unless it has its own note.
+        "ignore": nothing is turned.
+      name: the photo's name.
 
     Raises:
       ValueError: under "fit", if a mask without a note has the photo's shape either way.

@@ -15,15 +15,15 @@ Found = list[tuple[str, Path]]  # names below `images` or `masks`, and where the
 
 
 def read(base: Path) -> tuple[list[Row], tuple[str, ...]]:
-    """Every photo in BASE/images/CLASS, however deep, with its mask in BASE/masks/CLASS.
+    """Every photo in BASE/images/CLASS, at any depth, with its mask in BASE/masks/CLASS.
 
     Returns:
-      The pairs by name, and sentences on files that are not read though they may be meant to be.
+      The pairs by name, and sentences on unread files that may have been meant to be read.
 
     Raises:
       ValueError: if there is no photo; naming every photo without mask, mask without photo, files
-        of one name, pictures of formats that are not read, photos outside class folders, and class
-        folders without one.
+        with one name, pictures in formats that are not read, photos outside class folders, and
+        class folders without photos.
     """
     images, masks = _by_stem(base / "images"), _by_stem(base / "masks")
     loose = files.loose(base / "images")
@@ -52,7 +52,7 @@ def read(base: Path) -> tuple[list[Row], tuple[str, ...]]:
 
 
 def _by_stem(base: Path) -> dict[str, Found]:
-    """Files by their name without suffix, but for those known to be no pictures."""
+    """Files by their name without suffix, except files known not to be pictures."""
     found = defaultdict(list)
     for name, path in files.below(base):
         if files.suffix(name) not in files.HARMLESS:
@@ -69,7 +69,7 @@ def _readable(found: Found) -> Found:
 
 
 def _faults(kind: str, stem: str, mine: Found, others: Found) -> list[str]:
-    """What is wrong with the photos (masks) of one name, whose masks (photos) are `others`."""
+    """What is wrong with photos (masks) of one name whose masks (photos) are `others`."""
     other, place, elsewhere = ("mask", "images", "masks")
     if kind == "mask":
         other, place, elsewhere = ("photo", "masks", "images")

@@ -1,10 +1,10 @@
-"""A decoded photo as 8-bit RGB, whatever it is stored as.
+"""A decoded photo as 8-bit RGB, however it is stored.
 
-As PIL's `convert("RGB")` gives it, which torchvision's and timm's loaders call: CMYK, palettes and
-YCbCr; grey and black-and-white pictures get three equal channels. Two things it would get wrong are
-done here. 16-bit grey keeps its high byte, as PIL itself keeps it of 16-bit colour: `convert` would
-cut all above 255 to white. And transparent pixels are laid on a named colour: `convert` shows what
-the file happens to hold below them, which nobody sees.
+CMYK, palettes and YCbCr come out as from PIL's `convert("RGB")`, which torchvision's and timm's
+loaders call; grey and black-and-white pictures get three equal channels. Two things that it gets
+wrong are done here. 16-bit grey keeps its high byte, as 16-bit colour does in PIL: `convert` would
+cut all above 255 to white. And transparent pixels are laid on a named colour: `convert` shows the
+hidden colour that the file happens to hold there.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageColor
 
-DROP = "drop"  # for `alpha_colour`: pixels below transparency as they are stored
-MAX_PIXELS = 178_956_970  # where PIL takes a file for a bomb: 512 MiB of RGB
+DROP = "drop"  # for `alpha_colour`: the stored colours of transparent pixels
+MAX_PIXELS = 178_956_970  # PIL takes larger files for a bomb: 512 MiB of RGB
 MODES = ("RGB", "L", "1", "LA", "P", "PA", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N")  # 16 bits of grey
-DEEP_FORMATS = ("PNG", "PPM")  # whose mode "I" holds 0 to 65535
+DEEP_FORMATS = ("PNG", "PPM")  # their mode "I" holds 0 to 65535
 REMARKS = "remarks"  # key in a picture's `info`
 
 
@@ -28,14 +28,14 @@ class PhotoRules:
     """How the files of a data set are opened.
 
     Attributes:
-      alpha_colour: what lies behind transparent pixels, a colour as PIL names them ("white",
-        "#7f7f7f"); or "drop", to show what is stored there, as torchvision and timm do.
-      max_pixels: of a picture; a larger one cannot be used.
-      options: what the flags of the two begin with, "--config.data.masked_folder."; "" where the
-        data set has none.
+      alpha_colour: the colour behind transparent pixels, as PIL names it ("white", "#7f7f7f"); or
+        "drop", to show the stored colour, as torchvision and timm do.
+      max_pixels: larger pictures cannot be used.
+      options: the prefix of both flags, "--config.data.masked_folder."; "" if the data set has
+        none.
 
     Raises:
-      ValueError: for values without a meaning, naming the flag.
+      ValueError: for invalid values, naming the flag.
     """
 
     alpha_colour: str = "white"
@@ -57,7 +57,7 @@ class PhotoRules:
             )
 
     def too_large(self, name: str, what: str) -> str:
-        """The error of a picture that has too many pixels."""
+        """The error for a picture with too many pixels."""
         cure = f"pass {self.options}max_pixels=N if memory suffices, or " if self.options else ""
         return f"{what} {name} has more than {self.max_pixels} pixels; {cure}save it smaller"
 
@@ -66,31 +66,31 @@ DEFAULT = PhotoRules()
 
 
 def remark(picture: Image.Image, *words: str) -> None:
-    """Notes what had to be assumed to read a picture: what follows "3 of 9 photos"."""
+    """Notes an assumption made to read a picture, worded to follow "3 of 9 photos"."""
     picture.info[REMARKS] = (*remarks(picture), *words)
 
 
 def remarks(picture: Image.Image) -> tuple[str, ...]:
-    """What was noted of a picture or of the one that it was made from."""
+    """The notes on a picture or on the one it was made from."""
     return picture.info.get(REMARKS, ())
 
 
 def sentences(counts: Mapping[str, int], total: int) -> list[str]:
-    """What to say of `total` photos, of which so many had each remark."""
+    """Sentences on how many of `total` photos had each remark."""
     return [f"{count} of {total} photos {words}" for words, count in sorted(counts.items())]
 
 
 def as_rgb(photo: Image.Image, name: str, rules: PhotoRules) -> Image.Image:
-    """A photo as RGB, and among its `remarks` what a reader of the numbers must know.
+    """A photo as RGB, with `remarks` that a reader of the numbers must know.
 
     Args:
-      photo: decoded, in the mode it is stored in.
-      name: how an error calls it.
+      photo: decoded, in its stored mode.
+      name: its name in errors.
       rules: see `PhotoRules`.
 
     Raises:
-      ValueError: for a mode whose range of values is not known (floats, 32-bit integers), or whose
-        colours PIL does not convert (premultiplied grey) or only roughly (LAB).
+      ValueError: for a mode of unknown value range (floats, 32-bit integers), or with colours that
+        PIL does not convert (premultiplied grey) or only roughly (LAB).
     """
     mode = photo.mode
     if mode in DEEP or (mode == "I" and photo.format in DEEP_FORMATS):
@@ -119,7 +119,7 @@ def _on_colour(photo: Image.Image, rules: PhotoRules) -> Image.Image:
 
 
 def _high_byte(photo: Image.Image) -> Image.Image:
-    """8-bit grey of 16-bit grey, with alpha where one of its values means transparency."""
+    """8-bit grey from 16-bit grey, with alpha if one of its values means transparency."""
     values = np.asarray(photo).astype(np.int64)
     grey = Image.fromarray((values >> 8).astype(np.uint8))
     if "transparency" in photo.info:

@@ -14,7 +14,7 @@ import pickletools
 from pathlib import Path
 
 MAX_BYTES = 64 * 2**20
-MAX_OPCODES = 4096  # a dictionary of 19 entries needs about 120; bounds nesting and the memo, too
+MAX_OPCODES = 4096  # a dictionary of 19 entries needs about 120; also bounds nesting and the memo
 
 _TEXT = (
     "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
@@ -31,14 +31,14 @@ class RefusedPickle(ValueError):
 
 
 def read_attribute_dict(path: Path) -> dict[str, bytes]:
-    """The pictures' file contents by attribute name; no picture is decoded.
+    """The encoded pictures by attribute name; none is decoded.
 
     Args:
-      path: of a pickle of any protocol, Python 2 or 3: a dict of text to base64 (text or bytes).
+      path: a pickle of any protocol, Python 2 or 3: a dict from text to base64 (text or bytes).
 
     Raises:
       FileNotFoundError: if there is no such file.
-      RefusedPickle: if it holds anything else, or is too large; nothing of it has run then.
+      RefusedPickle: if it holds anything else, or is too large; none of it has run then.
       ValueError: if it is damaged.
     """
     if path.stat().st_size > MAX_BYTES:
@@ -49,7 +49,7 @@ def read_attribute_dict(path: Path) -> dict[str, bytes]:
         entries = _TextUnpickler(io.BytesIO(data), encoding="latin1").load()
     except RefusedPickle as error:
         raise RefusedPickle(f"refused {path}: {error}") from error
-    except Exception as error:  # the unpickler raises whatever the misuse of its stack leads to
+    except Exception as error:  # misuse of the unpickler's stack can raise anything
         raise RefusedPickle(f"refused {path}: not a dictionary of text ({error})") from error
     if not isinstance(entries, dict):
         raise RefusedPickle(f"refused {path}: holds {type(entries).__name__}, not a dictionary")
@@ -74,7 +74,7 @@ def _check_opcodes(data: bytes, path: Path) -> None:
 
 class _TextUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
-        """Never imports: the one name that text may come wrapped in stands for `_encode_latin1`."""
+        """Never imports: the one name that may wrap text becomes `_encode_latin1`."""
         if (module, name) == ("_codecs", "encode"):
             return _encode_latin1
         raise RefusedPickle(f"asks for {module}.{name}")

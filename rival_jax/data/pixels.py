@@ -1,4 +1,4 @@
-"""What is read of one example, and how examples' pixels become a batch."""
+"""The pixels of one example, and how examples' pixels become a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rival_jax.types import Batch, Geometry
 
 
 class Pixels(NamedTuple):
-    """One example at a geometry; those of attributes are there where they are read."""
+    """One example in a geometry; attributes only if they are read."""
 
     image: np.ndarray  # uint8 [h, w, 3]
     mask: np.ndarray  # uint8 [h, w], 255 on the object
@@ -29,7 +29,7 @@ class Pixels(NamedTuple):
 def read_pixels(
     source: Source, position: int, geometry: Geometry, attributes: bool, mask_mode: str = "soft"
 ) -> Pixels:
-    """One example of a source, decoded, resized and checked for what config.data.mask says.
+    """One example of a source, decoded, resized and checked for the mask mode config.data.mask.
 
     Raises:
       ValueError, OSError: naming what cannot be used.
@@ -55,7 +55,7 @@ def read_pixels(
     )
     if not attributes:
         return found
-    assert isinstance(source, AttributeSource)  # of every source that attributes are asked of
+    assert isinstance(source, AttributeSource)  # attributes are asked only of such sources
     masks, labels = _attributes(source, item, geometry, name)
     return found._replace(attribute_masks=masks, attribute_labels=labels)
 
@@ -63,7 +63,7 @@ def read_pixels(
 def _attributes(
     source: AttributeSource, item: Item, geometry: Geometry, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Masks uint8 [a, h, w] and labels [a] of an item, without what follows the attributes."""
+    """Masks uint8 [a, h, w] and labels [a] of an item, without any masks after the attributes'."""
     count = len(source.attributes)
     masks, labels = source.attribute_pixels(item, geometry), np.asarray(item["attr_labels"])
     if masks.dtype != np.uint8 or masks.shape[1:] != geometry.size or len(masks) < count:
@@ -79,7 +79,7 @@ def _attributes(
 
 
 class Read(NamedTuple):
-    """What is known of examples besides their pixels; of one host's at first, then of all."""
+    """What is known about examples besides pixels; first of one host's, then of all."""
 
     position: np.ndarray  # int32 [n], in the source
     pixels: np.ndarray  # uint8 [n, 16], of name, label, photo and mask
@@ -101,7 +101,7 @@ class Read(NamedTuple):
 
 
 def digests(name: str, label: int, pixels: Pixels) -> tuple[bytes, bytes]:
-    """16 bytes each: of one example's photo and mask, and of its attributes alone."""
+    """Digests of 16 bytes: of one example's photo and mask, and of its attributes alone."""
     whole = hashlib.blake2b(f"{name}\0{label}\0".encode(), digest_size=16)
     whole.update(pixels.image.tobytes())
     whole.update(pixels.mask.tobytes())
@@ -131,12 +131,12 @@ def batch_of(
     size: int,
     dtype: Any,
 ) -> Batch:
-    """A batch of `size` examples, filled up with its first at `index` -1; all of them if empty.
+    """A batch of `size` examples, padded with its first at `index` -1; an empty one is all padding.
 
     Args:
-      rows: of the examples.
-      pixels: the next of these are theirs; row 0's where there are no rows.
-      of_all: labels and noise ids of every example.
+      rows: numbers of the examples.
+      pixels: yields theirs next; row 0's if there are no rows.
+      of_all: labels and noise ids of all examples.
     """
     shown = rows or (0,)
     real = list(itertools.islice(pixels, len(shown)))
@@ -157,7 +157,7 @@ def batch_of(
 
 
 def stacked(pictures: Sequence[np.ndarray], size: int, dtype: Any) -> np.ndarray:
-    """float [size, ...] in [0, 1] of uint8 pictures; places beyond the last repeat the first."""
+    """uint8 pictures as float [size, ...] in [0, 1]; places beyond the last repeat the first."""
     exact = np.promote_types(dtype, np.float32)
     out = np.empty((size, *pictures[0].shape), exact)
     for place, picture in enumerate(pictures):

@@ -1,4 +1,4 @@
-"""What is odd about single masks, though it stops nothing, and when a reader must know of it."""
+"""Oddities of single masks that do not stop a run, and when a reader must know of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from rival_jax.data import photos
 from rival_jax.types import Geometry
 
-WORDS = ("turned", "framed", "faint")  # remarks of examples; those of photos are phrases
-BORDER = 0.8  # of the picture's border: an object that takes up more may be the background
+WORDS = ("turned", "framed", "faint")  # remarks on examples; those on photos are phrases
+BORDER = 0.8  # of the picture's border: an object that covers more may be the background
 
 
 def remarks(mask: np.ndarray, turned: bool) -> tuple[str, ...]:
-    """Of one example: "turned" upright, "framed" by its object, "faint" object.
+    """Remarks on one example: "turned" upright, "framed" by its object, "faint" object.
 
     Args:
       mask: uint8 [h, w] at the network's size, 255 on the object.
@@ -27,7 +27,7 @@ def remarks(mask: np.ndarray, turned: bool) -> tuple[str, ...]:
 
 
 def sentences(counts: Mapping[str, int], total: int, geometry: Geometry) -> list[str]:
-    """What to say of `total` examples, of which so many had each remark, the photos' own too."""
+    """Sentences on how many of `total` examples had each remark, those on photos included."""
     height, width = geometry.size
     found = photos.sentences({k: n for k, n in counts.items() if k not in WORDS}, total)
     if turned := counts.get("turned", 0):

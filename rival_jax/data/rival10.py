@@ -1,4 +1,4 @@
-"""RIVAL10 in the layout it is distributed in (Moayeri et al., CVPR 2022, section 3).
+"""RIVAL10 in its published layout (Moayeri et al., CVPR 2022, section 3).
 
 RIVAL10/{train,test}/ordinary/NAME.JPEG              photos, NAME = WNID_FILE
                              /NAME_attr_labels.npy   int [2, 18]: attributes, changed attributes
@@ -6,8 +6,8 @@ RIVAL10/{train,test}/ordinary/NAME.JPEG              photos, NAME = WNID_FILE
                              /NAME_attr_dict.pkl     attribute -> base64 of a picture
 RIVAL10/{train,test}/entire_object_masks/NAME.JPEG   soft at the rim, as JPEG leaves it
 
-Notes of rotation (EXIF) are ignored: the masks lie on the stored pixels, on which the published
-results were computed.
+EXIF notes of rotation are ignored: masks match the stored pixels, and published results were
+computed on these.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ ATTRIBUTES = (
     "patterned",
 )
 RULES = PhotoRules(DROP)  # as the study's code opens photos
-OBJECT = "entire-object"  # the attribute masks' last
+OBJECT = "entire-object"  # the last of the attribute masks
 VARIANTS = ("ordinary", "superimposed", "removed")
-MAX_LABELS = 1 << 16  # bytes of a file of attribute labels, which needs 416
+MAX_LABELS = 1 << 16  # bytes of a file of attribute labels; one needs 416
 
 
 def load(
@@ -69,13 +69,13 @@ def load(
       attributes: whether items also have `attr_labels` and `changed_attrs` (int64 [18], order of
         `ATTRIBUTES`), `merged_mask` (PIL, "L") and `attribute_masks` (19 PIL "L": `ATTRIBUTES`,
         then the whole object; all 0 where absent).
-      attribute_masks: how a stored attribute picture becomes a mask. "clean": its transparency,
-        or where it is opaque everywhere any channel above 127. "released": what the study's code
-        does, where only channels of exactly 255 count, opacity among them, and where a missing or
-        damaged dictionary means empty masks.
+      attribute_masks: how a stored attribute picture becomes a mask. "clean": by transparency, or,
+        if it is opaque everywhere, any channel above 127. "released": as in the study's code, where
+        only channels of exactly 255 count, opacity included, and a missing or damaged dictionary
+        means empty masks.
 
     Raises:
-      ValueError: for an unknown value or a folder that is not there.
+      ValueError: for an unknown value or a missing folder.
     """
     for value, known in ((variant, VARIANTS), (attribute_masks, READERS)):
         if value not in known:
@@ -102,7 +102,7 @@ def _split_folder(root: Path, split: str, variant: str) -> Path:
 
 
 def splits(root: Path, variant: str) -> list[str]:
-    """Of train and test those that are there."""
+    """Which of train and test exist."""
     return [
         split
         for split in ("train", "test")
@@ -146,8 +146,7 @@ class Rival10:
     def attribute_pixels(self, item: dict[str, Any], geometry: Geometry) -> np.ndarray:
         """An item's `attribute_masks` on the pixels of its resized photo: uint8 [19, h, w].
 
-        255 is inside. Under the rule "released" the masks are 0 or 255, under "clean" their rims
-        are soft.
+        255 is inside. With "released" masks are 0 or 255, with "clean" their rims are soft.
         """
         return resized(item["attribute_masks"], geometry, item["image"].size, self._rule)
 
@@ -181,7 +180,7 @@ class Rival10:
 def resized(
     masks: list[Image.Image], geometry: Geometry, photo_size: Size, rule: str
 ) -> np.ndarray:
-    """uint8 [len(masks), h, w] of attribute masks; the rule "released" resizes bits, bicubic."""
+    """Attribute masks as uint8 [len(masks), h, w]; "released" resizes bits, bicubic."""
     if rule == "clean":
         return resize_masks(masks, geometry, photo_size)
     bits = [mask.point([0] * 255 + [1]) for mask in masks]
@@ -195,7 +194,7 @@ def _attribute_labels(path: Path) -> np.ndarray:
         if path.stat().st_size > MAX_LABELS:
             raise ValueError(f"it has more than {MAX_LABELS} bytes")
         labels = np.load(path, allow_pickle=False)
-    except Exception as error:  # a damaged header raises whatever its parser runs into
+    except Exception as error:  # a damaged header can raise anything
         what = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"attribute labels {path} cannot be read: {what}") from error
     if not isinstance(labels, np.ndarray):

@@ -1,4 +1,4 @@
-"""Photos decoded and resized as they are asked for, some at a time: a data set is never held."""
+"""Photos decoded and resized on demand, a few at a time: a data set is never held whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rival_jax.runtime import hosts
 from rival_jax.types import Batch, Geometry
 
 THREADS = min(16, os.cpu_count() or 1)
-RED = (255, 0, 0)  # of ObjectNet's terms
+RED = (255, 0, 0)  # required by ObjectNet's terms
 
 
 def threaded(
@@ -33,7 +33,7 @@ def threaded(
 
 
 class Shard:
-    """Some photos of a source, without masks, for several networks of one geometry.
+    """Some photos of a source, without masks, for several networks with one geometry.
 
     Decoded once, in threads, while the first network runs; the others find the pixels there. With
     several hosts each decodes its own part.
@@ -42,13 +42,13 @@ class Shard:
     def __init__(
         self, source: Source, positions: np.ndarray, geometry: Geometry, *, on_bad: str = "error"
     ):
-        """Nothing is read yet.
+        """Reads nothing yet.
 
         Args:
-          source: see `Source`; of one that says it is `resized` photos are taken as they are.
+          source: see `Source`; if it is `resized`, photos are taken as they are.
           positions: places in the source, int [n].
-          geometry: of the networks.
-          on_bad: "error", or "skip": photos that cannot be read are in no batch.
+          geometry: the networks'.
+          on_bad: "error", or "skip" to leave out photos that cannot be read.
         """
         self.source, self.positions, self.geometry = source, positions, geometry
         self.skip = on_bad == "skip"
@@ -82,7 +82,7 @@ class Shard:
         Every host has equally many batches of equal size.
 
         Args:
-          size: images of a batch of all hosts.
+          size: images per batch, over all hosts.
 
         Raises:
           ValueError: naming all photos of this host's part that cannot be read.
@@ -111,7 +111,7 @@ class Shard:
     def _pixels(self, position: int) -> np.ndarray | str:
         """uint8 [h, w, 3] of a photo, or what is wrong with it.
 
-        Raises ValueError for one that must not be resized and is of another size.
+        Raises ValueError for a photo that must not be resized and has another size.
         """
         try:
             photo = self.source[position]["image"]
@@ -129,7 +129,7 @@ class Shard:
 
 
 def framed(source: Source, position: int, geometry: Geometry) -> np.ndarray:
-    """uint8 [h, w, 3] of a photo to be shown: with a red border where its terms ask for one."""
+    """A photo to be shown, uint8 [h, w, 3]; with a red border if its terms require one."""
     picture = resize_photo(source[position]["image"], geometry).copy()
     if getattr(source, "evaluation_only", False):
         for rim in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):

@@ -1,9 +1,9 @@
-"""SI-Score: cut-out objects on backgrounds, of one size, place or angle after the other.
+"""SI-Score: cut-out objects on backgrounds, varied in size, place or angle.
 
     area/CLASS/IMAGE_ID.jpg      the set `area`; beside the class folders lies metadata.csv
 
-Factors are in metadata.csv alone. Its `foreground_class` is SI-Score's own number, not ImageNet's;
-image ids are those of one set. An object appears in very many pictures: the unit to draw is an
+Only metadata.csv has the factors. Its `foreground_class` is SI-Score's own number, not ImageNet's;
+image ids hold within one set. An object appears in very many pictures: the unit to resample is an
 object on a background. Classes are not balanced over the factors' values, since large objects drop
 out. Source: Djolonga et al. 2021, "On robustness and transferability".
 """
@@ -34,19 +34,19 @@ OWN_NUMBERS = "foreground_classes_metadata_indices.csv"
 
 
 def load(root: Path, split: str, *, kind: str = "area") -> Evaluation:
-    """All pictures of one of the three sets, whatever the split.
+    """All pictures of one of the three sets, for any split.
 
-    Those of the values of `area`, `rotation`, `x` and `y` that vary are factors, rounded to
-    hundredths or whole degrees: grids of floats are not compared by equality.
+    The varying ones of `area`, `rotation`, `x` and `y` are factors, rounded to hundredths or whole
+    degrees, since grids of floats cannot be compared by equality.
 
     Args:
-      root: the set's folder or the one above, or its zip.
+      root: the set's folder or its parent, or its zip.
       split: any.
       kind: "area", whose archive is size.zip, "rotation" or "location".
 
     Raises:
-      ValueError: for folders that are none of the 61 classes, pictures without a line in
-        metadata.csv, or a line of another class; see also `archives.at`.
+      ValueError: for folders that are not one of the 61 classes, for pictures without a line in
+        metadata.csv or with a line of another class; see also `archives.at`.
     """
     one_of("siscore", "kind", kind, KINDS)
     known = [one for one in class_maps.siscore() if one.released]
@@ -71,7 +71,7 @@ def load(root: Path, split: str, *, kind: str = "area") -> Evaluation:
             )
         given.append(row)
     words = {name: [_word(name, row[column]) for row in given] for name, column in FACTORS.items()}
-    # An image id is another picture's in another set.
+    # Another set may use the same image id for another picture.
     places = {f"{kind}/{name}": files.places[name] for name in names}
     return Evaluation(
         f"siscore {kind}",
@@ -118,7 +118,7 @@ def _metadata(files: Files) -> Mapping[str, Mapping[str, str]]:
     return rows
 
 
-@functools.lru_cache(1000)  # so that equal words are one
+@functools.lru_cache(1000)  # so that equal words are one object
 def _word(factor: str, value: str) -> str:
     """A number as a word: 0.30000000000000004 is "0.30", 21.0 is "21".
 

@@ -18,17 +18,17 @@ Item = dict[str, Any]
 class Source(Protocol):
     """What a data set is: names and labels at once, pictures one by one.
 
-    It may have `notices` besides, tuple[str, ...]: what had to be assumed to read it, in sentences
-    for the console and the page.
+    It may also have `notices`, tuple[str, ...]: the assumptions made to read it, in sentences for
+    the console and the page.
     """
 
     classes: tuple[str, ...]
     class_wnids: tuple[tuple[str, ...], ...] | None
-    """The ImageNet synsets that make up each class, where they are known."""
+    """The ImageNet synsets that make up each class, if known."""
     names: list[str]
-    """The photos' relative file names with forward slashes: unique, whatever the root.
+    """The photos' relative file names with forward slashes: unique, independent of the root.
 
-    They key the noise, so those of files are in one form of Unicode, see `files`.
+    They key the noise, so file names are in one form of Unicode, see `files`.
     """
     labels: np.ndarray
     """int32 [n], positions in `classes`."""
@@ -36,10 +36,10 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, position: int) -> Item:
-        """`image` (PIL, RGB), `mask` (PIL, "L", 255 on the object) and what else there is.
+        """`image` (PIL, RGB), `mask` (PIL, "L", 255 on the object) and further entries.
 
-        `mask_name` is how errors call the mask; without it they say the photo's name. Called from
-        several threads at once.
+        `mask_name` names the mask in errors; without it they name the photo. Called from several
+        threads at once.
 
         Raises:
           ValueError or OSError: naming the file that is missing, damaged or of the wrong kind.
@@ -49,13 +49,13 @@ class Source(Protocol):
 
 @runtime_checkable
 class AttributeSource(Source, Protocol):
-    """A source that can also say which attributes an object has, and where.
+    """A source that also knows which attributes an object has, and where.
 
     It offers them when its `load` was given `attributes=True`. Its items then have `attr_labels`
     (int [a], 1 where present), `changed_attrs` (int [a], 1 where a variant of the photo had the
     attribute pasted in or cut out), `merged_mask` (PIL, "L": all attributes in one) and
-    `attribute_masks` (PIL, "L", all 0 where absent), in the order of `attributes`. Masks beyond
-    those of `attributes` may follow: RIVAL10's and the scenes' last is the whole object.
+    `attribute_masks` (PIL, "L", all 0 where absent), in the order of `attributes`. More masks may
+    follow: in RIVAL10 and the scenes, the last is the whole object.
     """
 
     attributes: tuple[str, ...]
@@ -70,33 +70,33 @@ class AttributeSource(Source, Protocol):
 class EvaluationSource(Source, Protocol):
     """A source that a network is scored on by the protocols of `rival_jax.protocols`.
 
-    Outputs are ImageNet's 1000 in the order of the synsets. Networks of a set's own classes have an
-    output for each of these. Items need no mask.
+    Outputs are ImageNet's 1000 in the order of the synsets. Networks with a set's own classes have
+    one output for each. Items need no mask.
     """
 
     outputs: tuple[tuple[int, ...], ...]
-    """Of each class the outputs that are right, the first listed one first; (): there are none."""
+    """The right outputs of each class, the first listed one first; (): there are none."""
     columns: tuple[int, ...] | None
-    """The outputs that protocol `subset` keeps; None: all of them, so it is `full`."""
+    """The outputs that protocol `subset` keeps; None: all, as in `full`."""
     groups: np.ndarray | None
     """int [1000], the group of each output, -1 for none: protocol `grouped`, and ImageNet-9."""
     real: tuple[tuple[int, ...], ...] | None
-    """Of each photo its reassessed labels; (): left out of protocol `real`."""
+    """The reassessed labels of each photo; (): left out of protocol `real`."""
     factors: Mapping[str, Sequence[str]]
-    """By name ("style", "area", "background") a word for each photo, "" if unknown; {}: none."""
+    """Name ("style", "area", "background") -> a word for each photo, "" if unknown; {}: none."""
     units: Sequence[str] | None
-    """What each photo is drawn with when resampling, such as its object; None: by itself."""
+    """The unit each photo is resampled with, such as its object; None: by itself."""
     evaluation_only: bool
-    """Whether its terms forbid to train, tune and select on it."""
+    """Whether its terms forbid training, tuning and selecting on it."""
     resized: bool
-    """Whether photos are of the network's size already, and must not be resized."""
+    """Whether photos have the network's size already, and must not be resized."""
 
 
 def class_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names in the order in which they get their labels: sorted, each once.
+    """Class names in the order of their labels: sorted, each once.
 
-    By their value where all of them are whole numbers, so that folder 10 follows 9 and is the
-    label 10; in any other case by their letters.
+    Sorted by value if all are whole numbers, so that folder 10 follows 9 and gets label 10;
+    otherwise as text.
 
     >>> class_order(["10", "2", "0"]), class_order(["10", "2", "cat"])
     (('0', '2', '10'), ('10', '2', 'cat'))
@@ -108,7 +108,7 @@ def class_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_names(source: Source) -> None:
-    """Raises ValueError for a source without examples or with a name that occurs twice."""
+    """Raises ValueError for a source without examples or with a repeated name."""
     if not len(source):
         raise ValueError("the data set is empty")
     twice = {name for name, count in Counter(source.names).items() if count > 1}
@@ -117,11 +117,11 @@ def check_names(source: Source) -> None:
 
 
 def refuse_training(source: Source, what: str) -> None:
-    """Raises ValueError if a set's terms allow to evaluate on it only.
+    """Raises ValueError if a set's terms only allow evaluation on it.
 
     Args:
       source: perhaps an `EvaluationSource`.
-      what: is done with it, for the error: "fit heads on".
+      what: the intended use, for the error: "fit heads on".
     """
     if getattr(source, "evaluation_only", False):
         raise ValueError(

@@ -1,7 +1,7 @@
-"""From a photo and its mask to the uint8 pixels a model is given.
+"""From a photo and its mask to the uint8 pixels that a model gets.
 
-PIL does the resizing, on uint8, because that is what the published results were computed with: its
-filters are antialiased and round to whole grey levels, so other resizers differ by a level or more.
+PIL resizes, on uint8, because published results were computed that way: its filters are antialiased
+and round to whole grey levels, so other resizers differ by a level or more.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ SQUARE = 224 / 256  # side of RobustViT's crop, as a share of the squashed photo
 def open_picture(
     file: Path | io.BytesIO, name: str, what: str = "photo", rules: PhotoRules = DEFAULT
 ) -> Image.Image:
-    """The decoded picture, in the mode it is stored in; the first of several in one file.
+    """The decoded picture in its stored mode; the first if a file holds several.
 
     Args:
       file: a path, or the file itself in memory.
-      name: how an error calls it.
+      name: its name in errors.
       what: "photo" or "mask".
-      rules: of which `max_pixels` counts.
+      rules: only `max_pixels` is used.
 
     Raises:
       ValueError: if the file is missing, truncated, damaged, too large, or in none of `FORMATS`.
     """
-    # PIL's own limit, which is the whole process's, is there for who opens pictures besides; it may
-    # not be below the one that was asked for.
+    # PIL's own limit holds for the whole process, so it may be raised to the requested one, but is
+    # never lowered.
     if Image.MAX_IMAGE_PIXELS is not None and rules.max_pixels > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = rules.max_pixels
     try:
@@ -68,7 +68,7 @@ def open_picture(
         large = True
     except FileNotFoundError as error:
         raise ValueError(f"{what} {name} is missing: there is no file {file}") from error
-    except Exception as error:  # damaged files end in OSError, SyntaxError, struct.error and more
+    except Exception as error:  # damaged files raise OSError, SyntaxError, struct.error and more
         raise ValueError(f"{what} {name} cannot be decoded: {error}") from error
     if large:
         raise ValueError(rules.too_large(name, what))
@@ -78,8 +78,8 @@ def open_picture(
 def open_photo(file: Path | io.BytesIO, name: str, rules: PhotoRules = DEFAULT) -> Image.Image:
     """A photo as RGB, see `photos.as_rgb`.
 
-    The rotation that a camera may have noted in the file's header is not applied, but stays noted
-    in the picture (`orientation.noted`).
+    A rotation noted in the file's header is not applied, but stays noted in the picture
+    (`orientation.noted`).
 
     Raises:
       ValueError: as `open_picture` and `as_rgb`.
@@ -88,7 +88,7 @@ def open_photo(file: Path | io.BytesIO, name: str, rules: PhotoRules = DEFAULT) 
 
 
 def check_geometry(geometry: Geometry) -> None:
-    """Raises ValueError for a `Geometry` that has no meaning, naming the values there are."""
+    """Raises ValueError for an invalid `Geometry`, naming the valid values."""
     if geometry.resize not in RESIZES:
         raise ValueError(f"resize {geometry.resize!r}, expected one of {', '.join(RESIZES)}")
     if geometry.interpolation not in INTERPOLATIONS:
@@ -107,10 +107,10 @@ def resize_photo(photo: Image.Image, geometry: Geometry) -> np.ndarray:
 
 
 def resize_mask(mask: Image.Image, geometry: Geometry, photo_size: Size) -> np.ndarray:
-    """uint8 [h, w] of a mask of mode "L", lying on the pixels of `resize_photo`.
+    """A mask of mode "L" as uint8 [h, w], matching the pixels of `resize_photo`.
 
-    Always bilinear, so that an edge becomes the share of object in each pixel. The mask may be
-    stored at another size than the photo, `photo_size` (width, height).
+    Always bilinear, so that a pixel at an edge holds its share of object. The mask may have another
+    size than the photo, `photo_size` (width, height).
     """
     return fit(mask, geometry, photo_size, BILINEAR)
 
@@ -132,7 +132,7 @@ def resize_masks(
 def fit(
     picture: Image.Image, geometry: Geometry, photo_size: Size, resample: Image.Resampling
 ) -> np.ndarray:
-    """uint8 [h, w] or [h, w, 3] of a picture that shows what a photo of `photo_size` shows."""
+    """A picture of the same scene as a photo of `photo_size`, as uint8 [h, w] or [h, w, 3]."""
     height, width = geometry.size
     if geometry.resize == "squash":
         return np.asarray(picture.resize((width, height), resample))
@@ -154,7 +154,7 @@ def _covering_size(photo_size: Size, geometry: Geometry) -> Size:
 def draw_box(photo_size: Size, rng: np.random.Generator) -> Box:
     """A random crop: 80 to 100 % of the area, aspect ratio log-uniform in 3:4 to 5:4.
 
-    Ten tries; where none fits inside the photo, the largest centred box of an allowed ratio.
+    Ten tries; if none fits inside the photo, the largest centred box of an allowed ratio.
     """
     width, height = photo_size
     for _ in range(CROP_TRIES):
@@ -176,7 +176,7 @@ def crop_and_resize(
 ) -> np.ndarray:
     """uint8 of the box, mirrored left to right if `flip`, squashed to `geometry.size`.
 
-    What lies outside the picture is 0.
+    Outside the picture it is 0.
     """
     top, left, box_height, box_width = box
     cropped = picture.crop((left, top, left + box_width, top + box_height))
@@ -191,8 +191,8 @@ def augment(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One random crop and coin-flip mirroring of a photo, and the same of its mask.
 
-    The training-time transform of the RIVAL10 study. A mask of another size is brought to the
-    photo's first, so that the box falls on the same pixels of both.
+    The training-time transform of the RIVAL10 study. A mask of another size is first resized to the
+    photo's, so that the box covers the same pixels of both.
 
     Returns:
       uint8 [h, w, 3] and uint8 [h, w], of `geometry.size` whatever `geometry.resize` says.
@@ -230,8 +230,7 @@ def square_crop(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The photo squashed to `square_size` and cut at `corner` (top, left); its mask likewise.
 
-    As released, the photo is resized with a filter that averages where it shrinks, the mask with
-    one that does not.
+    As released, shrinking averages the photo's pixels, but not the mask's.
     """
     size, (top, left) = square_size(geometry), corner
     resized = np.asarray(photo.resize(size, INTERPOLATIONS[geometry.interpolation]))
@@ -259,7 +258,7 @@ def _plain_bilinear(mask: np.ndarray, size: Size) -> np.ndarray:
 def mirror_augment(
     photo: Image.Image, mask: Image.Image, geometry: Geometry, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The whole photo as it is evaluated, mirrored by a coin flip. Returns as `augment`."""
+    """The whole photo as in evaluation, mirrored by a coin flip. Returns as `augment`."""
     image, marked = resize_photo(photo, geometry), resize_mask(mask, geometry, photo.size)
     if rng.random() < 0.5:
         return np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(marked[:, ::-1])

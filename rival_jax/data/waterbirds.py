@@ -1,9 +1,9 @@
-"""Waterbirds: birds of land or water before land or water, by group (Sagawa et al. 2020; WILDS).
+"""Waterbirds: land or water birds before land or water, by group (Sagawa et al. 2020; WILDS).
 
     ROOT/metadata.csv     img_filename, y (1: waterbird), place (1: water), split (0, 1, 2)
 
-The worst of the four groups counts. An adjusted average weights groups by how frequent they are in
-the split "train", whose `factors` say it.
+The worst of the four groups counts. An adjusted average weights groups by their frequency in the
+split "train", given by its `factors`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def load(root: Path, split: str) -> Evaluation:
       split: "train", "val" or "test".
 
     Raises:
-      ValueError: for an unknown split, values of metadata.csv without a meaning, photos that are
-        not there; see also `archives.at`.
+      ValueError: for an unknown split, invalid values in metadata.csv, missing photos; see also
+        `archives.at`.
     """
     one_of("waterbirds", "split", split, SPLITS)
     files = archives.at(root, *USUAL)

@@ -1,8 +1,8 @@
-"""RIVAL10 as a TFDS data set, which `data.tfds` and every other reader of TFDS can use.
+"""RIVAL10 as a TFDS data set, for `data.tfds` and every other reader of TFDS.
 
     python -m rival_jax.data.rival10_tfds --root=path/to/RIVAL10 --data_dir=path/to/prepared
 
-writes array_record files without TensorFlow, which `tfds build` asks for. Photos and object masks
+writes array_record files without TensorFlow, which `tfds build` would need. Photos and object masks
 are stored as the bytes of their files and attribute masks as PNG, so no pixel changes.
 """
 
@@ -32,24 +32,23 @@ def prepare(
     attribute_masks: str = "clean",
     on_bad: str = "error",
 ) -> tuple[Path, list[str]]:
-    """Writes the splits there are; nothing is left behind if that fails.
+    """Writes all existing splits; nothing is left behind on failure.
 
     Args:
       root, variant, attribute_masks: as for `rival10.load`.
       data_dir: the result is `data_dir`/rival10/CONFIG/VERSION.
-      on_bad: "error", or "skip" to leave out photos that cannot be read and to store those whose
-        attributes cannot be read without them, as reading the folder with on_bad="skip" would.
+      on_bad: "error", or "skip" to leave out unreadable photos and to store photos with unreadable
+        attributes without them, as reading the folder with on_bad="skip" would.
 
     Returns:
       The folder written, and what was skipped.
 
     Raises:
-      ValueError: naming what cannot be read, the folder looked for, or a result that is there
-        already.
+      ValueError: naming what cannot be read, the folder searched, or a result that exists already.
     """
     if on_bad not in ON_BAD:
         raise ValueError(f"on_bad {on_bad!r}, expected one of {', '.join(ON_BAD)}")
-    for split in rival10.splits(root, variant) or ["test"]:  # which says where it looked
+    for split in rival10.splits(root, variant) or ["test"]:  # then the error says where it looked
         rival10.load(root, split, variant=variant, attribute_masks=attribute_masks)
     config = variant + (RELEASED if attribute_masks == "released" else "")
     builder = Rival10(config=config, data_dir=data_dir, file_format="array_record")
@@ -86,8 +85,8 @@ class Rival10(tfds.core.GeneratorBasedBuilder):
             "label": tfds.features.ClassLabel(names=tuple(rival10.SYNSETS)),
             "object_mask": tfds.features.Image(shape=(None, None, 1), encoding_format="jpeg"),
             "file_name": tfds.features.Text(),
-            "attributes": tfds.features.Sequence(entry),  # those absent are left out
-            "attribute_fault": tfds.features.Text(),  # why there are none, where unreadable
+            "attributes": tfds.features.Sequence(entry),  # absent ones are left out
+            "attribute_fault": tfds.features.Text(),  # why there are none, if unreadable
         }
         return tfds.core.DatasetInfo(
             builder=self,
@@ -147,7 +146,7 @@ def _readable(source: rival10.Rival10, position: int) -> bool:
 
 
 def _entries(item: dict[str, Any]) -> list[dict[str, Any]]:
-    """The attributes of an item that are there in any sense, each with its mask."""
+    """The attributes of an item that are labelled, changed or masked, each with its mask."""
     entries = []
     for name, present, changed, mask in zip(
         (*rival10.ATTRIBUTES, rival10.OBJECT),

@@ -1,7 +1,7 @@
 """Ten drawn classes over ten backgrounds, with exact masks and a knob that ties the two.
 
-The truth is known: nothing behind the object depends on its class but the kind of background, and
-that only as far as `background_correlation` says.
+The truth is known: behind the object, only the kind of background depends on its class, and only to
+the degree `background_correlation`.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ SPLITS = ("train", "val", "test")
 
 
 class Scenes:
-    """Scenes drawn when asked for; classes take turns, so every prefix is balanced.
+    """Scenes drawn on demand; classes take turns, so every prefix is balanced.
 
-    An example depends on its seed, split, class and number alone: neither `per_class` nor the order
-    of access changes it, and `background_correlation` changes its background alone.
+    An example depends only on its seed, split, class and number: neither `per_class` nor the order
+    of access changes it, and `background_correlation` changes only its background.
     """
 
     class_wnids = None
@@ -98,7 +98,7 @@ class Scenes:
     def attribute_pixels(self, item: dict[str, Any], geometry: Geometry) -> np.ndarray:
         """An item's `attribute_masks` on the pixels of its resized scene: uint8 [19, h, w].
 
-        255 is inside; rims are soft where the size differs.
+        255 is inside; rims are soft if the size differs.
         """
         return resize_masks(item["attribute_masks"], geometry, item["image"].size)
 
@@ -117,7 +117,7 @@ def load(
     background_correlation: float = 0.0,
     attributes: bool = False,
 ) -> Scenes:
-    """`10 * per_class` drawn scenes of `size` x `size` pixels; nothing is read, `root` is ignored.
+    """`10 * per_class` drawn scenes of `size` x `size` pixels; no file is read, `root` is ignored.
 
     With probability `background_correlation` the background is the class's own, else it is one of
     the ten at random (the class's own among them): at 0 it carries no information about the class.

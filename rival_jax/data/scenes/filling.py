@@ -1,7 +1,7 @@
 """Which samples a polygon fills, the same on every machine and with every version of Pillow.
 
-Pillow's own polygons differ between its versions, and with them would the pictures that the
-bundled networks were trained on. What is drawn here is what Pillow 13 draws.
+Pillow's own polygons differ between its versions, which would change the pictures that the bundled
+networks were trained on. This draws what Pillow 13 draws.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ HALF = np.float32(0.5)
 
 
 class _Edges:
-    """The sides of many polygons that are not level, corners on whole samples."""
+    """The non-horizontal sides of many polygons, with corners on whole samples."""
 
     def __init__(self, ends: np.ndarray, owner: np.ndarray, lowest: np.ndarray) -> None:
         (self.x, self.y), (x1, y1) = ends[:, 0].T, ends[:, 1].T
@@ -31,8 +31,8 @@ class _Edges:
 def filled(polygons: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
     """The samples of a canvas `side` wide that polygons fill: (polygon [n], sample [n]).
 
-    In the order of the polygons, row-major positions; a sample may occur twice. Corners are cut to
-    whole samples, and what the outline touches is filled.
+    In the order of the polygons, in row-major positions; a sample may occur twice. Corners are
+    truncated to whole samples, and what the outline touches is filled.
 
     Args:
       polygons: corners (x right, y down) of each, [n, 2], in samples; they may lie outside.
@@ -65,7 +65,7 @@ def filled(polygons: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.nd
 
 
 def _between(edges: _Edges, side: int) -> np.ndarray:
-    """Runs between crossings, two and two from the left: [n, 4] of polygon, row, first, last."""
+    """Runs between crossings, paired from the left: [n, 4] of polygon, row, first, last."""
     height = np.maximum(np.minimum(edges.bottom, side - 1) - np.maximum(edges.top, 0) + 1, 0)
     edge = np.repeat(np.arange(len(height)), height)
     row = np.arange(height.sum()) - np.repeat(np.cumsum(height) - height, height)
@@ -90,11 +90,11 @@ def _joined(
 ) -> np.ndarray:
     """Crossings at corners, moved where two edges leave a corner flatly to the same side.
 
-    There the row between the tip and where the next row begins would else stay empty.
+    Otherwise the row between the tip and the start of the next row would stay empty.
     """
     sloped = edges.slope[edge] != 0
     places = np.stack([edges.owner[edge], row, np.rint(x).astype(np.int64), sloped])
-    order = np.lexsort(places)  # stable: of edges that meet the first comes first
+    order = np.lexsort(places)  # stable: where edges meet, the first comes first
     group = np.flatnonzero((np.diff(places[:, order], prepend=-1) != 0).any(0))
     partner = np.empty_like(order)
     partner[order] = np.repeat(order[group], np.diff(group, append=len(order)))

@@ -55,7 +55,7 @@ def _fill(parts: list[Part], corners: list[np.ndarray], side: int) -> tuple[np.n
     marking = np.array([part.marking for part in parts])[index]
     parts_at, marks_at = np.zeros((2, side, side), np.uint8)
     for canvas, mine in ((parts_at, ~marking), (marks_at, marking)):
-        canvas.ravel()[position[mine]] = index[mine] + 1  # of several parts the last stays
+        canvas.ravel()[position[mine]] = index[mine] + 1  # where parts overlap, the last one stays
     coat = np.array([False, *(part.coat for part in parts)])
     marks_at[~coat[parts_at]] = 0
     return parts_at, marks_at

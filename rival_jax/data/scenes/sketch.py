@@ -24,7 +24,7 @@ class Sketch:
         ramp = (1 - t) * np.array(top, np.float32) + t * np.array(bottom, np.float32)
         rows = (np.clip(ramp, 0, 1) * 255).astype(np.uint8)
         self._canvas = np.repeat(rows[:, None], side, axis=1)
-        # In the order of their drawing: corners [n, 2] of a polygon, or samples [n], and a colour.
+        # In drawing order: corners [n, 2] of a polygon, or samples [n], and a colour.
         self._shapes: list[tuple[np.ndarray, np.ndarray]] = []
 
     def polygon(self, points: Sequence[Point], colour: Colour) -> None:

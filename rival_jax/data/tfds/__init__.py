@@ -3,8 +3,8 @@
     DATA_DIR/NAME/CONFIG/VERSION/    what TFDS's `download_and_prepare` writes
 
 RIVAL10 is prepared by `python -m rival_jax.data.rival10_tfds`, and gives the same pixels, names and
-order as its folder. Pictures are decoded from the stored bytes as files are, and not turned as
-EXIF notes may say: TFDS's own readers do not, so masks lie on the stored pixels.
+order as its folder. Pictures are decoded from the stored bytes as files are, and not turned by EXIF
+notes: TFDS's own readers do not turn them either, so masks match the stored pixels.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ def load(
 
     Args:
       root: TFDS's data_dir; empty for its own default (TFDS_DATA_DIR or ~/tensorflow_datasets).
-      split: "train", "test[:50%]" or what the data set has.
+      split: "train", "test[:50%]" or another that the data set has.
       name: "rival10", "rival10/removed_released", "oxford_iiit_pet:4.0.0": data set, perhaps
         config, perhaps version.
-      image, label, mask, file_name: keys of features. Without `file_name` ("") an example is called
-        by its split and number, so its noise changes when the data set is prepared anew.
-      mask_format: see `mask_formats`; "grey" takes stored values from 0 to 255 as they are.
+      image, label, mask, file_name: keys of features. Without `file_name` ("") an example is named
+        by its split and number, so its noise changes when the data set is prepared again.
+      mask_format: see `mask_formats`; "grey" takes stored values from 0 to 255 unchanged.
       mask_values: instead, the stored values that mean object: (1,) for oxford_iiit_pet.
-      ignore, void: values that nobody labelled ((3,) there), and whether they count as "background"
-        or "foreground".
+      ignore, void: values of unlabelled pixels ((3,) in the same set), and whether they count as
+        "background" or "foreground".
       attributes: whether items have RIVAL10's attributes and their masks.
       alpha_colour, max_pixels: see `PhotoRules`; the second counts for masks too.
 
     Raises:
-      ValueError: for a data set that is unknown, or not prepared, with the command that does it;
-        for a split or feature that is not there, with those that are.
+      ValueError: for a data set that is unknown, or not prepared, with the command that prepares
+        it; for a missing split or feature, listing those there are.
     """
     rules = PhotoRules(alpha_colour, max_pixels, "--config.data.tfds.")
     masks = reader("tfds", mask_format, mask_values, ignore, void)
@@ -163,7 +163,7 @@ class Tfds:
 
 
 def _wnids(name: str, classes: tuple[str, ...]) -> tuple[tuple[str, ...], ...] | None:
-    """RIVAL10's synsets, or the classes where they are named as synsets."""
+    """RIVAL10's synsets, or the classes if they are named as synsets."""
     if name == "rival10":
         return tuple(rival10.SYNSETS.values())
     synsets = all(len(c) == 9 and c[0] == "n" and c[1:].isdigit() for c in classes)

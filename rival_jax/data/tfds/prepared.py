@@ -1,4 +1,4 @@
-"""Finding what TFDS has prepared, and what to say where it has not."""
+"""Finding what TFDS has prepared, and the error if it has not."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _command(name: str, folder: str) -> str:
 def check_features(
     info: Any, image: str, label: str, mask: str, file_name: str, attributes: bool
 ) -> None:
-    """Raises ValueError for keys of features that are not there or of another kind."""
+    """Raises ValueError for keys of features that are missing or of another kind."""
     from tensorflow_datasets import features as kinds
 
     wanted = {"image": (image, kinds.Image), "label": (label, kinds.ClassLabel)}
