@@ -1,4 +1,4 @@
-"""What a network is, what it is fed and what it sees; the same from timm, where it is installed."""
+"""What a network is, is fed and sees; and the same from timm, if it is installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rival_jax.types import Array, Geometry, Model, Variables
 ONE_PROCESS = True  # not for several hosts
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-DRAWN = 4  # scenes, where no photos are named
+DRAWN = 4  # scenes, if no photos are named
 
 
 def dry_run(config: Any, console: Console) -> None:
@@ -42,8 +42,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Looks at each network in turn; returns what was found.
 
     Raises:
-      ValueError: a network's outputs differ from timm's by more than `config.tolerance`, after all
-        was printed and saved.
+      ValueError: a network's outputs differ from timm's by more than `config.tolerance`; raised
+        after everything is printed and saved.
     """
     config = typed(Config, config)
     paths, found = photos(config), []
@@ -99,7 +99,7 @@ def look(model: Model, variables: Variables, images: Array, console: Console) ->
 
 
 def photos(config: Config) -> list[Path]:
-    """The photos of `config.images`, those of a folder by name.
+    """The photos of `config.images`; photos in a folder are sorted by name.
 
     Raises:
       FileNotFoundError: there is no such file, or a folder holds no photo.
@@ -120,7 +120,7 @@ def _load(config: Config, name: str) -> tuple[Model, Variables]:
 
 
 def _images(model: Model, paths: list[Path]) -> tuple[Array, list[str]]:
-    """[b, h, w, 3] as the network wants them, and what to call them."""
+    """Images [b, h, w, 3] in the network's geometry, and their names."""
     if not paths:
         geometry = Geometry(model.image_size)
         drawn = data.Examples(data.load("scenes", "", "test", per_class=1), geometry)
@@ -138,7 +138,7 @@ def _top(
     shown: list[str],
     console: Console,
 ) -> list[dict[str, float]]:
-    """Prints and returns the likeliest classes of each image; none of a network without a head."""
+    """Prints and returns the likeliest classes of each image; none for a network without a head."""
     if not model.num_classes:
         console.print("no head: its outputs are features")
         return []
@@ -175,7 +175,7 @@ def _compared(
     images: Array,
     console: Console,
 ) -> dict[str, float] | None:
-    """Prints and returns the largest differences from timm; None where it cannot be asked."""
+    """Prints and returns the largest differences from timm; None if timm cannot compute them."""
     here = importlib.util.find_spec("timm") and importlib.util.find_spec("torch")
     if config.compare == "none" or (config.compare == "auto" and not here):
         console.print("not compared" + ("" if here else ": timm and torch are not installed"))
@@ -189,7 +189,7 @@ def _compared(
         TypeError,
         ImportError,
         RuntimeError,
-    ) as error:  # not there in timm, or not runnable
+    ) as error:  # missing from timm, or not runnable
         if config.compare == "timm":
             raise
         console.print(f"not compared: {error}")

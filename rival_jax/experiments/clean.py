@@ -1,4 +1,4 @@
-"""How often networks are right on the photos as they are, and when that makes numbers doubtful."""
+"""How often networks are right on unchanged photos, and when that makes numbers doubtful."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from rival_jax.runtime import hosts
 if TYPE_CHECKING:
     from rival_jax.experiments.subject import Subject
 
-Z = 1.959964  # of 95 %
+Z = 1.959964  # for 95 %
 CURE = (
     "Check that the outputs are in the order of the classes, the labels, the head and how the "
     "input is normalised, before anything else here is believed."
 )
-# Of the column that tells what was done to a photo, the value that means nothing.
+# For the column that says what was done to a photo: the value for an unchanged one.
 UNCHANGED = {"norm": "none", "treatment": "none", "change": "clean"}
 
 
 class Answers(NamedTuple):
-    """What a network said of unchanged photos, one row each."""
+    """A network's answers on unchanged photos, one row each."""
 
     label: np.ndarray  # str [n]
     predicted: np.ndarray  # str [n]
@@ -38,12 +38,12 @@ class Answers(NamedTuple):
 
 
 def check(subject: Subject, name: str, file: Path) -> None:
-    """Keeps a network's clean accuracy in `subject.clean`, and notes what makes it doubtful.
+    """Stores a network's clean accuracy in `subject.clean`, and notes what makes it doubtful.
 
     Args:
-      subject: of the run.
+      subject: the run's.
       name: what the page calls the network.
-      file: rows that hold those of unchanged photos; of process 0, which alone reads them.
+      file: rows that include unchanged photos; only process 0 reads them.
     """
     if not hosts.first():
         return
@@ -81,8 +81,8 @@ def share(right: int, images: int) -> dict[str, Any]:
 def doubts(model: str, answers: Answers, classes: Sequence[str]) -> list[str]:
     """Sentences about a network near chance, and about classes that it never gets right.
 
-    Near chance: the interval reaches down to one in the number of classes, or of three classes and
-    more not twice as many are right.
+    Near chance: the interval reaches down to 1 / classes or, with three classes or more, the share
+    is at most twice that.
     """
     found, chance = share(int(answers.correct.sum()), len(answers.correct)), 1 / len(classes)
     told = []

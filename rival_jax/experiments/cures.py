@@ -1,4 +1,4 @@
-"""Which network was made from which: pairs of an original and a cured network, and set A."""
+"""Which network came from which: pairs of an original and a cured network, and set A."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import NamedTuple
 from rival_jax.report.run_files import read_json
 
 Pair = tuple[str, str]
-"""Names of two networks; what is told is the second's number minus the first's."""
+"""Names of two networks; reported is the second's number minus the first's."""
 
 
 class Cure(NamedTuple):
     """What config finetune did to a network."""
 
-    original: str  # of its config.models
+    original: str  # as in its config.models
     masked: tuple[str, ...]  # classes whose masks it was trained with, set A
 
 
 def cure(path: str) -> Cure | None:
-    """Of a network's folder, if a run of config finetune made it and is still around it.
+    """The cure of a network's folder, if it still lies in the run of config finetune that made it.
 
     Raises:
       ValueError: if that run's files are damaged.
@@ -37,16 +37,16 @@ def cure(path: str) -> Cure | None:
 
 
 def pairs(named: Sequence[str], models: Mapping[str, str], cures: Mapping[str, Cure]) -> list[Pair]:
-    """Networks that are compared.
+    """Pairs of networks to compare.
 
     Args:
-      named: "original=finetuned" each, as config.models or results call them; (): every cured
-        network with its original, where both are there, else every two networks.
-      models: config.models, and what results call each.
-      cures: see `cure`, by what results call networks.
+      named: "original=finetuned" each, by their names in config.models or results; (): every cured
+        network with its original, if both are there, else all pairs.
+      models: config.models, with each one's name in results.
+      cures: see `cure`, by the networks' names in results.
 
     Raises:
-      ValueError: for a network that is not there, or is named before its original.
+      ValueError: for a missing network, or one named before its original.
     """
     known, order = {**models, **{name: name for name in models.values()}}, list(models.values())
     found = [(known.get(one.original, ""), name) for name, one in cures.items()]

@@ -20,16 +20,16 @@ from rival_jax.runtime.results import Run
 
 ONE_PROCESS = True  # not for several hosts
 
-SMALL = 2**26  # bytes of a file that is hashed without being asked for
+SMALL = 2**26  # bytes of a file that is always hashed
 EXAMPLE = "\"('imagenet_a=/data/imagenet-a',)\""
-SHOWN = 8  # words of a factor that are told
+SHOWN = 8  # words of a factor that are printed
 
 
 def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
-    """Prints what is found of each of `config.sets`, or how all are laid out; returns it.
+    """Prints and returns what is found of each of `config.sets`, or how all are laid out.
 
     Raises:
-      ValueError: something would make a number wrong; after all was printed and saved.
+      ValueError: something would make a number wrong; raised after everything is printed and saved.
     """
     if not config.sets:
         return {"layouts": layouts(console)}
@@ -48,10 +48,10 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
 
 
 def dry_run(config: Any, console: Console) -> None:
-    """Says what would be looked at, and whether its place is there.
+    """Prints what a run would look at, and whether its folder exists.
 
     Raises:
-      ValueError: for a set that is not known.
+      ValueError: for an unknown set.
     """
     for text in config.sets:
         _, root, _ = _named(text, config)
@@ -94,7 +94,7 @@ def examine(text: str, config: Any) -> dict[str, Any]:
 
 
 def show(told: dict[str, Any], console: Console) -> None:
-    """One set's lines, and its layout where something is wrong."""
+    """One set's lines, and its layout if something is wrong."""
     lines = [f"{told['set']}: {'WRONG' if told['faults'] else 'good'}"]
     if "photos" in told:
         low, high = told["labels"]
@@ -126,7 +126,7 @@ def _layout(module: ModuleType) -> str:
 
 
 def _facts(source: data.Source) -> dict[str, Any]:
-    """What is told of a set whether or not something is wrong."""
+    """What is printed about a set whether or not something is wrong."""
     labels = np.asarray(source.labels)
     factors = getattr(source, "factors", {})
     return {
@@ -139,7 +139,7 @@ def _facts(source: data.Source) -> dict[str, Any]:
 
 
 def _counts(source: data.Source) -> Iterator[str]:
-    """Labels that are no classes, classes without photos, photos that are missing."""
+    """Labels outside the classes, classes without photos, missing photos."""
     labels = np.asarray(source.labels)
     if labels.min() < 0 or labels.max() >= len(source.classes):
         yield f"labels are {labels.min()} to {labels.max()}, classes {len(source.classes)}"
@@ -155,7 +155,7 @@ def _counts(source: data.Source) -> Iterator[str]:
 
 
 def _samples(source: data.Source, count: int) -> Iterator[str]:
-    """Photos that cannot be read, of some that are evenly spread; sizes that are not as told."""
+    """Unreadable photos, in an evenly spread sample; sizes other than the set promises."""
     sizes = Counter()
     for position in np.unique(np.linspace(0, len(source) - 1, count).astype(int)).tolist():
         try:
@@ -168,7 +168,7 @@ def _samples(source: data.Source, count: int) -> Iterator[str]:
 
 
 def _archives(module: ModuleType, root: Path, hashes: bool) -> Iterator[str]:
-    """Files as they are downloaded, at or below the root, that are not what was published."""
+    """Downloaded files, at or below the root, that differ from what was published."""
     for name, (size, digest) in getattr(module, "FILES", {}).items():
         path = root if root.name == name else root / name
         if not path.is_file():

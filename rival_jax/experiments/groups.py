@@ -9,7 +9,7 @@ def groups(lines: Sequence[str]) -> dict[str, list[str]]:
     """Group -> models, from "name=model,model".
 
     Raises:
-      ValueError: for a line of another form.
+      ValueError: for a line in another form.
 
     >>> groups(["ViTs=vit_tiny, vit_small"])
     {'ViTs': ['vit_tiny', 'vit_small']}
@@ -24,10 +24,10 @@ def groups(lines: Sequence[str]) -> dict[str, list[str]]:
 
 
 def with_singles(models: Sequence[str], named: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """The groups, then every model that is in none as a group of its own.
+    """The groups, then each remaining model as a group of its own.
 
     Raises:
-      ValueError: for a group with a model that is not among `models`.
+      ValueError: for a group with a model not in `models`.
     """
     for group, members in named.items():
         if unknown := sorted(set(members) - set(models)):

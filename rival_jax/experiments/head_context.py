@@ -1,4 +1,4 @@
-"""What heads need of an experiment's data and networks, checked before photos are read."""
+"""What heads need from an experiment's data and networks, checked before photos are read."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def check(subject: Subject) -> None:
-    """Asks the head whether it can be attached to every network, if it has a `check`.
+    """Runs the head's `check`, if it has one, on every network.
 
     Raises:
-      ValueError: as `attach` would after the photos were read.
+      ValueError: as `attach` would, after reading the photos.
     """
     head = plugin("heads", subject.config.head)
     if hasattr(head, "check"):
@@ -33,11 +33,11 @@ def check(subject: Subject) -> None:
 def context(
     subject: Subject, model: Model, batch_size: Callable[[], int] = lambda: 1, **probe: Any
 ) -> Context:
-    """What the head of a network may need; nothing is read before it is asked for.
+    """What the head of a network may need; nothing is read until requested.
 
     Args:
-      batch_size: of forward passes; measured when first asked for.
-      probe: options that stand in for those of config.probe.
+      batch_size: of forward passes; measured on first use.
+      probe: options that replace those in config.probe.
     """
     config, geometry = subject.config, subject.geometry(model)
     source = subject.sources[config.data.split]

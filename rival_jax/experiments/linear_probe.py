@@ -34,7 +34,7 @@ STUDY = Study(
 
 
 class Experiment:
-    """Networks whose heads are fitted, checked."""
+    """Networks and their fitted heads, checked."""
 
     counted = "images"
 
@@ -43,11 +43,11 @@ class Experiment:
         self.config, self.subject = config, Subject(config, console)
 
     def total(self) -> int:
-        """Images, once for each network; the fit aside."""
+        """Images, once for each network; without the fit."""
         return len(self.subject.first_examples()) * len(self.config.models)
 
     def work(self, bench: Bench) -> Iterator[Unit]:
-        """Fits and saves the head of each network; its unit is the photos as they are."""
+        """Fits and saves each network's head; its unit is the unchanged photos."""
         for name in self.config.models:
             loaded = self.subject.load(name)
             model, examples = loaded.model.name, self.subject.examples(loaded.geometry)
@@ -66,7 +66,7 @@ class Experiment:
             yield Unit(f"{model}/probe", depends_on, compute, flops=plan["flops"], clean=model)
 
     def costs(self) -> Iterator[tuple[str, float]]:
-        """What the features that heads are fitted on cost, for a dry run."""
+        """The cost of the features that heads are fitted on, for a dry run."""
         subject, probe = self.subject, self.config.probe
         subject.read_training()
         images = sum(len(source) for source in subject.sources.values())
@@ -84,7 +84,7 @@ class Experiment:
 
 
 def page(config: Config, results: Results) -> Document:
-    """All that the results say."""
+    """All results."""
     data = config.data
     rows = [
         (row["model"], percent(row), str(row["images"]), str(row["classes"])) for row in results

@@ -1,4 +1,4 @@
-"""The catalogue of published networks: lists them, says which are here, fetches those asked for."""
+"""Lists the catalogue of published networks and which are here; fetches those asked for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
 
 
 def dry_run(config: Any, console: Console) -> None:
-    """Says what would be fetched, from where and into which folder."""
+    """Prints what would be fetched, from where and into which folder."""
     config = typed(Config, config)
     wanted = asked_for(config.fetch, chosen(config.study, config.match))
     missing = [entry for entry in wanted if not download.cached(entry, config.cache)]
@@ -83,7 +83,7 @@ def asked_for(names: Sequence[str], listed: list[Entry]) -> list[Entry]:
     """The entries to fetch, each once; "all" stands for those `listed`.
 
     Raises:
-      ValueError: there is no such name; before anything is fetched.
+      ValueError: there is no such name; raised before anything is fetched.
     """
     found = {}
     for name in names:
@@ -93,7 +93,7 @@ def asked_for(names: Sequence[str], listed: list[Entry]) -> list[Entry]:
 
 
 def facts(entry: Entry, cache: str = "") -> dict[str, Any]:
-    """A row of the table; `bytes` is 0 where the file is not here."""
+    """A row of the table; `bytes` is 0 if the file is not here."""
     here = download.cached(entry, cache)
     given = entry.config or weights.Config()
     return {
@@ -113,7 +113,7 @@ def facts(entry: Entry, cache: str = "") -> dict[str, Any]:
 
 
 def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """The table in plain columns, the name last since some are long; fit for `grep`."""
+    """The table in plain columns for `grep`; names come last since some are long."""
     lines = [HEADINGS, *map(_cells, rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS) - 1)]
     for line in lines:
@@ -134,7 +134,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def size(count: int) -> str:
-    """Bytes as people say them.
+    """Bytes in readable units.
 
     >>> size(0), size(102_530_333), size(1_217_000_000)
     ('0 MB', '103 MB', '1.22 GB')

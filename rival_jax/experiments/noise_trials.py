@@ -1,4 +1,4 @@
-"""Noise in the object or its background, and what a network then says: what RFS is made from."""
+"""Noise in the object or its background, and a network's answers: the input of RFS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rival_jax.types import Array, Batch, Forward, Variables
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """What one compiled program does; all but the level, which is an argument of it."""
+    """What one compiled program does; only the level is an argument."""
 
     norm: str
     regions: tuple[str, ...]
@@ -28,8 +28,8 @@ class Sweep:
 def noised(sweep: Sweep, batch: Batch, key: Array, level: Array | float, trials: Array) -> Array:
     """Every image under some trials of noise in every region, [b, trials, regions, h, w, 3].
 
-    The unit normal of (key, image, trial) is the same for all regions, levels, norms and models,
-    so that differences between them are paired.
+    The unit normal draw of (key, image, trial) is the same for all regions, levels, norms and
+    models, so that differences between them are paired.
     """
     image, mask = jnp.asarray(batch["image"]), jnp.asarray(batch["mask"])
     ids = jnp.asarray(batch["noise_id"])

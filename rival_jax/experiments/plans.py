@@ -1,4 +1,4 @@
-"""Sizes of steps, picked once for a work directory."""
+"""Step sizes, picked once for a work directory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rival_jax.runtime import hosts
 from rival_jax.runtime.results import Run, digest
 
 NAME = "plans.json"
-SETTINGS = ("batch_size", "dtype", "image_size", "sharding")  # of a config, that sizes follow from
+SETTINGS = ("batch_size", "dtype", "image_size", "sharding")  # config keys that decide sizes
 
 
 class Plans:
-    """What the first run picked for each network or unit: `plans.json`.
+    """The first run's picks for each network or unit: `plans.json`.
 
-    A restart must compute with the same sizes, for the same bytes; with other settings, or on
-    another kind of device, they are picked anew. On another number of devices each of them gets as
-    many images per step as before.
+    A restart must use the same sizes to give the same bytes; with other settings, or on another
+    kind of device, they are picked again. With another number of devices, each gets as many images
+    per step as before.
     """
 
     def __init__(self, run: Run, devices: int):
@@ -28,12 +28,12 @@ class Plans:
         self.known: dict[str, dict[str, Any]] = hosts.decided(self._read)
 
     def of(self, name: str, pick: Callable[[], dict[str, Any]], **asked: Any) -> dict[str, Any]:
-        """A plan, picked now unless it is there.
+        """A stored plan, or a new one.
 
         Args:
           name: of the network or unit.
-          pick: gives one, JSON-able, `images` per step among it.
-          asked: JSON-able; what else it follows from, such as the number of trials.
+          pick: makes a new one, JSON-able, with `images` per step.
+          asked: JSON-able; what else decides it, such as the number of trials.
         """
         settings = {key: self.run.config.get(key) for key in SETTINGS} | asked
         key = digest([settings, hosts.agreed(jax.devices()[0].device_kind)])
@@ -48,7 +48,7 @@ class Plans:
         return {**plan, "images": each * self.devices, "devices": self.devices}
 
     def _read(self) -> dict[str, dict[str, Any]]:
-        """The plans that are as they were written."""
+        """The stored plans, if undamaged."""
         try:
             found = self.run.read_json(NAME)
             found = {} if found is None else found

@@ -1,4 +1,4 @@
-"""What a config says of a network's input in place of its checkpoint."""
+"""What a config says about a network's input in place of its checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def preprocessing(config: Any) -> dict[str, Any]:
 
 
 def check_treatment(config: Any) -> None:
-    """Raises ValueError for what is said of the input and would do nothing."""
+    """Raises ValueError for options of the input that would have no effect."""
     given = preprocessing(config)
     idle = [key for key in ("mean", "std") if key in given and config.normalise == "none"]
     why = "config.normalise='none' feeds bare pixels; pass --config.normalise=model"

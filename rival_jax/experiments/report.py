@@ -1,4 +1,4 @@
-"""One report of finished rfs runs, joined: reads rows, measures nothing."""
+"""One joint report of finished rfs runs: reads rows, measures nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rival_jax.report.document import write_document
 from rival_jax.runtime.results import Run, parsed
 
 ONE_PROCESS = True  # not for several hosts
-RUNS = Path("runs")  # where main puts work directories that are not named
+RUNS = Path("runs")  # where main puts work directories without a name
 
 
 def run(config: Any, run: Run, console: Console) -> None:
@@ -47,7 +47,7 @@ def dry_run(config: Any, console: Console) -> None:
 
 
 def chosen(runs: Sequence[str]) -> list[str]:
-    """The work directories to report; without names the newest rfs run below `runs/`.
+    """The work directories to report; if none is named, the newest rfs run below `runs/`.
 
     Raises:
       FileNotFoundError: if there is none.

@@ -1,4 +1,4 @@
-"""Rows of networks' answers: what each photo is, what was done to it, and what was then said."""
+"""Rows of networks' answers: the photo, what was done to it, and the answer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rival_jax.types import Array, Batch, Forward, Variables
 
 
 def answers(logits: Array, labels: Array | np.ndarray) -> dict[str, Array]:
-    """What a network says of photos, [b] each, from its logits [b, c].
+    """A network's answers on photos, [b] each, from its logits [b, c].
 
     Returns:
       probability of the true class; correct; predicted, the class of the highest logit (ties go to
-      the lowest).
+      the lowest index).
     """
     probability, correct = metrics.true_class(logits, jnp.asarray(labels))
     predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
@@ -29,7 +29,7 @@ def answers(logits: Array, labels: Array | np.ndarray) -> dict[str, Array]:
 
 
 def clean_answers(forward: Forward, variables: Variables, batch: Batch) -> dict[str, Array]:
-    """`answers` on the photos as they are."""
+    """`answers` on unchanged photos."""
     return answers(forward(variables, jnp.asarray(batch["image"]), {})[0], batch["label"])
 
 
@@ -41,12 +41,12 @@ def tidy(
     words: Mapping[str, str],
     values: Mapping[str, np.ndarray | Category],
 ) -> Columns:
-    """Columns of one unit: model, dataset, the constant `words`, example, label, the `values`.
+    """Columns of one unit: model, dataset, the constant `words`, example, label and the `values`.
 
     Args:
-      image: position in `examples` of every row.
-      values: of every row, "probability" among them; "predicted" as positions of classes. An
-        "index" is left out.
+      image: each row's position in `examples`.
+      values: by column, with "probability"; "predicted" as positions of classes. "index" is
+        dropped.
 
     Raises:
       ValueError: if the network gives NaN.
@@ -76,8 +76,8 @@ def trial_rows(
     """One row for each image, trial and region, in that order; the trial of clean images is -1.
 
     Args:
-      unit: (norm, level, regions) of these rows.
-      found: of this host's images: `index`, and the `answers`, [n] or [n, trials, regions].
+      unit: these rows' (norm, level, regions).
+      found: for this host's images, `index` and the `answers`, [n] or [n, trials, regions].
     """
     (norm, level, regions), each = unit, math.prod(found["correct"].shape[1:])
     image, rest = np.divmod(np.arange(len(found["index"]) * each), each)

@@ -21,20 +21,20 @@ from rival_jax.runtime.results import Columns, Run
 from rival_jax.types import Batch, Variables
 
 OnBatch = Callable[[int], None]
-"""Told how much of a unit's work a batch was, in what the experiment counts."""
+"""Called with a batch's share of a unit's work, in what the experiment counts."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """A file of rows: computed unless it is there.
+    """A file of rows: computed unless it exists.
 
     Attributes:
-      name: of the file below `rows/`, without its ending: "vit_tiny/linf_0.1176".
+      name: the file's path below `rows/`, without its ending: "vit_tiny/linf_0.1176".
       depends_on: JSON-able; everything that determines the file's contents.
-      compute: gives the columns; a `Pass` over the images, mostly.
-      flops: of one thing counted, for the progress bar; 0: not known.
-      clean: what the page calls the network, if the rows hold those of unchanged photos.
-      everywhere: every host gives all rows, not those of its own images.
+      compute: returns the columns; usually a `Pass` over the images.
+      flops: per thing counted, for the progress bar; 0: unknown.
+      clean: the network's name on the page, if the rows include unchanged photos.
+      everywhere: every host returns all rows, not only those of its own images.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Pass:
     """A function over all images of a split, and the rows that follow.
 
     Attributes:
-      fn: `fn(variables, batch, *args) -> {name: [b, ...]}`; compiled, so pass equal ones again.
-      columns: turns what `fn` gave of this host's images, with their `index`, into tidy columns.
-      each: how much of what the experiment counts is done for one image.
-      batches: default those of the evaluated split.
-      weights: reads others than the loaded network's, when it comes to that.
+      fn: `fn(variables, batch, *args) -> {name: [b, ...]}`; compiled once for equal functions.
+      columns: turns the results of `fn` for this host's images, with `index`, into tidy columns.
+      each: what one image adds to the experiment's count.
+      batches: default: the evaluated split's.
+      weights: reads weights to use instead of the loaded network's, when needed.
     """
 
     subject: Subject
@@ -68,7 +68,7 @@ class Pass:
     weights: Callable[[], Variables] | None = None
 
     def __call__(self, on_batch: OnBatch) -> Columns:
-        """The columns; told is every batch."""
+        """The columns; `on_batch` is called after every batch."""
         examples = self.subject.examples(self.loaded.geometry)
         found = parallel.map_examples(
             self.fn,
@@ -84,11 +84,11 @@ class Pass:
 
 @dataclasses.dataclass
 class Bench:
-    """What the units of a run are made with.
+    """What the units of a run share.
 
     Attributes:
       files: the finished units of this run, by name.
-      cards: of the networks, for models.json.
+      cards: facts about the networks, for models.json.
     """
 
     run: Run
@@ -100,12 +100,12 @@ class Bench:
 
 
 class Experiment(Protocol):
-    """What can be run: an object made of a config, once all that can be wrong was looked for.
+    """What can be run: an object made from a config after checking everything that can be wrong.
 
-    Besides, where the usual will not do: `work(bench)` yields the units of all networks in the
-    place of `units`; `heads()` gives the heads of each network, name -> options; `pick(loaded)`
-    gives a plan, see `Plans`; `facts()` is data.json; `costs()` yields (text, seconds) of a dry
-    run; `counted` names what `forwards` counts.
+    Optional members: `work(bench)` yields the units of all networks in place of `units`; `heads()`
+    returns each network's heads, name -> options; `pick(loaded)` returns a plan, see `Plans`;
+    `facts()` is data.json; `costs()` yields (text, seconds) for a dry run; `counted` names what
+    `forwards` counts.
     """
 
     subject: Subject
@@ -120,12 +120,12 @@ class Experiment(Protocol):
         ...
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
-        """The table of results, and the page about it, from the finished files of rows."""
+        """The table of results and its page, from the finished files of rows."""
         ...
 
 
 def run(experiment: Any, run: Run, console: Console) -> None:
-    """Computes the units that are missing, then results, figures and report."""
+    """Computes the missing units, then results, figures and report."""
     facts = getattr(experiment, "facts", None) or experiment.subject.facts
     run.settle(facts())
     work = getattr(experiment, "work", None) or functools.partial(_networks, experiment)
@@ -155,7 +155,7 @@ def run(experiment: Any, run: Run, console: Console) -> None:
 
 
 def dry_run(experiment: Any, console: Console) -> None:
-    """Prints what a run would cost; making the experiment has checked what a run checks."""
+    """Prints a run's cost; all checks of a run were made with the experiment."""
     costs = getattr(experiment, "costs", None) or functools.partial(_costs, experiment)
     total = 0.0
     for text, seconds in costs():
@@ -196,7 +196,7 @@ def _networks(experiment: Any, bench: Bench) -> Iterator[Unit]:
 
 
 def _costs(experiment: Any) -> Iterator[tuple[str, float]]:
-    """What each network's forward passes would cost."""
+    """The cost of each network's forward passes."""
     subject, count = experiment.subject, experiment.forwards()
     images = len(subject.first_examples())
     subject.read_training()

@@ -1,4 +1,4 @@
-"""What a network says of photos, scored by every protocol that a data set has."""
+"""A network's answers on photos, scored by every protocol that a data set has."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rival_jax import protocols
 from rival_jax.data import class_maps
 from rival_jax.types import Array
 
-WAYS = 1000  # of ImageNet
+WAYS = 1000  # ImageNet's outputs
 TOP = 5
-# Of ImageNet's validation photos, for the lines of ImageNet-A and -R: by 200 outputs, 200 classes.
+# On ImageNet's validation photos, to fit ImageNet-A and -R: 200 outputs, photos of 200 classes.
 AMONG = {"a_200": "imagenet_a", "r_200": "imagenet_r"}
 
 Kind = tuple[str, int, tuple[int, ...] | None]
@@ -28,11 +28,11 @@ class Protocols:
     """How logits are scored; hashable.
 
     Attributes:
-      outputs: of each class those that are right, the first listed first; (): it is not scored.
-      ways: how many outputs there are.
-      columns: that `subset` keeps; None: there is no such protocol.
-      groups: of each output, of `grouped`; None: no such.
-      among: further subsets by name, of whose classes alone photos count.
+      outputs: each class's right outputs, the first listed first; (): it is not scored.
+      ways: number of outputs.
+      columns: outputs that `subset` keeps; None: no such protocol.
+      groups: each output's group, for `grouped`; None: no such protocol.
+      among: further subsets by name; only photos of their classes count.
       real: whether photos have reassessed labels.
     """
 
@@ -45,7 +45,7 @@ class Protocols:
 
     @functools.cached_property
     def kinds(self) -> dict[str, Kind]:
-        """By name: which outputs are right, of how many largest, among which columns."""
+        """Name -> the right outputs, how many of the largest count, and the competing columns."""
         counts = [len(some) for some in self.outputs if some]
         found: dict[str, tuple[str, tuple[int, ...] | None]] = {}
         found["any" if max(counts) > 1 else "full"] = "all", None
@@ -66,14 +66,14 @@ class Protocols:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all protocols, the one that counts first."""
+        """The main protocol."""
         return (*self.kinds, "grouped") if self.groups else tuple(self.kinds)
 
     @functools.partial(jax.jit, static_argnums=0)
     def scores(self, logits: Array, label: Array, real: Array) -> dict[str, Array]:
-        """Hits by protocol, and what the softmax over all outputs says; [b] each.
+        """Hits by protocol, and figures of the softmax over all outputs; [b] each.
 
-        NaN where a protocol leaves a photo out. `tie`: the order of equal logits decided.
+        NaN if a protocol leaves a photo out. `tie`: the order of equal logits decided.
 
         Args:
           logits: [b, ways].
@@ -100,15 +100,15 @@ class Protocols:
 
 
 def protocols_of(name: str, kind: str, source: Any, ways: int) -> Protocols:
-    """A set's: of networks with its own classes, or with ImageNet's, which meet by synset.
+    """A set's scoring, for networks with its own classes, or with ImageNet's (joined by synset).
 
     Args:
-      name: of the set, for errors. kind: its source's.
-      source: see `EvaluationSource`; of a plain `Source` classes or synsets will do.
-      ways: outputs of the networks.
+      name: the set's, for errors. kind: its source's.
+      source: see `EvaluationSource`; a plain `Source` with classes or synsets will do.
+      ways: number of the networks' outputs.
 
     Raises:
-      ValueError: if they are neither, or a class has no synset of ImageNet.
+      ValueError: if the outputs are neither, or a class has no synset of ImageNet.
     """
     if ways == len(source.classes) != WAYS:
         return Protocols(tuple((i,) for i in range(ways)), ways)
@@ -139,7 +139,7 @@ def protocols_of(name: str, kind: str, source: Any, ways: int) -> Protocols:
 
 
 def _groups(outputs: Sequence[Sequence[int]]) -> np.ndarray | None:
-    """int [1000], the class that each output is right for; None if it is for several."""
+    """int [1000], the class that each output is right for; None if one is for several."""
     every = [i for some in outputs for i in some]
     groups = np.full(WAYS, -1)
     for label, some in enumerate(outputs):

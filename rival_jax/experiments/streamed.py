@@ -1,4 +1,4 @@
-"""Networks and the data sets that their photos are streamed from, checked before any work."""
+"""Networks and the data sets they are streamed photos from, checked before any work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rival_jax.runtime.results import Columns, digest, tree_digest
 from rival_jax.types import Array, Batch, Forward, Geometry, Variables
 
 SAMPLE = 8  # photos that a forward pass is measured on
-ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 1  # part of every unit's hash: raise it when the same inputs give other rows
 
 
 def logits_of(forward: Forward, variables: Variables, batch: Batch) -> dict[str, Array]:
@@ -37,8 +37,8 @@ def logits_of(forward: Forward, variables: Variables, batch: Batch) -> dict[str,
 class Streamed(Material):
     """The networks and sets of a config.
 
-    Photos are decoded as they are needed, once for all networks of one geometry, and never held
-    but those of a shard; so networks are, all at a time.
+    Photos are decoded on demand, once for all networks with one geometry, and only a shard is held
+    at a time; the networks are all held at once.
 
     Raises:
       ValueError, FileNotFoundError: naming the thing, the place and the cure.
@@ -68,11 +68,11 @@ class Streamed(Material):
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:
-        """Of the networks, each once."""
+        """The networks' geometries, each once."""
         return tuple(dict.fromkeys(network.geometry for network in self.networks))
 
     def plans(self, bench: Bench) -> dict[str, dict[str, Any]]:
-        """Images per step of each network, and its FLOPs; it gets its card."""
+        """Each network's images per step and FLOPs; adds its card."""
         found = {}
         for network in self.networks:
 
@@ -87,7 +87,7 @@ class Streamed(Material):
         return found
 
     def facts(self) -> dict[str, Any]:
-        """What data.json and the page say of the sets, which stand in the place of classes."""
+        """What data.json and the page say about the sets, which stand in place of classes."""
         named = [
             [one.name, np.asarray(one.source.labels).tolist(), one.source.names]
             for one in self.sets
@@ -108,7 +108,7 @@ class Streamed(Material):
         }
 
     def left_out(self, seen: Mapping[str, Sequence[str]]) -> None:
-        """Notes the photos that could not be read, from those of each set that have rows."""
+        """Notes the photos that could not be read: those of each set that lack rows."""
         for one in self.sets:
             there = set(seen[one.name])
             lacking = [name for name in one.names if name not in there]
@@ -117,7 +117,7 @@ class Streamed(Material):
     def units(
         self, one: sets.Set, plans: Mapping[str, Mapping[str, Any]]
     ) -> Iterator[tuple[str, Unit]]:
-        """(network, unit) of a set: each shard, by all networks of one geometry in turn."""
+        """(network, unit) of a set: each shard, by all networks with one geometry in turn."""
         for geometry in self.geometries:
             for start in range(0, len(one.positions), self.config.shard):
                 rows = range(len(one.positions))[start : start + self.config.shard]
@@ -173,7 +173,7 @@ class Streamed(Material):
         return Loaded(model, variables, geometry, str(identity), cost, facts)
 
     def _order(self, network: Loaded, one: sets.Set) -> tuple[int, ...]:
-        """The network's output of each class of the set, or of ImageNet."""
+        """The network's output for each class of the set, or of ImageNet."""
         classes, wnids = one.source.classes, one.source.class_wnids
         if one.protocols.ways == sets.WAYS:
             classes = tuple(synset.wnid for synset in sets.class_maps.imagenet())

@@ -1,4 +1,4 @@
-"""What an experiment measures: the data set, the networks and their heads, checked before work."""
+"""What an experiment measures: data set, networks and their heads, checked before any work."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import tree_digest
 from rival_jax.types import Geometry, Model, Variables
 
-TYPICAL_BATCH = 8  # images a forward pass is measured on
-MAX_FORWARDS = 2048  # per device and step: more fills no accelerator better
+TYPICAL_BATCH = 8  # images to measure a forward pass on
+MAX_FORWARDS = 2048  # per device and step: more does not fill an accelerator better
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,19 +33,19 @@ class Loaded:
     variables: Variables
     geometry: Geometry
     digest: str  # of weights, head and treatment of the input
-    cost: Callable[[], parallel.Cost]  # of one image's forward pass; measured when first asked for
+    cost: Callable[[], parallel.Cost]  # of one image's forward pass; measured on first use
     facts: dict[str, Any]  # for models.json and the report
 
 
 class Material:
-    """What a run is about: its config, the devices, and what a reader must know, see `note`."""
+    """What a run is about: its config, its devices, and its notes to the reader, see `note`."""
 
     def __init__(self, config: Any, console: Console):
         self.config, self.console, self.mesh = config, console, parallel.data_mesh()
         self.notices: list[str] = []
 
     def note(self, *texts: str) -> None:
-        """Says once, on the console and at the top of the page, what a reader must know.
+        """Tells the reader something once, on the console and at the top of the page.
 
         For what was assumed, and for what makes a number doubtful: one or two sentences that name
         the thing, the place and the cure.
@@ -63,7 +63,7 @@ class Material:
     def read(
         self, source: data.Source, geometry: Geometry, said: str, *, attributes: bool = False
     ) -> data.Examples:
-        """All of a source at a geometry, decoded and checked; `said`: what it is, to the user.
+        """All of a source in one geometry, decoded and checked; `said` names it to the user.
 
         Raises:
           ValueError: naming the bad examples.
@@ -90,7 +90,7 @@ class Material:
         skipped: Sequence[tuple[str, str]],
         fingerprint: str,
     ) -> dict[str, Any]:
-        """What data.json and the report say of the data set; `skipped`: (name, reason) of each."""
+        """What data.json and the report say about the data; `skipped`: (name, reason) of each."""
         place = self.config.data
         return {
             "name": place.name,
@@ -108,11 +108,11 @@ class Material:
 class Subject(Material):
     """The data set and the networks named in a config.
 
-    Making one finds all that can be wrong with them: unknown names, weights that fit no network,
+    Construction finds everything that can be wrong: unknown names, weights that fit no network,
     unreadable photos, bad masks.
 
     Args:
-      heads: whether `load` will be asked for, so that what heads need is checked at once.
+      heads: whether `load` will be called; if so, what heads need is checked at once.
 
     Raises:
       ValueError, FileNotFoundError: naming the thing, the place and the cure.
@@ -130,7 +130,7 @@ class Subject(Material):
             _heads.check_splits(self)
         loaded = [self._load(name)[0] for name in config.models]
         self.distinct([model.name for model in loaded])
-        self.models: tuple[Model, ...] = tuple(loaded)  # as they are, without heads or weights
+        self.models: tuple[Model, ...] = tuple(loaded)  # without heads or weights
         self.note(*(notice for model in loaded for notice in model.notices))
         self._examples: dict[tuple[Geometry, str, bool], data.Examples] = {}
         if heads:
@@ -141,7 +141,7 @@ class Subject(Material):
     def examples(
         self, geometry: Geometry, split: str | None = None, *, attributes: bool = False
     ) -> data.Examples:
-        """A split at a geometry, decoded and checked once; with attribute masks if asked for.
+        """A split in one geometry, decoded and checked once; with attribute masks on request.
 
         Raises:
           ValueError: naming the bad examples; or the data sets that have attribute masks, if this
@@ -169,7 +169,7 @@ class Subject(Material):
         return source_of(self.config, split, **options)
 
     def bare(self, name: str) -> tuple[Model, Variables, Callable[[], parallel.Cost]]:
-        """A network as it is, and what measures its forward pass, once, on one small batch."""
+        """A network without a new head, and a function that measures its forward pass once."""
         model, variables = self._load(name)
         self.console.print(models.describe(model, self.geometry(model)))
 
@@ -184,7 +184,7 @@ class Subject(Material):
         return model, variables, cost
 
     def load(self, name: str, **probe: Any) -> Loaded:
-        """A network with its head; `probe`: options that stand in for those of config.probe."""
+        """A network with its head; `probe`: options that replace those in config.probe."""
         model, variables, cost = self.bare(name)
         geometry = self.geometry(model)
         batch_size = lambda: self.batch(cost(), geometry, 1, 1)[0]  # noqa: E731
@@ -207,29 +207,29 @@ class Subject(Material):
     ) -> tuple[int, int]:
         """(images per step, trials at once) that fit the devices' memory.
 
-        `config.batch_size` is the number of images where it is not "auto".
+        `config.batch_size` is the number of images unless it is "auto".
         """
         images = len(self.examples(geometry))
         return step_size(self.config, self.mesh, cost, geometry, images, trials, regions)
 
     def pick(self, loaded: Loaded) -> dict[str, Any]:
-        """A plan (see `Plans`) for single forward passes: images per step, FLOPs of each."""
+        """A plan (see `Plans`) for single forward passes: images per step, and FLOPs per image."""
         size = self.batch(loaded.cost(), loaded.geometry, 1, 1)[0]
         return {"images": size, "flops": loaded.cost().flops}
 
     def first_examples(self) -> data.Examples:
-        """The evaluated split at the first model's geometry."""
+        """The evaluated split in the first model's geometry."""
         return next(iter(self._examples.values()))
 
     def facts(self) -> dict[str, Any]:
-        """What data.json and the report say of the data set."""
+        """What data.json and the report say about the data set."""
         one = self.first_examples()
         told = self.described(one.classes, one.labels, one.skipped, one.fingerprint)
         return {**told, "clean": dict(self.clean)}
 
     def _load(self, name: str) -> tuple[Model, Variables]:
         size = (self.config.image_size, self.config.image_size) if self.config.image_size else None
-        # Weights that no device can hold stay in the host's memory until they are cut.
+        # Weights too large for one device stay in the host's memory until they are cut.
         place = jax.local_devices(backend="cpu")[0] if self.sharding == "fsdp" else None
         with jax.default_device(place):
             model, variables = models.load(
@@ -240,7 +240,7 @@ class Subject(Material):
         return model, variables
 
     def geometry(self, model: Model) -> Geometry:
-        """How pictures are made for a network, as `config.data.resize` says."""
+        """How pictures are made for a network, by `config.data.resize`."""
         if self.config.data.resize == "squash":
             return Geometry(model.image_size, "squash", "bilinear")
         return Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
@@ -255,7 +255,7 @@ def step_size(
     trials: int = 1,
     regions: int = 1,
 ) -> tuple[int, int]:
-    """See `Subject.batch`, for so many images in all."""
+    """See `Subject.batch`; for `images` images in all."""
     devices, pixels = mesh.size, 4 * 3 * math.prod(geometry.size)
     budget = parallel.memory_budget(mesh.devices.flat[0])
     forwards = min(MAX_FORWARDS, max(1, int(budget / (cost.bytes + 4 * pixels))))
@@ -265,18 +265,18 @@ def step_size(
     if config.batch_size != "auto":
         return int(config.batch_size), at_once
     most = max(1, forwards // (at_once * regions)) * devices
-    steps = math.ceil(images / most)  # of one size, so that the last is not mostly padding
+    steps = math.ceil(images / most)  # of equal size, so that the last is not mostly padding
     return math.ceil(images / steps / devices) * devices, at_once
 
 
 def source_of(config: Any, split: str, **options: bool) -> data.Source:
-    """A split of `config.data`, nothing of it decoded; `options` beside those of the config."""
+    """A split of `config.data`, undecoded; `options` add to the config's."""
     c = config.data
     named = configs.options(c, c.name.replace(".", "_"))
     return data.load(c.name, c.root, split, **{**named, **options})
 
 
 def one_of(key: str, value: Any, known: tuple[str, ...]) -> None:
-    """Raises ValueError naming the config key and the nearest value, unless `value` is known."""
+    """Raises ValueError with the config key and the nearest value, unless `value` is known."""
     if value not in known:
         raise ValueError(f"config.{key}: " + no_such(value, known))

@@ -1,4 +1,4 @@
-"""Trains small networks on `scenes`, one for each architecture and tie of background to class."""
+"""Trains small networks on `scenes`, one per architecture and tie of background to class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rival_jax.types import Array, Forward, Geometry, Model, Variables
 ONE_PROCESS = True  # not for several hosts
 
 CLASSES = 10
-# Muon takes a ViT this small in a given number of steps further than AdamW.
+# In the same number of steps, Muon trains a ViT this small further than AdamW.
 OPTIMISERS = {"adamw": optax.adamw, "muon": optax.contrib.muon}
 
 
@@ -43,7 +43,7 @@ def dry_run(config: Any, console: Console) -> None:
 
 
 def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
-    """Trains, saves and scores every network; returns the accuracies of the saved ones."""
+    """Trains, saves and scores every network; returns the saved networks' accuracies."""
     config = typed(Config, config)
     trainers = {name: Trainer(config, name) for name in config.architectures}
     tests = {c: _examples(config, "test", c, console) for c in {0.0, *config.correlations}}
@@ -74,10 +74,10 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
 
 
 class Trainer:
-    """One architecture and its recipe, compiled once for all the data it is trained on.
+    """One architecture and its recipe, compiled once for all its training data.
 
-    Warm-up, then cosine decay. Batch norm keeps its first statistics, 0 and 1: a network this
-    shallow trains without those of the batch, and is then the same in training and in use.
+    Warm-up, then cosine decay. Batch norm keeps its initial statistics, 0 and 1: a network this
+    shallow trains without batch statistics, and then behaves the same in training and in use.
     """
 
     def __init__(self, config: Config, architecture: str):
@@ -107,7 +107,7 @@ class Trainer:
 
         Args:
           train: the whole training set.
-          on_step: called with 1 after every step.
+          on_step: called with the argument 1 after every step.
           on_epoch: called with the keywords epoch, loss and accuracy, on the augmented images.
         """
         variables, size = (
@@ -151,9 +151,9 @@ class Trainer:
 
 
 def initial(model: Model, seed: int) -> Variables:
-    """The model's own start, but with inner linear kernels of variance 1 / inputs.
+    """The model's own initial variables, but with inner linear kernels of variance 1 / inputs.
 
-    The usual 0.02 is made for wide transformers: in narrow ones attention stays uniform for long.
+    The usual 0.02 suits wide transformers; in narrow ones attention then stays uniform for long.
     """
 
     def rescale(path: tuple[Any, ...], leaf: Array) -> Array:
@@ -164,7 +164,7 @@ def initial(model: Model, seed: int) -> Variables:
 
 
 def _start(name: str, model: Model) -> Variables:
-    """Weights of a network that is there. Raises ValueError if it is no `model`."""
+    """An existing network's weights. Raises ValueError if it is not the same architecture."""
     there, variables = models.load(name)
     found, wanted = (models.describe(one).partition(": ")[2] for one in (there, model))
     if found != wanted:
@@ -180,10 +180,10 @@ def augment(images: Array, key: Array, *, brightness: float, noise: float) -> Ar
     """Half mirrored, all lighter or darker, half with Gaussian noise.
 
     Args:
-      images: [b, h, w, 3] in [0, 1], as is what is returned.
-      key: of the random choices.
-      brightness: gains go from 1 - this to 1 + this.
-      noise: sigmas go from 0 to this.
+      images: [b, h, w, 3] in [0, 1], like the result.
+      key: for the random choices.
+      brightness: gains range from 1 - this to 1 + this.
+      noise: sigmas range from 0 to this.
     """
     each = len(images), 1, 1, 1
     flip, gain, sigma, normal = jax.random.split(key, 4)

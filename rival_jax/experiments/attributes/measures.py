@@ -1,4 +1,4 @@
-"""What parts are worth to a network, and what attribute labels tell: rows to results."""
+"""How much parts matter to a network, and what attribute labels tell: rows to results."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ROUNDING = 1e-6  # of a float32 probability
 
 
 def paired(columns: dict[str, Named]) -> dict[str, Named]:
-    """Differences within images; NaN where one lacks the attribute or, for swaps, nobody lends."""
+    """Differences within images; NaN if one lacks the attribute or, for swaps, has no donor."""
     found = {}
     names = columns["correct"].of("change")
     draws = [name for name in names if name.startswith("control_")]
     for name, column in (("accuracy", "correct"), ("probability", "probability")):
         one = columns[column]
         clean, grey = one.at(change="clean"), one.at(change="grey")
-        # A part that is the whole object is its own control.
+        # If the part is the whole object, it is its own control.
         control = one.where(change=draws).mean("change").map(_same_if_close, grey)
         found[f"{name}_drop"] = clean - grey
         found[f"control_{name}_drop"] = clean - control
@@ -44,10 +44,10 @@ def _same_if_close(control: Any, grey: Any) -> Any:
 
 
 def measures(means: Means, pooling: str) -> Iterator[Measure]:
-    """Means over classes and of each, and how models differ in what a part costs beyond its size.
+    """Means per class and over classes, and how models differ in a part's cost beyond its size.
 
-    With `pooling` "classes" means of a class, then over the classes that have the attribute; with
-    "images" over all images alike (the study's released code).
+    `pooling` "classes": means per class, then over the classes that have the attribute; "images":
+    over all images (the study's released code).
     """
     for name, of_class in means.items():
         mean = of_class.mean("class", by="images" if pooling == "images" else "each")
@@ -71,7 +71,7 @@ STUDY = Study(
         *("swap_probability_drop", "swap_beyond_grey", "swap_lender_rise"),
     ),
 )
-AREA = Study(  # the part's share of the object, all images alike
+AREA = Study(  # the part's share of the object, over all images
     "attributes",
     axes=("attribute",),
     columns=("area",),
@@ -90,7 +90,7 @@ CLASSIFIER = Study(
 def results_of(
     files: Mapping[str, Path], classes: Sequence[str], pooling: str, **options: Any
 ) -> Results:
-    """The table of results, from the files of all units by name, in their order."""
+    """The table of results, from the files of all units, by name and in order."""
     labels, classifier = (files[f"attributes/{name}"] for name in ("labels", "classifier"))
     rows = [file for file in files.values() if file not in (labels, classifier)]
     found = STUDY.results(STUDY.read(rows, classes), pooling, **options)
@@ -100,10 +100,10 @@ def results_of(
 
 
 def figure_3(labels: Path, classes: Sequence[str]) -> Iterator[Row]:
-    """What attribute labels go together with; without intervals.
+    """How attribute labels go together, and with classes; without intervals.
 
-    Rows of "label_share", of each class's images that have an attribute, and of "label_correlation"
-    between two attributes; NaN for an attribute that all or no images have.
+    Rows of "label_share" (of a class's images that have an attribute) and of "label_correlation"
+    (between two attributes; NaN for an attribute that all or no images have).
     """
     names = [name for name in pq.read_schema(labels).names if name not in ("example", "label")]
     images = read_images([labels], (), names, classes)

@@ -21,13 +21,13 @@ Shown = Callable[[], Sequence[tuple[str, str, Mapping[str, np.ndarray]]]]
 
 WORDS = Words(__package__)
 DROPS, SWAPS, MAPS, MARKS = map(WORDS.titles, ("drops", "swaps", "maps", "marks"))
-FIRST = 3  # attributes that the headline names
-PANELS = 4  # models that the figures by attribute and by class show
-EXCESS = "probability_excess"  # what parts are ranked and models are compared by
+FIRST = 3  # attributes named in the headline
+PANELS = 4  # models shown in the figures by attribute and by class
+EXCESS = "probability_excess"  # the measure that ranks parts and compares models
 
 
 def page(config: Config, results: Results, shown: Shown) -> Document:
-    """All that the results say, and the photos as they were shown, where a part can be swapped."""
+    """All results, and the photos as they were shown, if a part can be swapped."""
     c, confidence = config.ablation, config.statistics.confidence
     levels = results.where(contrast="", **{"class": None})
     models, names = (levels.where(measure=EXCESS).of(axis) for axis in ("model", "attribute"))
@@ -62,7 +62,7 @@ def page(config: Config, results: Results, shown: Shown) -> Document:
 
 
 def headline(levels: Results, confidence: float) -> list[str]:
-    """Which parts count most for each model, beyond their size; and what attributes alone tell."""
+    """Which parts matter most to each model, beyond their size; and what attributes alone tell."""
     sentences = []
     for model in levels.where(measure=EXCESS).of("model")[:6]:
         excess, told = _excess(levels, model, confidence)
@@ -76,7 +76,7 @@ def headline(levels: Results, confidence: float) -> list[str]:
 def _excess(
     levels: Results, model: str, confidence: float
 ) -> tuple[Results, dict[str, verdicts.Verdict]]:
-    """What attributes cost a model beyond their control, largest first; whether each differs."""
+    """An attribute's cost to a model beyond its control, largest first; whether each differs."""
     found = levels.where(measure=EXCESS, model=model)
     told = verdicts.of_rows(found, confidence, significance.benjamini_hochberg)
     ranked = Results(found.one(attribute=name) for name in found.ranked("attribute"))

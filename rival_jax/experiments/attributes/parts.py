@@ -1,4 +1,4 @@
-"""(image, attribute) pairs: which there are, what is done to them, and their batches."""
+"""(image, attribute) pairs: all existing ones, how they are changed, and their batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rival_jax.types import Array
 
 CHANGES = ("clean", "grey", "control", "swap")
 SHOWN = 8  # attributes on the sheet of all changes
-LENDERS = 4  # images of each class and attribute that lend their parts
+LENDERS = 4  # donor images of each class and attribute
 PIXELS = ("image", "mask", "attribute_masks")
 Lot = Mapping[str, Any]  # of pairs, see `batches`
 
@@ -33,7 +33,7 @@ class Pairs:
     names: tuple[str, ...]  # of the attributes
     image: np.ndarray  # [n], positions of examples
     attribute: np.ndarray  # [n], positions of names
-    lender: np.ndarray  # [n], an example of another class with the attribute; -1: there is none
+    lender: np.ndarray  # [n], the donor, an example of another class with the attribute; -1: none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Plan:
 
 
 def find(examples: Examples, asked: Sequence[str], seed: int) -> Pairs:
-    """The pairs of an evaluated split: of the attributes asked for, or all, that some image has."""
+    """The pairs of an evaluated split, for all attributes or those asked for."""
     has = dict(zip(examples.attributes, (examples.attribute_labels > 0).T, strict=True))
     names = tuple(name for name in asked or has if name in has and has[name].any())
     present = np.stack([has[name] for name in names], 1) if names else np.zeros((0, 0), bool)
@@ -62,9 +62,9 @@ def changed(plan: Plan, batch: Lot, key: Array, change: Array | int, draw: Array
     """The images [p, h, w, 3] with the part of each pair changed.
 
     Args:
-      key: of the random regions.
-      change: position in `CHANGES`. "control": a random region of the object as large as the part
-        is grey; "swap": the part shows the same part of the lender, moved and stretched onto it.
+      key: for the random regions.
+      change: position in `CHANGES`. "control": a random region of the object, as large as the part,
+        is grey; "swap": the donor's same part is moved and stretched onto the part.
       draw: number of the random region.
     """
     names = ("image", "mask", "part", "other", "other_part")
@@ -90,10 +90,10 @@ def changed(plan: Plan, batch: Lot, key: Array, change: Array | int, draw: Array
 
 
 def batches(pairs: Pairs, size: int, *, swap: bool) -> Iterator[Any]:
-    """The pairs in batches of `size`, from one pass over the examples; of this host's.
+    """This host's pairs in batches of `size`, from one pass over the examples.
 
     Keys: image, mask, label, noise_id, part and attribute of the pair; other, other_part and
-    other_label of its lender, which is itself where it has none or without `swap`; index, the
+    other_label of its donor (the image itself if it has none, or without `swap`); index, the
     position of the pair, -1 for padding.
     """
     hosts = pairs.examples.rows_of_hosts
@@ -116,7 +116,7 @@ def batches(pairs: Pairs, size: int, *, swap: bool) -> Iterator[Any]:
 
 
 def _pair(pairs: Pairs, place: int, item: Mapping[str, Any], swap: bool) -> Lot:
-    """One pair as batches have it, from `PIXELS` of its image."""
+    """One pair as in batches, from `PIXELS` of its image."""
     examples, row, attribute = pairs.examples, pairs.image[place], pairs.attribute[place]
     image, mask, masks = (item[name] for name in PIXELS)
     column = examples.attributes.index(pairs.names[attribute])
@@ -131,7 +131,7 @@ def _pair(pairs: Pairs, place: int, item: Mapping[str, Any], swap: bool) -> Lot:
     return {**found, "noise_id": examples.noise_ids[row]}
 
 
-@functools.lru_cache(maxsize=1024)  # 200 MB at 224 pixels: every lender there can be, nearly
+@functools.lru_cache(maxsize=1024)  # 200 MB at 224 pixels: nearly all possible donors
 def _lent(examples: Examples, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
     item: dict[str, Any] = examples.example(row)
     return item["image"], item["attribute_masks"][column].copy()
@@ -142,10 +142,11 @@ def _stacked(rows: Sequence[Lot]) -> dict[str, np.ndarray]:
 
 
 def sheet(plan: Plan, pairs: Pairs, seed: int) -> list[tuple[str, str, dict[str, np.ndarray]]]:
-    """One image for each attribute under every change, for people to look at.
+    """One image for each attribute under every change, to look at.
 
     Returns:
-      (attribute, example, {change: uint8 [h, w, 3]}), at most `SHOWN`; none if no image lends.
+      (attribute, example, {change: uint8 [h, w, 3]}), at most `SHOWN`; none if no image has a
+      donor.
     """
     able = np.flatnonzero(pairs.lender >= 0)
     _, first = np.unique(pairs.attribute[able], return_index=True)

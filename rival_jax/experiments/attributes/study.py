@@ -1,9 +1,9 @@
 """Parts of objects taken away one at a time (RIVAL10 study, appendix; section 3.1 and figure 3).
 
-For each model: every attribute of every image that has it is greyed, set against random regions of
-equal area in the same object, and swapped for that of another class. A part counts by its excess
-over the random region, so that size is not mistaken for importance. And what attributes alone say
-of the class: their means, correlations and a linear classifier.
+For each model, every attribute of every image that has it is greyed, compared with random regions
+of equal area in the same object, and swapped for the same part of another class. A part's effect is
+its excess over the random region, so that size is not mistaken for importance. And what attributes
+alone say about the class: their means, correlations and a linear classifier.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Category, Columns, Run
 from rival_jax.types import Array, Forward, Geometry, Variables
 
-ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
-LABELS_VERSION = 1  # likewise, of what is made of labels alone
-STEPS = 3  # changes of a pair that one unit computes; equal, so that one program does all units
+ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows
+LABELS_VERSION = 1  # the same for what is made from labels alone
+STEPS = 3  # changes of a pair per unit; the same in each, so that one program serves all units
 MEASURED = ("probability", "correct", "predicted", "other_probability")
-CLASSIFIER_L2 = 1e-4  # keeps the classifier finite where attributes separate the classes
+CLASSIFIER_L2 = 1e-4  # keeps the classifier finite if attributes separate the classes
 _fit = jax.jit(probe.fit_converged, static_argnames="num_classes")
 Steps = tuple[tuple[int, int], ...]
-"""(position in `CHANGES`, number of the draw) of everything that a unit computes."""
+"""(position in `CHANGES`, number of the draw) of each step that a unit computes."""
 
 
 def scored(
     forward: Forward, plan: Plan, variables: Variables, batch: Lot, key: Array, steps: Array
 ) -> dict[str, Array]:
-    """What a network makes of pairs, each changed in every one of `steps` [s, 2].
+    """A network's outputs for pairs, each changed in every one of `steps` [s, 2].
 
     Returns:
-      the `answers`, and other_probability, of the lender's class: [p, s];
-      area, the part's share of the object: [p].
+      the `answers`, and other_probability, of the donor's class: [p, s]; area, the part's share of
+      the object: [p].
     """
 
     def one(step: Array) -> dict[str, Array]:
@@ -67,7 +67,7 @@ def scored(
 
 
 def all_steps(draws: int) -> dict[str, Steps]:
-    """The steps of every unit by name; the last may repeat a draw, which is then left out.
+    """The steps of every unit by name; the last may repeat a draw, which is then dropped.
 
     >>> all_steps(4)["controls_1"]
     ((2, 3), (2, 3), (2, 3))
@@ -87,7 +87,7 @@ def labels(examples: Examples) -> Columns:
 
 
 def classified(train: Examples, test: Examples) -> Columns:
-    """The test split as a linear classifier sees it that was fitted on attribute labels alone."""
+    """Rows of the test split from a linear classifier fitted on attribute labels alone."""
     seen, shown = (jnp.asarray(e.attribute_labels, jnp.float32) for e in (train, test))
     fitted = _fit(seen, jnp.asarray(train.labels), CLASSIFIER_L2, num_classes=len(train.classes))
     found = {name: np.asarray(v) for name, v in answers(fitted(shown), test.labels).items()}
@@ -100,7 +100,7 @@ class Experiment:
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
-        source_of(config, config.data.split, attributes=True)  # before anything else is asked of it
+        source_of(config, config.data.split, attributes=True)  # checked before anything else
         self.config, self.subject = config, Subject(config, console)
         self.geometry = self.subject.geometry(self.subject.models[0])
         self.pairs = self._pairs(self.geometry)
@@ -124,7 +124,7 @@ class Experiment:
         return parts.find(examples, self.config.ablation.attributes, self.config.seed)
 
     def facts(self) -> dict[str, Any]:
-        """Of the data set, for data.json."""
+        """Facts about the data set, for data.json."""
         return {**self.subject.facts(), "attributes": list(self.pairs.examples.attributes)}
 
     def forwards(self) -> int:
@@ -136,7 +136,7 @@ class Experiment:
         return len(self.pairs.image) * self.forwards() * len(self.config.models)
 
     def costs(self) -> Iterator[tuple[str, float]]:
-        """What each network's forward passes would cost; reads what a run would read."""
+        """The cost of each network's forward passes; reads what a run would read."""
         subject, count = self.subject, len(self.pairs.image)
         subject.read_training()
         subject.examples(self.geometry, self.config.data.train_split, attributes=True)
@@ -147,7 +147,7 @@ class Experiment:
             yield f"{model.name}: {each} forwards", seconds
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
-        """Of one network, parts first, then controls; after the last network's, the labels'."""
+        """The units of one network: parts, then controls; after the last network, the labels."""
         config, c, name = self.config, self.config.ablation, loaded.model.name
         pairs = self._pairs(loaded.geometry)
         base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": config.dtype}
@@ -179,7 +179,7 @@ class Experiment:
             yield Unit(f"attributes/{name}", key, lambda _, rows=rows: rows(), everywhere=True)
 
     def _columns(self, loaded: Loaded, pairs: Pairs, steps: Steps, found: parallel.Rows) -> Columns:
-        """One row per step and pair of this host; no swap for pairs without a lender."""
+        """One row per step and pair of this host; no swap for pairs without a donor."""
         once = [i for i, step in enumerate(steps) if step not in steps[:i]]
         place, step = (grid.ravel() for grid in np.meshgrid(np.arange(len(found["index"])), once))
         swapped = np.array(steps)[step, 0] == CHANGES.index("swap")

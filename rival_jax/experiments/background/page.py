@@ -33,7 +33,7 @@ HEADS_GAIN = (
 
 
 def page(config: Config, results: Results, shown: Shown) -> Document:
-    """All that the results say, and the photos as they were shown."""
+    """All results, and the photos as they were shown."""
     levels = results.where(contrast="")
     accuracy = levels.where(measure="accuracy")
     regions = [r for r in ("background", "foreground") if r in levels.of("region")]
@@ -71,7 +71,7 @@ def page(config: Config, results: Results, shown: Shown) -> Document:
 
 
 def headline(accuracy: Results, regions: Sequence[str]) -> list[str]:
-    """One sentence for each model and head: background away against object away."""
+    """One sentence for each model and head: without background against without object."""
     treatment = next(name for name in accuracy.of("treatment") if name != "none")
     sentences = []
     for model in accuracy.of("model"):
@@ -89,7 +89,7 @@ def headline(accuracy: Results, regions: Sequence[str]) -> list[str]:
 
 
 def lost_tables(levels: Results, region: str) -> list[Table]:
-    """Accuracy with a region treated, its paired drop, and the true class's probability."""
+    """Accuracy with a region treated, the paired drop, and the true class's probability."""
     shown = levels.where(region=("none", region), group=None)
     return [_by_treatment(t.format(region), shown.where(measure=name)) for name, t in LOST.items()]
 
@@ -100,7 +100,7 @@ def _by_treatment(title: str, results: Results) -> Table:
 
 
 def comparisons(config: Config, results: Results) -> list[Table]:
-    """What a head fitted on grey backgrounds gains, and every pair of models."""
+    """The gain by heads fitted on grey backgrounds, and every pair of models."""
     named = results.changed(lambda row: {**row, "shown": _setting(row)})
     heads = named.where(measure="accuracy", head="grey", contrast="minus normal")
     pairs = named.where(measure="accuracy_drop", group=None)

@@ -1,7 +1,7 @@
 """Backgrounds taken away, and objects likewise (RIVAL10 study, section 5.3 and figure 8).
 
-Models x heads x treatments x regions; a treatment of one region for one head is a unit of work.
-Heads are fitted on the photos as they are and on photos with a grey background.
+Models x heads x treatments x regions; one treatment of one region for one head is a unit of work.
+Heads are fitted on unchanged photos and on photos with a grey background.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Columns, Run
 from rival_jax.types import Array, Forward, Variables
 
-ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows
 
 
 def measures(means: Means, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
-    """Accuracy and probability, what they drop from the photos as they are, and differences."""
+    """Accuracy and probability, their drops from unchanged photos, and differences."""
     for name, column in (("accuracy", "correct"), ("probability", "probability")):
         level = means[column].mean("class")
         for one in (level, level.grouped("model", members)):
@@ -107,7 +107,7 @@ class Experiment:
         return [("none", "none"), *((t, r) for t in c.treatments for r in c.regions)]
 
     def heads(self) -> dict[str, dict[str, str]]:
-        """Names of the heads, and what of config.probe they are fitted with."""
+        """Names of the heads, and the values of config.probe that each is fitted with."""
         if self.config.head != "probe":
             return {self.config.head: {}}
         names = {"all": "normal", "foreground": "grey"}
@@ -118,7 +118,7 @@ class Experiment:
         return len(self.settings) * len(self.heads())
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
-        """The units of one network and head, the photos as they are first."""
+        """The units of one network and head, unchanged photos first."""
         config, name = self.config, loaded.model.name
         examples = self.subject.examples(loaded.geometry)
         base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": config.dtype}
@@ -141,7 +141,7 @@ class Experiment:
             )
 
     def _settled(self, treatment: str, region: str) -> dict[str, Any]:
-        """What a treatment's pixels depend on."""
+        """Everything that determines a treatment's pixels."""
         settled: dict[str, Any] = {"treatment": treatment, "region": region}
         if treatment != "none":
             settled["mask"] = self.config.data.mask
@@ -156,7 +156,7 @@ class Experiment:
         return with_others(examples, size, self._others(loaded) if swap else None)
 
     def _others(self, loaded: Loaded | None = None) -> np.ndarray:
-        """The image of another class that lends its pixels to each [n]."""
+        """The donor of each image, from another class [n]."""
         subject = self.subject
         examples = subject.examples(loaded.geometry) if loaded else subject.first_examples()
         return partners(examples, np.arange(len(examples)), f"{self.config.seed} background")

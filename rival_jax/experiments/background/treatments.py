@@ -1,4 +1,4 @@
-"""The treatments of a region, and the images that lend pixels to them."""
+"""The treatments of a region, and the donor images of their pixels."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def treated(
     """The images [b, h, w, 3] with a region treated.
 
     Args:
-      batch: has `other` and `other_mask` too, the images that lend pixels to "swap".
-      key: of the order of patches.
-      treatment: 0 leaves the image, else 1 + position in `TREATMENTS`.
+      batch: also has `other` and `other_mask`, the donors for "swap".
+      key: for the order of patches.
+      treatment: 0 for none, else 1 + position in `TREATMENTS`.
       region: position in `REGIONS`.
     """
     image, mask, other, other_mask = (jnp.asarray(batch[k]) for k in _PIXELS)
@@ -75,7 +75,7 @@ def treated(
 
 
 def with_others(examples: Examples, size: int, others: np.ndarray | None) -> Iterator[Batch]:
-    """The batches with `other` and `other_mask`: of the examples `others` [n], or their own."""
+    """The batches with `other` and `other_mask`, from the examples `others` [n] or themselves."""
     for batch in examples.batches(size):
         if others is None:
             yield cast(Batch, {**batch, "other": batch["image"], "other_mask": batch["mask"]})
@@ -91,7 +91,7 @@ def sheet(
     others: np.ndarray,
     seed: int,
 ) -> list[tuple[str, str, dict[str, np.ndarray]]]:
-    """One image of each class under every setting, for people to look at.
+    """One image of each class under every setting, to look at.
 
     Returns:
       (class, example, {setting in words: uint8 [h, w, 3]}), at most `SHOWN`.
@@ -114,7 +114,7 @@ def sheet(
 
 
 def _lent(examples: Examples, rows: np.ndarray, names: tuple[str, str]) -> dict[str, np.ndarray]:
-    """Images and masks of `rows` as a batch has them, under two names."""
+    """Images and masks of `rows` as in a batch, under two names."""
     items = lent(examples, rows)
     return {
         name: np.stack([item[key] for item in items]).astype(np.float32) / 255

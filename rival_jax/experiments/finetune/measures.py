@@ -1,4 +1,4 @@
-"""What is measured of networks, from photos to the table of results: levels, and gains."""
+"""What is measured on networks, from photos to the table of results: levels and gains."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rival_jax.types import Array, Batch, Model, Variables
 
 MAPS = ("iou", "average_precision", "pixel_accuracy")
 GAIN = f"minus {ORIGINAL}"
-FIELDS = ("variant", "seed", "alpha")  # what a network is told apart by, in place of its name
+FIELDS = ("variant", "seed", "alpha")  # they identify a network, in place of its name
 NO_INTERVAL = dict.fromkeys(("low", "high", "p"), np.nan)
 
 
@@ -55,26 +55,26 @@ def scored(model: Model, c: Evaluate, variables: Variables, batch: Batch) -> dic
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network whose tests are units of rows."""
+    """A network to be tested; each test is a unit of rows."""
 
     name: str
     variant: str
     seed: int | None  # None: the original
-    alpha: float  # share of the finetuned weights
-    masked: tuple[str, ...]  # classes whose masks it was trained with
+    alpha: float  # weight of the finetuned parameters
+    masked: tuple[str, ...]  # set A: classes whose masks it was trained with
     depends_on: dict[str, Any]
     job: Job | None = None
 
 
 @jax.jit
 def mixed(original: Variables, tuned: Variables, alpha: Array | float) -> Variables:
-    """Weights on the straight line between two networks (WiSE-FT); 1 is the finetuned one."""
+    """Weights on the straight line between two networks (WiSE-FT); alpha 1 is the finetuned one."""
     mix = lambda a, b: ((1 - alpha) * a + alpha * b).astype(a.dtype)  # noqa: E731
     return {**original, "params": jax.tree.map(mix, original["params"], tuned["params"])}
 
 
 def tested(means: Means, networks: Sequence[Network]) -> Iterator[Measure]:
-    """Levels and gains of every measure; accuracy of classes, and of set A and set B, as well."""
+    """Levels and gains of every measure; also accuracy by class, and on sets A and B."""
     correct = means["correct"]
     for name, one in {"accuracy": correct, **means}.items():
         if name != "correct":
@@ -90,7 +90,7 @@ def tested(means: Means, networks: Sequence[Network]) -> Iterator[Measure]:
 
 
 def noisy(means: Means) -> Iterator[Measure]:
-    """RFS of every network, from accuracies averaged over classes and levels, then over seeds."""
+    """RFS of every network: from accuracies averaged over classes and levels, then over seeds."""
     level = means["correct"].mean("class").mean("level")
     sides = {"fg": level.at(region="foreground"), "bg": level.at(region="background")}
     ratio = sides["fg"].map(metrics.rfs, sides["bg"])
@@ -113,14 +113,14 @@ def results(
 ) -> Results:
     """The table of results; `options`: of `statistics.bootstrap`.
 
-    Rows with a seed are that seed's alone and have no interval; all others are means over seeds,
-    which are averaged before images are resampled. "alpha" is 1 for networks that are no mixtures.
+    Rows with a seed are for that seed alone and have no interval; all others are means over seeds,
+    averaged before images are resampled. "alpha" is 1 for networks that are not mixtures.
 
     Args:
-      files: rows of every unit: "vit_seed0/decorrelated".
+      files: rows of every unit, such as "vit_seed0/decorrelated".
       networks: the original, then the finetuned ones.
-      tests: names of the test sets; what else a network has is noise, or its training.
-      classes: all of the data set.
+      tests: names of the test sets; a network's other units are noise, or its training.
+      classes: all classes of the data set.
     """
     found, rest = Results([]), dict(files)
     for test in tests:
@@ -132,9 +132,9 @@ def results(
 
 
 def losses(files: Sequence[Path]) -> Results:
-    """The total loss of trainings, from their rows: "model", "epoch" (0: the original), "part".
+    """The total loss of trainings from their rows, by "model", "epoch" (0: the original), "part".
 
-    Parts are "train", "held out", and "kept": the best epoch.
+    Parts are "train", "held out" and "kept" (the best epoch).
     """
     rows: list[Row] = []
     for row in (row for file in files for row in row_files.read(file).to_pylist()):
@@ -157,9 +157,10 @@ def _original(level: Named) -> Named:
 
 
 def _sets(correct: Named, networks: Sequence[Network]) -> Named:
-    """Which classes each network had masks of (set A) or not (set B): nothing but counts.
+    """Which classes each network had masks of (set A) or not (set B), as arrays of counts only.
 
-    What is put together with it has no images elsewhere, so that a mean over classes is over a set.
+    Combined with other arrays, it leaves no images outside a set, so that a mean over classes is a
+    mean over the set.
     """
     classes = correct.of("class")
     inside = np.array([[name in one.masked for one in networks] for name in classes])
@@ -171,7 +172,7 @@ def _sets(correct: Named, networks: Sequence[Network]) -> Named:
 
 
 def _told_apart(found: Images, networks: Sequence[Network]) -> Images:
-    """The same with `FIELDS` in the place of the networks' names."""
+    """The same with `FIELDS` in place of the networks' names."""
     facts, values = {one.name: (one.variant, one.seed, one.alpha) for one in networks}, {}
     for name, one in found.values.items():
         place = [axis.fields for axis in one.axes].index(("model",))

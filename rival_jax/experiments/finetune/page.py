@@ -26,7 +26,7 @@ SPREAD = "standard deviation"
 MEASURES = WORDS.titles("maps")
 Shown = tuple[str, str, np.ndarray, np.ndarray, list[tuple[np.ndarray, str]]]
 """(name, class, photo uint8 [h, w, 3], mask uint8 [h, w], map and class that each network gives)"""
-WHOLE: dict[str, None] = dict.fromkeys(("seed", "class", "set"))  # of all seeds and classes
+WHOLE: dict[str, None] = dict.fromkeys(("seed", "class", "set"))  # rows over all seeds and classes
 
 
 def page(
@@ -36,12 +36,12 @@ def page(
     losses: Results,
     shown: Callable[[], Iterable[Shown]],
 ) -> Document:
-    """All that the results say, the training curves, and maps before and after.
+    """All results, the training curves, and maps before and after.
 
     Args:
       networks: the original, then the finetuned ones.
       losses: see `measures.losses`.
-      shown: gives images as the original and the first finetuned network see them.
+      shown: returns images as the original and the first finetuned network see them.
     """
     pure = results.where(alpha=1.0)
     levels, gained = (main(pure.where(**WHOLE, contrast=c)) for c in ("", GAIN))
@@ -85,7 +85,7 @@ def main(found: Results) -> Results:
 
 
 def sentence(gained: Results, name: str) -> str:
-    """What a variant gained where."""
+    """What a variant gained, in one sentence."""
     points = lambda value: f"{round(100 * value, 1) + 0.0:+.1f}"  # noqa: E731
     told: dict[str, list[str]] = {"accuracy": [], "iou": [], "rfs": []}
     for row in gained:
@@ -119,7 +119,7 @@ def _with_test_set(row: Row) -> Row:
 
 
 def classes(pure: Results, networks: Sequence[Network]) -> Table:
-    """Accuracy of every class on the last test set, and what each variant gained."""
+    """Accuracy of every class on the last test set, and each variant's gain."""
     last, masked = pure.of("test")[-1], networks[0].masked
     found = pure.where(test=last, **{"class": pure.of("class")})
     found = found.where(variant=ORIGINAL) + found.where(contrast=GAIN)

@@ -1,4 +1,4 @@
-"""Which images a finetuning sees: classes with masks, samples of each, and what it is picked by."""
+"""Which images a finetuning sees: classes with masks, samples of each, and held-out images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rival_jax.types import Batch, Geometry
 
 
 class Split(NamedTuple):
-    """What one seed sees."""
+    """The images of one seed."""
 
     masked: tuple[str, ...]  # set A: the classes whose masks are trained on
     train: tuple[int, ...]  # positions in the source
@@ -31,7 +31,7 @@ class Split(NamedTuple):
 
 
 class Images(NamedTuple):
-    """The same, decoded and checked."""
+    """The same images, decoded and checked."""
 
     masked: tuple[str, ...]
     train: Examples
@@ -87,8 +87,8 @@ def _images(source: Source, config: Config, seed: int, name: str, asked: int) ->
             f"{config.data.name}, and {asked} are asked for: lower --config.split.per_class or "
             "validation_per_class, or take what there is with --config.split.on_few=take"
         )
-    # By the name without folder and ending, so that a copy of the photos beside other masks
-    # gives the same ones.
+    # Drawn by the name without folder and ending, so that a copy of the photos beside other masks
+    # gives the same images.
     stems = {i: PurePosixPath(source.names[i]).stem for i in mine}
     shuffled = config.split.images == "seed"
     drawn = lambda i: name_hash(f"{seed} image {name}/{stems[i]}", 8)  # noqa: E731
@@ -118,11 +118,11 @@ class Training:
         self.per_seed = counts.pop()
 
     def data(self, labels: np.ndarray, size: int, needs: Sequence[str] = ()) -> Data:
-        """Batches for the loop; of what is held out, of a `size`.
+        """Batches for the loop; held-out images in batches of `size`.
 
         Args:
-          labels: the network's output of each class [c].
-          needs: what the objective is given besides, see `objectives`.
+          labels: the network's output for each class [c].
+          needs: what else the objective is given, see `objectives`.
         """
         c = self.config.train
 
@@ -155,8 +155,8 @@ class Training:
         seed: int,
         epoch: int = 0,
     ) -> Iterator[Batch]:
-        """Batches with the network's outputs as labels, and what the objective needs besides."""
-        # Neighbours in a random ring: of all examples, on every host, whatever the batch is.
+        """Batches with the network's outputs as labels, and what else the objective needs."""
+        # Neighbours in a random ring of all examples, the same on every host and for any batch.
         ring = np.random.default_rng([seed, epoch, 1]).permutation(len(examples))
         after = ring[(np.argsort(ring) + 1) % len(ring)]
         masked = [self.source.classes.index(name) for name in self.images[seed].masked]
@@ -175,9 +175,9 @@ class Training:
 
 
 def source(place: Any, split_name: str) -> Source:
-    """A split to train on, of the data set that a block of the config (name, root, options) names.
+    """A split to train on, from the data set named by a block of the config (name, root, options).
 
-    Raises ValueError as `data.load`, and for a set whose terms forbid it.
+    Raises ValueError like `data.load`, and for a set whose terms forbid training.
     """
     given = options(place, place.name.replace(".", "_"))
     found = data.load(place.name, place.root, split_name, **given)
@@ -200,7 +200,7 @@ def refuse_overlap(training: Source, tests: Mapping[str, Examples]) -> None:
 def found_masks(config: Config, classes: tuple[str, ...]) -> Source:
     """The photos of `config.tokencut`, whose labels are positions in `classes`.
 
-    Raises ValueError if no folder is named, and for a class that is not among them.
+    Raises ValueError if no folder is named, and for an unknown class.
     """
     c = config.tokencut
     if not c.root:

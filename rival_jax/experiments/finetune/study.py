@@ -1,7 +1,7 @@
 """Relevance finetuning of ViTs (RobustViT), its baselines and ablations, before and after.
 
-Variants x settings x seeds; a training is a unit of rows and two saved networks, and so is every
-test of a network.
+Variants x settings x seeds. A training is a unit of rows and two saved networks; every test of a
+network is a unit of rows.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from rival_jax.runtime.results import Category, Columns, Run
 from rival_jax.types import Variables
 
 REGIONS = ("foreground", "background")
-SHOWN = 8  # images among the pictures
-MAP_COST = 3  # forward passes that take as long as a relevance map
+SHOWN = 8  # images in the picture sheet
+MAP_COST = 3  # a relevance map takes as long as this many forward passes
 
 
 class Experiment:
-    """A network, its trainings and the tests of all networks, checked.
+    """A network, its trainings and all networks' tests, checked.
 
     Attributes:
-      tests: the test sets by name; noise in the first of them, which is `subject`.
+      tests: the test sets by name; noise is added to the first, which is `subject`.
     """
 
-    counted = "images"  # shown to a network, in training and in tests
+    counted = "images"  # seen by a network, in training and in tests
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
@@ -59,7 +59,7 @@ class Experiment:
         self.trainings = Trainings(config, self.tests)
         self.original = self.trainings.original
         self.networks = list(self._networks())
-        self._kept = functools.lru_cache(maxsize=1)(kept)  # of one folder, for all its tests
+        self._kept = functools.lru_cache(maxsize=1)(kept)  # one folder's, for all its tests
 
     def _networks(self) -> Iterator[Network]:
         """The original, every finetuned network, and the mixtures of both."""
@@ -79,7 +79,7 @@ class Experiment:
         return trained * self.config.train.epochs + sum(self._forwards())
 
     def costs(self) -> Iterator[tuple[str, float]]:
-        """What every setting's trainings would cost, and all tests."""
+        """The cost of every setting's trainings, and of all tests."""
         work = self.trainings
         for setting in work.settings:
             step = work.step_cost(setting)
@@ -93,7 +93,7 @@ class Experiment:
         yield told, passes * self.original.cost().seconds
 
     def _forwards(self) -> tuple[int, int]:
-        """Images that maps are made of, in all tests, and noisy images."""
+        """How many maps, and how many noisy images, all tests take."""
         images = [len(test.first_examples()) for test in self.tests.values()]
         noisy = images[0] * len(self._levels()) * self.config.noise.trials * len(REGIONS)
         return len(self.networks) * sum(images), (1 + len(self.trainings.jobs)) * noisy
@@ -117,14 +117,14 @@ class Experiment:
         self.console.print(f"the finetuned networks: {run.path / 'models'}")
 
     def _weights(self, network: Network, run: Run) -> Variables:
-        """A network's, read from where they are kept."""
+        """A network's weights, read from where they are kept."""
         if network.job is None:
             return self.original.variables
         tuned = self._kept(network.job.folder(run, self.config.evaluate.checkpoint))
         return tuned if network.alpha == 1 else mixed(self.original.variables, tuned, network.alpha)
 
     def _card(self, network: Network, run: Run) -> dict[str, Any]:
-        """What networks.json says: also where it is kept, for `config.models` elsewhere."""
+        """A network's entry in networks.json, with its folder for `config.models` elsewhere."""
         told = ("name", "variant", "seed", "alpha", "masked")
         facts = {name: getattr(network, name) for name in told}
         if network.job and network.alpha == 1:
@@ -132,7 +132,7 @@ class Experiment:
         return facts
 
     def _plans(self, plans: Plans) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Images per step that maps are made of; and noisy ones, with their trials at once."""
+        """Images per step, for maps and for noise, with trials at once for the latter."""
         trials, images = self.config.noise.trials, len(self.subject.first_examples())
 
         def sized(trials: int, regions: int) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class Experiment:
     def _tested(
         self, network: Network, plan: Mapping[str, Any], weights: Callable[[], Variables]
     ) -> Iterator[Unit]:
-        """Answers and maps of a network on every test set; `weights` reads its own."""
+        """Answers and maps of a network on every test set; `weights` reads its weights."""
         named, c = self._named(network), self.config.evaluate
         fn = parallel.Bound(scored, (self.original.model, c))
         settled = {"method": c.method, "explained": c.explained, "masked": list(network.masked)}
@@ -170,7 +170,7 @@ class Experiment:
     def _noisy(
         self, network: Network, plan: Mapping[str, Any], weights: Callable[[], Variables]
     ) -> Iterator[Unit]:
-        """Answers of a network to every noise in the first test set."""
+        """Answers of a network under every noise in the first test set."""
         named, config, c = self._named(network), self.config, self.config.noise
         for norm, level in self._levels():
             sweep = Sweep(norm, REGIONS, c.trials, plan["trials"], config.data.mask == "binary")
@@ -187,7 +187,7 @@ class Experiment:
     def _columns(
         self, network: Network, subject: Subject, test: str, found: parallel.Rows
     ) -> Columns:
-        """Also "A" for images of the classes whose masks were trained on, "B" for the others."""
+        """Adds "A" for images of the classes whose masks were trained on, "B" for the others."""
         examples, image = subject.examples(self.original.geometry), found["index"]
         given = (self.config.data.name, self._named(network), examples, image, {"test": test})
         outside = np.array([name not in network.masked for name in examples.classes])
@@ -232,7 +232,7 @@ class Experiment:
 
 
 def test_sets(config: Config, console: Console) -> dict[str, Subject]:
-    """The test sets by name: the one of `config.data`, and that of `config.shifted`."""
+    """The test sets by name, from `config.data` and `config.shifted`."""
     first = Subject(config, console)
     if not config.shifted.name:
         return {config.data.test_name: first}

@@ -1,4 +1,4 @@
-"""The trainings of a finetuning: which there are, run in groups of one program, kept as models."""
+"""The trainings of a finetuning: listed, run in groups by one program, kept as models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rival_jax.runtime.tensorboard import EventFile
 from rival_jax.runtime.update import Recipe
 from rival_jax.types import Model, Variables
 
-ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows
 CHECKPOINTS = ("best", "last")
 
 
@@ -36,12 +36,12 @@ class Job:
 
     setting: Setting
     seed: int
-    images: Images  # that it sees
+    images: Images  # its training images
     depends_on: dict[str, Any]
 
     @property
     def name(self) -> str:
-        """Of its rows and models."""
+        """The name of its rows and models."""
         return f"{self.setting.name}_seed{self.seed}"
 
     def folder(self, run: Run, checkpoint: str) -> Path:
@@ -49,12 +49,12 @@ class Job:
         return run.path / "models" / digest(self.depends_on) / f"{self.name}_{checkpoint}"
 
     def unit(self, history: Sequence[Mapping[str, Any]] = ()) -> Unit:
-        """Its rows, of the history of its epochs; not looked at if they are there."""
+        """Its rows, from the history of its epochs; unused if the rows exist."""
         compute = lambda on_batch: self._rows(history)  # noqa: E731
         return Unit(f"{self.name}/training", self.depends_on, compute, everywhere=True)
 
     def keep(self, run: Run, model: Model, trained: Trained) -> None:
-        """Saves its networks, which all hosts then have."""
+        """Saves its networks; afterwards all hosts see them."""
         for checkpoint in CHECKPOINTS:
             folder = self.folder(run, checkpoint)
             files = [folder / name for name in (weights.CONFIG, weights.TENSORS)]
@@ -94,7 +94,7 @@ class Job:
 def kept(folder: Path) -> Variables:
     """A finetuned network's weights, from the folder that `Job.folder` names.
 
-    Raises FileNotFoundError or ValueError if they are not there as they were saved.
+    Raises FileNotFoundError or ValueError if they are missing or changed.
     """
     name = folder.name.rpartition("_")[0]
     cure = f"delete {folder.parents[2] / 'rows' / name} to train it again"
@@ -123,7 +123,7 @@ class Trainings:
         self._costs: dict[Any, parallel.Cost] = {}
         trained, self.labels = outputs(self.subject, self.raw, self.original)
         self.settings = settings(config, trained)
-        self.training: dict[str, Training] = {}  # by where the masks are from
+        self.training: dict[str, Training] = {}  # by the source of the masks
         for masks in dict.fromkeys(setting.masks for setting in self.settings):
             if masks == "data":
                 source = photos.source(config.data, config.data.train_split)
@@ -134,7 +134,7 @@ class Trainings:
         self.jobs = [self._job(one, seed) for one in self.settings for seed in config.seeds]
 
     def _job(self, setting: Setting, seed: int) -> Job:
-        """With everything that determines what it gives."""
+        """A job with everything that determines its result."""
         options = {
             k: v if isinstance(v, (int, float, str)) else str(v) for k, v in setting.options.items()
         }
@@ -154,7 +154,7 @@ class Trainings:
         return Job(setting, seed, seen, about)
 
     def units(self, bench: Bench) -> Iterator[Unit]:
-        """A unit for every training; those of a group of which one is missing are run first."""
+        """A unit for every training; a group with a missing unit is run first."""
         run = bench.run
         for jobs in self._groups():
             units = [job.unit() for job in jobs]
@@ -162,7 +162,7 @@ class Trainings:
             yield from units if all(map(run.intact, paths)) else self._fitted(jobs, bench)
 
     def step_cost(self, setting: Setting) -> parallel.Cost:
-        """Of one image's part in an update, measured on a batch."""
+        """The cost of one image in an update, measured on a batch."""
         if setting.terms in self._costs:
             return self._costs[setting.terms]
         batch = self.training[setting.masks].sample(self.labels, setting.needs)
@@ -197,16 +197,16 @@ class Trainings:
         if asked != "auto":
             return int(asked)
         device = self.subject.mesh.devices.flat[0]
-        if device.platform == "cpu":  # one fills its cores; side by side they only spill caches
+        if device.platform == "cpu":  # one training fills its cores; several only spill caches
             return 1
         bytes_each = self.step_cost(job.setting).bytes * self.recipe.batch_size
         return hosts.agreed(max(1, int(parallel.memory_budget(device) / max(bytes_each, 1))))
 
     def _fitted(self, jobs: Sequence[Job], bench: Bench) -> Iterator[Unit]:
-        """Trains some jobs, and keeps their networks, each before its unit."""
+        """Trains some jobs and saves their networks, each before its unit."""
         first, run, meter = jobs[0].setting, bench.run, bench.meter
         more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
-        on_cpu = self.subject.mesh.devices.flat[0].platform == "cpu"  # whose peak is not known
+        on_cpu = self.subject.mesh.devices.flat[0].platform == "cpu"  # a CPU's peak is not known
         meter.say(jobs[0].name + more, 0.0 if on_cpu else self.step_cost(first).flops)
         members = [
             Member(job.name, job.seed, job.setting.learning_rate, job.setting.numbers)
@@ -255,10 +255,10 @@ class Trainings:
 
 
 def outputs(subject: Subject, raw: Model, loaded: Loaded) -> tuple[Model, np.ndarray]:
-    """The network that is trained, and its output for each class; `raw`: without its head.
+    """The network to train, and its output for each class; `raw`: without its head.
 
-    With `config.outputs="own"` the network's own outputs are trained, though a head groups them for
-    the evaluation: each class has to be one of them, else ValueError is raised.
+    With `config.outputs="own"` the network's own outputs are trained, even if a head groups them
+    for the evaluation. Raises ValueError if a class is not a single output.
     """
     config = subject.config
     classes = subject.first_examples().classes

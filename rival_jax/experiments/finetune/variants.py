@@ -17,8 +17,8 @@ from rival_jax.types import Array, Batch, Model, Variables
 
 ORIGINAL = "original"
 FIRST_ORDER, SECOND_ORDER = {"through_grads": False}, {"through_grads": True}
-# The control, the baselines as meant and as released, RobustViT, its table 4, other masks: the
-# objective, a module of `objectives`, and its options.
+# Name -> objective (a module of `objectives`) and its options: the control, the baselines as
+# intended and as released, RobustViT, its table 4, other masks.
 VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "cross_entropy": ("cross_entropy", {}),
     "gradmask": ("gradmask", SECOND_ORDER),
@@ -33,7 +33,7 @@ VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "tokencut": ("robustvit", FIRST_ORDER),
     "energy_swap_tokencut": ("energy_swap", SECOND_ORDER),
 }
-FOUND_MASKS = ("tokencut", "energy_swap_tokencut")  # trained with those of `config.tokencut`
+FOUND_MASKS = ("tokencut", "energy_swap_tokencut")  # trained with the masks of `config.tokencut`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Setting:
     numbers: dict[str, float]
     learning_rate: float
     masks: str  # "data" | "tokencut"
-    options: dict[str, Any]  # all of the objective's, for the record
-    needs: tuple[str, ...] = ()  # beside images, masks and labels, see `objectives`
+    options: dict[str, Any]  # all the objective's options, for the record
+    needs: tuple[str, ...] = ()  # besides images, masks and labels, see `objectives`
 
 
 def settings(config: Config, model: Model) -> list[Setting]:
-    """Every variant with every one of `config.settings`; the original is none of them.
+    """Every variant with each of `config.settings`; without the original.
 
-    Raises ValueError for an unknown variant, or a setting that names no number of the objective.
+    Raises ValueError for an unknown variant, or a setting that is no number of its objective.
     """
     names = [name for name in config.variants if name != ORIGINAL]
     found = [_setting(config, model, name, words) for name in names for words in config.settings]
@@ -68,7 +68,7 @@ def settings(config: Config, model: Model) -> list[Setting]:
 def _setting(config: Config, model: Model, name: str, words: str) -> Setting:
     if name not in VARIANTS and "." not in name:
         raise ValueError("config.variants: " + no_such(name, [ORIGINAL, *VARIANTS]))
-    objective, own = VARIANTS.get(name, (name, {}))  # with a dot it is somebody's own
+    objective, own = VARIANTS.get(name, (name, {}))  # a dotted name is a user's module
     module = plugin("objectives", objective)
     known = [*inspect.signature(module.terms).parameters][3:]
     options = {key: value for key, value in block(config, "loss").items() if key in known}

@@ -21,19 +21,19 @@ MOST_CLASSES = 10  # in a gallery
 
 
 def pictured(raw: Images, c: Saliency) -> np.ndarray:
-    """The hits that a gallery shows, of one unit's rows: those of the classes with the lowest."""
+    """The hits that a gallery shows, from one unit's rows: the classes with the lowest gaps."""
     gap, (rows, labels) = raw.values["density_gap"].values[:, 0], lowest(raw, 0, c)
     classes = labels[rows[np.argsort(gap[rows], kind="stable")]].tolist()
     return rows[np.isin(labels[rows], list(dict.fromkeys(classes))[:MOST_CLASSES])]
 
 
 def gallery(hits: Sequence[Mapping[str, Any]], names: Sequence[str], file: Path) -> Drawn:
-    """Figure 7: hits, a class a row: the photo, its map, the salient background greyed.
+    """Figure 7: hits, one class per row: the photo, its map, the salient background greyed.
 
     Args:
-      hits: `HIT` of each, of one model and method.
+      hits: `HIT` of each, for one model and method.
       names: of all images.
-      file: pictures of some of the hits.
+      file: pictures of (some of) the hits.
     """
     with np.load(file) as stored:
         pictures = dict(stored)
@@ -52,7 +52,7 @@ def gallery(hits: Sequence[Mapping[str, Any]], names: Sequence[str], file: Path)
 
 
 def _drawn(pictures: Mapping[str, np.ndarray], k: int) -> list[np.ndarray]:
-    """Photo, map and greyed photo of one hit at the size shown, its mask's rim white on black."""
+    """One hit's photo, map and greyed photo at display size, the mask outlined."""
     photo, size = pictures["image"][k], (THUMB, THUMB)
     strength = pictures["saliency"][k].astype(np.float32)[..., None] / 255
     heat = 255 * colormaps["inferno"](strength[..., 0])[..., :3]

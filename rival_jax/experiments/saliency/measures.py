@@ -1,4 +1,4 @@
-"""What is told of saliency maps: from rows to the table of results (RIVAL10 study, 5.4)."""
+"""What is reported about saliency maps: from rows to the table of results (RIVAL10 study, 5.4)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EFFECTS = tuple(  # on the probability of the explained and of the true class
 )
 SIGNED = ("density_gap", *EFFECTS)
 PROBABILITIES = tuple(f"{of}_{region}" for of in ("target", "true") for region in REGIONS)
-# What is told of a hit.
+# What is reported about a hit.
 HIT = (
     *("model", "method", "class", "example", "label", "predicted"),
     *("density_gap", *PROBABILITIES),
@@ -31,7 +31,7 @@ HIT = (
 
 
 def derived(columns: dict[str, Named]) -> dict[str, Named]:
-    """Of every image: metrics as they are, probabilities as drops, and faults as shares."""
+    """Measures of every image: metrics, drops of probabilities, and faults as 0 or 1."""
     accuracy = columns["predicted"].map(lambda said, label: 1.0 * (said == label), columns["label"])
     found = {"accuracy": accuracy, **{name: columns[name] for name in METRICS}}
     for of in ("target", "true"):
@@ -48,7 +48,7 @@ def derived(columns: dict[str, Named]) -> dict[str, Named]:
 
 
 def measures(means: Means, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
-    """Of every model and method, by class, by group, and what two of them differ by."""
+    """Measures of every model and method, by class and by group, and paired differences."""
     for of_class in means.values():
         level = of_class.mean("class")
         groups = (level.grouped("model", {group: of}) for group, of in members.items())
@@ -64,7 +64,7 @@ STUDY = Study(
     measures=measures,
     signed=("signed", "signed, of some"),
 )
-# Where images are filed differently for each model, models have no images in common to resample.
+# If images are filed differently for each model, models share no images to resample.
 ALONE = dataclasses.replace(
     STUDY,
     measures=lambda means: (
@@ -78,8 +78,8 @@ def tabled(
 ) -> Results:
     """The table of results, of the columns of the rows. Besides the study's axes it has:
 
-    "filed": whether images are in the "true" or in the "predicted" class, over which means are.
-    "subset": "all" images, or the "hits": those of each class with the lowest density gap.
+    "filed": whether means are over "true" or "predicted" classes.
+    "subset": "all" images, or the "hits": images of each class with the lowest density gap.
     """
     found = raw._replace(values=derived(raw.values))
     every = _marked(STUDY.results(_joined(found), members, **options), "true", "all")
@@ -101,18 +101,18 @@ def subjects(raw: Images) -> tuple[tuple[str, str], ...]:
 
 
 def filed_under(raw: Images, s: int, filed: str) -> np.ndarray:
-    """The class that every image is filed under, int [n]: its "true" or "predicted" one."""
+    """The class every image is filed under, int [n]: the "true" or the "predicted" one."""
     if filed == "true":
         return raw.labels
     return np.asarray(raw.values["predicted"].values)[:, s].astype(np.int32)
 
 
 def lowest(raw: Images, s: int, c: Saliency) -> tuple[np.ndarray, np.ndarray]:
-    """The images of each class with the lowest density gap, of model and method number `s`.
+    """The images of each class with the lowest density gap, for model and method number `s`.
 
     Returns:
-      positions, by class and then by gap, lowest first, without those that have no gap; and the
-      class that every image is filed under, int [n].
+      positions of images that have a gap, by class and then by gap, lowest first; and the class
+      every image is filed under, int [n].
     """
     gap, labels = np.asarray(raw.values["density_gap"].values)[:, s], filed_under(raw, s, c.classes)
     order = np.lexsort((gap, labels))
@@ -122,7 +122,7 @@ def lowest(raw: Images, s: int, c: Saliency) -> tuple[np.ndarray, np.ndarray]:
 
 
 def hits_of(raw: Images, c: Saliency) -> list[dict[str, Any]]:
-    """`HIT` of the lowest images of every model and method; see `lowest`."""
+    """`HIT` for the lowest images of every model and method; see `lowest`."""
     found, names = [], raw.names
     for s, subject in enumerate(subjects(raw)):
         columns = {name: np.asarray(one.values)[:, s] for name, one in raw.values.items()}
@@ -136,9 +136,10 @@ def hits_of(raw: Images, c: Saliency) -> list[dict[str, Any]]:
 
 
 def _joined(found: Images, rows: np.ndarray | None = None) -> Images:
-    """Several measures in one array each, so that there is less to compile; of `rows`, or of all.
+    """Measures grouped into few arrays, so that less is compiled; of `rows`, or of all images.
 
-    Measures share an array if their values have the same bounds, and none lacks an image or all do.
+    Measures share an array if their values have the same bounds, and either all or none lack
+    images.
     """
     rows = np.arange(len(found.labels)) if rows is None else rows
     alike: dict[str, dict[str, np.ndarray]] = {}
@@ -160,7 +161,7 @@ def _joined(found: Images, rows: np.ndarray | None = None) -> Images:
 
 
 def _over_all(of_class: Named) -> Named:
-    """The mean over all models and methods that have a number in a class, alike."""
+    """The mean of a class over all models and methods that have a number there."""
     *others, subject = of_class.axes
     keys = tuple((key,) for key in subject.keys)
     joined = dataclasses.replace(of_class, axes=(*others, Axis(("subject",), keys)))
@@ -169,7 +170,7 @@ def _over_all(of_class: Named) -> Named:
 
 
 def _without_intervals(alone: Results, members: Mapping[str, Sequence[str]]) -> Iterator[Row]:
-    """Means over models whose images are filed differently: of each class, and of each group."""
+    """Means over models whose images are filed differently: for each class, and for each group."""
     parts = [({"class": c}, alone.where(**{"class": c})) for c in alone.of("class")]
     level = alone.where(**{"class": None})
     for group, models in members.items():

@@ -36,7 +36,7 @@ Pictures = Mapping[tuple[str, str], Path]  # of the hits, by model and method
 def page(
     config: Config, raw: Images, results: Results, hits: Sequence[Row], pictures: Pictures
 ) -> Document:
-    """All that the report says of the columns of the rows, of results, and of `hits_of` them."""
+    """The whole report, from the columns of the rows, the results, and the hits."""
     c, results = config.saliency, named(results)
     shown = results.where(filed=c.classes, subset="all", contrast="")
     levels, extremes = shown.where(**EVERY), results.where(subset="hits")
@@ -70,7 +70,7 @@ def page(
 
 
 def named(results: Results) -> Results:
-    """With a column "subject": the model or group, and the method where there are several."""
+    """Adds a column "subject": the model or group, and the method if there are several."""
     several = len(results.of("method")) > 1
 
     def name(row: Row) -> Row:
@@ -160,7 +160,7 @@ def _by_subject(title: str, results: Results, columns: Sequence[str], **look: An
 
 
 def _column(levels: Results, name: str, cell: Callable[[Row], str]) -> Results:
-    """A column that every model has a cell in, written from its accuracy."""
+    """A column with a cell for every model, written from its accuracy."""
     accuracy = levels.where(measure="accuracy")
     return accuracy.changed(lambda row: {**row, "measure": name, "cell": cell(row)})
 
@@ -170,7 +170,7 @@ def _images(results: Results, subject: str, measure: str) -> int:
 
 
 def bars(shown: Results, confidence: float) -> list[Picture]:
-    """Figure 9: the IoU by group or model, and by class over all models."""
+    """Figure 9: IoU by group or model, and by class over all models."""
     iou = shown.where(measure="iou")
     levels, classes = iou.where(**{"class": None}), iou.where(model=None, group=None)
     groups = levels.where(model=None)

@@ -1,8 +1,8 @@
 """Where networks look, and what it costs them not to see it (RIVAL10 study, 5.4).
 
 Saliency maps against object masks, by many metrics; the images whose maps lie on the background,
-and how the probability moves when what they mark is greyed. One model under one method is a unit
-of work.
+and how greying what the maps mark there changes the probability. One model under one method is a
+unit of work.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.results import Category, Columns, Run, atomic, digest
 from rival_jax.types import Model
 
-ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows
 _look = jax.jit(look, static_argnums=(0, 1))
 
 
@@ -58,7 +58,7 @@ class Experiment:
         self._costs: dict[Any, parallel.Cost] = {}
 
     def total(self) -> int:
-        """Images, as often as they are looked at."""
+        """Images, counted as often as they are looked at."""
         return len(self.subject.first_examples()) * sum(map(len, self.plans.values()))
 
     def work(self, bench: Bench) -> Iterator[Unit]:
@@ -88,11 +88,11 @@ class Experiment:
             return tidy(c.data.name, loaded, examples, found["index"], words, values)
 
         rows = Pass(self.subject, loaded, size, fn, (noise.key(c.seed),), columns)
-        first = plan == self.plans[model][0]  # predictions are those of all methods
+        first = plan == self.plans[model][0]  # predictions are the same for all methods
         return Unit(name, depends_on, rows, clean=model if first else "")
 
     def _pick(self, loaded: Loaded, plan: Plan) -> dict[str, int]:
-        """Images per step; a CPU has no memory to be filled, and compiles for as long."""
+        """Images per step; large steps gain nothing on a CPU, and take as long to compile."""
         size, devices = self.config.batch_size, self.subject.mesh.devices
         if size == "auto" and devices.flat[0].platform == "cpu":
             size = TYPICAL_BATCH * devices.size
@@ -101,7 +101,7 @@ class Experiment:
         return {"images": int(size)}
 
     def _cost(self, loaded: Loaded, plan: Plan) -> parallel.Cost:
-        """What all that is done for one image costs; measured once for networks of one make."""
+        """The cost of everything done for one image; measured once per architecture."""
         make = nameless(loaded.model), plan, loaded.geometry
         if make not in self._costs:
             examples = self.subject.examples(loaded.geometry)
@@ -112,7 +112,7 @@ class Experiment:
         return self._costs[make]
 
     def _picture(self, bench: Bench, unit: Unit, loaded: Loaded, plan: Plan) -> None:
-        """Photos, masks, maps and salient backgrounds of a unit's hits, unless they are there."""
+        """Photos, masks, maps and salient backgrounds of a unit's hits, unless they exist."""
         c = self.config.saliency
         wanted = {**unit.depends_on, "classes": c.classes, "hits": c.hits}
         path = bench.run.path / "hits" / f"{file_path(unit.name)}-{digest(wanted)}.npz"
@@ -140,7 +140,7 @@ class Experiment:
         return {"rows": rows, "image": shown["image"], **jax.device_get(made)}
 
     def costs(self) -> Iterator[tuple[str, float]]:
-        """What each network costs under each method, for a dry run."""
+        """The cost of each network under each method, for a dry run."""
         images = len(self.subject.first_examples())
         for name in self.config.models:
             loaded = self.subject.load(name)
@@ -167,10 +167,11 @@ class Experiment:
 def allowed(
     config: Config, networks: Sequence[Model], console: Console
 ) -> dict[str, tuple[Plan, ...]]:
-    """How the maps of every model are made and read, by its name: a plan for each method.
+    """How each model's maps are made and read, by its name: one plan per method.
 
     Raises:
-      ValueError: a network does not allow a method and is not to be skipped, or no network does.
+      ValueError: a network does not allow a method and may not be skipped, or no network allows
+        any.
     """
     c = config.saliency
     read = (c.ties == "inside", c.flat == "nan", c.tolerance, c.draws, config.data.mask == "binary")
@@ -193,7 +194,7 @@ def allowed(
 
 @functools.lru_cache(maxsize=64)
 def _fault(model: Model, plan: Plan) -> str:
-    """Why a network does not allow a method, "" if it does: traced, without weights."""
+    """Why a network does not allow a method, "" if it does; traced, without weights."""
     shapes = {"image": (1, *model.image_size, 3), "mask": (1, *model.image_size)}
     batch = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
     batch["label"] = jax.ShapeDtypeStruct((1,), jnp.int32)
@@ -206,5 +207,5 @@ def _fault(model: Model, plan: Plan) -> str:
 
 
 def nameless(model: Model) -> Model:
-    """Equal for all networks of one make, so that they share what is compiled."""
+    """Equal for all networks of one architecture, so that they share compiled programs."""
     return dataclasses.replace(model, name="")

@@ -1,4 +1,4 @@
-"""What is measured of an image: where its map lies, and what it costs to grey what that marks."""
+"""What is measured on an image: where its map lies, and the effect of greying what it marks."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ METRICS = (
     *("coverage_25", "coverage_50", "coverage_75", "pointing_game"),
 )
 REGIONS = ("none", "salient", "random", "least")  # of the background, greyed
-BLOTCHES = (8, 8)  # cells of the random field whose highest values are a random region
+BLOTCHES = (8, 8)  # cells of the random field; its highest values are a random region
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """How maps are made and read; the named values of `config.saliency`."""
 
-    method: str  # "gradcam", or with the tap that class maps read, "gradcam@layer3"
+    method: str  # "gradcam", or "gradcam@layer3" with the tap that class maps read
     target: str  # "predicted" | "label"
     scaling: str
     threshold: float  # of the map's maximum
@@ -36,9 +36,9 @@ class Plan:
 
 
 class Seen(NamedTuple):
-    """A network's view of a batch."""
+    """A network's maps and logits for a batch."""
 
-    saliency: Array  # [b, h, w] in [0, 1]; NaN where a scaling leaves it so
+    saliency: Array  # [b, h, w] in [0, 1]; NaN if the scaling leaves NaN
     mask: Array  # bool [b, h, w]
     salient: Array  # bool [b, h, w], the background that the map marks
     logits: Array  # [b, c]
@@ -66,8 +66,8 @@ def measure(
     """Alignment of every map, and the probabilities before and after greying.
 
     Returns:
-      [b] each: `METRICS`; `flat`; `area`, the object's share of the image; `greyed`, that of the
-      region; `predicted` and `target`; `true_<region>` and `target_<region>`, the probability of
+      [b] each: `METRICS`; `flat`; `area`, the object's share of the image; `greyed`, the greyed
+      region's; `predicted` and `target`; `true_<region>` and `target_<region>`, the probability of
       the true and the explained class, NaN for images without a salient background.
     """
     image, label = jnp.asarray(batch["image"]), jnp.asarray(batch["label"])
@@ -98,8 +98,8 @@ def measure(
 def on_mask(found: Array, mask: Array, plan: Plan) -> dict[str, Array]:
     """Every metric of maps [b, h, w] on masks, [b] each, and which maps are flat.
 
-    A map without a highest place, all NaN among them, says nothing about where the network looks:
-    its metrics are NaN, or with `flat_is_nan=False` those of a map of zeros, as released.
+    A map without a highest place (also one that is all NaN) says nothing about where the network
+    looks: its metrics are NaN, or with `flat_is_nan=False` those of a map of zeros, as released.
     """
     flat = ~(found.max((1, 2)) > found.min((1, 2)))  # NaN is not above anything
     found, mask = jnp.nan_to_num(found), mask.astype(jnp.float32)
@@ -119,10 +119,10 @@ def on_mask(found: Array, mask: Array, plan: Plan) -> dict[str, Array]:
 
 
 def regions(seen: Seen, plan: Plan, ids: Array, key: Array) -> Array:
-    """Background to be greyed, bool [1 + draws + 1, b, h, w], of one area in every image.
+    """Background to be greyed, bool [1 + draws + 1, b, h, w], of equal area within an image.
 
     The salient part, random blotches, and the least salient part. The blotches of (key, image,
-    draw) come from one field whatever the model and the method, so that differences are paired.
+    draw) come from the same field for every model and method, so that differences are paired.
     """
     size = (seen.mask.shape[1], seen.mask.shape[2])
     draw = lambda trial: noise.gaussian(key, ids, trial, BLOTCHES)  # noqa: E731

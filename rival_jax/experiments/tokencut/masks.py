@@ -1,4 +1,4 @@
-"""A photo's mask: made of the cut, rated against the true one, written; what became of them all."""
+"""A photo's mask: made from the cut, rated against the true one, written; and all outcomes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rival_jax.runtime import row_files
 from rival_jax.runtime.results import atomic
 from rival_jax.tokencut import upscale
 
-MEASURES = {  # of a photo: what the tables call it
+MEASURES = {  # of a photo -> its title in tables
     "area": "area of the mask",
     "iou": "IoU with the true mask",
     "iou_coarse": "the same before refinement",
@@ -28,21 +28,21 @@ MEASURES = {  # of a photo: what the tables call it
 ABSENT = "photo too small: fewer tokens than 3"
 KINDS = ("images", "masks")
 HIT = 0.5  # IoU of boxes above which an object counts as found, as in CorLoc
-# What makes a mask doubtful. On bundled pictures masks below the first had an IoU of 0.08 (others
-# 0.70), and those below the agreement of 0.23 (others 0.75).
+# What makes a mask doubtful. On bundled pictures masks below LEAST_AREA had an IoU of 0.08 (others
+# 0.70), and masks below AGREEMENT one of 0.23 (others 0.75).
 LEAST_AREA, MOST_AREA = 0.05, 0.7  # of the photo
-BORDER = 0.5  # of the photo's border that is the mask's
-AGREEMENT = 0.3  # IoU of cut and refined mask
-GAP = 0.05  # by how much the third eigenvalue exceeds the second, of the third
+BORDER = 0.5  # share of the photo's border that the mask covers
+AGREEMENT = 0.3  # IoU between cut and refined mask
+GAP = 0.05  # gap between third and second eigenvalue, as a share of the third
 
 
 class Made(NamedTuple):
-    """What came of a photo."""
+    """A photo's outcome."""
 
     mask: np.ndarray  # bool [h, w]
     coarse: np.ndarray  # bool [h, w], before refinement
     agreement: float  # IoU of the coarse mask with the solver's; NaN without refinement
-    reason: str  # why the photo is skipped, "" where it is not
+    reason: str  # why the photo is skipped, "" if it is not
 
 
 def make(image: np.ndarray, component: np.ndarray, gap: float, config: Any) -> Made:
@@ -50,7 +50,7 @@ def make(image: np.ndarray, component: np.ndarray, gap: float, config: Any) -> M
 
     Args:
       image: uint8 [h, w, 3].
-      component: bool [rows, columns] of the cut.
+      component: bool [rows, columns], the cut's object.
       gap: third minus second eigenvalue.
       config: `config.tokencut`.
     """
@@ -73,9 +73,9 @@ def make(image: np.ndarray, component: np.ndarray, gap: float, config: Any) -> M
 
 
 def doubt(made: Made, second: float, third: float) -> str:
-    """Why a mask has to be looked at before use, from the mask itself; "" where nothing is odd.
+    """Why a mask should be looked at before use, from the mask itself; "" if nothing is odd.
 
-    Nothing odd is not good: a clean cut of the wrong thing has no doubt.
+    "" does not mean good: a clean cut of the wrong thing raises no doubt.
     """
     if made.reason:
         return ""
@@ -91,11 +91,11 @@ def doubt(made: Made, second: float, third: float) -> str:
 
 
 def rate(made: Made, truth: np.ndarray | None) -> dict[str, float]:
-    """How good a mask is; NaN where it cannot be told.
+    """How good a mask is; NaN if unknown.
 
-    `area`, its share of the photo; with a true mask: `iou`, `iou_coarse`, `box`, 1 where the boxes
-    round both overlap by more than 1/2, and `centred`, the IoU of a box of the mask's area in the
-    middle of the photo, which is what a guess of this size is worth.
+    `area`, its share of the photo; with a true mask also `iou`, `iou_coarse`, `box` (1 if the boxes
+    around both overlap by more than 1/2) and `centred`, the IoU of a centred box of the mask's
+    area: the value of a blind guess of this size.
     """
     area = float(made.mask.mean())
     found = {"area": np.nan if made.reason else area, "agreement": made.agreement}
@@ -112,9 +112,9 @@ def rate(made: Made, truth: np.ndarray | None) -> dict[str, float]:
 
 
 def write(folder: Path, file: str, made: Made, photo: Image.Image | None) -> None:
-    """masks/CLASS/NAME.png, and images/CLASS/NAME.png if there is a photo to be written.
+    """Writes masks/CLASS/NAME.png, and images/CLASS/NAME.png if a photo is given.
 
-    Of a skipped photo neither is left.
+    For a skipped photo neither is left.
     """
     for kind, picture in zip(
         KINDS, (photo, Image.fromarray(np.uint8(255) * made.mask)), strict=True
@@ -128,12 +128,12 @@ def write(folder: Path, file: str, made: Made, photo: Image.Image | None) -> Non
 
 
 def digest(mask: np.ndarray) -> str:
-    """Of what a file shows."""
+    """A digest of a file's pixels."""
     return hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=8).hexdigest()
 
 
 def intact(rows: Path, folder: Path, photos: bool) -> bool:
-    """Whether all files that a unit's rows tell of are there, masks as they were written."""
+    """Whether all files named in a unit's rows exist, with masks as they were written."""
     for row in row_files.read(rows, ["file", "mask"]).to_pylist():
         photo, mask = (folder / kind / f"{row['file']}.png" for kind in KINDS)
         if not row["mask"]:
@@ -143,7 +143,7 @@ def intact(rows: Path, folder: Path, photos: bool) -> bool:
         try:
             with Image.open(mask) as picture:
                 same = digest(np.asarray(picture) > 0) == row["mask"]
-        except (OSError, SyntaxError, ValueError):  # not there, or damaged, in Pillow's words
+        except (OSError, SyntaxError, ValueError):  # missing, or damaged
             return False
         if not same or (photos and not photo.exists()):
             return False
@@ -151,18 +151,18 @@ def intact(rows: Path, folder: Path, photos: bool) -> bool:
 
 
 class Cut(NamedTuple):
-    """What became of one photo."""
+    """One photo's outcome."""
 
     photo: Photo
-    reason: str  # why there is no mask; "" where there is one
-    doubt: str  # what is odd about the mask; "" where nothing is
+    reason: str  # why there is no mask; "" if there is one
+    doubt: str  # what is odd about the mask; "" if nothing is
     iou: float  # NaN without a mask, or without a true one
     iou_coarse: float  # before refinement; NaN without a true one
     component: np.ndarray | None  # bool [rows, columns], the tokens; None if there are too few
 
 
 def cuts(files: Iterable[Path], models: Sequence[str], photos: Sequence[Photo]) -> dict[str, list]:
-    """Of every network a `Cut` of every photo, in their order, from all files of rows."""
+    """Every network's `Cut` of every photo, in order, from all files of rows."""
     found: dict[tuple[str, str], tuple[Any, ...]] = {}
     for row in (row for file in files for row in row_files.read(file).to_pylist()):
         shape = row["rows"], row["columns"]
@@ -174,7 +174,7 @@ def cuts(files: Iterable[Path], models: Sequence[str], photos: Sequence[Photo]) 
 
 
 def counts(made: Sequence[Cut]) -> dict[str, int]:
-    """What became of a network's photos."""
+    """Counts of a network's outcomes."""
     skipped, doubtful = (sum(map(bool, some)) for some in zip(*(c[1:3] for c in made), strict=True))
     masks = len(made) - skipped
     return {"photos": len(made), "masks": masks, "skipped": skipped, "doubtful": doubtful}

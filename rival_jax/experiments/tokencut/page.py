@@ -1,4 +1,4 @@
-"""The page of TokenCut: how many masks, how good, which photos are skipped, what they show."""
+"""The page of TokenCut: number and quality of masks, skipped photos, pictures."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ COUNTS = ("photos", "masks", "skipped")
 IN_PERCENT = ("area", "box")
 COMPARED = ("area", "iou", "iou_coarse", "box")  # in the table of differences
 TITLES = {name: text + (", %" if name in IN_PERCENT else "") for name, text in MEASURES.items()}
-LISTED = 50  # photos of a list on the page; all are in its CSV file
+LISTED = 50  # photos per list on the page; its CSV file has all
 ACROSS = 4  # photos side by side on a sheet, three pictures each
 WORST = 12  # photos
 TRUTH, FOUND = (0, 200, 83), (255, 255, 255)
 Shown = tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]
-"""(class, photo uint8 [h, w, 3], cut, mask and true mask bool [h, w]) of a photo to look at."""
+"""(class, photo uint8 [h, w, 3], cut, mask and true mask bool [h, w]) of a photo to show."""
 
 
 def listed(
@@ -68,13 +68,13 @@ def page(
     commands: Sequence[str],
     look: Callable[[Cut], Shown],
 ) -> Document:
-    """All that the results say, and some photos with their masks.
+    """All results, and some photos with their masks.
 
     Args:
-      made: network -> what became of every photo.
+      made: network -> the `Cut` of every photo.
       lists: see `listed`.
       commands: see `uses`.
-      look: gives a photo to look at.
+      look: returns a photo to show.
     """
     levels, rated = results.where(contrast=""), bool(results.where(measure="iou_coarse").rows)
     few = {name: [t._replace(rows=t.rows[:LISTED])] if t.rows else [] for name, t in lists.items()}
@@ -111,7 +111,7 @@ def page(
 
 
 def found(name: str, whole: Results, made: Sequence[Cut]) -> list[str]:
-    """What came out for a network, in a sentence or two."""
+    """A network's results in a sentence or two."""
     reasons = Counter(cut.reason.partition(":")[0] for cut in made if cut.reason)
     left_out = ", ".join(f"{reason} {n}" for reason, n in reasons.items())
     told = counts(made) | {"model": name, "photos": counted(len(made), "photo")}
@@ -148,7 +148,7 @@ def _cell(row: Row) -> str:
 
 
 def notices(made: Mapping[str, Sequence[Cut]]) -> list[str]:
-    """What a reader must know before the masks are used: how many are doubtful, and not rated."""
+    """Warnings before the masks are used: how many are doubtful, and whether they are unrated."""
     told = [{"model": model, **counts(some)} for model, some in made.items()]
     doubtful = [WORDS.text("doubtful", **one) for one in told if one["doubtful"]]
     unrated = np.isnan([cut.iou_coarse for some in made.values() for cut in some]).all()
@@ -156,7 +156,7 @@ def notices(made: Mapping[str, Sequence[Cut]]) -> list[str]:
 
 
 def uses(config: Config, works: Sequence[Work], classes: int) -> list[str]:
-    """What reads the masks of each network, as it is pasted into a shell."""
+    """Commands to paste into a shell that read each network's masks."""
     if not config.tokencut.photos:
         return [WORDS.text("without_photos")]
     told = ((work.model.name, command(config, work, classes)) for work in works)
@@ -164,7 +164,7 @@ def uses(config: Config, works: Sequence[Work], classes: int) -> list[str]:
 
 
 def command(config: Config, work: Work, classes: int) -> str:
-    """A command that reads a network's masks as it stands; flags where none can be known.
+    """A command that reads a network's masks; only flags if no complete one is known.
 
     Drawn scenes have test photos, so a network is finetuned with the masks; else a classifier of
     these classes is measured on them.

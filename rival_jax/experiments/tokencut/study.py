@@ -1,7 +1,7 @@
 """Masks for photos without any (RobustViT, section 4; TokenCut, CVPR 2022).
 
-Networks x photos of one shape: a unit of work, saved when its masks are written. The masks lie in
-folders that the data set `masked_folder` reads, with the photos.
+A network and photos of one shape are a unit of work, saved when its masks are written. Masks and
+photos lie in folders that the data set `masked_folder` reads.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DIFFERENCES = {f"{name} difference": name for name in MEASURES}
 
 
 def derived(values: dict[str, Named]) -> dict[str, Named]:
-    """Differences between networks too, on the photos that both have values of."""
+    """Adds differences between networks, on the photos for which both have values."""
     if len(values["area"].of("model")) < 2:
         return values
     return values | {new: values[name].differences("model") for new, name in DIFFERENCES.items()}
@@ -63,7 +63,7 @@ def results(
 ) -> Results:
     """Every measure of every network, by class, and paired differences; then counts of photos.
 
-    A mean is one over photos of a class that have a value, then over classes. A skipped photo has
+    Means are over the photos of a class that have a value, then over classes. A skipped photo has
     no area and no IoU, and its box counts as missed. `made`: see `cuts`; `options`: of
     `statistics.bootstrap`.
     """
@@ -89,7 +89,7 @@ class Experiment(Material):
 
     def __init__(self, config: Any, console: Console):
         super().__init__(typed(Config, config), console)
-        self.subject = self  # the runner asks nothing of it that is not here
+        self.subject = self  # it has everything the runner needs
         c, place = self.config.tokencut, self.config.data
         if len(c.sigmas) != 3:
             raise ValueError("config.tokencut.sigmas: three numbers, of pixels, luma and chroma")
@@ -118,20 +118,20 @@ class Experiment(Material):
                 work.put_in(Path(self.config.output), self.photos)
             if not any(work.groups(self.photos)):
                 raise ValueError(f"{work.model.name}: no photo is larger than two patches")
-        self.cuts: dict[str, list[Cut]] = {}  # of every network, once all are made; on host 0
+        self.cuts: dict[str, list[Cut]] = {}  # each network's, once all are made; on host 0
 
     def total(self) -> int:
-        """Two steps of each photo: its cut, and its mask."""
+        """Two steps per photo: its cut, and its mask."""
         return 2 * len(self.photos) * len(self.works)
 
     def facts(self) -> dict[str, Any]:
-        """What data.json and the report say of the photos."""
+        """What data.json and the report say about the photos."""
         labels = np.array([photo.label for photo in self.photos])
         fingerprint = digest([photo.digest for photo in self.photos])
         return self.described(self.source.classes, labels, self.skipped, fingerprint)
 
     def costs(self) -> Iterator[tuple[str, float]]:
-        """What each network's cuts would cost."""
+        """The cost of each network's cuts."""
         for work in self.works:
             groups = list(work.groups(self.photos))
             photos, shapes = sum(len(g.photos) for g in groups), {g.tokens for g in groups}
@@ -139,7 +139,7 @@ class Experiment(Material):
             yield text, work.seconds(groups)
 
     def work(self, bench: Bench) -> Iterator[Unit]:
-        """Photos of one shape and network; in the end it is said where their masks are."""
+        """Units of one shape and network; at the end the console says where the masks are."""
         for work in self.works:
             work.put_in(Path(self.config.output or bench.run.path / "masks"), self.photos)
         for work in self.works:
@@ -149,7 +149,7 @@ class Experiment(Material):
             if hosts.first():
                 work.tidy()
             bench.cards.append(work.card())
-        if hosts.first():  # which alone has all rows
+        if hosts.first():  # only it has all rows
             models = [work.model.name for work in self.works]
             self.cuts = cuts(bench.files.values(), models, self.photos)
             self.note(*notices(self.cuts))
@@ -159,7 +159,7 @@ class Experiment(Material):
             self.console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def look(self, one: Cut) -> Shown:
-        """A photo with its masks, made again from the cut."""
+        """A photo with its masks, computed again from the cut."""
         assert one.component is not None
         item = self.source[one.photo.position]
         image, label = np.asarray(item["image"]), self.source.classes[one.photo.label]

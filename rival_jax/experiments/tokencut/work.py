@@ -29,15 +29,15 @@ from rival_jax.tokencut import normalised_cut, token_size
 from rival_jax.types import Array, Batch, Forward, Model, Variables
 
 WORDS = Words(__package__)
-ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows
 LEAST_TOKENS = 3
 UNIT = 512  # photos, at most
-SAMPLE = 4  # photos that costs are measured on
-FEATURES = ("query", "key", "value")  # in the order that the tap holds them
-ON_CPU = 8  # images per step there
-COPIES = 8  # arrays [n, n] that an eigenproblem holds at once, about
+SAMPLE = 4  # photos to measure costs on
+FEATURES = ("query", "key", "value")  # in the tap's order
+ON_CPU = 8  # images per step on a CPU
+COPIES = 8  # about how many arrays [n, n] an eigenproblem holds at once
 KEYS = ("feature", "block", "tau", "graph", "precision", "refine", "choice", "agreement")
-KEYS += ("min_pixels", "min_gap", "positions")  # of `config.tokencut`, that rows follow from
+KEYS += ("min_pixels", "min_gap", "positions")  # keys of `config.tokencut` that rows depend on
 
 
 class Group(NamedTuple):
@@ -52,7 +52,7 @@ class Group(NamedTuple):
 class Work:
     """One network's units."""
 
-    folder = Path()  # of `images` and `masks` side by side, once it is known: see `put_in`
+    folder = Path()  # with `images` and `masks` side by side, once known: see `put_in`
 
     def __init__(self, config: Config, source: Source, name: str, mesh: Any):
         self.config, self.source, self.mesh = config, source, mesh
@@ -65,7 +65,7 @@ class Work:
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
     def put_in(self, base: Path, photos: Sequence[Photo]) -> None:
-        """Says where masks go: below `base`; raises ValueError where those of others are."""
+        """Sets the folder of masks, below `base`; raises ValueError if it holds those of others."""
         self.folder = base.expanduser() / plain(self.model.name) / plain(self.config.data.split)
         mine = {photo.file for photo in photos}
         for kind in KINDS:
@@ -78,13 +78,13 @@ class Work:
                 )
 
     def groups(self, photos: Sequence[Photo]) -> Iterator[Group]:
-        """Photos of one shape together, at most `UNIT`; those of too few tokens in none."""
+        """Photos of one shape together, at most `UNIT`; photos with too few tokens in none."""
         c, shapes = self.settings, dict[tuple[int, int], list[Photo]]()
         for photo in photos:
             size = round(c.scale * photo.size[0]), round(c.scale * photo.size[1])
             shapes.setdefault(token_size(size, self.patch, c.max_tokens), []).append(photo)
         base = {"version": ROWS_VERSION, "model": self.digest, "dtype": self.config.dtype}
-        if self.given or self.model.settings:  # else as it was before there were these
+        if self.given or self.model.settings:  # else unchanged, so that earlier hashes stay valid
             base["input"] = [*self.model.settings, str(sorted(self.given.items()))]
         base |= {key: getattr(c, key) for key in KEYS} | {"sigmas": list(c.sigmas)}
         for (rows, columns), members in sorted(shapes.items()):
@@ -98,7 +98,7 @@ class Work:
                 yield Group(name, some, (rows, columns), base | shape)
 
     def _loaded(self, group: Group) -> tuple[Model, Any, parallel.Bound]:
-        """The network for photos of a shape, its weights, and what cuts them."""
+        """The network for photos of a shape, its weights, and the function that cuts them."""
         size = (group.tokens[0] * self.patch, group.tokens[1] * self.patch)
         options = {"positions": self.config.tokencut.positions, "given": self.given}
         dtype = self.config.dtype
@@ -107,11 +107,11 @@ class Work:
         return model, variables, parallel.Bound(cut, given)
 
     def _in_precision(self) -> contextlib.AbstractContextManager:
-        """In which the cut is to be compiled and run."""
+        """The context to compile and run the cut in."""
         return jax.enable_x64(self.settings.precision == "float64")
 
     def compute(self, group: Group, on_batch: OnBatch) -> Columns:
-        """Cuts the photos, writes their masks, returns a row for each; this host's alone.
+        """Cuts this host's photos, writes their masks, returns a row for each.
 
         Raises ValueError if the network gives NaN.
         """
@@ -145,7 +145,7 @@ class Work:
         }
 
     def _row(self, one: tuple[Photo, Mapping[str, Any]]) -> dict[str, Any]:
-        """What is told of one photo and its cut; its files are written."""
+        """A photo's row, after its files are written."""
         (photo, cut), c = one, self.config.tokencut
         item, component = self.source[photo.position], cut["component"]
         second, third = cut["eigenvalues"].tolist()
@@ -171,7 +171,7 @@ class Work:
                 folder.rmdir()
 
     def renew(self, run: Run, group: Group) -> None:
-        """Removes a unit's rows if their masks are not as they were written."""
+        """Removes a unit's rows if its masks are no longer as written."""
         path = run.unit_path(group.name, group.depends_on)
         kept = run.intact(path)
         if kept and hosts.first() and not intact(path, self.folder, self.config.tokencut.photos):
@@ -181,13 +181,13 @@ class Work:
             path.unlink()
 
     def card(self) -> dict[str, Any]:
-        """For models.json."""
+        """The network's entry in models.json."""
         block, text = self.tap.partition("/")[0], models.describe(self.model)
         head = f"{self.settings.feature} features of {block}, patch {self.patch}"
         return {"name": self.model.name, "parameters": self.parameters, "input": text, "head": head}
 
     def seconds(self, groups: Sequence[Group]) -> float:
-        """That they take, about: measured on a photo or a few of the commonest shape."""
+        """Estimated seconds, measured on a few photos of the commonest shape."""
         group = max(groups, key=lambda group: len(group.photos))
         photos = group.photos[:SAMPLE]
         model, variables, fn = self._loaded(group)
@@ -202,11 +202,11 @@ class Work:
 
 
 def chosen_block(model: Model, block: int | str) -> tuple[int, str]:
-    """The block to cut at, and what a reader must know of the choice ("" of a number's).
+    """The block to cut at, and a note on the choice ("" if the config gives a number).
 
     A network without classes shows objects in its last block's keys. A classifier's last block is
-    about the class instead; one after the middle parts object from background better: IoU 0.52 at
-    block 7 of AugReg's ViT-Tiny, 0.20 at its last, 11 (30 photos, tau 0.2, not refined).
+    about the class instead; one after the middle separates object and background better: IoU 0.52
+    at block 7 of AugReg's ViT-Tiny, 0.20 at its last, 11 (30 photos, tau 0.2, not refined).
     """
     if block != "auto":
         return int(block), ""
@@ -219,7 +219,7 @@ def chosen_block(model: Model, block: int | str) -> tuple[int, str]:
 def tap_of(model: Model, block: int) -> tuple[str, int]:
     """The tap that holds queries, keys and values, and the side of a patch in pixels.
 
-    Raises ValueError if the network has no such block, tap or grid; says which networks have.
+    Raises ValueError if the network has no such block, tap or grid, naming networks that have.
     """
     blocks = model.attention_taps
     if not blocks:
@@ -236,12 +236,12 @@ def tap_of(model: Model, block: int) -> tuple[str, int]:
     shapes = _shapes(model)
     if name not in shapes:
         raise ValueError(f"{model.name} does not show its keys: there is no tap {name}")
-    grid = model.to_grid(jnp.zeros(shapes[name].shape))  # raises what is wrong with it
+    grid = model.to_grid(jnp.zeros(shapes[name].shape))  # raises if something is wrong with it
     return name, model.image_size[0] // grid.shape[1]
 
 
 def step_size(model: Model, tokens: int, config: Config, devices: Any) -> int:
-    """Images per step: `config.batch_size`, or what fits a device's memory by a rough count."""
+    """Images per step: `config.batch_size`, or a rough estimate of what fits a device's memory."""
     if config.batch_size != "auto":
         return int(config.batch_size)
     if devices.flat[0].platform == "cpu":
@@ -252,14 +252,14 @@ def step_size(model: Model, tokens: int, config: Config, devices: Any) -> int:
 
 
 def _shapes(model: Model) -> Mapping[str, Any]:
-    """Of every tap for one image of the network's own size."""
+    """Every tap's shape for one image of the network's own size."""
     image = jax.ShapeDtypeStruct((1, *model.image_size, 3), jnp.float32)
     variables = jax.eval_shape(model.init, noise.key(0))
     return jax.eval_shape(lambda v, x: model.forward(v, x, {})[1], variables, image)
 
 
 def token_features(to_grid: Callable[[Array], Array], feature: str, value: Array) -> Array:
-    """Tokens of one kind, heads side by side: [b, h, w, c] of a tap [b, prefix + h * w, 3 c]."""
+    """Tokens of one kind, heads side by side: a tap [b, prefix + h * w, 3 c] -> [b, h, w, c]."""
     return jnp.split(to_grid(value), 3, axis=-1)[FEATURES.index(feature)]
 
 
