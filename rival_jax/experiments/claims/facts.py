@@ -42,13 +42,13 @@ def _some(values: Iterator[Any]) -> Any:
 
 
 def _images(runs: Runs, split: str) -> int | None:
+    every = (row for run in _of(runs, "attributes") for row in run.rows)
+    shares = [row for row in every if row["measure"] == "label_share"]  # of the training split
+    train = sum({row["class"]: row["images"] for row in shares}.values()) or None
     test = _some(run.data["images"] + len(run.data["skipped"]) for run in _tests(runs))
-    if split == "test" or test is None:
-        return test
-    for run in _of(runs, "attributes"):  # figure 3 is of the training split
-        shares = (row for row in run.rows if row["measure"] == "label_share")
-        return test + sum({row["class"]: row["images"] for row in shares}.values())
-    return None
+    if split == "all":
+        return None if train is None or test is None else train + test
+    return test if split == "test" else train
 
 
 def _correlation(runs: Runs) -> float | None:
@@ -170,7 +170,10 @@ FACTS: dict[str, tuple[Fact, str]] = {  # what tells it from runs; what is missi
     "n_validation": (_validation, "a run of finetune that is validated on held-out classes"),
     "imagenet_s_classes": (lambda runs: len(_imagenet_s(runs) or ()) or None, PHOTOS),
     "imagenet_s_images_per_class": (lambda runs: max(_imagenet_s(runs) or [0]) or None, PHOTOS),
-    "spread_over_classes": (lambda runs, part: None, "what changes in single classes"),
+    "spread_over_classes": (
+        lambda runs, part: None,
+        "changes of single classes by whether they had masks",
+    ),
     "image_size": (_side, "a run of each network"),
     "patch_size": (_patch, "networks of the catalogue"),
 }

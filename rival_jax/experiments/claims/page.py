@@ -87,7 +87,7 @@ def verdicts(paper: str, found: Sequence[Judged]) -> Table:
         )
         for one in mine
     ]
-    header = ("claim", "section", *VIEWS.values(), "missing for the paper's", "what")
+    header = ("", "section", *VIEWS.values(), "missing for the paper's", "claim")
     return Table(f"Claims of {tables.PAPERS[paper]}", header, rows)
 
 
@@ -103,10 +103,14 @@ def told(verdict: Verdict) -> str:
 
 
 def written(number: Number) -> str:
-    """A number and its interval, if it has one that ends."""
-    ends = (number.low, number.high)
-    known = all(map(math.isfinite, ends)) and ends[0] < ends[1]
-    return f"{number.estimate:.4g}" + (f" [{ends[0]:.4g}, {ends[1]:.4g}]" if known else "")
+    """A number and its interval, if it has one that ends: "0.3 [0.2, 0.4]", "26,484"."""
+    known = math.isfinite(number.high - number.low) and number.low < number.high
+    ends = f" [{_digits(number.low)}, {_digits(number.high)}]" if known else ""
+    return _digits(number.estimate) + ends
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def why(one: Judged) -> str:
@@ -154,7 +158,7 @@ def printed_table(indices: Mapping[str, Index]) -> Table:
         tell = measured.get if name in (*CELLS, "abl") else measured.fact if name in FACTS else None
         own = tell(name, *one.arguments) if tell else None
         if isinstance(own, Number) and math.isfinite(own.estimate):
-            gap = f"{round(own.estimate - float(one.value), 6):+.4g}"
+            gap = f"{round(own.estimate - float(one.value), 6):+.5g}"
             others = ", ".join(f"{k} {written(v)}" for k, v in measured.protocols(own))
             what = " ".join((one.quantity, *one.arguments))
             rows.append((what, one.source, one.value, written(own), gap, others))
