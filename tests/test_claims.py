@@ -285,10 +285,15 @@ def test_finetuned_networks_are_known_by_their_folders(tmp_path):
     (made / "networks.json").write_text(json.dumps(facts))
     axes = {"set": "v2", "protocol": "full", "average": "micro"}
     rows = [row("robustness", "accuracy", best.name, 0.25, 0.2, 0.3, **axes)]
-    sets = ["imagenet_v2=/data as=v2"]
+    for other in ("imagenet_v2 variant=top-images", "imagenet_v2 b=1", "scenes a=1", "scenes a=2"):
+        rows.append(
+            row("robustness", "accuracy", best.name, 0.9, 0.2, 1.0, **{**axes, "set": other})
+        )
+    sets = ["imagenet_v2=/top variant=top-images", "imagenet_v2=/data as=v2", "imagenet_v2=/b b=1"]
     run = write(tmp_path / "run", "robustness", rows, {"models": [str(best)], "sets": sets})
     measured = Measured(Index(read([str(run)], ())))
     assert measured.get("abl", "deit_s", "no_background", "imagenet_v2").estimate == 25
+    assert len(measured.index.seen("robustness", "set")) == 5, "each set is one of its own"
 
 
 def test_a_finetunings_own_tests_stand_for_shifted_sets(tmp_path, only):

@@ -42,8 +42,8 @@ def _some(values: Iterator[Any]) -> Any:
 
 
 def _images(runs: Runs, split: str) -> int | None:
-    every = (row for run in _of(runs, "attributes") for row in run.rows)
-    shares = [row for row in every if row["measure"] == "label_share"]  # of the training split
+    newest = next(_of(runs, "attributes"), None)  # whose label shares are of the training split
+    shares = [row for row in (newest.rows if newest else ()) if row["measure"] == "label_share"]
     train = sum({row["class"]: row["images"] for row in shares}.values()) or None
     test = _some(run.data["images"] + len(run.data["skipped"]) for run in _tests(runs))
     if split == "all":

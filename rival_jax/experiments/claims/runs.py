@@ -30,7 +30,9 @@ DONE = {
     "only_background": "only_background annotated",
     "only_foreground": "only_foreground annotated",
 }
-SETS = {  # data sets of config robustness -> the paper's words, where those are others
+SETS = {  # data sets of config robustness -> the paper's words
+    **{name: name for name in ("imagenet_v2", "imagenet_a", "imagenet_r", "imagenet_sketch")},
+    "objectnet": "objectnet",
     "imagenet": "imagenet_val",
     "siscore kind=location": "si_location",
     "siscore kind=rotation": "si_rotation",
@@ -122,16 +124,20 @@ def _finetuned(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str,
 
 
 def _sets(config: Mapping[str, Any]) -> dict[str, str]:
-    """What the paper calls the data sets of a run of robustness: name in results -> its word."""
-    found = {}
+    """What the paper calls the data sets of a run of robustness: name in results -> its word.
+
+    Of a set that is there in several forms it is the first.
+    """
+    found: dict[str, str] = {}
     for text in config.get("sets", ()):
         kind, _, given = data.named(text)
         name = given.pop("as", "")
         given.pop("split", None)
         told = " ".join([kind, *(f"{key}={value}" for key, value in given.items())])
-        which = f"{kind} kind={given['kind']}" if "kind" in given else kind
-        if given.get("variant", "matched-frequency") == "matched-frequency":
-            found[name or told] = SETS.get(which, which)
+        word = SETS.get(f"{kind} kind={given['kind']}" if "kind" in given else kind)
+        matched = given.get("variant", "matched-frequency") == "matched-frequency"
+        if word and matched and word not in found.values():
+            found[name or told] = word
     return found
 
 
