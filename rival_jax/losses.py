@@ -1,4 +1,4 @@
-"""Losses of relevance maps and logits, one number for each example (RobustViT, section 3)."""
+"""Per-example losses of relevance maps and logits (RobustViT, section 3)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def regions(
 ) -> tuple[Float[Array, "*b h w"], Float[Array, "*b h w"]]:
     """How much each pixel counts as foreground and as background.
 
-    The rules differ only where a mask is neither 0 nor 1, as resizing makes it along the border.
+    The rules differ only where a mask is neither 0 nor 1, as along a resized border.
 
     Args:
       mask: in [0, 1], 1 on the object.
-      border: "complement": S and 1 - S; "released": S and, as RobustViT's code has it, the mask
-        with 0 and 1 exchanged and all else kept, so that a border pixel is pushed both up and
-        down; "rebinarised": S >= 0.5 and its complement.
+      border: "complement": S and 1 - S; "released": S and, as in RobustViT's code, the mask with 0
+        and 1 exchanged and all else kept, so that a border pixel is pushed both up and down;
+        "rebinarised": S >= 0.5 and its complement.
 
     Returns:
       (foreground, background), each of the mask's shape.
@@ -75,14 +75,14 @@ def foreground_loss(
     target: str = "mask",
     border: str = "complement",
 ) -> Float[Array, "*b"]:
-    """Mean square of what the relevance on the object lacks, over all pixels of the image.
+    """Mean square of the relevance missing on the object, over all pixels of the image.
 
     Args:
       relevance: maps in [0, 1], see `minmax_normalise`.
       mask: in [0, 1], 1 on the object.
-      target: what `relevance * mask` should be: the "mask" (as released), or "one" everywhere, as
-        equation 2 has it, which adds 1 for every background pixel. For a binary mask both have
-        the same gradient.
+      target: the goal of `relevance * mask`: the "mask" (as released), or "one" everywhere, as in
+        equation 2, which adds 1 for every background pixel. For a binary mask both have the same
+        gradient.
       border: see `regions`.
 
     Raises:
@@ -111,8 +111,8 @@ def energy_loss(
 ) -> Float[Array, "*b"]:
     """Share of the map's mass that is not on the object, in [0, 1]; 1 for a map that is 0.
 
-    It weighs many small values on the background as much as one large one, which a mean square of
-    a map in [0, 1] hardly sees.
+    Many small values on the background weigh as much as one large one, while a mean square of a map
+    in [0, 1] hardly sees them.
 
     Args:
       saliency: maps >= 0, of any scale.
@@ -143,11 +143,11 @@ def label_loss(
     """Cross-entropy of softmax(logits / temperature) with the label.
 
     Args:
-      logits: of a network.
-      label: which is right.
+      logits: a network's.
+      label: the right class.
       temperature: divides the logits.
-      outputs: the softmax is over these and the label alone, so that no other logit is pushed
-        down: a network keeps its other classes while it is trained on some.
+      outputs: the softmax covers only these and the label, so that no other logit is pushed down: a
+        network trained on some classes keeps the others.
 
     >>> label_loss(jnp.zeros((1, 4)), jnp.array([0]), outputs=jnp.array([[0, 2]]))
     Array([0.6931472], dtype=float32)
@@ -166,7 +166,7 @@ def distillation_loss(
     """Kullback-Leibler divergence from the teacher's softmax, >= 0; 0 where both say the same.
 
     Args:
-      logits: of the network that is trained.
+      logits: of the network in training.
       teacher: another network's; no gradient flows there.
       temperature: divides both.
 
@@ -182,11 +182,10 @@ def distillation_loss(
 
 
 def confidence_loss(logits: Float[Array, "*b c"], *, temperature: Any = 1.0) -> Float[Array, "*b"]:
-    """Cross-entropy with the predicted class: falls as the network grows surer of what it says.
+    """Cross-entropy with the predicted class: falls as the network's confidence grows.
 
     Args:
-      logits: of a network; its own largest one is the target, and no gradient flows through that
-        choice.
+      logits: a network's; the largest one is the target, and no gradient flows through that choice.
       temperature: divides the logits.
 
     Source: RobustViT, equation 4.
@@ -209,7 +208,7 @@ def relevance_objective(
 ) -> Float[Array, "*b"]:
     """The weighted total of RobustViT; its terms are `background_loss` and so on.
 
-    Source: RobustViT, equations 3 and 5; the weights are the paper's, for all its networks.
+    Source: RobustViT, equations 3 and 5; the weights are the paper's, the same for all networks.
 
     >>> relevance_objective(jnp.array([0.1]), jnp.array([0.2]), jnp.array([0.5]))
     Array([0.308], dtype=float32)

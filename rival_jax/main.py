@@ -20,7 +20,7 @@ from rival_jax.runtime.names import visible
 from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.results import Run, cache_folder
 
-# What jax would take from the environment, and results would follow under the same names.
+# Settings that jax would take from the environment, and that would silently change results.
 PINNED = {
     "jax_default_prng_impl": noise.GENERATOR,
     "jax_threefry_partitionable": True,
@@ -63,13 +63,13 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError("name a config: --config=rfs (--help lists the flags)")
     logging.set_verbosity(logging.WARNING)
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
-    # Smaller ones than by default: a run has dozens, and networks of one kind share theirs.
+    # Cache smaller programs than by default: a run has dozens, and similar networks share them.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     who = (_NUM_PROCESSES.value, _PROCESS_ID.value)
     for name, value in PINNED.items():
         jax.config.update(name, value)
     hosts.initialize(_DISTRIBUTED.value, *who, heartbeat=_HEARTBEAT.value)
-    # With other hosts a signal waits for a step of all of them, see `watch`.
+    # With several hosts, a signal waits for a common step, see `watch`.
     patience = watch.GRACE * (1 if hosts.count() == 1 else 5)
     with signals.ends_within(patience, STOPPED), hosts.together():
         _run(_CONFIG.value)
@@ -106,7 +106,7 @@ def _run(config: Any) -> None:
 
 
 def cli() -> None:
-    """`main`, where an error of input is one line; RIVAL_JAX_TRACEBACK=1 shows where it arose."""
+    """`main` with one-line errors for bad input; RIVAL_JAX_TRACEBACK=1 shows tracebacks."""
     memory.keep()
     try:
         app.run(main, flags_parser=_parse)

@@ -1,4 +1,4 @@
-"""Saliency maps: the rules that make them from activations and gradients, and their scaling."""
+"""Saliency maps: how activations and gradients make them, and how they are scaled."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def relevance(
     """
     if len(attentions) != len(gradients):
         raise ValueError(f"gradients: got {len(gradients)} blocks, expected {len(attentions)}")
-    # Of attention in bfloat16 too, the small shares of single tokens are added up in float32.
+    # Even for bfloat16 attention, the small shares of single tokens are summed in float32.
     precision = jnp.promote_types(attentions[0].dtype, jnp.float32)
     row = jax.nn.one_hot(0, attentions[0].shape[-1], dtype=precision)
     row = jnp.broadcast_to(row, attentions[0].shape[::3])
@@ -88,13 +88,13 @@ def upsample(maps: Float[Array, "*b h w"], size: tuple[int, int]) -> Float[Array
 def minmax_normalise(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
     """Each map scaled to [0, 1] by its minimum and maximum; a flat map becomes 0.
 
-    Flat is a map that varies by no more than what rounding leaves of a constant after a resize;
-    its gradient is 0. Other gradients are finite too, however small the map's values are.
+    A map is flat if it varies no more than a resized constant does by rounding; its gradient is 0.
+    Other gradients are finite, however small the map's values are.
     """
     low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
     largest = jax.lax.stop_gradient(jnp.maximum(jnp.abs(low), jnp.abs(high)))
     flat = high - low <= 8 * jnp.finfo(maps.dtype).eps * largest
-    # Times a power of two, which changes nothing but that no square underflows in the gradient.
+    # Scaled by a power of two, only so that no square in the gradient underflows.
     unit = jnp.ldexp(jnp.ones_like(largest), jnp.clip(-jnp.frexp(largest)[1], -100, 100))
     return jnp.where(flat, 0, (maps - low) * unit) / jnp.where(flat, 1, (high - low) * unit)
 
@@ -129,7 +129,7 @@ def cam_scaled(maps: Float[Array, "*b h w"], size: tuple[int, int]) -> Float[Arr
 
 
 def cam_scaled_2021(maps: Float[Array, "*b h w"], size: tuple[int, int]) -> Float[Array, "*b H W"]:
-    """Class maps as that package's release of 2021 did, which the study used: a flat map is NaN."""
+    """Class maps as in pytorch-grad-cam's 2021 release, which the study used: a flat map is NaN."""
     maps = jax.nn.relu(maps)
     flat = (maps == maps[..., :1, :1]).all((-2, -1), keepdims=True)
     maps = upsample(maps, size)

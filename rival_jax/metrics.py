@@ -15,8 +15,8 @@ def rfs(acc_fg: Float[Array, "*s"], acc_bg: Float[Array, "*s"]) -> Float[Array, 
     """Relative foreground sensitivity, `(a_bg - a_fg) / (2 min(a, 1 - a))`, in [-1, 1].
 
     `a` is the mean of the two accuracies: the gap over the largest gap possible at that general
-    noise robustness (RIVAL10 study, section 5.1). Positive: the foreground matters more. Where both
-    accuracies are 0 or both are 1 the limit is undefined and the value is 0. Elementwise.
+    noise robustness (RIVAL10 study, section 5.1). Positive: the foreground matters more. If both
+    accuracies are 0 or both are 1, the limit is undefined and the value is 0. Elementwise.
 
     Args:
       acc_fg, acc_bg: accuracy under foreground and background noise, same shape, in [0, 1].
@@ -36,7 +36,7 @@ def rfs(acc_fg: Float[Array, "*s"], acc_bg: Float[Array, "*s"]) -> Float[Array, 
 
 
 def irfs(prob_fg: Float[Array, "*s"], prob_bg: Float[Array, "*s"]) -> Float[Array, "*s"]:
-    """Instance-wise RFS: the same on one image's true-class probabilities. In [-1, 1], never NaN.
+    """Instance-wise RFS: the same for one image's true-class probability; in [-1, 1], never NaN.
 
     Args:
       prob_fg, prob_bg: probability of the true class under foreground and background noise (trial
@@ -66,7 +66,7 @@ def true_class(
 
 
 def check_same(name: str, value: Array, other_name: str, other: Array) -> None:
-    """Raises ValueError unless two arguments have one shape."""
+    """Raises ValueError unless two arguments have the same shape."""
     if value.shape != other.shape:
         raise ValueError(f"{name}: got {value.shape}, expected {other_name}'s {other.shape}")
 
@@ -82,12 +82,12 @@ def check_float(name: str, value: Array) -> None:
 def check_unit(name: str, value: Array) -> None:
     """Raises ValueError unless an argument holds floats in [0, 1].
 
-    Numbers are looked at where they are known: under `jit` and `vmap` the type alone is.
+    Values are checked only if known: under `jit` and `vmap` just the type is.
     """
     check_float(name, value)
     if isinstance(value, Tracer) or not value.size:
         return
-    numbers = np.asarray(value)  # not jax: what is computed while tracing has no value
+    numbers = np.asarray(value)  # not jax: values computed while tracing are unknown
     low, high = float(numbers.min()), float(numbers.max())
     if not (low >= -_SLACK and high <= 1 + _SLACK):
         raise ValueError(f"{name}: got {low:g} to {high:g}, expected [0, 1]")

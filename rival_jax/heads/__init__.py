@@ -20,11 +20,11 @@ class Context:
     class_wnids: tuple[tuple[str, ...], ...] | None  # ImageNet synsets of every class
     geometry: Geometry
     train: Callable[[], Any]  # decodes the training split when called: data.Examples
-    test: Callable[[], Any]  # likewise; only the released selection rule looks at it
+    test: Callable[[], Any]  # the same for the test split; only the released selection rule uses it
     batch_size: Callable[[], int]
     options: Mapping[str, Any]  # config.probe
     cache: Path
     mesh: Mesh
     report: Callable[[str], None]  # one line of progress
     sharding: str = "replicated"  # of the network's weights, see `parallel.map_examples`
-    note: Callable[[str], None] = lambda text: None  # what a reader must know, see `Subject.note`
+    note: Callable[[str], None] = lambda text: None  # tells the reader, see `Subject.note`

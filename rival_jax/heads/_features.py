@@ -1,4 +1,4 @@
-"""What a frozen network makes of a split's photos, or of what grey leaves of them."""
+"""A frozen network's features of a split's photos, perhaps with a grey background."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rival_jax.types import Array, Batch, Forward, Model, Variables
 
 
 class Seen(NamedTuple):
-    """What of a photo the network sees while its head is fitted."""
+    """The part of a photo that the network sees while its head is fitted."""
 
     region: str = "all"
     mask: str = "soft"
@@ -28,7 +28,7 @@ class Seen(NamedTuple):
         return cls(options["region"], options["mask"])
 
     def shown(self, images: Array, masks: Array) -> Array:
-        """The photos [b, h, w, 3], or what grey leaves of them."""
+        """The photos [b, h, w, 3], perhaps with a grey background."""
         if self.region == "all":
             return images
         masks = (masks > 0.5).astype(images.dtype) if self.mask == "binary" else masks
@@ -36,7 +36,7 @@ class Seen(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A head, how it was fitted in words, and the statistics that the fit moved, if any."""
+    """A head, a description of its fit, and the statistics that the fit moved, if any."""
 
     head: probe.Head
     facts: dict[str, str]
@@ -77,5 +77,5 @@ def _per_batch(
 
 
 def safe(name: str) -> str:
-    """A model's name as part of a file's, before a digest that tells it from others."""
+    """A model's name as part of a file name; a digest follows that makes it unique."""
     return file_name("".join(c if c.isalnum() or c in "._-" else "_" for c in name))

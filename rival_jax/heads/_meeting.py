@@ -1,4 +1,4 @@
-"""Which output of a network is which class of a data set: they meet by name."""
+"""Which output of a network is which class of a data set: they are matched by name."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from collections.abc import Sequence
 Order = tuple[int, ...]
 """The output of each class, in the order of the classes."""
 
-SHOWN = 5  # classes without an output that an error names
-IN_FULL = 24  # names that a sentence lists; of more, the first and the last
+SHOWN = 5  # classes without an output named in an error
+IN_FULL = 24  # names listed in a sentence; if more, only the first and the last
 
 
 def by_name(
     outputs: Sequence[str], classes: Sequence[str], wnids: Sequence[Sequence[str]] | None
 ) -> Order:
-    """The output that bears each class's name, or one of its synsets; one to one.
+    """The output with each class's name, or one of its synsets; one to one.
 
-    The spelling counts first; then upper and lower case, blanks, hyphens and underscores are alike;
-    then synsets; then the synonyms that an output's name lists with commas ("tabby, tabby cat").
+    Tried in turn: the exact spelling; the name ignoring case, blanks, hyphens and underscores;
+    synsets; the synonyms in an output's name, separated by commas ("tabby, tabby cat").
 
     Args:
-      outputs: names of the outputs. More of them than classes may be there.
+      outputs: names of the outputs; there may be more than classes.
       classes: names of the classes.
-      wnids: the ImageNet synsets of each class, where they are known.
+      wnids: the ImageNet synsets of each class, if known.
 
     Raises:
-      ValueError: a class has no output, or there are several for it; names the nearest ones.
+      ValueError: a class has no output, or several; lists the nearest ones.
     """
     synsets = [set(found) for found in wnids] if wnids else [set[str]()] * len(classes)
     parts = [{_key(part) for part in _parts(name)} for name in outputs]
@@ -61,7 +61,7 @@ def by_name(
 
 
 def by_number(classes: Sequence[str]) -> Order | None:
-    """The outputs that classes called 0, 1, ... name by their numbers; None for other names."""
+    """The outputs for classes called 0, 1, ..., which are their numbers; None for other names."""
     if not all(name.isascii() and name.isdigit() for name in classes):
         return None
     order = tuple(map(int, classes))
@@ -69,14 +69,14 @@ def by_number(classes: Sequence[str]) -> Order | None:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in a sentence: all of them, or the first and the last where they are many."""
+    """Names in a sentence: all of them, or the first and the last of many."""
     if len(names) <= IN_FULL:
         return ", ".join(names)
     return f"{', '.join(names[: IN_FULL - 2])}, ..., {names[-1]}"
 
 
 def _unmet(outputs: Sequence[str], missing: Sequence[tuple[str, list[int]]]) -> str:
-    """Classes without an output of their own, each with what may have been meant."""
+    """Classes without an output of their own, each with the nearest names."""
     told = []
     for name, some in missing[:SHOWN]:
         if len(some) > 1:
@@ -91,10 +91,10 @@ def _unmet(outputs: Sequence[str], missing: Sequence[tuple[str, list[int]]]) -> 
 
 
 def _key(name: str) -> str:
-    """What is equal for two spellings of a name."""
+    """A form of a name that is the same for all its spellings."""
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
 
 
 def _parts(name: str) -> list[str]:
-    """A name whole, and the synonyms in it."""
+    """A whole name, and the synonyms in it."""
     return [name, *(part for part in name.split(",") if part.strip())]

@@ -1,4 +1,4 @@
-"""The RIVAL10 study's way of fitting a head: Adam that does not converge, on random crops."""
+"""The RIVAL10 study's way of fitting a head: Adam, not to convergence, on random crops."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rival_jax.types import Array, Model, Variables
 
 BATCH = 32
 Steps = Iterator[tuple[Variables, Array, Array]]
-"""The network as it is after a step, the step's features and its labels."""
+"""The network after a step, with the step's features and labels."""
 
 
 def fit(model: Model, variables: Variables, context: Context, train: Any, options: dict) -> Fitted:
-    """The head after `options["epochs"]` epochs, or the best of them on the test split."""
+    """The head after `options["epochs"]` epochs, or the epoch best on the test split."""
     optimiser, seen = probe.study_optimiser(), Seen.of(options)
     drifting = options["batch_norm"] == "drifting"
     step = jax.jit(functools.partial(probe.study_step, optimiser=optimiser))
@@ -61,7 +61,7 @@ def _epoch(
     seen: Seen,
     key: tuple[int, int],
 ) -> Steps:
-    """All features of an epoch at once, since the network does not change; then batches of them."""
+    """Computes an epoch's features at once, since the network is fixed; then yields batches."""
     batches = train.augmented_batches(context.batch_size(), epoch=key[1], seed=key[0])
     fn, sharding = per_batch(model, seen), context.sharding
     rows = map_examples(fn, variables, batches, context.mesh, sharding=sharding)
@@ -80,7 +80,7 @@ def _drifting_epoch(
     seen: Seen,
     key: tuple[int, int],
 ) -> Steps:
-    """Batch by batch, since each changes the network; on one device, where its batch norms are."""
+    """Batch by batch, since each changes the network; on one device, for its batch norms."""
     del context
     for batch in train.augmented_batches(BATCH, epoch=key[1], seed=key[0], everywhere=True):
         real = np.asarray(batch["index"]) >= 0  # padding would count in the statistics

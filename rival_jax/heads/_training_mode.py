@@ -1,7 +1,7 @@
-"""Batch norm in training mode under frozen weights: what the RIVAL10 study's released code does.
+"""Batch norm in training mode with frozen weights, as in the RIVAL10 study's released code.
 
-Its heads are fitted with the whole network in training mode, so that batch norms normalise with
-the batch's own statistics and their running ones move, which are then saved with the head.
+There, heads are fitted with the whole network in training mode: batch norms normalise with the
+batch's own statistics, and their running statistics move and are saved with the head.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MOMENTUM = 0.1  # of the batch in the running statistics, PyTorch's default
 def features(model: Model, variables: Variables, images: Array) -> tuple[Array, Variables]:
     """Penultimate features [b, f] in training mode, and the variables with moved statistics.
 
-    Networks without batch norm come out as they are. For any network of flax modules: the calls of
-    its batch norms are intercepted, so that the families know nothing of training.
+    Networks without batch norm are unchanged. Works for any network of flax modules: calls of its
+    batch norms are intercepted, so that model families need no code for training.
     """
     moved: dict[tuple[str, ...], Array] = {}
 
@@ -33,7 +33,7 @@ def features(model: Model, variables: Variables, images: Array) -> tuple[Array, 
         axes = tuple(range(x.ndim - 1))
         mean, variance = x.mean(axes), x.var(axes)
         count = x.size // x.shape[-1]
-        # Running variances are of the population that the batch is a sample of.
+        # Running variances are unbiased estimates for the population.
         seen = {"mean": mean, "var": variance * (count / max(count - 1, 1))}
         for name, value in seen.items():
             before = module.get_variable("batch_stats", name)

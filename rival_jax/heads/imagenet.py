@@ -1,4 +1,4 @@
-"""No training: each class is the sum of the probabilities of its ImageNet synsets."""
+"""No training: a class's probability is the sum over its ImageNet synsets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rival_jax.runtime.results import digest
 from rival_jax.types import Array, Model, Taps, Variables
 
 MEMBERS = ("auto", "study", "below")  # of config.probe.members, see `membership`
-# Outputs of ImageNet's usual list of names, whose order is that of the synsets.
+# ImageNet's usual list of output names, in the order of the synsets.
 _USUAL = {0: "tench", 1: "goldfish", 388: "giant panda", 999: "toilet"}
 
 Synsets = Sequence[Sequence[str]]
@@ -28,10 +28,10 @@ Synsets = Sequence[Sequence[str]]
 def attach(
     model: Model, variables: Variables, context: Context
 ) -> tuple[Model, Variables, dict[str, str]]:
-    """A model whose logits are log sums of ImageNet probabilities over each class's synsets.
+    """A model whose logits are logarithms of ImageNet probabilities summed over a class's synsets.
 
-    Their softmax renormalises over the data set's classes, so probabilities are those of "which
-    of these classes", as a fitted head's are.
+    Their softmax renormalises over the data set's classes, so probabilities are "which of these
+    classes", as for a fitted head.
 
     Raises:
       ValueError: see `check`.
@@ -43,7 +43,7 @@ def attach(
         model, forward=forward, num_classes=len(classes), class_names=classes
     )
     facts = {"head": f"imagenet ({int(members.sum())} synsets)"}
-    if not np.array_equal(members, membership(context)):  # these facts tell networks apart
+    if not np.array_equal(members, membership(context)):  # facts identify networks
         facts["outputs"] = f"ImageNet's in another order ({digest(model.class_names)})"
     return grouped, variables, facts
 
@@ -51,11 +51,11 @@ def attach(
 def check(model: Model, context: Context) -> np.ndarray:
     """bool [classes, 1000]: which of the model's outputs belong to which class.
 
-    What had to be assumed of outputs and classes goes to `context.note`.
+    Assumptions about outputs and classes go to `context.note`.
 
     Raises:
-      ValueError: if the model has not 1000 outputs, they are named and not ImageNet's, or a class
-        has no known synset.
+      ValueError: if the model does not have 1000 outputs, their names are not ImageNet's, or a
+        class has no known synset.
     """
     if model.num_classes != 1000:
         raise ValueError(
@@ -91,13 +91,13 @@ _TOLD = {
 def membership(context: Context) -> np.ndarray:
     """bool [classes, 1000]: which of ImageNet's classes, in its order, belong to which class.
 
-    By `config.probe.synsets`, a JSON file `{class: [wnid, ...]}`, where it is given; else by
-    `config.probe.members`: "study", the data set's own synsets (of RIVAL10's classes the two that
-    its photos are of, or folders named by synsets); "below", all of ImageNet's classes below one
-    of RIVAL10's (59 birds), for photos of other origin; "auto", the first that is there.
+    By `config.probe.synsets`, a JSON file `{class: [wnid, ...]}`, if given; else by
+    `config.probe.members`: "study", the data set's own synsets (two for each of RIVAL10's classes,
+    or folders named by synsets); "below", all of ImageNet's classes below one of RIVAL10's (59
+    birds), for photos of other origin; "auto", the first available.
 
     Raises:
-      ValueError: for a class without synsets, or with one that is not of ImageNet-1k.
+      ValueError: for a class without synsets, or with one not in ImageNet-1k.
     """
     position = {wnid: index for index, wnid in enumerate(_wnids())}
     members = np.zeros((len(context.classes), len(position)), bool)
@@ -110,7 +110,7 @@ def membership(context: Context) -> np.ndarray:
 
 
 def _synsets(context: Context) -> tuple[str, Synsets]:
-    """Where the synsets of the classes are from, and what they are."""
+    """The origin of the classes' synsets, and the synsets."""
     kind, path = context.options.get("members", "auto"), context.options.get("synsets")
     if kind not in MEMBERS:
         raise ValueError("config.probe.members: " + no_such(kind, MEMBERS))
@@ -132,7 +132,7 @@ def _of_table(path: str, context: Context) -> Synsets:
     expected = 'expected {"class": ["n01443537", ...], ...}'
     try:
         table = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # the latter: nested too deeply
+    except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
         raise ValueError(f"{path} is not JSON ({error}); {expected}") from error
     if not isinstance(table, dict):
         raise ValueError(f"{path} holds a {type(table).__name__}; {expected}")
@@ -149,7 +149,7 @@ def of_outputs(model: Model, members: np.ndarray) -> np.ndarray:
     """bool [classes, 1000]: `membership`, with the columns in the order of a model's outputs.
 
     Raises:
-      ValueError: the outputs are named, neither by the synsets nor as ImageNet's usual list.
+      ValueError: the outputs are named, but neither by synsets nor by ImageNet's usual list.
     """
     outputs = model.class_names
     if outputs is None or outputs == _wnids():

@@ -1,8 +1,8 @@
 """The network's own head, for a network trained on the data set's classes.
 
-Outputs and classes meet by name: of whatever order the outputs are, each class gets the one that
-bears its name or its synset. Only where nothing names the outputs their order has to be that of the
-classes, and the reader is told so.
+Outputs and classes are matched by name: in whatever order the outputs are, each class gets the one
+with its name or its synset. Only if nothing names the outputs, they must be in the order of the
+classes, and a note says so.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def attach(
     gathered = dataclasses.replace(model, forward=forward, class_names=context.classes)
     told = f"{_meeting.listed([str(i) for i in order])} for {_meeting.listed(context.classes)}"
     if len(order) > _meeting.IN_FULL:
-        told += f" (order {digest(order)})"  # these facts tell networks apart
+        told += f" (order {digest(order)})"  # facts identify networks
     return gathered, variables, {"head": "own", "outputs": told}
 
 
 def check(model: Model, context: Context) -> _meeting.Order:
-    """The output of each class; what had to be assumed goes to `context.note`.
+    """The output of each class; assumptions go to `context.note`.
 
     Raises:
-      ValueError: if the model does not have as many outputs as the data set has classes, or the
-        names of its outputs are not those of the classes; names both, and the cure.
+      ValueError: if the numbers of outputs and classes differ, or their names do; states both, and
+        the cure.
     """
     classes, outputs = context.classes, model.class_names
     if model.num_classes != len(classes):

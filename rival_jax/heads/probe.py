@@ -25,11 +25,11 @@ from rival_jax.runtime.results import atomic, digest, tree_digest
 from rival_jax.types import Array, Forward, Model, Taps, Variables
 
 TRAINS = True  # `attach` reads the training split: it is checked before any work
-OPTIONS = {  # of config.probe: what each may be, the default first
+OPTIONS = {  # of config.probe: allowed values, the default first
     "recipe": ("converged", "study"),
     "select": ("last", "test"),
     "region": ("all", "foreground"),  # "foreground": fitted on photos with a grey background
-    "mask": ("soft", "binary"),  # of which region "foreground" is: config.data.mask
+    "mask": ("soft", "binary"),  # config.data.mask, for region "foreground"
     "batch_norm": ("frozen", "drifting"),  # "drifting": as released, see `_training_mode`
 }
 # Penalties tried by the converged recipe, on standardised features.
@@ -40,9 +40,9 @@ HELD_OUT = 0.2  # of the training split, to choose the penalty
 def attach(
     model: Model, variables: Variables, context: Context
 ) -> tuple[Model, Variables, dict[str, str]]:
-    """The network with a fitted head in place of its own; fitted once per content, then cached.
+    """The network with a fitted head in place of its own; fitted once per input, then cached.
 
-    Every host fits it; that of process 0 is taken, to the bit.
+    Every host fits it; process 0's is used, bit for bit.
 
     Raises:
       ValueError: for an unknown option.
@@ -62,10 +62,10 @@ def check(model: Model, context: Context) -> None:
 
 
 def fit(model: Model, variables: Variables, context: Context) -> Fitted:
-    """The head by `config.probe.recipe`, on what `config.probe.region` leaves of the photos.
+    """The head by `config.probe.recipe`, on the region `config.probe.region` of photos.
 
     "converged": L-BFGS softmax regression; its L2 penalty is chosen on a stratified fifth of the
-    training split, then all of the split is fitted. "study": the RIVAL10 study's Adam, which does
+    training split, then the whole split is used. "study": the RIVAL10 study's Adam, which does
     not converge (rate 1e-5, ten epochs, random crops).
     """
     options = _checked(context.options)
@@ -99,7 +99,7 @@ def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
         if options[name] not in known:
             raise ValueError(f"probe.{name}: " + no_such(options[name], known))
     if options["region"] == "all":
-        options["mask"] = "soft"  # it makes no difference, nor another head
+        options["mask"] = "soft"  # the mask makes no difference to such a head
     if options["batch_norm"] == "drifting" and options["recipe"] == "converged":
         raise ValueError(
             "probe.batch_norm='drifting' needs --config.probe.recipe=study: L-BFGS sees all "
@@ -151,7 +151,7 @@ class Headed:
     feature_tap: str
 
     def __call__(self, variables: Variables, images: Array, added: Taps) -> tuple[Array, Taps]:
-        """See `types.Forward`; the variables are those of network and head."""
+        """See `types.Forward`; variables are the network's and the head's."""
         _, taps = self.network(variables["network"], images, added)
         return variables["head"](taps[self.feature_tap].astype(jnp.float32)), taps
 

@@ -1,8 +1,8 @@
 """Google's Scenic: its checkpoints, parameter trees and live modules as our models, and back.
 
-Scenic itself is not needed but for live modules. Read are its ViT, ResNet and CLIP (the image
-tower); what their arithmetic or their parameters do not share with ours is refused. The package of
-that name on PyPI is another project.
+Scenic itself is needed only for live modules. Its ViT, ResNet and CLIP (the image tower) are read;
+arithmetic or parameters that ours do not have are refused. PyPI's package `scenic` is another
+project.
 """
 
 from rival_jax.interop.scenic_live import check_installed, wrap_scenic_model

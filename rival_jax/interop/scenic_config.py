@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_DATASETS: dict[str, dict[str, Any]] = {  # by `dataset_name`: what its loader does to a photo
+_DATASETS: dict[str, dict[str, Any]] = {  # by `dataset_name`: how its loader treats a photo
     "imagenet": {
         "mean": (0.485, 0.456, 0.406),
         "std": (0.229, 0.224, 0.225),
@@ -44,7 +44,7 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def network_said(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The network's sizes by name, "patches.size": those under `model`, else at the top."""
+    """The network's sizes by name, "patches.size": under `model`, else at the top level."""
     said = {**config, **config.get("model", {})}
     if "patches" in said:
         said["patches.size"] = tuple(said["patches"]["size"])
@@ -59,10 +59,10 @@ def treatment(
     """How a photo becomes the network's input, as keywords of `weights.Config`.
 
     Args:
-      config: with its data set; `dataset_name="bit"` lists its steps, `dataset_configs.pp_eval`,
-        of which the sizes and `value_range(low, high)` count.
-      sizes: of the network; CLIP has its own normalisation.
-      given: what the caller says, which counts more; None is nothing.
+      config: with its data set; `dataset_name="bit"` lists its steps in `dataset_configs.pp_eval`;
+        only sizes and `value_range(low, high)` are used.
+      sizes: the network's; CLIP has its own normalisation.
+      given: the caller's values, which take precedence; None is unset.
 
     Raises:
       ValueError: nothing says how images are normalised.
@@ -82,7 +82,7 @@ def treatment(
 
 
 def _steps(steps: str) -> dict[str, Any]:
-    """What a chain such as "decode|resize_small(256)|central_crop(224)|value_range(-1, 1)" says."""
+    """The values in a chain "decode|resize_small(256)|central_crop(224)|value_range(-1, 1)"."""
     found: dict[str, Any] = {}
     if match := re.search(rf"\bvalue_range\({_NUMBER},{_NUMBER}\)", steps):
         low, high = map(float, match.groups())
@@ -97,7 +97,7 @@ def _steps(steps: str) -> dict[str, Any]:
 
 
 def check(said: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Raises ValueError naming every size that the config and the weights have differently."""
+    """Raises ValueError naming every size that differs between config and weights."""
     differences = [
         f"{name} is {said[name]!r} in the config, {found[name]!r} in the weights"
         for name in found
@@ -110,4 +110,4 @@ def check(said: Mapping[str, Any], found: Mapping[str, Any]) -> None:
 def _comparable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(value)
-    return value or 0  # no head is None, 0 or absent
+    return value or 0  # no head: None, 0 or absent

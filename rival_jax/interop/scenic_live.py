@@ -1,4 +1,4 @@
-"""A live Scenic module as a model: converted where we have its network, else run and watched."""
+"""A live Scenic module as a model: converted if we have its network, else run and watched."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CONVERTED: dict[str, Callable[[Mapping[str, Any]], bool]] = {  # by class: whet
 
 
 def check_installed() -> None:
-    """Raises ImportError unless Google's Scenic is what `import scenic` finds."""
+    """Raises ImportError unless `import scenic` finds Google's Scenic."""
     spec = importlib.util.find_spec("scenic")
     folders = (
         [pathlib.Path(place) for place in spec.submodule_search_locations or ()] if spec else []
@@ -64,7 +64,7 @@ def wrap_scenic_model(
     mean: tuple[float, ...] = (0.0, 0.0, 0.0),
     std: tuple[float, ...] = (1.0, 1.0, 1.0),
 ) -> tuple[Model, Variables]:
-    """A module as it is in memory, and its variables, with taps.
+    """A live module and its variables as a model with taps.
 
     Scenic's ViT, ResNet and CLIP become our networks, by `scenic_trees.from_scenic`, and the logits
     of CLIP are its image features before they are normalised. Any other module runs itself and
@@ -72,14 +72,14 @@ def wrap_scenic_model(
 
     Args:
       module: a Flax module that classifies images, or a Scenic model with its `flax_model`.
-      variables: `{"params": ...}` and what other collections it has.
+      variables: `{"params": ...}` and its other collections.
       name: what tables call it.
       image_size: height and width; None for a square that fits the weights' positions.
       mean, std: of each channel; the module gets (pixels in [0, 1] - mean) / std.
 
     Raises:
-      ImportError: it is no Flax module, and Google's Scenic is not installed.
-      ValueError: it is no Flax module, or see `scenic_trees.from_scenic` and `watching.watched`.
+      ImportError: it is not a Flax module, and Google's Scenic is not installed.
+      ValueError: it is not a Flax module, or see `scenic_trees.from_scenic` and `watching.watched`.
     """
     module = getattr(module, "flax_model", module)
     if not isinstance(module, nn.Module):

@@ -1,8 +1,8 @@
-"""Names and shapes of Scenic's parameters, and of the same ones in files that PyTorch code writes.
+"""Names and shapes of Scenic's parameters, and of the same ones in PyTorch's files.
 
-A table's row is a module or a bare parameter in Scenic and the same one there; a "{}" is a
-number. Attention's queries, keys and values are three modules in Scenic and, where the other
-name ends in one of `PARTS`, one tensor there.
+A table's row is a module or a bare parameter in Scenic and its counterpart in PyTorch; "{}" stands
+for a number. Attention's queries, keys and values are three modules in Scenic and, if the other
+name ends in one of `PARTS`, one tensor in PyTorch.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ CLIP_RESNET: Table = (
 
 
 def resnet(depths: Sequence[int], bottleneck: bool) -> Table:
-    """The table of a residual network, whose blocks Scenic numbers through all stages."""
+    """The table of a residual network; Scenic numbers its blocks through all stages."""
     first = 1 if bottleneck else 2  # Scenic calls the two convolutions of a small block 2 and 3
     rows = [("stem_conv", "conv1"), ("init_bn", "bn1"), ("output_projection", "fc")]
     blocks = [(stage, i) for stage, depth in enumerate(depths, 1) for i in range(depth)]
@@ -82,7 +82,7 @@ def resnet(depths: Sequence[int], bottleneck: bool) -> Table:
 def to_tensors(leaves: Mapping[str, np.ndarray], table: Table) -> dict[str, np.ndarray]:
     """Scenic's leaves, "embedding/kernel", as tensors, "patch_embed.proj.weight".
 
-    A leaf that the table does not know keeps its name.
+    A leaf not in the table keeps its name.
     """
     tensors = {}
     for path, leaf in leaves.items():
@@ -110,8 +110,8 @@ def to_leaves(
 
     Args:
       tensors: by their names in the table; each has a row.
-      table: which.
-      heads: of the attention.
+      table: the table to use.
+      heads: number of attention heads.
     """
     back = [(theirs, ours) for ours, theirs in table]
     leaves: dict[str, dict[str, np.ndarray]] = {"params": {}, "batch_stats": {}}
@@ -130,7 +130,7 @@ def to_leaves(
 
 
 def _split(tensors: Mapping[str, np.ndarray], table: Table) -> dict[str, np.ndarray]:
-    """With queries, keys and values apart."""
+    """The tensors with queries, keys and values separated."""
     joined = {theirs.removesuffix(".query") for _, theirs in table if theirs.endswith(".query")}
     rows = [(base, base) for base in joined]
     separate = {}
@@ -157,7 +157,7 @@ def _tensor(module: str, last: str, leaf: np.ndarray) -> np.ndarray:
         return leaf.reshape(-1)  # [heads, size] in attention
     if last != "kernel":
         return leaf
-    if leaf.ndim == 3:  # [width, heads, size], or on the way out [heads, size, width]
+    if leaf.ndim == 3:  # [width, heads, size], or for the output [heads, size, width]
         inputs = 2 if module.endswith("/out") else 1
         leaf = leaf.reshape(math.prod(leaf.shape[:inputs]), -1)
     return leaf.transpose(_AXES[leaf.ndim])

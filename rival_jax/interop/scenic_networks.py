@@ -1,4 +1,4 @@
-"""Which network a Scenic tree holds, and which of our networks Scenic has."""
+"""Which network a Scenic tree holds, and which of our networks exist in Scenic."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _GELU = {vit: "gelu_tanh", clip_vit: "quick_gelu"}
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """What a tree's leaves say about its network."""
+    """A network as described by a tree's leaves."""
 
     family: ModuleType  # of rival_jax.models
     table: names.Table
@@ -45,15 +45,15 @@ class Network:
     classes: int = 0
     heads: int = 1
     stride: int = 1  # pixels between two positions
-    positions: int = 0  # how many the image has; 0: none are learned, any size will do
+    positions: int = 0  # number of learned positions; 0: none, any image size will do
 
 
 def recognised(leaves: Leaves) -> Network:
     """The network of these leaves.
 
     Raises:
-      ValueError: it is none that is known here.
-      KeyError: a leaf is missing that its sizes are read from.
+      ValueError: it is not a known network.
+      KeyError: a leaf that sizes are read from is missing.
     """
     if any(path.startswith("Transformer/") for path in leaves):
         return _vit(leaves)
@@ -145,7 +145,7 @@ def _columns(path: str, leaves: Leaves) -> int:
 
 
 def equivalent(model: Model) -> tuple[ModuleType, names.Table, int]:
-    """The family of a model of ours, and the table and the heads with which Scenic has it.
+    """The family of one of our models, and its table and number of heads in Scenic.
 
     Raises:
       ValueError: Scenic has no network with this arithmetic.
@@ -189,11 +189,11 @@ def built(
       network: what the tree holds.
       tensors: its leaves under the names of `network.family`.
       name: what tables call the model.
-      treatment: of the input, keywords of `weights.Config`.
-      classifier: of a vision transformer, as the configuration says.
+      treatment: the input's, keywords of `weights.Config`.
+      classifier: a vision transformer's, from the configuration.
 
     Raises:
-      ValueError: the image size does not fit, or a pooling that is not ours.
+      ValueError: the image size does not fit, or the pooling is not one of ours.
     """
     model_args = {"num_heads": network.heads, "act_layer": _GELU.get(network.family)}
     said = models.weights.Config(
@@ -215,7 +215,7 @@ def built(
 
 
 def _image_size(network: Network, said: tuple[int, int] | None) -> tuple[int, int] | None:
-    """The size said if it has as many positions as the weights, or else a square that has."""
+    """The given size if it fits the number of positions, or else a square that fits."""
     if not network.positions:
         return said
     stride, side = network.stride, math.isqrt(network.positions)

@@ -23,11 +23,11 @@ def load(path: str | pathlib.Path, config: Any, **keywords: Any) -> tuple[Model,
     Args:
       path: the file or folder, `.../checkpoint_90000`.
       config: as in `from_scenic`.
-      **keywords: those of `from_scenic`; `name` is the folder's above the checkpoint if left out.
+      **keywords: those of `from_scenic`; `name` defaults to the checkpoint's parent folder.
 
     Raises:
       FileNotFoundError: there is nothing at `path`.
-      ValueError: it is no checkpoint, or see `from_scenic`.
+      ValueError: it is not a checkpoint, or see `from_scenic`.
     """
     path = pathlib.Path(path)
     keywords = {"name": path.resolve().parent.name, **keywords}
@@ -49,26 +49,26 @@ def from_scenic(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
 ) -> tuple[Model, Variables]:
-    """Scenic's parameters as a model of ours; the logits are the same.
+    """Scenic's parameters as one of our models; the logits are the same.
 
-    Computed is in the precision of the weights, whatever the config's `model_dtype_str`. How to
-    resize photos is the config's data set's or, where it does not say, as in timm's files.
+    Computation uses the precision of the weights, whatever the config's `model_dtype_str` is.
+    Photos are resized as for the config's data set or, if unspecified, as in timm's files.
 
     Args:
       tree: a train state, a module's variables, or bare parameters, as nested dicts of arrays.
-      config: the experiment's ConfigDict, or a mapping of that form; it may be empty. Sizes are
-        read off the weights and compared with it; only a vision transformer without a class
-        token needs it, for `model.classifier`.
+      config: the experiment's ConfigDict, or such a mapping; it may be empty. Sizes are read off
+        the weights and compared with it; only a vision transformer without a class token needs it,
+        for `model.classifier`.
       name: what tables call the model.
       image_size: height and width; None takes the config's, else a square that fits.
       mean, std: of each channel for pixels in [0, 1]; None takes those of the config's data set.
 
     Returns:
-      (model, variables), the weights in the precision they had.
+      (model, variables), the weights in their own precision.
 
     Raises:
-      ValueError: the weights are of no network known here, the config is of another network, a
-        weight is missing, unknown or misshapen, or nothing says how images are normalised.
+      ValueError: the weights belong to no known network, the config is another network's, a weight
+        is missing, unknown or misshapen, or the normalisation of images is unknown.
     """
     config = scenic_config.plain(config)
     said = scenic_config.network_said(config)
@@ -88,11 +88,11 @@ def from_scenic(
 def to_scenic(model: Model, variables: Variables) -> dict[str, Any]:
     """The inverse of `from_scenic`: `{"params": ..., "batch_stats": ...}` for Scenic's module.
 
-    Of CLIP it is the part under "visual". A train state takes "params" as it is, and
+    For CLIP it is the part under "visual". A train state takes "params" unchanged, and
     `{"batch_stats": ...}` as its model_state.
 
     Raises:
-      ValueError: Scenic has no network with this arithmetic; says what is in the way.
+      ValueError: Scenic has no network with this arithmetic; states why.
     """
     collections = _to_leaves(model, variables)
     return {collection: _nested(leaves) for collection, leaves in collections.items()}

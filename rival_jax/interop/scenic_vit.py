@@ -1,4 +1,4 @@
-"""Scenic's vision transformer without a class token, which no file of PyTorch code holds."""
+"""Scenic's vision transformer without a class token, which PyTorch's files do not have."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ POOLS = {"gap": jnp.mean, "gmp": jnp.max, "gsp": jnp.sum}
 class PooledViT(vit.ViT):
     """The head reads the mean, maximum or sum of all tokens, after the final norm.
 
-    Taps as of `ViT`; "norm" is what is pooled.
+    Taps as for `ViT`; "norm" holds the tokens that are pooled.
     """
 
     classifier: str = "gap"  # | "gmp" | "gsp"
 
     @property
     def prefix_tokens(self) -> int:
-        """None: there are only patches."""
+        """0: there are only patches."""
         return 0
 
     def _embed(self, images: Array) -> Array:
@@ -39,7 +39,7 @@ class PooledViT(vit.ViT):
 
 
 def config(model: Model) -> models.weights.Config:
-    """Raises ValueError: `models.save` is not to write what `models.load` would not read."""
+    """Raises ValueError: `models.save` must not write what `models.load` cannot read."""
     raise ValueError(
         f"{model.name!r} has no class token, so it has no form as a model folder; "
         "keep it as Scenic's parameters, interop.scenic.to_scenic(model, variables)"

@@ -1,4 +1,4 @@
-"""To timm: folders that it loads, and its live modules with our weights, to compare with."""
+"""To timm: folders that it loads, and its live modules with our weights for comparison."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def save(
 
     Args:
       folder: made if it is not there.
-      model: of one of our families; CLIP's transformer becomes timm's, its projection the head.
-      variables: its weights.
+      model: of one of our families; CLIP's transformer becomes timm's, with the projection as head.
+      variables: the model's weights.
       dtype: the precision to store, such as "float16"; None keeps that of `variables`.
       card: for the model card, heading -> text or table {name: value}; "licence" -> its short name.
 
@@ -49,7 +49,7 @@ def save(
 
 
 def as_timm(model: Model, variables: Variables) -> tuple[Model, Variables]:
-    """The same function as a network that timm has.
+    """The same function as a network that exists in timm.
 
     Raises:
       ValueError: there is none.
@@ -66,7 +66,7 @@ def as_timm(model: Model, variables: Variables) -> tuple[Model, Variables]:
 
 
 def architecture(model: Model) -> str | None:
-    """timm's name of the architecture, None where it has none."""
+    """timm's name of the architecture, or None."""
     module = module_of(model)
     family = sys.modules[type(module).__module__]
     name = family.config(model).architecture
@@ -76,12 +76,12 @@ def architecture(model: Model) -> str | None:
 def arguments(
     model: Model, config: models.weights.Config | None = None
 ) -> tuple[str, dict[str, Any]]:
-    """The name and the keywords that timm's `create_model` builds the network by.
+    """The name and keywords with which timm's `create_model` builds the network.
 
     Args:
       model: as `as_timm` gives it.
-      config: what the user's `config.json` says. Where it names an architecture, that and its
-        `model_args` are taken as they are written, so that what was misread of them shows.
+      config: the user's `config.json`. If it names an architecture, that and its `model_args` are
+        used exactly as written, so that any misreading of them shows.
     """
     said = config
     if said is None or not said.architecture:
@@ -97,8 +97,8 @@ def arguments(
 def module(model: Model, variables: Variables, config: models.weights.Config | None = None) -> Any:
     """timm's module with these weights, in evaluation mode. Needs torch and timm.
 
-    It takes images [b, 3, h, w] that are normalised already; `config` as in `arguments`. Raises
-    ValueError as `as_timm` does.
+    It takes normalised images [b, 3, h, w]; `config` as in `arguments`. Raises ValueError as
+    `as_timm` does.
     """
     torch, timm = map(importlib.import_module, ("torch", "timm"))
     model, variables = as_timm(model, variables)
@@ -117,18 +117,18 @@ def module(model: Model, variables: Variables, config: models.weights.Config | N
 def difference(
     model: Model, variables: Variables, images: Array, config: models.weights.Config | None = None
 ) -> dict[str, float]:
-    """The largest differences between our outputs for images [b, h, w, 3] in [0, 1] and timm's.
+    """The largest differences between our and timm's outputs for images [b, h, w, 3] in [0, 1].
 
     timm's network is built by `arguments(model, config)`.
 
     Returns:
-      "logits" over their largest magnitude, and "attention" of all blocks where there is any; at
-      the highest precision. Raises ValueError as `as_timm` does.
+      "logits" relative to their largest magnitude, and "attention" over all blocks, if any; at the
+      highest precision. Raises ValueError as `as_timm` does.
     """
     torch: Any = importlib.import_module("torch")
     theirs, caught = module(model, variables, config), []
     for block in getattr(theirs, "blocks", ()):
-        block.attn.fused_attn = False  # which would not show its probabilities
+        block.attn.fused_attn = False  # the fused form hides its probabilities
         block.attn.attn_drop.register_forward_pre_hook(lambda _, args: caught.append(args[0]))
     normalised = (np.asarray(images) - np.asarray(model.mean)) / np.asarray(model.std)
     with torch.no_grad():

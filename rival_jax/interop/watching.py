@@ -1,4 +1,4 @@
-"""Any Flax module that classifies images as a model: its own arithmetic, watched from outside."""
+"""Any Flax image classifier as a model: it runs its own code, watched from outside."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HEAD = "output_projection"  # the last layer of Scenic's classifiers
 _INPUTS = ("inputs_q", "inputs_k", "inputs_v", "inputs_kv")  # of attention
 
 
-@dataclasses.dataclass(frozen=True, eq=False)  # by identity: a module's fields may not be hashable
+@dataclasses.dataclass(frozen=True, eq=False)  # a module's fields may not be hashable
 class Watched:
     """The `Forward` of a module whose `__call__(images)` returns logits."""
 
@@ -33,7 +33,7 @@ class Watched:
     std: tuple[float, ...]
 
     def __call__(self, variables: Variables, images: Array, added: Taps) -> tuple[Array, Taps]:
-        """See `types.Forward`. Raises ValueError unless logits [b, classes] come out."""
+        """See `types.Forward`. Raises ValueError unless it returns logits [b, classes]."""
         if images.ndim != 4 or images.shape[-1] != len(self.mean):
             raise ValueError(f"images: got {images.shape}, expected [b, h, w, {len(self.mean)}]")
         tap = Recorder(added)
@@ -76,18 +76,19 @@ def watched(
     """A module as a model that runs the module's own code.
 
     Taps: "block{i}/norm1" [b, n, c], the input, and "block{i}/attention" [b, heads, n, n], the
-    probabilities, of every self-attention in calling order; "{path}/attention" of other
-    attention; what the module's direct parts return as [b, h, w, c], by their names; and
-    "features", the input of the layer "output_projection", or the logits if there is none.
+    probabilities, of every self-attention in calling order; "{path}/attention" of other attention;
+    by name, the module's direct parts that return [b, h, w, c]; and "features", the input of the
+    layer "output_projection", or the logits if there is none.
 
-    Not seen are attention by other code than Flax's, and what runs inside `nn.scan`, `nn.remat`
-    or another lifted transformation, which no value leaves but by a module's result.
+    It cannot see attention computed by code other than Flax's, or anything inside `nn.scan`,
+    `nn.remat` or another lifted transformation, which values leave only through a module's result.
 
     Raises:
-      ValueError: it returns no logits [b, classes], or has neither attention nor a grid to show.
+      ValueError: it does not return logits [b, classes], or has neither attention nor a grid to
+        show.
     """
     forward = Watched(module, mean, std)
-    names: list[str] = []  # in calling order, which the keys of a jitted dict are not
+    names: list[str] = []  # in calling order; jit sorts the keys of a dict
 
     def look(variables: Variables, images: Array) -> tuple[Array, Taps]:
         logits, taps = forward(variables, images, {})
@@ -120,14 +121,14 @@ def watched(
 
 
 def _inference(module: nn.Module) -> dict[str, Any]:
-    """The argument that tells a module of Scenic's that this is not training."""
+    """The argument that tells a Scenic module that this is not training."""
     return (
         {"train": False} if "train" in inspect.signature(type(module).__call__).parameters else {}
     )
 
 
 def _to_grid(module: nn.Module, image_size: tuple[int, int], tokens: int) -> ToGrid:
-    """Patches come last; how many, the module's field `patches` says, else they are a square."""
+    """Patches come last; the module's field `patches` gives their number, else they are square."""
     side = math.isqrt(tokens)
     grid = (side, side)
     patches = getattr(module, "patches", None)
@@ -160,7 +161,7 @@ class _Watch:
 
     def _attention(self, call: Callable, args: tuple, kwargs: dict, module: Any) -> Any:
         if module.attention_fn is not nn.dot_product_attention:
-            return call(*args, **kwargs)  # of other code, or a parent class's call of this one
+            return call(*args, **kwargs)  # other code, or a parent class calling this one
         arguments = inspect.signature(type(module).__call__).bind(module, *args, **kwargs).arguments
         del arguments["self"]
         names = [name for name in _INPUTS if arguments.get(name) is not None]
@@ -169,7 +170,7 @@ class _Watch:
         if x.ndim == 3 and all(arguments[name] is x for name in names):
             label, self.blocks = f"block{self.blocks}", self.blocks + 1
             arguments |= dict.fromkeys(names, self.tap(f"{label}/norm1", x))
-        # Flax freezes its modules, but this instance is a copy for one `apply`.
+        # Flax freezes modules, but this instance is a copy for one `apply`.
         object.__setattr__(module, "attention_fn", _shown(self.tap, f"{label}/attention"))
         try:
             return call(**arguments)
