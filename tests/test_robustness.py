@@ -22,7 +22,7 @@ from rival_jax.data.shard import RED, Shard, framed
 from rival_jax.data.transforms import resize_photo
 from rival_jax.experiments import runner
 from rival_jax.experiments.cures import Cure, cure, pairs
-from rival_jax.experiments.robustness import Experiment
+from rival_jax.experiments.robustness import Experiment, numbers
 from rival_jax.experiments.robustness.numbers import Teller
 from rival_jax.experiments.scoring import Protocols
 from rival_jax.named import Axis
@@ -51,9 +51,14 @@ SET = "tests.invented_sets"
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
-    """Two networks of ImageNet's outputs."""
-    folder = tmp_path_factory.mktemp("networks")
-    return [save_tiny_vit(folder / f"net{seed}", classes=1000, seed=seed) for seed in (0, 1)]
+    """Two networks of ImageNet's outputs, whose answers vary from photo to photo."""
+    folder, found = tmp_path_factory.mktemp("networks"), []
+    for name, seed in (("net0", 1), ("net1", 3)):
+        found.append(save_tiny_vit(folder / name, classes=1000, seed=seed))
+        model, variables = models.load(str(found[-1]))
+        louder = lambda leaf: np.asarray(leaf) * (20 if leaf.ndim > 1 else 1)  # noqa: E731
+        models.save(found[-1], model, jax.tree.map(louder, dict(variables)))
+    return found
 
 
 def tiny(networks, *sets, **changes):
@@ -419,7 +424,8 @@ def test_averages_are_those_of_class_means():
 def test_an_average_of_some_images_is_theirs_alone():
     rng = np.random.default_rng(1)
     values = (rng.random((80, 2)) < 0.5) * 1.0
-    values[rng.random(80) < 0.3] = np.nan
+    values[::4] = [0, 1]  # of one class, most of which is left out
+    values[np.arange(80) % 4 * 20 < rng.integers(0, 20, 80)] = np.nan
     found = Images({"hit": named(values, "model")}, np.arange(80) % 4, tuple("abcd"))
     study = Study("x", (), (), levels, averages=("micro", "macro"))
     results = study.results(found, resamples=400)
@@ -429,13 +435,14 @@ def test_an_average_of_some_images_is_theirs_alone():
         assert row["average"] == "micro"
         assert row["estimate"] == pytest.approx(some[:, k].mean(), abs=1e-6)
         assert row["images"] == len(some)
-        low, high = shares.binomial_interval(np.array(some[:, k].sum(), int), np.array(len(some)))
-        assert row["high"] - row["low"] == pytest.approx(high - low, rel=0.25)
     pair = results.one(contrast="minus model0")
     alone = Study("x", (), (), levels, averages=("micro",)).results(
         Images({"hit": named(some, "model")}, np.zeros(len(some), int), ("a",)), resamples=400
     )
-    assert pair["p"] == pytest.approx(alone.one(contrast="minus model0")["p"], abs=0.05)
+    for key in ("estimate", "p"):
+        assert pair[key] == pytest.approx(alone.one(contrast="minus model0")[key], abs=0.02), key
+    for key in ("low", "high"):
+        assert pair[key] == pytest.approx(alone.one(contrast="minus model0")[key], abs=0.06), key
 
 
 def test_units_count_as_many_as_they_have_photos():
@@ -499,6 +506,20 @@ def test_binomial_intervals_cover():
         unchecked(np.arange(3), np.arange(2))
 
 
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31))
+def test_calibration_is_that_of_the_bins(seed):
+    rng = np.random.default_rng(seed)
+    confidence = named(rng.random((40, 2)), "model")
+    right = named((rng.random((40, 2)) < confidence.values**2) * 1.0, "model")
+    gaps = numbers.gaps(confidence, right).values
+    for k in range(2):
+        want = protocols.expected_calibration_error(
+            confidence.values[:, k], right.values[:, k] > 0.5
+        )
+        assert np.abs(gaps[:, k].mean(0)).sum() == pytest.approx(want)
+
+
 OPTIONS = {"resamples": 200}
 TELLER = Teller([("model0", "model1")], {}, (), OPTIONS)
 
@@ -558,7 +579,7 @@ def test_cured_networks_are_compared_with_their_originals(networks, tmp_path, no
     assert cure(str(kept)) == Cure(str(networks[0]), ("sky",))
     assert cure(str(networks[0])) is None
     other = save_tiny_vit(tmp_path / "net2", classes=1000, seed=2)
-    config = tiny([networks[0], other, kept], f"{SET} photos=36 as=invented")
+    config = tiny([networks[0], other, kept], f"{SET} photos=36 as=invented", protocols=("subset",))
     _, results = run_in(tmp_path / "run", config)
     between = results.where(factor=None)
     assert between.of("contrast") == ["", "minus net0"]
@@ -569,6 +590,7 @@ def test_cured_networks_are_compared_with_their_originals(networks, tmp_path, no
     change = {row["class"]: row["estimate"] for row in of_class if row.get("class")}
     a, b = change["sky"], (change["sea"] + change["sand"]) / 2
     found = [parts.one(**{"class": part})["estimate"] for part in ("A", "B", "A minus B")]
+    assert abs(a - b) > 0.1
     np.testing.assert_allclose(found, [a, b, a - b], atol=1e-6)
 
 
@@ -669,6 +691,16 @@ def test_bad_sets_stop_before_any_work(networks, tmp_path, sets, message):
     with pytest.raises(ValueError, match=message):
         run_in(tmp_path / "run", tiny(networks, *sets))
     assert not list((tmp_path / "run").rglob("*.parquet"))
+
+
+def test_cures_are_words_of_the_set(networks, tmp_path):
+    place = tmp_path / "imagenetv2-top-images-format-val" / "3"
+    place.mkdir(parents=True)
+    Image.new("RGB", (16, 16)).save(place / "a.png")
+    with pytest.raises(ValueError, match="pass variant=top-images or name the other folder"):
+        Experiment(tiny(networks, f"imagenet_v2={place.parent}"), quiet())
+    found = Experiment(tiny(networks, f"imagenet_v2={place.parent} variant=top-images"), quiet())
+    assert found.subject.sets[0].published == {}  # the line is of the other variant
 
 
 def test_bad_networks_stop_before_any_work(networks, tmp_path):

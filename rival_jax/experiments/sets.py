@@ -18,7 +18,7 @@ from rival_jax.experiments.scoring import AMONG, WAYS, Protocols, protocols_of
 from rival_jax.runtime.results import Category, Columns
 from rival_jax.types import Array
 
-# What `class_maps.published` and `protocols.FITS` call the accuracy on a set by a protocol.
+# The keys of `class_maps.published` and `protocols.FITS` for a set and a protocol.
 PUBLISHED = {
     ("imagenet", "full"): "val",
     ("imagenet", "real"): "real",
@@ -35,12 +35,12 @@ class Set:
     """One data set.
 
     Attributes:
-      name: in tables.
-      kind: the name of its source.
-      options: that were named with it.
-      source: see `EvaluationSource`; whatever a plain `Source` lacks, the set has not.
-      protocols: that predictions are scored by.
-      positions: of its photos that are scored, int [n].
+      name: its name in tables.
+      kind: its source's name.
+      options: given with its name.
+      source: see `EvaluationSource`; the set has no more than its source.
+      protocols: how predictions are scored.
+      positions: places of the scored photos in the source, int [n].
     """
 
     name: str
@@ -52,7 +52,7 @@ class Set:
 
     @functools.cached_property
     def names(self) -> list[str]:
-        """Of the photos that are scored."""
+        """The scored photos' names."""
         return [self.source.names[i] for i in self.positions]
 
     @functools.cached_property
@@ -65,11 +65,11 @@ class Set:
 
     @property
     def clustered(self) -> bool:
-        """Whether photos are resampled together."""
+        """Whether some photos are resampled together."""
         return getattr(self.source, "units", None) is not None
 
     def named(self, names: Sequence[str]) -> np.ndarray:
-        """bool [classes], which of them are called so, by name or synset."""
+        """bool [classes], which of them have a given name or synset."""
         classes, wnids = self.source.classes, self.source.class_wnids
         called = [
             {name, *some} for name, some in zip(classes, wnids or [()] * len(classes), strict=True)
@@ -78,19 +78,19 @@ class Set:
 
     @functools.cached_property
     def published(self) -> dict[str, str]:
-        """What `PUBLISHED` calls accuracies on it: {name: protocol}, as far as it has one."""
+        """The keys in `PUBLISHED` for the set: {name: protocol}; may be empty."""
         if self.options.get("variant", "matched-frequency") != "matched-frequency":
             return {}
         return {name: key[1] for key, name in PUBLISHED.items() if key[0] == self.kind}
 
     def called(self, word: str) -> str:
-        """A class or output in words: a synset by its name."""
+        """A class or output in words; for a synset its name."""
         index = class_maps.index_of().get(word)
         return word if index is None else class_maps.imagenet()[index].name
 
     @functools.cached_property
     def factors(self) -> dict[str, list[str]]:
-        """By name a word for each photo that is scored."""
+        """Name -> a word for each scored photo."""
         found = getattr(self.source, "factors", {})
         return {name: [str(words[i]) for i in self.positions] for name, words in found.items()}
 
@@ -100,14 +100,14 @@ class Set:
         return {f: [words[places[n]] for n in names] for f, words in self.factors.items()}
 
     def identity(self, rows: range) -> dict[str, Any]:
-        """What the columns of some photos follow from, beside the logits; JSON-able."""
+        """What, besides the logits, determines the columns of some photos; JSON-able."""
         told = [self.units[rows.start : rows.stop]]
         told += [[name, words[rows.start : rows.stop]] for name, words in self.factors.items()]
         real = self._real(self.positions[rows.start : rows.stop]) if self.protocols.real else []
         return {"set": self.name, "protocols": repr(self.protocols), "told": told, "real": real}
 
     def columns(self, model: str, rows: np.ndarray, logits: np.ndarray) -> Columns:
-        """Tidy columns of the photos `rows` [b], numbers among those that are scored.
+        """Tidy columns of the photos `rows` [b], places among the scored ones.
 
         Raises:
           ValueError: if the network gives NaN.
@@ -144,15 +144,15 @@ def _category(words: Sequence[str]) -> Category:
 
 
 def load(config: Any, ways: int) -> list[Set]:
-    """The sets of a config, for networks of so many outputs; nothing is decoded.
+    """The sets of a config, for networks with `ways` outputs; nothing is decoded.
 
     Args:
-      config: has `sets`, see `data.named`, in which `as` is what tables call one; and `data`, with
-        `root` and `split` of those that name none, and blocks of options.
+      config: has `sets`, see `data.named` (`as` is a set's name in tables), and `data`, with the
+        default `root` and `split`, and blocks of options.
       ways: outputs of the networks.
 
     Raises:
-      ValueError: naming what is wrong with one; for two of one name.
+      ValueError: naming what is wrong with one; for two with one name.
     """
     found = [_load(text, config.data, ways) for text in config.sets]
     names = [one.name for one in found]
@@ -169,7 +169,10 @@ def _load(text: str, common: Any, ways: int) -> Set:
     split, named = str(given.pop("split", common.split)), str(given.pop("as", ""))
     name = named or " ".join([kind, *(f"{key}={value}" for key, value in given.items())])
     block = options(common, kind.replace(".", "_"))
-    source = data.load(kind, root or common.root, split, **{**block, **given})
+    try:
+        source = data.load(kind, root or common.root, split, **{**block, **given})
+    except ValueError as error:  # whose cures are flags elsewhere, and words of the set here
+        raise ValueError(str(error).replace(f"--config.data.{kind}.", "")) from error
     check_names(source)
     rules, labels = protocols_of(name, kind, source, ways), np.asarray(source.labels)
     if not 0 <= labels.min() <= labels.max() < len(source.classes):

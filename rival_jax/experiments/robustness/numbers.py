@@ -106,7 +106,7 @@ class Teller:
         every = sets[0].protocols.names
         first, *_ = names = [n for n in every if not self.shown or n in self.shown] or [every[0]]
         hits = {name: found.values[name] for name in names}
-        gap = _gaps(found.values["confidence"], found.values[first])
+        gap = gaps(found.values["confidence"], found.values[first])
         results = self._study(accuracies, _drawn(sets[0], found, {**hits, "gap": gap}))
         likelihood = {name: found.values[name] for name in LIKELIHOOD}
         results += self._study(likelihoods, _drawn(sets[0], found, likelihood))
@@ -160,7 +160,7 @@ def _drawn(one: Set, found: Images, values: dict[str, Named]) -> Images:
     return by_unit(some, [units[name] for name in found.names]) if one.clustered else some
 
 
-def _gaps(confidence: Named, right: Named) -> Named:
+def gaps(confidence: Named, right: Named) -> Named:
     """How far each photo is from its confidence, in the bin of that; 0 in the others."""
     edges = np.linspace(0, 1, BINS + 1)[1:-1]
     place = np.digitize(np.asarray(confidence.values), edges, right=True)
