@@ -1,4 +1,4 @@
-"""Arrays whose axes have names: what drops, differences and averages of a study are written in."""
+"""Arrays with named axes, to write the drops, differences and averages of a study."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Key = tuple[Any, ...]
 
 
 class Axis(NamedTuple):
-    """One axis of an array: every place has a value of each field.
+    """One axis of an array: every place has a value for each field.
 
-    Fields whose combinations are not all there share an axis: ("treatment", "region") with the keys
+    Fields whose combinations do not all occur share an axis: ("treatment", "region") with the keys
     ("none", "none"), ("grey", "background").
     """
 
@@ -28,21 +28,21 @@ class Axis(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What every number is made of, arrays of one shape."""
+    """How many images and classes every number is made from; arrays of one shape."""
 
-    images: np.ndarray  # int, that have a value
-    every: np.ndarray  # int, images of the same classes whether they have one or not
+    images: np.ndarray  # int, images that have a value
+    every: np.ndarray  # int, images of the same classes, with a value or without
     classes: np.ndarray  # int, with at least one image that has a value
-    largest: np.ndarray  # int, images with a value of the class that has most of them
+    largest: np.ndarray  # int, images with a value in the class that has most of them
 
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """An array with named axes, and what each of its numbers is made of.
+    """An array with named axes, and the counts behind each of its numbers.
 
     Attributes:
-      values: one array axis for each of `axes`; of NumPy, or of jax and perhaps traced.
-      axes: no field is in two of them.
+      values: one array axis for each of `axes`; NumPy's, or jax's and perhaps traced.
+      axes: no field occurs in two of them.
       counts: shaped like `values`, known before anything is computed.
     """
 
@@ -56,7 +56,7 @@ class Named:
         return tuple(field for axis in self.axes for field in axis.fields)
 
     def of(self, field: str) -> tuple[Any, ...]:
-        """The values of a field, each once, in their order.
+        """The values of a field, each once, in order.
 
         Raises:
           ValueError: if there is no such field.
@@ -65,7 +65,7 @@ class Named:
         return tuple(dict.fromkeys(key[column] for key in self.axes[place].keys))
 
     def where(self, **wanted: Any) -> Named:
-        """The places at which every field has the wanted value, or one of a list of them."""
+        """The places at which every field has the wanted value, or one of a list."""
         found = self
         for field, value in wanted.items():
             place, column = found._place(field)
@@ -76,7 +76,7 @@ class Named:
         return found
 
     def at(self, **wanted: Any) -> Named:
-        """The places at which every field has the wanted value; these fields are gone then.
+        """The places at which every field has the wanted value; these fields are removed.
 
         Raises:
           ValueError: if there is no such place.
@@ -87,20 +87,20 @@ class Named:
         return found
 
     def without(self, **unwanted: Any) -> Named:
-        """All places but those at which a field has the unwanted value."""
+        """All places except those where a field has the unwanted value."""
         found = self
         for field, value in unwanted.items():
             found = found.where(**{field: [v for v in found.of(field) if v != value]})
         return found
 
     def mean(self, field: str, *, by: str = "each") -> Named:
-        """The mean over a field, for every combination of what else is on its axis.
+        """The mean over a field, for every combination of the other fields on its axis.
 
         Places without any image do not count.
 
         Args:
-          field: which is gone then.
-          by: "each": all places alike; "images": each as much as it has images.
+          field: the field to average over; it is removed.
+          by: "each": places weigh the same; "images": in proportion to their images.
         """
         place, column = self._place(field)
         axis = self.axes[place]
@@ -133,7 +133,7 @@ class Named:
         """The means over the members of every group; the field "group" comes first, `field` goes.
 
         Raises:
-          ValueError: for a group without members, or with one that is not there.
+          ValueError: for a group without members, or with a missing one.
         """
         for group, names in members.items():
             unknown = sorted(set(names) - set(self.of(field)))
@@ -146,7 +146,7 @@ class Named:
         return stacked("group", dict(zip(members, parts, strict=True)))
 
     def differences(self, field: str) -> Named:
-        """Later minus earlier, for all pairs of places that differ in a field alone.
+        """Later minus earlier, for all pairs of places that differ only in a field.
 
         The new field "minus" has the earlier one's value.
         """
@@ -162,12 +162,12 @@ class Named:
         return later - earlier
 
     def map(self, function: Callable[..., Array | np.ndarray], *others: Named) -> Named:
-        """`function` of this array and others, number by number where their keys are the same.
+        """`function` of this array and others, elementwise at equal keys.
 
-        The result has this array's axes, then those that only others have.
+        The result has this array's axes, then those only in the others.
 
         Raises:
-          ValueError: if an axis has other keys in another array.
+          ValueError: if an axis has different keys in two arrays.
         """
         axes = list(self.axes)
         for other in others:
@@ -206,7 +206,7 @@ class Named:
         return dataclasses.replace(self, axes=self._with(place, Axis(fields, keys)))
 
     def _spread(self, axes: Sequence[Axis]) -> Named:
-        """The same numbers on all of `axes`: broadcast over those that are not here."""
+        """The same numbers on all of `axes`, broadcast over missing ones."""
         mine = [axis.fields for axis in self.axes]
         for axis in axes:
             if axis.fields in mine and self.axes[mine.index(axis.fields)].keys != axis.keys:
@@ -222,7 +222,7 @@ class Named:
 
 
 def stacked(field: str, parts: Mapping[Any, Named]) -> Named:
-    """Arrays of the same axes along a new first axis, named by the keys of `parts`."""
+    """Stacks arrays with equal axes along a new first axis, named by the keys of `parts`."""
     found = list(parts.values())
     every = [one._spread(found[0].axes) for one in found]
     axis = Axis((field,), tuple((name,) for name in parts))
@@ -234,7 +234,7 @@ def stacked(field: str, parts: Mapping[Any, Named]) -> Named:
 def _product(left: Any, right: np.ndarray) -> Any:
     if isinstance(left, np.ndarray):
         return left @ right
-    return jnp.matmul(left, right, precision="highest")  # accelerators round their factors else
+    return jnp.matmul(left, right, precision="highest")  # else accelerators round the factors
 
 
 def _library(values: Any) -> Any:
@@ -246,7 +246,7 @@ def _columns(every: Sequence[Named]) -> list[list[np.ndarray]]:
 
 
 def _pooled(counts: Counts, place: int, member: np.ndarray, *, summed: bool) -> Counts:
-    """Counts of means over places: summed over classes; else of the place that has fewest."""
+    """Counts of means over places: summed over classes; else those of the place with fewest."""
     moved = [np.moveaxis(array, place, -1)[..., None, :] for array in counts]
     ways = (np.sum, np.sum, np.sum, np.max) if summed else (np.min,) * 4
     empty = (0,) * 4 if summed else (np.iinfo(int).max,) * 4

@@ -30,14 +30,13 @@ def no_top(num_classes: int, num_features: int, k: int) -> Top:
 def merge_top(
     top: Top, features: Float[Array, "b f"], labels: Int[Array, " b"], index: Int[Array, " b"]
 ) -> Top:
-    """`top` after some more images: memory does not grow with the number of images seen.
+    """`top` after more images: memory does not grow with the number of images seen.
 
-    Images may come in any order and in batches of any size; of equal activations the lower index
-    stands first.
+    Images may come in any order and in batches of any size; ties go to the lower index.
 
     Args:
       top: so far, see `no_top`.
-      features: activations; a NaN is in nobody's top.
+      features: activations; NaN never enters the top.
       labels: classes in [0, c).
       index: the images' ids, >= 0; a negative one marks padding.
 
@@ -69,8 +68,8 @@ def merge_top(
 def is_pooled(grid: Num[Array, "b h w c"], features: Num[Array, "b f"]) -> bool:
     """Whether the features are the spatial means of a layer's channels.
 
-    GradCAM of such a feature is its own channel, so no gradient is needed. A feature that is linear
-    in the pooled channels is not meant. Not for use under jit.
+    GradCAM of such a feature is its own channel, so no gradient is needed. False for features that
+    are linear in the pooled channels. Not for use under jit.
     """
     if grid.shape[::3] != features.shape:
         return False
@@ -83,9 +82,9 @@ def unit_maps(
 ) -> tuple[Float[Array, "b u"], Float[Array, "b u h w"]]:
     """Activation, and raw GradCAM on the network's grid, of some features of each image.
 
-    With global average pooling the map of a feature is its own channel. Else one forward pass is
-    run, and the gradient of each feature back to the layer that class maps read;
-    `saliency.explain` with `taps.unit_score` gives the same, by a forward pass each.
+    With global average pooling, the map of a feature is its own channel. Otherwise one forward pass
+    is run, and each feature's gradient to the layer that class maps read; `saliency.explain` with
+    `taps.unit_score` gives the same, with one forward pass per feature.
 
     Args:
       image: [b, H, W, 3]. pooled: see `is_pooled`.
@@ -116,10 +115,11 @@ def unit_maps(
 def salient(
     raw: Float[Array, "*b h w"], size: tuple[int, int], *, threshold: float = 0.5
 ) -> Bool[Array, "*b H W"]:
-    """The pixels of `size` where a map exceeds `threshold` of its range, as a feature's saliency.
+    """A feature's saliency: the pixels of `size` where its map exceeds `threshold` of its range.
 
     That is `maps.cam_scaled(...) > threshold` of the map's peak: negative values cut off, resized
-    bilinearly, from 0 at the lowest to 1 at the highest pixel. A flat map and a NaN have none.
+    bilinearly, from 0 at the lowest to 1 at the highest pixel. A flat map, or one with NaN, has
+    none.
 
     Args:
       raw: maps on a network's grid.
@@ -130,8 +130,8 @@ def salient(
     axes = list(zip(raw.shape[-2:], size, strict=True))
     rows, columns = (_weights(old, new) for old, new in axes)
     ends = (rows[_ends(*axes[0])], columns[_ends(*axes[1])])
-    # Bilinear: what lies between four grid points is highest and lowest at its outermost pixels,
-    # so the range needs those alone.
+    # Bilinear: between four grid points, extremes are at the outermost pixels, so the range needs
+    # only those.
     corners = _resized(raw, *ends)
     low, high = corners.min((-2, -1), keepdims=True), corners.max((-2, -1), keepdims=True)
     return _resized(raw, rows, columns) > low + threshold * (high - low)
@@ -146,11 +146,11 @@ def attribute_iou(
 
     Args:
       inside: pixels of u maps (`salient`, flattened). masks: of a attributes, > 0 is inside.
-      empty: where both are empty. The study's metric gives 1 there, by which a feature that is flat
+      empty: the value if both are empty. The study's metric gives 1, so that a feature that is flat
         on images without the attribute beats any that marks it on the others.
 
     Returns:
-      in [0, 1]; 0 where one of the two is empty.
+      in [0, 1]; 0 if one of the two is empty.
     """
     inside, masks = _bits(inside), _bits(masks > 0)
     both = _count(inside[..., :, None, :] & masks[..., None, :, :])
@@ -170,11 +170,11 @@ def score(
     Args:
       iou: of the feature's map with each attribute's mask, on each of its k top images.
       present: whether the image has the attribute.
-      found: whether there is such an image (a class may have fewer than k).
-      absent: whether an image without the attribute counts ("empty", as its mask is) or "left_out".
+      found: whether the image exists (a class may have fewer than k).
+      absent: an image without the attribute counts with its "empty" mask, or is "left_out".
 
     Returns:
-      in [0, 1]; NaN where no image counts.
+      in [0, 1]; NaN if no image counts.
 
     Raises:
       ValueError: for another value of `absent`.
@@ -189,16 +189,16 @@ def score(
 def best_feature(scores: Float[Array, "*b f a"]) -> Int[Array, "*b a"]:
     """The feature with the highest score for each attribute; ties go to the lowest index.
 
-    -1 where no feature has a score above 0, as those of dead features: flat on all images.
+    -1 if no feature has a score above 0, as when all are dead (flat on all images).
     """
     clean = jnp.nan_to_num(scores, nan=0.0)
     return jnp.where(clean.max(-2) > 0, jnp.argmax(clean, axis=-2), -1)
 
 
 def with_shuffled(variables: Variables, count: int, seed: int) -> Variables:
-    """A network, then `count` with its weights permuted within every tensor, stacked.
+    """A network, then `count` copies with weights permuted within every tensor, stacked.
 
-    What training put into it is gone from these; the size and spread of the weights stay.
+    The copies lose what training learned, but keep the size and spread of the weights.
     """
     generators = [np.random.default_rng([seed, i]) for i in range(count)]
 
@@ -235,23 +235,24 @@ def pairing_p_value(
 
 
 def shuffled_p_values(scores: Float[np.ndarray, "networks t"]) -> Float[np.ndarray, " t"]:
-    """Permutation test of whether a network has detectors that its shuffled weights do not give.
+    """Permutation test of whether a network has detectors that shuffled weights do not have.
 
-    Null: weights are exchangeable within each tensor, as in any network initialised at random: the
-    network is one draw more of the shuffled ones, and any of the rows could have been the first.
-    Features of random convolutions do follow bright, dark or large parts from image to image, so
-    `pairing_p_value` alone reports many of them; here they do so in all rows. A task's excess is
-    its score minus the mean of all networks on it; the excesses of all tasks form one reference
+    Null: weights are exchangeable within each tensor, as in any randomly initialised network: the
+    network is one more draw of the shuffled ones, and any row could have been the first. Features
+    of random convolutions do follow bright, dark or large parts from image to image, so
+    `pairing_p_value` alone reports many of them; here all rows contain them. A task's excess is its
+    score minus the mean of all networks on it; the excesses of all tasks form one reference
     distribution, so a few networks resolve small p-values.
 
     Args:
       scores: of the network in question, then of shuffled ones; t tasks, such as the held-out IoU
-        of the best feature of each class and attribute. Selection of that feature included.
+        of the best feature for each class and attribute, with the feature selected anew per
+        network.
 
     Returns:
-      (1 + shuffled excesses as large) / (1 + shuffled excesses); all 1 where there are none.
-      Uniform over the tasks under the null. Where only some tasks are null and spreads differ, it
-      is the average over tasks that is controlled, as in SAM (Tusher et al., PNAS 2001).
+      (1 + shuffled excesses as large) / (1 + shuffled excesses); all 1 if there are none. Uniform
+      over the tasks under the null. If only some tasks are null and spreads differ, the average
+      over tasks is controlled, as in SAM (Tusher et al., PNAS 2001).
     """
     excess = np.asarray(scores, np.float64)
     excess = excess - excess.mean(0, keepdims=True)
@@ -261,9 +262,9 @@ def shuffled_p_values(scores: Float[np.ndarray, "networks t"]) -> Float[np.ndarr
 
 
 def false_alarms(scores: Float[np.ndarray, "networks t"], rate: float) -> int:
-    """How many shuffled networks `shuffled_p_values` finds something in, each in the first's place.
+    """In how many shuffled networks `shuffled_p_values` finds something, each put in first place.
 
-    `rate` is of false discovery.
+    `rate` is the false discovery rate.
     """
     others = scores[1:]
     found = [shuffled_p_values(np.roll(others, -i, axis=0)) for i in range(len(others))]
@@ -273,13 +274,13 @@ def false_alarms(scores: Float[np.ndarray, "networks t"], rate: float) -> int:
 def _bits(pixels: Array) -> Array:
     """bool [*, p] as words uint32 [*, ceil(p / 32)]."""
     pixels = jnp.pad(pixels, [(0, 0)] * (pixels.ndim - 1) + [(0, -pixels.shape[-1] % 32)])
-    # A word's bits lie far apart, so that its neighbours are made together.
+    # A word's bits lie far apart, so that neighbouring words are made together.
     pixels = pixels.reshape(*pixels.shape[:-1], 32, -1).astype(jnp.uint32)
     return (pixels << jnp.arange(32, dtype=jnp.uint32)[:, None]).sum(-2, dtype=jnp.uint32)
 
 
 def _count(words: Array) -> Array:
-    """Bits that are 1, int32 [*]."""
+    """The number of bits that are 1, int32 [*]."""
     return jax.lax.population_count(words).sum(-1, dtype=jnp.int32)
 
 

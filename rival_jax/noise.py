@@ -1,4 +1,4 @@
-"""Noise in a region of an image, keyed so that no draw depends on how the work was split."""
+"""Noise in a region of an image, keyed so that draws do not depend on how work is split."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rival_jax.metrics import check_unit
 
 REGIONS = ("foreground", "background", "all")
 NORMS = ("linf", "l2")
-GENERATOR = "threefry2x32"  # of every random number; in the identity of every unit of results
+GENERATOR = "threefry2x32"  # of every random number; part of the identity of every unit of results
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def key(seed: int) -> Key[Array, ""]:
-    """The key of a seed, of `GENERATOR` whatever JAX_DEFAULT_PRNG_IMPL names."""
+    """The key of a seed, for `GENERATOR` whatever JAX_DEFAULT_PRNG_IMPL is."""
     return jax.random.key(seed, impl=GENERATOR)
 
 
@@ -33,10 +33,10 @@ def gaussian(
 
     Counter-based Threefry-2x32 (20 rounds; Salmon et al., "Parallel random numbers: as easy as
     1, 2, 3", SC 2011), both words of a block used, then the inverse normal distribution function.
-    The same numbers as any other split over batches, devices or hosts would give.
+    The numbers are the same for any split over batches, devices or hosts.
 
     Args:
-      key: of `noise.key(seed)`, which is `jax.random.key(seed)` unless jax was told otherwise.
+      key: `noise.key(seed)`, which is `jax.random.key(seed)` in jax's default configuration.
       noise_id: uint32 [b]; `Batch["noise_id"]`.
       trial: integer scalar.
       shape: of one example, `(h, w, 3)`.
@@ -45,7 +45,7 @@ def gaussian(
       float32 [b, *shape].
 
     Raises:
-      ValueError: for a key of another generator, whose draws would be others.
+      ValueError: for a key of another generator, whose draws would differ.
 
     >>> key = jax.random.key(0)
     >>> ids = jnp.arange(4, dtype=jnp.uint32)
@@ -72,8 +72,8 @@ def gaussian(
 def threefry(key0: Array, key1: Array, word0: Array, word1: Array) -> tuple[Array, Array]:
     """Threefry-2x32-20 of counters (word0, word1), uint32.
 
-    Written out, not looped: XLA fuses the rounds into one vectorised pass over the counters, five
-    times faster on a CPU than `jax.random.bits`, with the same words.
+    Written out, not looped: XLA fuses the rounds into one vectorised pass over the counters, on a
+    CPU five times faster than `jax.random.bits`, with the same result.
     """
     keys = (key0, key1, key0 ^ key1 ^ np.uint32(0x1BD11BDA))
     word0, word1 = word0 + keys[0], word1 + keys[1]

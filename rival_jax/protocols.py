@@ -1,12 +1,12 @@
-"""Whether a prediction is right, by the protocols that evaluation sets are scored by.
+"""Whether a prediction is right, by the protocols of evaluation sets.
 
 `full`: the largest of all outputs is the class's. `subset`: the largest of the set's own outputs
-is. `any` and `first`: of a class with several right outputs, every one counts, or the first listed
-alone. `real`: the photo's reassessed labels count. All of them are `hits`, with other `accepted`
+is. `any` and `first`: if a class has several right outputs, each counts, or only the first listed.
+`real`: the photo's reassessed labels count. All are computed by `hits`, with different `accepted`
 and `columns`. `grouped`: the largest output stands for its group, see `grouped_hits`.
 
 Removing rivals cannot make a right prediction wrong: `subset` is at least `full`, image by image.
-Likewise `any` is at least `first`; and `grouped` is `any` on the grouped columns, but for ties.
+Likewise `any` is at least `first`; and `grouped` is `any` on the grouped columns, except for ties.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ Columns = Sequence[int] | np.ndarray
 
 
 class Calibration(NamedTuple):
-    """How far the softmax is to be believed, float32 [*] each."""
+    """How trustworthy the softmax is, float32 [*] each."""
 
     confidence: Array  # the largest probability
-    nll: Array  # negative log likelihood of what is accepted
-    brier: Array  # squared distance from certainty of what is accepted, in [0, 2]
+    nll: Array  # negative log likelihood of the accepted outputs
+    brier: Array  # squared distance from certainty in the accepted outputs, in [0, 2]
 
 
 class Fit(NamedTuple):
-    """A line through networks' accuracies, both as logits: accuracy = slope * base + intercept."""
+    """A line through networks' accuracies, as logits: accuracy = slope * base + intercept."""
 
-    base: str  # which accuracy the other is expected from
+    base: str  # the accuracy that predicts the other
     slope: float
     intercept: float
     r2: float
@@ -51,19 +51,19 @@ FITS = {
 }
 """Least squares over the 1,265 networks of timm's results at aa4b585, zero accuracies left out.
 
-Keys are those of `data.class_maps.published`. Networks share data and weights, so the lines
-describe them and no more.
+Keys are those of `data.class_maps.published`. Networks share data and weights, so the lines only
+describe these networks.
 """
 
 
 def accepts(outputs: Sequence[Sequence[int]], count: int) -> Bool[np.ndarray, "n count"]:
-    """Lists of right outputs as a table: of every class, or of every photo.
+    """Lists of right outputs as a table, for every class or every photo.
 
     Args:
       outputs: n lists of numbers in [0, count); an empty one accepts nothing.
 
     Raises:
-      ValueError: for a number that is no output.
+      ValueError: for a number that is not an output.
 
     >>> accepts([[0, 2], []], 3).tolist()
     [[True, False, True], [False, False, False]]
@@ -83,17 +83,17 @@ def hits(
 ) -> Bool[Array, "*b"]:
     """Whether one of the accepted outputs is among the k largest.
 
-    Of equal logits the one of the lower number comes first, as for `argmax`: `ties` says where that
-    decided. Nothing accepted, or a NaN in a row: no hit.
+    Ties go to the lower index, as for `argmax`; `ties` says where that decided. With nothing
+    accepted, or NaN in a row, there is no hit.
 
     Args:
       logits: [*, c]; compared in float32, or in float64 if they are.
-      accepted: [*, c], the outputs that are right, see `accepts`.
-      columns: the outputs that compete, in any order; None: all. Of the k largest of 200 and of
-        1,000 the former are easier.
+      accepted: [*, c], the right outputs, see `accepts`.
+      columns: the competing outputs, in any order; None: all. With fewer columns, being among the k
+        largest is easier.
 
     Raises:
-      ValueError: for shapes that differ, k below 1, and columns that are no outputs.
+      ValueError: for shapes that differ, k below 1, and columns that are not outputs.
 
     >>> logits, accepted = jnp.array([3.0, 1.0, 2.0]), jnp.array([False, False, True])
     >>> bool(hits(logits, accepted)), bool(hits(logits, accepted, columns=(1, 2)))
@@ -110,7 +110,7 @@ def ties(
     columns: Columns | None = None,
     k: int = 1,
 ) -> Bool[Array, "*b"]:
-    """Whether it is a matter of equal logits' order that `hits` is true, or false.
+    """Whether the result of `hits` depends on the order of equal logits.
 
     Arguments and errors are those of `hits`. bfloat16 logits do tie.
     """
@@ -119,12 +119,12 @@ def ties(
 
 
 class _Standing(NamedTuple):
-    """Of the largest accepted output; int [*], but the last."""
+    """The rank of the largest accepted output; int [*], except the last."""
 
     above: Array  # larger ones
-    before: Array  # equal ones of lower number
+    before: Array  # equal ones with lower index
     rivals: Array  # equal ones that are not accepted
-    counts: Array  # bool: it is there, and no logit is NaN
+    counts: Array  # bool: something is accepted, and no logit is NaN
 
 
 def _standing(logits: Array, accepted: Array, columns: Columns | None, k: int) -> _Standing:
@@ -149,12 +149,12 @@ def grouped_hits(
 ) -> Bool[Array, "*b"]:
     """Whether the group with the largest logit is the right one; ungrouped outputs do not compete.
 
-    Of equal groups that of the lower number comes first. A NaN in a row: no hit. (ImageNet-9 lets
+    Ties go to the lower group. With NaN in a row there is no hit. (ImageNet-9 lets
     all outputs compete, so it is `hits` with a whole group accepted.)
 
     Args:
-      groups: of each output, -1 for none.
-      group: the right one; -1 or one without outputs is never hit.
+      groups: each output's group, -1 for none.
+      group: the right group; -1 or a group without outputs is never hit.
 
     Raises:
       ValueError: for shapes that do not fit.
@@ -185,8 +185,8 @@ def calibration(
 ) -> Calibration:
     """Confidence, negative log likelihood and Brier score of the softmax over the columns.
 
-    The accepted outputs count as one class, whose probability is the sum of theirs. Where nothing
-    is accepted the likelihood is 0, so `nll` is infinite; a NaN logit makes all three NaN.
+    The accepted outputs count as one class with the sum of their probabilities. If nothing is
+    accepted, the likelihood is 0, so `nll` is infinite; a NaN logit makes all three NaN.
 
     Args and raises: as for `hits`.
 
@@ -211,8 +211,8 @@ def expected_calibration_error(
 ) -> float:
     """The mean distance of accuracy from confidence in bins of equal width, in [0, 1]; in float64.
 
-    Bins count as much as they have images; they are open below and closed above. Chance adds to it,
-    the more the fewer images a bin has: compare what has equally many. NaN where a confidence is.
+    Bins weigh by their number of images; they are open below and closed above. Chance adds more the
+    fewer images a bin has, so compare sets of equal size. NaN if a confidence is.
 
     Raises:
       ValueError: for no images, shapes that differ, or confidences outside [0, 1].
@@ -238,15 +238,15 @@ def expected_calibration_error(
 def effective_robustness(
     accuracy: Float[Array, "*s"], base: Float[Array, "*s"], *, slope: float, intercept: float
 ) -> Float[Array, "*s"]:
-    """Accuracy beyond what other networks of the same base accuracy have, in [-1, 1].
+    """Accuracy beyond that of other networks with the same base accuracy, in [-1, 1].
 
-    `accuracy - sigmoid(slope * logit(base) + intercept)`, elementwise. Take a line that was not
-    fitted through the networks in question. For a cure tell the change from original to finetuned.
+    `accuracy - sigmoid(slope * logit(base) + intercept)`, elementwise. Use a line that was not
+    fitted to the networks in question. For a cure, report the change from original to finetuned.
 
     Args:
       accuracy: on the shifted set, in [0, 1].
-      base: on the set that the line expects it from, in [0, 1]; `FITS` says which.
-      slope, intercept: of the line, see `FITS`.
+      base: on the set that the line predicts it from, in [0, 1]; see `FITS`.
+      slope, intercept: the line's, see `FITS`.
 
     Raises:
       ValueError: for shapes that differ, and for percent.
@@ -262,19 +262,19 @@ def effective_robustness(
     check_same("base", base, "accuracy", accuracy)
     check_unit("accuracy", accuracy)
     check_unit("base", base)
-    # Intervals are made of steps of means that may leave [0, 1], where there is no logit.
+    # Intervals take steps from means that may leave [0, 1], where there is no logit.
     expected = special.expit(slope * special.logit(jnp.clip(base, 0, 1)) + intercept)
     return accuracy - expected
 
 
 def _wide(logits: Array) -> Array:
-    """At least float32, once and for all uses: else XLA may round some uses only to bfloat16."""
+    """At least float32, the same for all uses: else XLA may round only some uses to bfloat16."""
     logits = jnp.asarray(logits)
     return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
 def _inside(columns: Columns | None, count: int) -> np.ndarray:
-    """bool [count], which outputs compete."""
+    """bool [count], the competing outputs."""
     inside = np.full(count, columns is None)
     if columns is not None:
         chosen = _checked("columns", columns, count)

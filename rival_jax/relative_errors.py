@@ -1,4 +1,4 @@
-"""Errors as a share of others: ImageNet-C's against AlexNet's, ImageNet-X's against all photos'."""
+"""Errors relative to others: ImageNet-C's to AlexNet's, ImageNet-X's to those on all photos."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Source: Hendrycks and Dietterich, ICLR 2019, and their released code.
 
 
 def error_ratio(accuracy: Float[Array, "*s"], reference: Float[Array, "*s"]) -> Float[Array, "*s"]:
-    """Errors as a share of the reference's, `(1 - accuracy) / (1 - reference)`; 1 where both are 0.
+    """Errors relative to the reference's, `(1 - accuracy) / (1 - reference)`; 1 if both are 0.
 
     ImageNet-X's ratio of a factor: `reference` is the accuracy on all photos. ImageNet-C's relative
     error of a corruption: `1 - ALEXNET_ERROR[corruption]`. Elementwise.
@@ -57,13 +57,13 @@ def error_ratio(accuracy: Float[Array, "*s"], reference: Float[Array, "*s"]) -> 
 
 
 def mean_corruption_error(accuracy: Mapping[str, Float[Array, "*s"]]) -> Float[Array, "*s"]:
-    """ImageNet-C's mCE: the mean over its 15 corruptions of errors as a share of AlexNet's.
+    """ImageNet-C's mCE: the mean over its 15 corruptions of errors relative to AlexNet's.
 
     Args:
-      accuracy: of each corruption, as `ALEXNET_ERROR` names them, the mean of its five severities.
+      accuracy: by corruption, named as in `ALEXNET_ERROR`, the mean of its five severities.
 
     Raises:
-      ValueError: unless it is these 15: over others it is not that number.
+      ValueError: unless it has exactly these 15; over others it is not mCE.
 
     Source: Hendrycks and Dietterich, ICLR 2019, section 4.
     """

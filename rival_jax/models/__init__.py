@@ -50,25 +50,25 @@ def load(
 ) -> tuple[Model, Variables]:
     """A network and its weights.
 
-    `Model.notices` says what neither the file nor its configuration tells and so was assumed.
+    `Model.notices` lists what was assumed because neither the file nor its configuration says it.
 
     Args:
       name: a bundled model; a published one ("timm/vit_base_patch16_224.augreg_in21k_ft_in1k",
         "torchvision/resnet50.IMAGENET1K_V1", see configs/models.py), downloaded the first time;
-        or a local folder or file, see `weights.locate`. "my_lab.swin:path" reads it by the family
-        in the module `my_lab.swin`; otherwise the tensors' names tell the family.
-      dtype: "float32" or "bfloat16", of the weights and so of the computation. Batch norm
-        statistics stay float32; features and logits come out in float32 either way.
-      image_size: height and width, where not those that the network was made for; position
-        embeddings are resampled by `positions`, see `positions.resample`.
+        or a local folder or file, see `weights.locate`. "my_lab.swin:path" reads it with the family
+        module `my_lab.swin`; otherwise the tensors' names decide the family.
+      dtype: "float32" or "bfloat16", for weights and hence computation. Batch norm statistics,
+        features and logits are float32 either way.
+      image_size: height and width, if not the ones the network was made for; position embeddings
+        are resampled by the method `positions`, see `positions.resample`.
       given: "mean", "std", "interpolation" and "crop_pct" in place of the checkpoint's, and
-        "num_heads" where it does not say them.
+        "num_heads" if it does not give them.
 
     Returns:
-      (model, variables); the model is called `name`, and a path by its last part.
+      (model, variables); the model's name is `name`, or a path's last part.
 
     Raises:
-      ValueError: there is no such model (lists the nearest), or the weights fit no network.
+      ValueError: there is no such model (lists the nearest names), or the weights fit no network.
       OSError: a file is missing, or could not be fetched.
     """
     if dtype not in PRECISIONS:
@@ -116,9 +116,9 @@ def save(
 
 
 def describe(model: Model, geometry: Geometry | None = None) -> str:
-    """One line: what the model is and what it does to its input.
+    """One line: what the model is and how it treats its input.
 
-    With a `geometry` that squashes whole photos, that stands in place of the model's own treatment:
+    A `geometry` that squashes whole photos replaces the model's own treatment:
     "224x224 squashed, bilinear".
 
     "vit_tiny: 5,717,416 parameters, 1000 classes, 224x224 bicubic, crop 0.9, mean 0.5 0.5 0.5,
@@ -145,7 +145,7 @@ def without_normalisation(model: Model) -> Model:
 
 
 def located(name: str) -> weights.Located:
-    """A model's file and configuration: a bundled one's, or as `weights.locate` finds it."""
+    """A model's file and configuration, bundled or found by `weights.locate`."""
     name = name[match.end() :] if (match := _FAMILY.match(name)) else name
     if name not in bundled():
         return weights.locate(name, bundled())
@@ -159,7 +159,7 @@ def located(name: str) -> weights.Located:
 def _class_names(
     file: pathlib.Path, config: weights.Config, model: Model
 ) -> tuple[str, ...] | None:
-    """What the outputs are called; the user's own list counts before what came with the weights."""
+    """The outputs' names; the user's own list precedes the one that came with the weights."""
     if not model.num_classes:
         return None
     named = weights.class_names.beside(file) or config.class_names
@@ -174,7 +174,7 @@ def _class_names(
 
 
 def _cast(dtype: str) -> Callable[[Array], Array]:
-    # By NumPy: JAX would compile a program for every shape.
+    # With NumPy: JAX would compile a program for every shape.
     return lambda leaf: jnp.asarray(np.asarray(leaf).astype(jnp.dtype(dtype)))
 
 

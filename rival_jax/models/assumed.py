@@ -1,4 +1,4 @@
-"""What the configuration, the file and the caller say of a network, and what is assumed instead."""
+"""What configuration, file and caller say about a network, and what is assumed instead."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def settled(
     said: Mapping[str, Any],
     given: Mapping[str, Any],
 ) -> Config:
-    """The configuration that counts; `assumed` lists what of the input nothing says.
+    """The final configuration; `assumed` lists the input's facts that had to be assumed.
 
     Args:
-      found: with the `config.json`, if there is one.
-      family: of the network.
+      found: with its `config.json`, if there is one.
+      family: the network's.
       tensors: the network's.
-      said: what the file of weights says itself, see `renaming.canonical`.
-      given: what the caller says, see `models.load`.
+      said: what the weights' file itself says, see `renaming.canonical`.
+      given: the caller's values, see `models.load`.
 
     Raises:
-      ValueError: something given is none of what it can be, or the checkpoint says otherwise.
+      ValueError: a given value is invalid, or contradicts the checkpoint.
     """
     config = found.config or _of_a_lone_file(family, tensors)
     told = {key: value for key, value in said.items() if key in config.assumed}
@@ -65,12 +65,12 @@ def notices(
     keywords: Mapping[str, Any],
     sized: bool,
 ) -> tuple[str, ...]:
-    """What a reader must know of a network that was read; see `Model.notices`.
+    """What a reader must know about a network that was read; see `Model.notices`.
 
     Args:
-      config: as `settled` gives it.
-      keywords: that the network was built with.
-      sized: whether the caller says the image size.
+      config: from `settled`.
+      keywords: those the network was built with.
+      sized: whether the caller gave the image size.
     """
     taken = {key: words(getattr(model, key)) for key in config.assumed}
     if config.image_size is None and not sized:
@@ -93,7 +93,7 @@ def notices(
 
 
 def unusual(family: ModuleType, model: Model) -> tuple[str, ...]:
-    """See `Model.settings`: the usual are heads of 64 and the defaults of the family's module."""
+    """See `Model.settings`: heads of 64 and the defaults of the family's module are usual."""
     module = module_of(model)
     width = getattr(module, "width", 0)
     if isinstance(getattr(module, "depths", None), tuple):  # CLIP's pooling, of the last stage
@@ -108,7 +108,7 @@ def unusual(family: ModuleType, model: Model) -> tuple[str, ...]:
 
 
 def words(value: Any) -> str:
-    """A value as people read it: "0.5 0.5 0.5"."""
+    """A value in readable form: "0.5 0.5 0.5"."""
     if isinstance(value, str):
         return value
     values = value if isinstance(value, tuple) else (value,)
@@ -122,7 +122,7 @@ def _of_a_lone_file(family: ModuleType, tensors: Mapping[str, np.ndarray]) -> Co
 
 
 def _with_given(config: Config, given: Mapping[str, Any]) -> Config:
-    """Says in a notice where the checkpoint says otherwise."""
+    """Adds a notice if the checkpoint says otherwise."""
     texts = list(config.notices)
     for key, value in given.items():
         try:

@@ -39,7 +39,7 @@ def _halved(x: Array) -> Array:
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1; where it halves the grid, by averaging before the last and in the shortcut."""
+    """1x1, 3x3, 1x1; the grid is halved by averaging, before the last and in the shortcut."""
 
     features: int
     stride: int
@@ -86,7 +86,7 @@ class ClipResNet(nn.Module):
     """The network; the fields are its architecture.
 
     Taps: "stem", "layer1" .. "layer4" [b, h, w, c], "attnpool/attention" [b, heads, 1, n] of the
-    mean token, and "features" [b, f], which are the logits too.
+    mean token, and "features" [b, f], which are also the logits.
     """
 
     image_size: tuple[int, int]
@@ -157,13 +157,13 @@ def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
 
 
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
-    """The keywords of `build` that fit a checkpoint, but its name and input.
+    """The keywords of `build` for a checkpoint, except its name and input.
 
-    All from the shapes, but the heads of the pooling, 64 wide unless `model_args.num_heads` says
+    All from the shapes, except the pooling's heads, 64 wide unless `model_args.num_heads` says
     otherwise.
 
     Raises:
-      ValueError: a tensor is missing or misshapen, or a setting is not that of the network.
+      ValueError: a tensor is missing or misshapen, or a setting is not the network's.
     """
     args = config.model_args
     positions, pooled = conversion.shape_of(tensors, "attnpool.positional_embedding", 2)
@@ -203,6 +203,6 @@ def export(variables: Variables, model: Model) -> dict[str, np.ndarray]:
 
 
 def config(model: Model) -> Config:
-    """The part of a configuration from which, with the tensors, `infer` finds the network again."""
+    """The part of a configuration that `infer` needs, besides the tensors, to find the network."""
     model_args = {"num_heads": module_of(model).heads}
     return Config(architecture="clip_resnet", num_classes=0, model_args=model_args)

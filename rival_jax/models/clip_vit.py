@@ -37,7 +37,7 @@ _RENAMED = {
     "fc1": "c_fc",
     "fc2": "c_proj",
 }
-_FIXED = {  # what every network of this kind has, by `vit.ViT`'s fields
+_FIXED = {  # the same in every network of this kind, by `vit.ViT`'s fields
     "num_classes": 0,
     "pool": "token",
     "distilled": False,
@@ -72,13 +72,13 @@ def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
 
 
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
-    """The keywords of `build` that fit a checkpoint, but its name and input.
+    """The keywords of `build` for a checkpoint, except its name and input.
 
-    All from the shapes, but the heads (see `vit_config.heads`) and the GELU: "quick_gelu" as
-    OpenAI's unless the configuration says "gelu", as LAION's models have it.
+    All from the shapes, except the heads (see `vit_config.heads`) and the GELU: "quick_gelu", like
+    OpenAI's, unless the configuration says "gelu", like LAION's models.
 
     Raises:
-      ValueError: a tensor is missing or misshapen, or a setting is not that of the network.
+      ValueError: a tensor is missing or misshapen, or a setting is not the network's.
     """
     (width,) = conversion.shape_of(tensors, "class_embedding", 1)
     patch = conversion.shape_of(tensors, "conv1.weight", 4)[-1]
@@ -113,7 +113,7 @@ def export(variables: Variables, model: Model) -> dict[str, np.ndarray]:
 
 
 def config(model: Model) -> Config:
-    """The part of a configuration from which, with the tensors, `infer` finds the network again."""
+    """The part of a configuration that `infer` needs, besides the tensors, to find the network."""
     return dataclasses.replace(vit.config(model), architecture="clip_vit", global_pool=None)
 
 

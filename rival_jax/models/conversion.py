@@ -13,13 +13,13 @@ from rival_jax import noise
 from rival_jax.types import Variables
 
 _LEAF_NAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
-_AXES = {2: (1, 0), 4: (3, 2, 0, 1)}  # of a kernel: ours -> PyTorch's, by rank
+_AXES = {2: (1, 0), 4: (3, 2, 0, 1)}  # a kernel's axes, ours -> PyTorch's, by rank
 _NAMES_SHOWN = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """One tensor of a checkpoint file is one leaf of the variables, with its axes permuted."""
+    """Pairs one tensor of a checkpoint file with one leaf of the variables, axes permuted."""
 
     source: str
     path: tuple[str, ...]
@@ -33,12 +33,12 @@ def torch_rules(
     renamed: Mapping[str, str] | None = None,
     flat: Collection[str] = (),
 ) -> list[Rule]:
-    """The rules of a network whose modules bear the names that PyTorch code gives them.
+    """The rules for a network whose modules are named as in PyTorch code.
 
-    Flax names cannot hold a dot: "blocks_0" stands for "blocks.0", and `renamed` maps the
-    remaining module or parameter names to dotted ones, and last "module.weight" pairs of them.
-    Linear weights [out, in] and convolutions [out, in, h, w] become kernels [in, out] and
-    [h, w, in, out]. Tensors named in `flat` lack the leaf's axes of length 1.
+    Flax names cannot hold a dot: "blocks_0" stands for "blocks.0", and `renamed` maps the remaining
+    module or parameter names to dotted ones, and finally pairs "module.weight". Linear weights
+    [out, in] and convolutions [out, in, h, w] become kernels [in, out] and
+    [h, w, in, out]. Tensors listed in `flat` lack the leaf's axes of length 1.
     """
     renamed = renamed or {}
     leaves, _ = jax.tree_util.tree_flatten_with_path(jax.eval_shape(init, noise.key(0)))
@@ -73,8 +73,8 @@ def to_variables(tensors: Mapping[str, np.ndarray], rules: Sequence[Rule]) -> Va
       rules: one for every leaf of the variables.
 
     Raises:
-      ValueError: a tensor is missing, has no place, or has another shape (lists all of them); or
-        does not hold the numbers that weights are.
+      ValueError: a tensor is missing, unknown or misshapen (lists all of them), or holds invalid
+        numbers.
     """
     expected = {rule.source: rule.shape for rule in rules}
     given = {name: tensor.shape for name, tensor in tensors.items()}
@@ -125,7 +125,7 @@ def check_numbers(name: str, tensor: np.ndarray) -> None:
 
 
 def to_tensors(variables: Variables, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
-    """The inverse of `to_variables`: tensors under the checkpoint's names and layouts."""
+    """The inverse of `to_variables`: tensors with the checkpoint's names and layouts."""
     tensors = {}
     for rule in rules:
         leaf = variables
@@ -136,7 +136,7 @@ def to_tensors(variables: Variables, rules: Sequence[Rule]) -> dict[str, np.ndar
 
 
 def shape_of(tensors: Mapping[str, np.ndarray], name: str, rank: int) -> tuple[int, ...]:
-    """The shape of a tensor from which an architecture is read.
+    """The shape of a tensor that tells the architecture.
 
     Raises:
       ValueError: it is missing, or has another number of axes.
@@ -150,7 +150,7 @@ def shape_of(tensors: Mapping[str, np.ndarray], name: str, rank: int) -> tuple[i
 
 
 def classes(said: int | None, tensors: Mapping[str, np.ndarray], head: str) -> int:
-    """The number of classes: as the configuration says, else the rows of the weight `head`.
+    """The number of classes: from the configuration, else the rows of the weight `head`.
 
     Raises:
       ValueError: there is neither.

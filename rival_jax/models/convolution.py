@@ -1,4 +1,4 @@
-"""Convolutions and the max pool of residual networks, in the forms that CPUs are quick at."""
+"""Convolutions and the max pool of residual networks, in forms that are fast on CPUs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jax import lax
 from rival_jax.types import Array
 
 _HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-_FEW = 64  # positions of the result: up to here a product is faster on CPUs
-_MANY = 128  # channels that go in
-_COLOURS = 4  # channels, at most, that are so few that columns go in by pairs
+_FEW = 64  # output positions up to which a matrix product is faster on CPUs
+_MANY = 128  # input channels
+_COLOURS = 4  # with at most so many input channels, columns are taken in pairs
 
 
 def convolution(features: int, size: int, stride: int, name: str) -> nn.Conv:
-    """A convolution with PyTorch's padding, which is symmetric also where the stride is 2."""
+    """A convolution with PyTorch's padding, which is symmetric even for stride 2."""
     pad = (size // 2, size // 2)
     return nn.Conv(
         features,
@@ -38,9 +38,9 @@ def convolved(
 ) -> Array:
     """`lax.conv_general_dilated` of [b, h, w, c], without dilation and groups.
 
-    On CPUs a few positions with many channels (7 x 7 with 512, say) are one matrix product with
-    the neighbourhoods side by side, which takes a third to a half of the time there. Images under a
-    kernel of stride 2 go in as pairs of columns with twice the channels: three quarters of it.
+    On CPUs a few positions with many channels (say 7 x 7 with 512) are computed as one matrix
+    product of the neighbourhoods, in a third to half of the time. Images under a kernel of stride 2
+    are taken as pairs of columns with twice the channels, in three quarters of it.
     """
 
     def plain(x: Array, kernel: Array) -> Array:
@@ -79,8 +79,8 @@ def convolved(
 def max_pool(x: Array) -> Array:
     """The largest of every 3 x 3 neighbourhood, at every second position: [b, h, w, c].
 
-    Padded by one on every side, as PyTorch does. Pairs of rows, then of columns, which XLA fuses
-    with what comes before; its own window reduction takes three times as long on CPUs.
+    Padded by one on every side, as in PyTorch. Works on pairs of rows, then of columns, which XLA
+    fuses with earlier operations; its window reduction takes three times as long on CPUs.
     """
     b, h, w, c = x.shape
     x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), constant_values=-jnp.inf)

@@ -20,7 +20,7 @@ _MODULES = {
     "pre_logits": "pre_logits.fc",
     "head": "head",
 }
-# The parts of a block, numbered together in AugReg's files and each kind by itself later.
+# A block's parts; AugReg's files number them together, later files number each kind by itself.
 _IN_BLOCK = {
     "LayerNorm_0": "norm1",
     "LayerNorm_1": "norm2",
@@ -33,7 +33,7 @@ _IN_BLOCK = {
     "out": "attn.proj",
 }
 _THREE = ("query", "key", "value")
-_AXES = {  # of what is stored; 1 where nothing is said
+_AXES = {  # number of axes as stored; 1 if not listed
     "attn.qkv.weight": 3,
     "attn.qkv.bias": 2,
     "attn.proj.weight": 3,
@@ -46,11 +46,11 @@ _AXES = {  # of what is stored; 1 where nothing is said
 
 
 def renamed(tensors: Tensors) -> Tensors:
-    """A checkpoint's tensors under timm's names; what has no place keeps its own.
+    """A checkpoint's tensors under timm's names; unknown ones keep their own.
 
     Raises:
-      ValueError: a tensor is misshapen or one of queries, keys and values is missing; or the file
-        is Scenic's, which looks alike but computes otherwise.
+      ValueError: a tensor is misshapen, one of queries, keys and values is missing, or the file is
+        Scenic's, which looks alike but computes something else.
     """
     if any("output_projection/" in name for name in tensors):
         raise ValueError(
@@ -112,7 +112,7 @@ def _joined(name: str, parts: Tensors) -> np.ndarray:
 
 
 def _unstacked(tensors: Tensors) -> Tensors:
-    """Blocks that big_vision scans over are one tensor with a leading axis of blocks."""
+    """Splits big_vision's scanned blocks, which are one tensor with a leading axis of blocks."""
     single: Tensors = {}
     for path, tensor in tensors.items():
         before, stacked, after = path.partition("encoderblock/")
@@ -121,7 +121,7 @@ def _unstacked(tensors: Tensors) -> Tensors:
             continue
         name, module = _name(f"{before}encoderblock_0/{after}")
         if not module:
-            single[path] = tensor  # of no place
+            single[path] = tensor  # unknown
             continue
         for i, one in enumerate(_checked(name, tensor, stacked=1)):
             single[f"{before}encoderblock_{i}/{after}"] = one

@@ -14,11 +14,11 @@ from rival_jax.taps import Recorder
 from rival_jax.types import Array, Model, Taps, Variables
 
 Tap = Callable[[str, Array], Array]
-"""What a network calls with each value it shows: `(name, value) -> value, perhaps changed`."""
+"""Called by a network with each value it exposes: `(name, value) -> value, perhaps changed`."""
 
 
 INPUT = ("mean", "std", "interpolation", "crop_pct")
-"""What a `Model` says of its input besides the size; `mean` and `std` are for pixels in [0, 1]."""
+"""A `Model`'s facts about its input, besides the size; `mean`, `std` are for [0, 1] pixels."""
 
 
 def at_least_float32(value: Array) -> Array:
@@ -65,7 +65,7 @@ class Initialiser:
 
 
 def as_model(module: nn.Module, name: str, image_size: tuple[int, int], **facts: Any) -> Model:
-    """A module as a `Model`; `facts` are the remaining fields of it: classes, taps, input."""
+    """A module as a `Model`; `facts` are the remaining fields: classes, taps, input."""
     given = {"name": name, "image_size": image_size, **facts}
     mean, std = given.get("mean", Model.mean), given.get("std", Model.std)
     forward, init = Network(module, mean, std), Initialiser(module, image_size)
@@ -73,7 +73,7 @@ def as_model(module: nn.Module, name: str, image_size: tuple[int, int], **facts:
 
 
 def input_keywords(keywords: dict[str, Any]) -> dict[str, Any]:
-    """Takes out of a family's `build` keywords those about its input: mean, std, resizing."""
+    """Removes from a family's `build` keywords those about its input: mean, std, resizing."""
     return {key: keywords.pop(key) for key in INPUT if key in keywords}
 
 

@@ -1,4 +1,4 @@
-"""Position embeddings for another grid than they were trained on."""
+"""Position embeddings for a grid other than the one they were trained on."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy as np
 from rival_jax.types import Array
 
 METHODS = ("antialias", "dino")
-_DINO_OFFSET = 0.1  # which DINO's code adds to the new size, and so to every sampling position
+_DINO_OFFSET = 0.1  # added by DINO's code to the new size, and so to every sampling position
 
 
 def resample(
     positions: Array, old: tuple[int, ...], new: tuple[int, ...], method: str = "antialias"
 ) -> Array:
-    """Bicubic resampling of the embeddings of a grid; those of tokens before it stay.
+    """Bicubic resampling of a grid's embeddings; those of prefix tokens stay.
 
     Args:
       positions: [prefix + rows * columns, c], row by row.
       old, new: rows and columns.
-      method: "antialias" (timm's: a wider kernel where the grid shrinks) or "dino" (none, and
-        positions off by its code's 0.1 of a patch, which its published attention maps have).
+      method: "antialias" (timm's: a wider kernel if the grid shrinks) or "dino" (no antialiasing,
+        and positions off by 0.1 of a patch, as in its published attention maps).
 
     Returns:
-      [prefix + rows * columns, c] of the new grid.
+      [prefix + rows * columns, c] for the new grid.
 
     Raises:
       ValueError: an unknown method.

@@ -1,6 +1,6 @@
-"""From the names that other programs give to the same networks to timm's, torchvision's, OpenAI's.
+"""From other programs' names for the same networks to timm's, torchvision's and OpenAI's.
 
-What is left out of a file is named here and nowhere else: everything else must fit the network.
+Only tensors named here may be left out of a file: everything else must fit the network.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ import numpy as np
 from rival_jax.models import flax_names
 
 Tensors = dict[str, np.ndarray]
-# CLIP's text tower and what its archives say of themselves.
+# CLIP's text tower and its archives' own facts.
 _TEXT = re.compile(
     r"(transformer|token_embedding|ln_final)\.|"
     r"(positional_embedding|text_projection|logit_scale|logit_bias|attn_mask"
     r"|input_resolution|context_length|vocab_size)$"
 )
-# RIVAL10's classifiers hold their trunk as a list of torchvision's children, or timm's.
+# RIVAL10's classifiers store their trunk as a list of torchvision's or timm's children.
 _RESNET_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3"}
 _RESNET_CHILDREN |= {"7": "layer4"}
 _VIT_CHILDREN = {"0": "patch_embed", "2": "blocks", "3": "norm"}
 _NORMALISER = "module.normalizer."  # MadryLab's
-_ARCHIVE = {"input_resolution", "context_length", "vocab_size"}  # only OpenAI's archives hold
+_ARCHIVE = {"input_resolution", "context_length", "vocab_size"}  # only in OpenAI's archives
 _QUERY_BIAS = re.compile(r"/query/bias$")
 
 
 def canonical(tensors: Mapping[str, np.ndarray]) -> tuple[Tensors, dict[str, Any]]:
-    """A checkpoint's tensors under the names that a family knows, and what they say of the input.
+    """A checkpoint's tensors under the names that a family knows, and their facts on the input.
 
     Unwraps DataParallel and Lightning modules, the robustness library's (MadryLab), pl_bolts'
     SimCLR, DINO's teacher, RIVAL10's finetuned classifiers, CLIP archives with their text tower,
     and the Flax names of AugReg and big_vision.
 
     Returns:
-      (tensors, fields of `weights.Config`): "mean" and "std" where the checkpoint holds its own
-      normaliser, "model_args" where the file tells the number of heads.
+      (tensors, fields of `weights.Config`): "mean" and "std" if the checkpoint has its own
+      normaliser, "model_args" if the file tells the number of heads.
 
     Raises:
-      ValueError: copies of one tensor in the file differ, or a tensor is missing or misshapen that
-        others are made of.
+      ValueError: copies of a tensor in the file differ, or a tensor that is needed for others is
+        missing or misshapen.
     """
     found, said = dict(tensors), {}
     heads = {t.shape[-2] for name, t in found.items() if _QUERY_BIAS.search(name) and t.ndim > 1}
@@ -76,7 +76,7 @@ def _some_start(prefix: str) -> Callable[[Tensors], bool]:
 
 
 def _only(prefix: str, *left_out: str) -> Callable[[Tensors], Tensors]:
-    """Strips `prefix`, and drops what starts with `left_out`."""
+    """Strips `prefix`, and drops names that start with `left_out`."""
     return lambda tensors: {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()

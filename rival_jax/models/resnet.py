@@ -40,7 +40,7 @@ class Block(nn.Module):
     features: int
     stride: int
     bottleneck: bool
-    project: bool  # the shortcut even where its shape is that of the output
+    project: bool  # the shortcut, even if its shape equals the output's
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -81,8 +81,8 @@ class ResNet(nn.Module):
                 name = f"layer{stage + 1}_{i}"
                 x = Block(features, stride, self.bottleneck, self.project_all, name=name)(x)
             x = tap(f"layer{stage + 1}", x)
-        # Fused into the mean, the last block comes out wrong, even NaN, in bfloat16 on CPUs
-        # (jaxlib 0.12.0); fused or not, it costs the same.
+        # Fused into the mean, the last block is wrong, even NaN, in bfloat16 on CPUs (jaxlib
+        # 0.12.0); unfused it costs the same.
         x = lax.optimization_barrier(x)
         features = tap("features", at_least_float32(x).mean(axis=(1, 2)))
         if not self.num_classes:
@@ -96,8 +96,8 @@ def build(*, name: str, image_size: tuple[int, int] = (224, 224), **keywords: An
 
     Args:
       name: what tables call it.
-      image_size: height and width in pixels that it was made for; it takes others too.
-      **keywords: the fields of `ResNet`, of which `num_classes` has no default; and `mean` and
+      image_size: height and width in pixels that it was made for; others work too.
+      **keywords: the fields of `ResNet` (`num_classes` has no default); and `mean` and
         `std` of each channel (the network normalises its own input), `interpolation` and
         `crop_pct`, see `types.Model`.
     """
@@ -128,11 +128,11 @@ def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
 
 
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
-    """The keywords of `build` that fit a checkpoint, but its name and input: from the shapes.
+    """The keywords of `build` for a checkpoint, from its shapes; except its name and input.
 
     Raises:
-      ValueError: a tensor that tells the architecture is missing or misshapen, or the
-        configuration is of a network with the same tensors that computes something else.
+      ValueError: a tensor that tells the architecture is missing or misshapen, or the configuration
+        belongs to a network with the same tensors but another computation.
     """
     if not _KNOWN.fullmatch(config.architecture or "resnet"):
         raise ValueError(
@@ -159,7 +159,7 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
 
 
 def _expected(found: Mapping[str, Any]) -> settings.Expected:
-    """timm's keywords, and what they are for the network that was read."""
+    """timm's keywords, and their values for the network that was read."""
     none, widths = (None, ""), [found["width"] * 2**i for i in range(len(found["depths"]))]
     return {
         "img_size": settings.side(found["image_size"]),
@@ -194,7 +194,7 @@ def convert(tensors: Mapping[str, np.ndarray], model: Model) -> Variables:
 
 
 def without_counters(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Without batch norm's step counters: of no use to inference, and older files lack them."""
+    """Without batch norm's step counters: inference ignores them, and older files lack them."""
     return {name: t for name, t in tensors.items() if not name.endswith("num_batches_tracked")}
 
 
@@ -204,9 +204,9 @@ def export(variables: Variables, model: Model) -> dict[str, np.ndarray]:
 
 
 def config(model: Model) -> Config:
-    """What timm needs to build the network, and `infer` beside the tensors; without the input.
+    """What timm needs to build the network, and `infer` besides the tensors; without the input.
 
-    The architecture is "resnet", which timm does not know, where timm has nothing of the kind.
+    If timm has no such network, the architecture is "resnet", which timm does not know.
     """
     module = module_of(model)
     name, args = "resnet50" if module.bottleneck else "resnet18", {"layers": list(module.depths)}

@@ -1,6 +1,6 @@
-"""What a configuration's `model_args` say of a network, held against the network that was read.
+"""A configuration's `model_args`, checked against the network that was read.
 
-Every key is asked for by its family, or is known to matter not, or is refused by name.
+Every key is requested by the family, known not to matter, or refused by name.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 from rival_jax.weights.config_keys import INERT_ARGS, shown
 
 Expected = Mapping[str, tuple[Any, ...]]
-"""Of each key the values that fit, the network's own first; or functions that say if one fits."""
+"""Key -> the values that fit, the network's own first; or a function that tests a value."""
 
 
 class Settings(Mapping[str, Any]):
-    """`model_args` that remember which keys were asked for."""
+    """`model_args` that remember which keys were requested."""
 
     def __init__(self, said: Mapping[str, Any]):
         self._said, self._asked = dict(said), set[str]()
@@ -32,12 +32,12 @@ class Settings(Mapping[str, Any]):
         return len(self._said)
 
     def unasked(self) -> list[str]:
-        """The keys that nobody asked for and that may matter."""
+        """The keys that were not requested and may matter."""
         return [key for key in self._said if key not in self._asked and key not in INERT_ARGS]
 
 
 def check_asked(said: Mapping[str, Any], family: str) -> None:
-    """Raises ValueError for a key of `Settings` that a family has no use for."""
+    """Raises ValueError for a key of `Settings` that the family does not know."""
     for key in said.unasked() if isinstance(said, Settings) else ():
         raise ValueError(
             f"model_args.{key} is {shown(said[key])}: the family {family} does not know it, so it "
@@ -46,7 +46,7 @@ def check_asked(said: Mapping[str, Any], family: str) -> None:
 
 
 def expect(said: Mapping[str, Any], expected: Expected) -> None:
-    """Raises ValueError for a setting that is none of the values that fit the network."""
+    """Raises ValueError for a setting that does not fit the network."""
     for key, values in expected.items():
         if key in said and not any(_equal(said[key], value) for value in values):
             raise ValueError(
@@ -82,7 +82,7 @@ def side(values: tuple[int, ...]) -> tuple[Any, ...]:
 
 
 def _equal(said: Any, value: Any) -> bool:
-    """True is not 1 here, and 4 is 4.0."""
+    """Equality in which True is not 1, but 4 is 4.0."""
     if callable(value):
         return bool(value(said))
     if isinstance(said, bool) != isinstance(value, bool):

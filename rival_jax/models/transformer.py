@@ -26,7 +26,7 @@ class PatchEmbed(nn.Module):
         p = self.patch_size
         kernel = self.param("kernel", _TORCH_CONV, (p, p, c, self.width))
         # A strided convolution written as a product: as fast forward, and the gradient to the
-        # pixels is a product too, where XLA on a CPU is slow at the transposed convolution.
+        # pixels is a product too; XLA on a CPU is slow at the transposed convolution.
         patches = images.reshape(b, h // p, p, w // p, p, c).transpose(0, 1, 3, 2, 4, 5)
         tokens = patches.reshape(b, -1, p * p * c) @ kernel.reshape(-1, self.width)
         if not self.bias:
@@ -35,7 +35,7 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, (batch, heads, tokens, width), that shows its probabilities."""
+    """Multi-head self-attention, (batch, heads, tokens, width), that exposes its probabilities."""
 
     heads: int
     qkv_bias: bool
@@ -85,8 +85,8 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)), each optionally scaled per channel.
 
-    With `keep`, only that many first tokens come out, which read all that go in; whether the
-    probabilities of the others are computed too, to be shown, says `every_row`.
+    With `keep`, only that many first tokens are returned; they attend to all input tokens.
+    `every_row`: compute the other tokens' probabilities too, to be shown.
     """
 
     heads: int

@@ -46,10 +46,9 @@ class ViT(nn.Module):
     Taps: "embedding" [b, n, width], the first block's input, "block{i}/norm1" [b, n, width],
     "block{i}/qkv" [b, n, 3 width] (queries, keys, values), "block{i}/attention" [b, heads, n, n]
     after the softmax, "norm" [b, n, width], the tokens after the final norm (`pool="avg"`: after
-    the last block, since there the norm comes after the average), and "features" [b, f], the input
-    of the head.
-    A distilled network has two heads, on the class and the distillation token: its features are
-    both tokens side by side (f = 2 width) and its logits the mean of the two heads'.
+    the last block, since its norm follows the average), and "features" [b, f], the input of the
+    head. A distilled network has two heads, on the class and the distillation token: its features
+    are both tokens side by side (f = 2 width) and its logits the mean of the two heads'.
     """
 
     image_size: tuple[int, int]  # height, width: multiples of the patch size
@@ -62,7 +61,7 @@ class ViT(nn.Module):
     pool: str = "token"  # | "avg": mean of the patch tokens
     distilled: bool = False
     register_tokens: int = 0  # extra tokens after the class token
-    no_embed_class: bool = False  # positions are added to the patch tokens only
+    no_embed_class: bool = False  # positions are added only to the patch tokens
     qkv_bias: bool = True
     layer_scale: bool = False
     gelu: str = "exact"  # | "tanh" | "quick"
@@ -104,7 +103,7 @@ class ViT(nn.Module):
         return self._head(self._last(blocks[-1], x, tap), tap)
 
     def _last(self, block: Block, x: Array, tap: Recorder) -> Array:
-        """The last block and what follows it up to the tokens that the head reads."""
+        """The last block and the rest up to the tokens that the head reads."""
         label = f"block{self.depth - 1}"
         whole = block(x, tap, label)
         if self.pool == "avg":
@@ -113,11 +112,11 @@ class ViT(nn.Module):
         tokens, read = tap("norm", norm(whole)), 1 + self.distilled
         if tap.added.keys() & {"norm", f"{label}/qkv"}:
             return tokens[:, :read]
-        # The head reads one or two tokens: once more for these alone. Under jit the whole block
-        # then goes, unless somebody looks at its taps: a sixteenth of the network's arithmetic.
+        # The head reads one or two tokens: computed again for these alone. Under jit the whole
+        # block then drops out, unless its taps are used: a sixteenth of the network's arithmetic.
         shown, kept = f"{label}/attention", Recorder(tap.added)
         x = block(x, kept, label, keep=read, every_row=shown in tap.added)
-        if shown in tap.added:  # of this pass, so that the whole block goes here too
+        if shown in tap.added:  # in this pass, so that the whole block drops out here too
             tap.values[shown] = kept.values[shown]
         return norm(x)
 
@@ -184,7 +183,7 @@ def build(*, name: str, image_size: tuple[int, int], **keywords: Any) -> Model:
     Args:
       name: what tables call it.
       image_size: height and width in pixels.
-      **keywords: the fields of `ViT`, of which `num_classes` has no default; and `mean` and `std`
+      **keywords: the fields of `ViT` (`num_classes` has no default); and `mean` and `std`
         of each channel (the network normalises its own input), `interpolation` and `crop_pct`, see
         `types.Model`.
 

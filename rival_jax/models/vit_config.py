@@ -30,19 +30,19 @@ EPS, CLIP_EPS = 1e-6, 1e-5  # of the norms: timm's, and of its CLIP towers
 _ACTIVATIONS = {"gelu": "exact", "gelu_tanh": "tanh", "quick_gelu": "quick"}
 _KNOWN = re.compile(r"(vit|deit3?|flexivit)(_(?!rope|relpos|siglip)[a-z0-9]+)*(\..*)?")
 UNTOLD = {"num_heads": "heads", "act_layer": "gelu", "norm_eps": "layer_norm_eps"}
-"""What no tensor tells: keys of `model_args`, and the keywords of `build` that they become."""
+"""Facts that no tensor tells: keys of `model_args` -> keywords of `build`."""
 
 
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
-    """The keywords of `build` that fit a checkpoint, but its name and input.
+    """The keywords of `build` for a checkpoint, except its name and input.
 
-    Everything comes from the tensors' shapes but the number of heads (from `model_args`, else
-    timm's architecture name), the kind of GELU, and an image that is not square.
+    All from the tensors' shapes, except the number of heads (from `model_args`, else timm's
+    architecture name), the kind of GELU, and an image that is not square.
 
     Raises:
       ValueError: a tensor that tells the architecture is missing or misshapen, the number of
-        positions does not fit the image size, nothing says the number of heads, or a setting is
-        not that of the network.
+        positions does not fit the image size, the number of heads is unknown, or a setting is not
+        the network's.
     """
     _, positions, width = conversion.shape_of(tensors, "pos_embed", 3)
     patch_size = conversion.shape_of(tensors, "patch_embed.proj.weight", 4)[-1]
@@ -92,7 +92,7 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
 
 
 def expected(found: Mapping[str, Any], hidden: int) -> settings.Expected:
-    """timm's keywords, and what they are for the network that was read."""
+    """timm's keywords, and their values for the network that was read."""
     width, ratio = found["width"], found["mlp_ratio"]
     none = (None, "")
     return {
@@ -131,16 +131,16 @@ def expected(found: Mapping[str, Any], hidden: int) -> settings.Expected:
 
 
 def _registers(config: Config) -> int:
-    """The register tokens that a configuration promises: a file may have lost them."""
+    """The register tokens that a configuration declares: a file may have lost them."""
     named = re.search(r"_reg(\d+)_", config.architecture or "")
     return settings.count(config.model_args, "reg_tokens", int(named[1]) if named else 0)
 
 
 def activation(config: Config, default: str) -> str:
-    """Our name of the GELU: as `model_args` say, else as the name of a CLIP does, else `default`.
+    """Our name of the GELU: from `model_args`, else from a CLIP's name, else `default`.
 
     Raises:
-      ValueError: it is none that is known.
+      ValueError: it is unknown.
     """
     name = config.architecture or ""
     if "_clip_" in name:
@@ -148,7 +148,7 @@ def activation(config: Config, default: str) -> str:
     if "quickgelu" in name:
         default = "quick_gelu"
     layer = config.model_args.get("act_layer") or default
-    if layer not in tuple(_ACTIVATIONS):  # a tuple, since it may be of any kind
+    if layer not in tuple(_ACTIVATIONS):  # a tuple, since `layer` may be unhashable
         raise ValueError(f"act_layer {shown(layer)} is not one of {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[layer]
 
@@ -156,7 +156,7 @@ def activation(config: Config, default: str) -> str:
 def _positions(
     positions: int, patch_size: int, prefix_tokens: int, image_size: tuple[int, int] | None
 ) -> tuple[tuple[int, int], bool]:
-    """The image size, and whether only the patches have positions."""
+    """The image size, and whether only patches have positions."""
     if image_size is None:
         for patches in (positions - prefix_tokens, positions):
             side = math.isqrt(patches)
@@ -175,10 +175,10 @@ def _positions(
 
 
 def heads(config: Config, width: int) -> int:
-    """As `model_args` say, else as timm's architecture of that name and width has.
+    """The number of heads: from `model_args`, else from timm's architecture of that name and width.
 
     Raises:
-      ValueError: neither says it, and no tensor does.
+      ValueError: neither gives it, and no tensor does.
     """
     if "num_heads" in config.model_args:
         return settings.count(config.model_args, "num_heads", 0, least=1)
@@ -195,10 +195,10 @@ def heads(config: Config, width: int) -> int:
 
 
 def config(model: Model) -> Config:
-    """What timm needs to build the network, and `infer` beside the tensors; without the input.
+    """What timm needs to build the network, and `infer` besides the tensors; without the input.
 
-    The architecture is timm's of the same kind, with every size given. It is "vit", which timm
-    does not know, where timm has nothing of the kind.
+    The architecture is timm's of the same kind, with every size given, or "vit", which timm does
+    not know, if timm has nothing of the kind.
     """
     module = module_of(model)
     clip_like = module.layer_norm_eps == CLIP_EPS

@@ -14,7 +14,7 @@ from rival_jax.types import Array, Batch, Model, Score, Variables
 
 
 def arrays(batch: Batch, *names: str) -> list[Array]:
-    """Parts of a batch on the device. Raises ValueError for one that it lacks."""
+    """Parts of a batch on the device. Raises ValueError for a missing one."""
     missing = [name for name in names if name not in batch]
     if missing:
         given = ", ".join(batch)
@@ -37,13 +37,13 @@ def input_gradient_terms(
     border: str,
     temperature: Any,
 ) -> dict[str, Array]:
-    """Of an objective that keeps the input gradient off the background.
+    """Terms of an objective that keeps the input gradient off the background.
 
     Args:
-      score: what the gradient is of.
+      score: the function to differentiate.
       through_grads: whether the gradient is differentiated again.
       border: see `losses.regions`.
-      temperature: of the cross-entropy.
+      temperature: the cross-entropy's.
 
     Returns:
       "squares" [b, h, w, 3], the squared gradient with respect to the normalised image on the
@@ -85,10 +85,10 @@ def energy_and_logits(
 
 
 def gradient_option(method: str, through_grads: bool) -> dict[str, bool]:
-    """The option of a saliency method that says the same; none where it can only be True.
+    """The matching option of a saliency method; none if only True is possible.
 
     Raises:
-      ValueError: a method that cannot hold its gradients constant, where it is to.
+      ValueError: a method that would have to hold its gradients constant but cannot.
     """
     module = plugin("saliency", method)
     own = getattr(module, "maps_and_logits", module.maps)

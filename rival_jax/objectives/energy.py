@@ -1,4 +1,4 @@
-"""Energy: the share of the saliency map off the object shall be small (Rao et al. 2023)."""
+"""Energy: minimises the saliency map's share off the object (Rao et al. 2023)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def terms(
     classification_weight: Any = 0.2,
     temperature: Any = 1.0,
 ) -> dict[str, Array]:
-    """Losses of every example, [b]: "energy", "classification", "total" and "correct".
+    """Per-example losses [b]: "energy", "classification", "total" and "correct".
 
     "energy" is `losses.energy_loss` of the label's map; "classification" is the cross-entropy with
     the label.
 
     Args:
-      method: what makes the map, a module of `saliency`; negative values count as 0. Attention
-        maps do not show all that patches tell each other; the gradient to the pixels does.
+      method: what makes the map, a module of `saliency`; negative values count as 0. Attention maps
+        do not show all information that patches exchange; the gradient to the pixels does.
       through_grads: differentiate the gradients inside the map too; not every method can hold
         them constant.
       border: of the mask, see `losses.regions`.
-      relevance_weight, classification_weight: in "total".
+      relevance_weight, classification_weight: weights in "total".
       temperature: divides the logits in "classification".
 
     Raises:

@@ -1,4 +1,4 @@
-"""Energy on photos and on their objects before other backgrounds, and little else changed."""
+"""Energy on photos and on their objects before other backgrounds, changing little else."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def terms(
     swapped_weight: Any = 1.0,
     temperature: Any = 1.0,
 ) -> dict[str, Array]:
-    """Losses of every example, [b]: "energy", "kept", "swapped", "total" and "correct".
+    """Per-example losses [b]: "energy", "kept", "swapped", "total" and "correct".
 
-    "energy" is `losses.energy_loss` of the label's map, the mean of the photo's and that of its
-    object before another photo's background (`on_background`). "swapped" is the cross-entropy of
-    the latter with the label among the classes trained on; "kept" is what the predictions of the
-    photo itself have moved from those before the training, over all classes. Neither pushes down
-    the classes without masks, as a plain cross-entropy does.
+    "energy" is `losses.energy_loss` of the label's map, averaged over the photo and its object
+    before another photo's background (`on_background`). "swapped" is the cross-entropy of the
+    latter with the label among the classes trained on; "kept" is how far the photo's predictions
+    have moved from those before the training, over all classes. Neither pushes down the classes
+    without masks, as a plain cross-entropy does.
 
     Args:
       method, through_grads, border: see `energy`.
-      relevance_weight, kept_weight, swapped_weight: in "total".
+      relevance_weight, kept_weight, swapped_weight: weights in "total".
       temperature: divides the logits in "kept" and "swapped".
 
     Raises:
-      ValueError: an unknown name, a method that cannot hold its gradients constant, or something
-        of `NEEDS` that is missing.
+      ValueError: an unknown name, a method that cannot hold its gradients constant, or a missing
+        item of `NEEDS`.
     """
     image, mask, label, outputs = arrays(batch, "image", "mask", "label", "outputs")
     swapped_image = on_background(image, mask, *arrays(batch, "other_image", "other_mask"))
-    # Both side by side: of a batch that is cut among devices each keeps its part.
+    # Side by side, so that each device keeps its part of a batch that is cut among devices.
     twice: Batch = {
         "image": jnp.stack([image, swapped_image], 1).reshape(-1, *image.shape[1:]),
         "mask": jnp.repeat(mask, 2, axis=0),
@@ -80,7 +80,7 @@ def terms(
 def on_background(image: Array, mask: Array, other: Array, other_mask: Array) -> Array:
     """The object of `image` before the background of `other`, [b, h, w, 3].
 
-    Where the other's own object was, its background's mean colour is.
+    The other's own object is replaced by the mean colour of its background.
     """
     background = 1 - other_mask
     weight = background.sum((1, 2))[:, None, None, None]

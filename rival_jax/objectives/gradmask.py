@@ -1,4 +1,4 @@
-"""GradMask: the label's logit shall not depend on the background's pixels (Simpson et al. 2019)."""
+"""GradMask: makes the label's logit ignore the background's pixels (Simpson et al. 2019)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def terms(
     classification_weight: Any = 0.2,
     temperature: Any = 1.0,
 ) -> dict[str, Array]:
-    """Losses of every example, [b]: "relevance", "classification", "total" and "correct".
+    """Per-example losses [b]: "relevance", "classification", "total" and "correct".
 
     "relevance" is the mean, over pixels and colours, of the squared gradient of the label's logit
     with respect to the normalised image, on the background; "classification" is the cross-entropy
     with the label.
 
     Args:
-      through_grads: differentiate the gradient again (double back-propagation). Without, as in
-        RobustViT's release of this baseline, "relevance" is a constant, and what is trained is
-        plain cross-entropy.
-      border: of the mask, see `losses.regions`; the release has "released".
-      relevance_weight, classification_weight: in "total".
+      through_grads: differentiate the gradient again (double back-propagation). If not, as in
+        RobustViT's release of this baseline, "relevance" is a constant, and training is plain
+        cross-entropy.
+      border: of the mask, see `losses.regions`; the release uses "released".
+      relevance_weight, classification_weight: weights in "total".
       temperature: divides the logits in "classification".
     """
     (label,) = arrays(batch, "label")

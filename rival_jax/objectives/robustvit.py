@@ -1,4 +1,4 @@
-"""RobustViT: relevance on the object and off the background, and predictions that stay sure."""
+"""RobustViT: relevance on the object and off the background, and confident predictions."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def terms(
     relevance_weight: Any = 0.8,
     classification_weight: Any = 0.2,
 ) -> dict[str, Array]:
-    """Losses of every example, [b]: its "background", "foreground", "classification" and "total".
+    """Per-example losses [b]: "background", "foreground", "classification" and "total".
 
-    And "correct", 1 where the label is predicted.
+    Also "correct", 1 where the label is predicted.
 
     Args:
       method: what makes the map, a module of `saliency`; its map is resized to the image and scaled
         to [0, 1], and a flat one becomes 0 with a gradient of 0.
-      method_options: of that module.
+      method_options: options of that module.
       through_grads: whether the gradients inside the map are differentiated too (the exact gradient
         of the loss), or held constant, as released. Not every method can hold them constant.
       explained: the class whose map is trained, "label" (as released) or "prediction".
-      border: of the mask, see `losses.regions`; the release has "released".
+      border: of the mask, see `losses.regions`; the release uses "released".
       foreground_target: see `losses.foreground_loss`.
       target: of "classification": "prediction" (confidence, equation 4) or "label".
       temperature: divides the logits in "classification", not in the map.
-      background_weight, ...: see `losses.relevance_objective`; 0 takes a term out, see `ABLATIONS`.
+      background_weight, ...: see `losses.relevance_objective`; 0 removes a term, see `ABLATIONS`.
 
     Raises:
       ValueError: an unknown name, or a method that cannot hold its gradients constant.

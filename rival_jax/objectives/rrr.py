@@ -29,20 +29,20 @@ def terms(
     classification_weight: Any = 0.2,
     temperature: Any = 1.0,
 ) -> dict[str, Array]:
-    """Losses of every example, [b]: "relevance", "classification", "total" and "correct".
+    """Per-example losses [b]: "relevance", "classification", "total" and "correct".
 
     "relevance" is the sum, over pixels and colours, of the squared gradient of `log_probabilities`
     with respect to the normalised image, on the background; "classification" is the cross-entropy
     with the label.
 
     Args:
-      through_grads: differentiate the gradient again (double back-propagation). Without, as in
-        RobustViT's release of this baseline, "relevance" is a constant, and what is trained is
-        plain cross-entropy.
-      border: of the mask, see `losses.regions`; the release has "released".
-      relevance_weight, classification_weight: in "total". The release sums "relevance" over the
-        batch but averages "classification"; where both are averaged, its weight is 0.8 times the
-        size of the batch.
+      through_grads: differentiate the gradient again (double back-propagation). If not, as in
+        RobustViT's release of this baseline, "relevance" is a constant, and training is plain
+        cross-entropy.
+      border: of the mask, see `losses.regions`; the release uses "released".
+      relevance_weight, classification_weight: weights in "total". The release sums "relevance" over
+        the batch but averages "classification"; with both averaged, its weight is 0.8 times the
+        batch size.
       temperature: divides the logits in "classification".
     """
     options = {"through_grads": through_grads, "border": border, "temperature": temperature}
