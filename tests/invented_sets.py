@@ -31,6 +31,7 @@ class Invented:
     resized: bool = False
     bad: tuple[int, ...] = ()
     size: int = 20
+    tint: int = 0
     read: list[int] = dataclasses.field(default_factory=list)  # positions, as they were asked for
 
     def __len__(self) -> int:
@@ -40,7 +41,7 @@ class Invented:
         self.read.append(position)
         if position in self.bad:
             raise ValueError(f"photo {self.names[position]} cannot be decoded")
-        rng = np.random.default_rng(position)
+        rng = np.random.default_rng([position, self.tint])
         pixels = rng.integers(0, 256, (self.size, self.size, 3), np.uint8)
         return {"image": Image.fromarray(pixels)}
 
@@ -57,6 +58,7 @@ def load(
     factor: str = "hue",
     wrong: int = 0,
     shift: int = 0,
+    tint: int = 0,
 ) -> Invented:
     """Photos of the four classes in turn, with two factors' words; all of them invented."""
     labels = np.arange(photos, dtype=np.int32) % 4
@@ -67,9 +69,10 @@ def load(
         labels,
         real=tuple(() if i % 5 == 0 else (int(i % 4 * 2 + 3), 400) for i in range(photos)),
         factors={factor: [("red", "blue")[i % 3 // 2] for i in numbers]},
-        units=[f"object {i // 3}" for i in numbers] if clustered else None,
+        units=[f"object {i // 6}" for i in numbers] if clustered else None,
         evaluation_only=evaluation_only,
         resized=resized,
         bad=bad,
         size=16 if resized else 20,
+        tint=tint,
     )

@@ -30,7 +30,7 @@ from rival_jax.report import exact, style
 from rival_jax.report.images import Images, by_unit, joined, per_image, split
 from rival_jax.report.results import Results
 from rival_jax.report.study import Measure, Study
-from rival_jax.runtime.results import read_rows
+from rival_jax.runtime.results import digest, read_rows
 from rival_jax.types import Geometry
 from tests import invented_sets
 from tests.fake_hosts import on_hosts
@@ -200,16 +200,16 @@ def test_photos_that_must_not_be_resized_are_not():
 
 
 def test_a_shard_is_known_by_names_labels_and_its_first_photo():
-    digest = lambda photos, first=0: Shard(photos, np.arange(first, 8), SMALL).digest  # noqa: E731
-    assert digest(source()) == digest(source())
+    known = lambda photos, first=0: Shard(photos, np.arange(first, 8), SMALL).digest  # noqa: E731
+    assert known(source()) == known(source())
     moved = dataclasses.replace(source(), labels=source().labels[::-1])
     others = [
-        digest(source(shift=1)),
-        digest(source(), 1),
-        digest(moved),
-        digest(source(resized=True)),
+        known(source(shift=1)),
+        known(source(), 1),
+        known(moved),
+        known(source(resized=True)),
     ]
-    assert len({digest(source()), *others}) == 5
+    assert len({known(source()), *others}) == 5
 
 
 @pytest.mark.parametrize("photos", [3, 10])
@@ -365,6 +365,37 @@ def test_rows_do_not_depend_on_the_batch_size(done, networks, tmp_path, no_figur
     for key, row in got.items():
         assert row["probability"] == pytest.approx(want[key]["probability"], abs=REFERENCE)
         assert (row["any"], row["predicted"]) == (want[key]["any"], want[key]["predicted"])
+
+
+@pytest.mark.parametrize(
+    "other", ["photos=30 tint=1 as=x", "photos=30 shift=1 as=x", "photos=30 clustered=True as=x"]
+)
+def test_other_photos_under_the_same_name_are_other_units(networks, other):
+    def names(words):
+        made = Experiment(tiny(networks[:1], f"{SET} {words}"), quiet())
+        plans = {"net0": {"images": 8, "flops": 1.0}}
+        units = made.subject.units(made.subject.sets[0], plans)
+        return [(unit.name, digest(unit.depends_on)) for _, unit in units]
+
+    one, same, two = map(names, ("photos=30 as=x", "photos=30 as=x", other))
+    assert one == same
+    assert [name for name, _ in one] == [name for name, _ in two]
+    assert not {known for _, known in one} & {known for _, known in two}
+
+
+def test_units_of_several_classes_are_one_in_each(done, networks):
+    name = f"{SET} photos=24 clustered=True"
+    (one,) = Experiment(tiny(networks, name), quiet()).subject.sets
+    labels = one.source.labels[one.positions]
+    assert len(set(one.units)) == len(set(zip(one.units, labels.tolist(), strict=True)))
+    assert len(set(one.units)) < len(one.units)
+    told = done[1].where(set=one.name)
+    assert told.where(measure="accuracy", average="micro").of("class") == []  # none is exact
+    level = told.one(measure="accuracy", model="net0", protocol="subset", contrast="", factor=None)
+    rows = [r for r in read_rows(done[0].path / "rows").to_pylist() if r["set"] == one.name]
+    mine = [row["subset"] for row in rows if row["model"] == "net0"]
+    assert (level["images"], level["average"]) == (len(mine), "micro")
+    assert level["estimate"] == pytest.approx(np.mean(mine), abs=1e-6)
 
 
 def test_skipped_photos_are_told(networks, tmp_path, no_figures):
