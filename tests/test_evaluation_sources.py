@@ -211,7 +211,7 @@ def test_another_variant_of_v2_is_not_taken_for_it(tmp_path):
     names = ["imagenetv2-top-images-format-val/7/a.jpeg"]
     folder, packed = lay(tmp_path / "f", names), tar_of(tmp_path / "v2.tar", {names[0]: encoded()})
     for root in (folder, folder / "imagenetv2-top-images-format-val", packed):
-        with pytest.raises(ValueError, match=r"pass --config.data.imagenet_v2.variant=top-images"):
+        with pytest.raises(ValueError, match=r"give it the option variant=top-images"):
             data.load("imagenet_v2", root, "test")
         assert len(data.load("imagenet_v2", root, "test", variant="top-images")) == 1
 
@@ -344,9 +344,7 @@ def test_lists_of_labels_that_do_not_fit_are_refused(val, tmp_path, monkeypatch)
     with pytest.raises(ValueError, match=r"photo\.JPEG is not called ILSVRC2012_val_"):
         data.load("imagenet", tmp_path / "odd", "val", labels=labels)
     monkeypatch.setattr(imagenet.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        ValueError, match=r"no list of their labels .*--config.data.imagenet.labels"
-    ):
+    with pytest.raises(ValueError, match=r"no list of their labels .*the option labels"):
         data.load("imagenet", tmp_path / "odd", "val")
 
 
@@ -518,7 +516,7 @@ def test_what_does_not_fit_in_siscore_is_told(rows, own, message, tmp_path):
 
 def test_another_set_of_siscore_is_not_taken_for_it(tmp_path):
     siscore(tmp_path / "rotation", {"koala/0.jpg": ROWS["koala/0.jpg"]})
-    with pytest.raises(ValueError, match=r"pass --config.data.siscore.kind=rotation"):
+    with pytest.raises(ValueError, match=r"give it the option kind=rotation"):
         data.load("siscore", tmp_path / "rotation", "test")
 
 
@@ -574,14 +572,12 @@ def test_imagenet_c_is_not_resized_and_wants_synsets(tmp_path):
     with pytest.raises(ValueError, match="no pictures of frost"):
         data.load("imagenet_c", tmp_path, "test", corruptions=("snow", "frost"))
     bare = lay(tmp_path / "bare", ["fog/1/bird.jpeg", "clean/bird.jpeg"])
-    with pytest.raises(
-        ValueError, match=r"such as fog/1/bird\.jpeg; .*--config.data.imagenet_c.wnid"
-    ):
+    with pytest.raises(ValueError, match=r"such as fog/1/bird\.jpeg; .*the option wnid"):
         data.load("imagenet_c", bare, "test")
     told = data.load("imagenet_c", bare, "test", wnid=WNIDS[10])
     assert (told.names, told.labels.tolist()) == (["fog/1/bird.jpeg"], [10])
     assert "such as clean/bird.jpeg" in told.notices[1]
-    with pytest.raises(ValueError, match=r"imagenet_c.wnid=n1: not one of"):
+    with pytest.raises(ValueError, match=r"option wnid=n1: not one of"):
         data.load("imagenet_c", bare, "test", wnid="n1")
 
 
@@ -598,7 +594,7 @@ def test_hard_imagenet_finds_photos_by_the_masks_names(tmp_path):
     assert set(np.unique(item["mask"])) <= {0, 255}
     flat = lay(tmp_path / "flat", [image])
     assert len(data.load("hard_imagenet", masks, "test", photos=str(flat))) == 1
-    with pytest.raises(ValueError, match=r"has no photo .*--config.data.hard_imagenet.photos"):
+    with pytest.raises(ValueError, match=r"has no photo .*the option photos"):
         data.load("hard_imagenet", masks, "test", photos=str(tmp_path / "nowhere"))
     lay(masks, ["val/sunglasses_1.JPEG"])
     with pytest.raises(ValueError, match=r"sunglasses_1\.JPEG is not called by a synset"):

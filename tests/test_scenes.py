@@ -17,7 +17,7 @@ from rival_jax.data.rival10 import ATTRIBUTES, SYNSETS
 from rival_jax.data.scenes.filling import filled
 from rival_jax.experiments import train_scenes
 from rival_jax.runtime.results import Run
-from tests.helpers import config_of
+from tests.helpers import config_of, frozen
 
 ASSET_LIMIT = 2 * 2**20  # bytes
 PUBLISHED = {  # of the first ten: photos, masks, attribute masks
@@ -286,7 +286,7 @@ def test_training_learns_and_saves_what_it_scores(tmp_path, tiny):
 
 
 def test_inner_kernels_start_at_the_scale_of_their_width(tiny):
-    params = train_scenes.initial(train_scenes.Trainer(tiny, "vit").model, 0)["params"]
+    params = train_scenes.initial(train_scenes.Trainer(frozen(tiny), "vit").model, 0)["params"]
     inner = params["blocks_0"]["mlp"]["fc2"]["kernel"]
     assert float(inner.std()) == pytest.approx(inner.shape[0] ** -0.5, rel=1e-3)
     assert float(params["head"]["kernel"].std()) == pytest.approx(0.02, rel=0.2)
@@ -295,9 +295,9 @@ def test_inner_kernels_start_at_the_scale_of_their_width(tiny):
 def test_training_can_go_on_from_a_network(tiny):
     tiny.start = "scenes/vit_00"
     with pytest.raises(ValueError, match=r"config.start: scenes/vit_00 has .* 64x64 .* 32x32"):
-        train_scenes.Trainer(tiny, "vit")
+        train_scenes.Trainer(frozen(tiny), "vit")
     tiny.data.image_size = 64
-    start = train_scenes.Trainer(tiny, "vit").start
+    start = train_scenes.Trainer(frozen(tiny), "vit").start
     there = models.load("scenes/vit_00")[1]
     jax.tree.map(np.testing.assert_array_equal, start, there)
 

@@ -24,7 +24,7 @@ from rival_jax.data.transforms import open_picture
 
 LAYOUT = (
     "masks in val/WNID_NAME.JPEG, and ImageNet's photos in images/val/WNID/NAME.JPEG or where "
-    "--config.data.hard_imagenet.photos says; 15 classes"
+    "the option photos says; 15 classes"
 )
 
 
@@ -74,7 +74,7 @@ def load(root: Path, split: str, *, photos: str = "") -> HardImageNet:
                 masks.places[mask],
             )
     if faults:
-        cure = "pass --config.data.hard_imagenet.photos, the folder of ImageNet's photos"
+        cure = "give it the option photos, the folder of ImageNet's photos"
         raise ValueError("hard_imagenet: " + report(faults, len(masks.pictures), "masks", cure))
     names = sorted(places)
     words = [name.partition("/")[0] for name in names]

@@ -136,7 +136,7 @@ def _list(beside: Path, labels: str) -> Path:
             return path
     raise ValueError(
         f"imagenet: the photos in {beside} lie in no folders of synsets, and no list of their "
-        "labels is there: pass --config.data.imagenet.labels, a file of 50,000 synsets in the "
+        "labels is there: give it the option labels, a file of 50,000 synsets in the "
         "order of the files or Kaggle's LOC_val_solution.csv; tensorflow-datasets brings one too"
     )
 

@@ -45,7 +45,7 @@ def load(
         one_of("imagenet_c", "corruptions", corruption, CORRUPTIONS)
     known = class_maps.index_of()
     if wnid and wnid not in known:
-        raise ValueError(f"--config.data.imagenet_c.wnid={wnid}: not one of ImageNet's synsets")
+        raise ValueError(f"imagenet_c: option wnid={wnid}: not one of ImageNet's synsets")
     files = archives.at(root, "imagenet-c", "ImageNet-C")
     names, found, left_out = [], [], []
     for name in files.pictures:
@@ -60,7 +60,7 @@ def load(
         raise ValueError(
             f"imagenet_c: {len(bad)} pictures of {files.where} lie in no folder of ImageNet's "
             f"synsets, such as {bad[0]}; if all are of one class, name it with "
-            "--config.data.imagenet_c.wnid"
+            "the option wnid"
         )
     lacking = set(corruptions) - {cell[0] for cell in found}
     if lacking or not names:

@@ -56,7 +56,7 @@ def load(root: Path, split: str, *, variant: str = "matched-frequency") -> Evalu
         top = files.pictures[0].partition("/")[0]
         if other != variant and elsewhere in (files.where.name, top):
             raise ValueError(
-                f"imagenet_v2: {root} holds {elsewhere}, not {folder}; pass "
-                f"--config.data.imagenet_v2.variant={other} or name the other folder"
+                f"imagenet_v2: {root} holds {elsewhere}, not {folder}; give "
+                f"it the option variant={other} or name the other folder"
             )
     return of_synsets("imagenet_v2", files, range(1000), whole=(10_000,))

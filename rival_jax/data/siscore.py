@@ -92,8 +92,8 @@ def _check_kind(files: Files, kind: str) -> None:
     for other, folder in KINDS.items():
         if other != kind and files.where.name == folder:
             raise ValueError(
-                f"siscore: {files.where} is the set {other!r}, not {kind!r}; pass "
-                f"--config.data.siscore.kind={other} or name the other folder"
+                f"siscore: {files.where} is the set {other!r}, not {kind!r}; give "
+                f"it the option kind={other} or name the other folder"
             )
 
 
