@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,14 +40,14 @@ def tidy(
     examples: Examples,
     image: np.ndarray,
     words: Mapping[str, str],
-    values: Mapping[str, np.ndarray | Category],
+    values: Mapping[str, Any],
 ) -> Columns:
     """Columns of one unit: model, dataset, the constant `words`, example, label and the `values`.
 
     Args:
       image: each row's position in `examples`.
-      values: by column, with "probability"; "predicted" as positions of classes. "index" is
-        dropped.
+      values: arrays or `Category` by column, "probability" among them; "predicted" as positions of
+        classes. "index" is dropped.
 
     Raises:
       ValueError: if the network gives NaN.
