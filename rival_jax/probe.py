@@ -50,7 +50,7 @@ def fit_converged(
     Args:
       features: penultimate features; labels: in [0, num_classes).
       l2: penalty on standardised features.
-      max_steps: L-BFGS steps at most; tolerance: gradient norm at which it stops.
+      max_steps: at most so many L-BFGS steps; tolerance: gradient norm at which it stops.
     """
     mean, scale = features.mean(0), features.std(0)
     scale = jnp.where(scale > 1e-6 * jnp.abs(features).max(), scale, 1)
@@ -80,7 +80,7 @@ def fit_converged(
 def study_optimiser(learning_rate: float = STUDY_LEARNING_RATE) -> optax.GradientTransformation:
     """The study's Adam: betas 0.9, 0.999, eps 1e-8; L2 1e-4 added to the gradient, bias included.
 
-    L2 goes in before Adam's scaling (not decoupled as in AdamW).
+    L2 is added before Adam's scaling (not decoupled as in AdamW).
     """
     return optax.chain(optax.add_decayed_weights(STUDY_L2), optax.adam(learning_rate))
 

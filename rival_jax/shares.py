@@ -1,4 +1,4 @@
-"""Exact intervals of shares of images, and of what two networks' shares differ by."""
+"""Exact intervals of shares of images, and of differences between two networks' shares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy import special
 def binomial_interval(
     right: Int[np.ndarray, "*t"], images: Int[np.ndarray, "*t"], confidence: float = 0.95
 ) -> tuple[Float[np.ndarray, "*t"], Float[np.ndarray, "*t"]]:
-    """Low and high end for the share of images that are right; elementwise, [0, 1] of no image.
+    """Ends of the interval for the share of right images; elementwise; [0, 1] without images.
 
     Raises:
       ValueError: for shapes that differ.
@@ -34,14 +34,14 @@ def paired_interval(
     images: Int[np.ndarray, "*t"],
     confidence: float = 0.95,
 ) -> tuple[Float[np.ndarray, "*t"], Float[np.ndarray, "*t"]]:
-    """Ends for the second network's share minus the first's, on the same images; elementwise.
+    """Ends of the interval for the second network's share minus the first's; elementwise.
 
     Given how many images tell the two apart, so that it leaves 0 out just where `significance.
     mcnemar` is below what the confidence leaves.
 
     Args:
-      first_only, second_only: images that this one alone has right.
-      images: all of them, at least 1.
+      first_only, second_only: images that only this network has right.
+      images: all images, the same for both networks, at least 1.
 
     Raises:
       ValueError: for shapes that differ.

@@ -1,4 +1,4 @@
-"""Whether a difference is one: exact tests on few images, and their adjustment for number."""
+"""Whether a difference is real: exact tests on few images, and adjustment for their number."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from scipy import special
 from rival_jax.statistics import interval
 from rival_jax.strata import Statistic, Strata
 
-EXACT = 14  # images up to which all patterns of signs are gone through
-NORMAL = 400  # images from which on the sum of random signs is normal to three digits
+EXACT = 14  # up to so many images, all patterns of signs are tried
+NORMAL = 400  # from so many images, the sum of random signs is normal to three digits
 FLIPS = 9999  # random patterns in between
-NOTHING = 1e-4  # of an image's own difference: what float32 leaves of none
-_STEP = 1 / 64  # of a mean towards an image: a power of 2, large beside float32's rounding
+NOTHING = 1e-4  # an image's own difference below it is float32's rounding
+_STEP = 1 / 64  # from a mean towards an image: a power of 2, large beside float32's rounding
 _CHUNK = 1 << 23
 
 
 class Finding(NamedTuple):
-    """An estimate, its confidence interval, and the p-value of its being 0; arrays of one shape."""
+    """An estimate, its interval, and the p-value for it being 0; arrays of one shape."""
 
     estimate: np.ndarray
     low: np.ndarray
@@ -37,19 +37,19 @@ def findings(
 ) -> Finding:
     """`statistics.bootstrap` with its options, and `sign_flips`, of one statistic.
 
-    p is NaN where the statistic cannot be below 0, whatever the images are: of an accuracy nobody
-    asks whether it is 0.
+    p is NaN if the statistic cannot be negative for any images: nobody asks whether an accuracy is
+    0.
     """
     return found(Strata(statistic, values, labels, options.pop("bounds", None)), **options)
 
 
 def found(strata: Strata, *, fixed: Strata | None = None, **options) -> Finding:
-    """`findings` of a statistic that is one with its images already.
+    """`findings` for a statistic that is already bound to its images.
 
     Args:
-      strata: what is resampled.
-      fixed: the same statistic of images all of which have a value, where in `strata` some have
-        none: what is tested, and see `statistics.interval`.
+      strata: the images to resample, with the statistic.
+      fixed: the same statistic on images without missing values, if `strata` has some: this one is
+        tested, and see `statistics.interval`.
       options: of `statistics.interval`.
     """
     tested = fixed or strata
@@ -60,19 +60,19 @@ def found(strata: Strata, *, fixed: Strata | None = None, **options) -> Finding:
 def sign_flips(
     statistic: Statistic, values: Float[np.ndarray, "n *v"], labels: Int[np.ndarray, " n"]
 ) -> np.ndarray:
-    """Two-sided p-values of a statistic of the class means being 0, by flipping images' signs.
+    """Two-sided p-values for a statistic of the class means being 0, by flipping images' signs.
 
-    If a mean of differences is 0 because each image's is as likely one way as the other, any
-    pattern of signs is as likely as the one seen: p is the share of patterns whose sum is as far
-    from 0. This holds at any number of images and in any classes, and it cannot be below 2^(1 - n)
-    for n images (`smallest_p`). A statistic that is a class-balanced mean is split into its
-    images' own differences, exactly; any other (a difference of RFS) into what it is by its
-    derivatives, which is exact for large n. All patterns are gone through up to `EXACT` images,
-    9,999 random ones above; from `NORMAL` images that differ on, their normal limit is taken.
+    If a mean of differences is 0 because each image's is as likely positive as negative, all
+    patterns of signs are as likely as the observed one: p is the share of patterns whose sum is as
+    far from 0. This holds at any number of images and in any classes, and it cannot be below 2^(1 -
+    n) for n images (`smallest_p`). A class-balanced mean is split exactly into its images' own
+    differences; any other statistic (a difference of RFS) by its derivatives, which is exact for
+    large n. All patterns are tried up to `EXACT` images, 9,999 random ones above; from `NORMAL`
+    images that differ, the normal limit is used.
 
     Args:
-      statistic, values, labels: as for `statistics.bootstrap`; the statistic is one that is 0 if
-        there is no difference, such as a difference of two models' means, or RFS.
+      statistic, values, labels: as for `statistics.bootstrap`; the statistic must be 0 if there is
+        no difference, like a difference of two models' means, or RFS.
 
     Returns:
       float64, shaped like the statistic, in (0, 1].
@@ -88,7 +88,7 @@ def sign_flips(
 
 
 def _p_values(strata: Strata) -> np.ndarray:
-    """Of every output alone: what else the statistic holds makes no difference to it."""
+    """Tests each output on its own, independent of the statistic's other outputs."""
     shares = _shares(strata)
     differ = np.abs(shares) > 1e-3 * np.abs(shares).max(0)  # the rest is rounding
     p, number = _normal(shares), differ.sum(0)
@@ -96,7 +96,7 @@ def _p_values(strata: Strata) -> np.ndarray:
         these = np.flatnonzero(number == images)
         own = np.stack([shares[differ[:, k], k] for k in these], axis=1)
         p[these] = _by_patterns(own, 1e-4 * np.abs(own).sum(0))
-    # Where no image's own difference is above rounding there is nothing to test.
+    # If no image's own difference is above rounding, there is nothing to test.
     return np.where(np.abs(shares).max(0) * len(shares) > NOTHING, p, 1.0)
 
 
@@ -104,18 +104,18 @@ def mcnemar(
     first_only: Int[np.ndarray, "*t"] | np.integer | int,
     second_only: Int[np.ndarray, "*t"] | np.integer | int,
 ) -> Float[np.ndarray, "*t"]:
-    """Exact two-sided p-values of two networks being right equally often on the same images.
+    """Exact two-sided p-values for two networks being right equally often on the same images.
 
-    Images on which both are right, or both wrong, tell nothing. If there is no difference the
-    others are as likely to be the one's as the other's: p is twice the smaller tail of a binomial
-    distribution of 1/2, at most 1. It is that of `sign_flips` where all images are of one class.
+    Images on which both are right, or both wrong, carry no information. Without a difference, the
+    others go to either network with probability 1/2: p is twice the smaller tail of a binomial
+    distribution, at most 1. It equals that of `sign_flips` if all images are of one class.
 
     Args:
-      first_only: images that the first network alone has right.
-      second_only: images that the second alone has right.
+      first_only: images that only the first network has right.
+      second_only: images that only the second has right.
 
     Returns:
-      float64, elementwise, in [0, 1]; 1 where no image tells them apart.
+      float64, elementwise, in [0, 1]; 1 if the two agree on all images.
 
     Raises:
       ValueError: for shapes that differ and counts below 0.
@@ -135,7 +135,7 @@ def mcnemar(
 
 
 def smallest_p(images: int) -> float:
-    """The smallest p-value that `sign_flips` can have: above 0.05 for fewer than 6 images.
+    """The smallest possible p-value of `sign_flips`: above 0.05 for fewer than 6 images.
 
     >>> smallest_p(5), smallest_p(6)
     (0.0625, 0.03125)
@@ -144,11 +144,11 @@ def smallest_p(images: int) -> float:
 
 
 def _shares(strata: Strata) -> np.ndarray:
-    """What every image adds to the statistic [n, k]; they sum to it.
+    """Every image's contribution to the statistic [n, k]; they sum to it.
 
-    To first order, an image adds its distance from the mean over classes, in the statistic's
-    derivative by its class's mean, and its part of the statistic itself. Derivatives are steps of
-    `_STEP` towards it.
+    To first order, an image adds its distance from the mean over classes, times the statistic's
+    derivative by its class's mean, and its share of the statistic itself. Derivatives are taken
+    from steps of `_STEP`.
     """
     weights = strata.weights
     here = strata.evaluate(strata.means[None])[0]
@@ -170,9 +170,9 @@ def _normal(shares: np.ndarray) -> np.ndarray:
 
 
 def _by_patterns(shares: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """The share of sign patterns that reach as far as none flipped, `tie` short of it included."""
+    """The share of sign patterns as far from 0 as the unflipped one, with a tolerance of `tie`."""
     number = len(shares)
-    if number <= EXACT:  # the first sign stays: flipping all changes no distance
+    if number <= EXACT:  # the first sign is fixed: flipping all changes no distance
         patterns = np.arange(2 ** max(number - 1, 0))[:, None] >> np.arange(number) & 1
     else:
         rng = np.random.Generator(np.random.PCG64(0))
@@ -189,10 +189,10 @@ def _by_patterns(shares: np.ndarray, tie: np.ndarray) -> np.ndarray:
 
 
 def holm(p_values: Float[np.ndarray, "*t"]) -> Float[np.ndarray, "*t"]:
-    """P-values adjusted for number: that any true null is called a difference is as rare as p says.
+    """P-values adjusted for their number: p bounds the chance of any false difference.
 
     Args:
-      p_values: any shape; a NaN is a test not made, and stays NaN.
+      p_values: any shape; NaN marks a test not made, and stays NaN.
 
     Source: Holm, Scandinavian Journal of Statistics 1979.
 
@@ -210,10 +210,10 @@ def holm(p_values: Float[np.ndarray, "*t"]) -> Float[np.ndarray, "*t"]:
 
 
 def benjamini_hochberg(p_values: Float[np.ndarray, "*t"]) -> Float[np.ndarray, "*t"]:
-    """P-values adjusted for false discovery: what is at most q has a false discovery rate of q.
+    """P-values adjusted for false discovery: those up to q have a false discovery rate of q.
 
     Args:
-      p_values: any shape; a NaN is a test not made, and stays NaN.
+      p_values: any shape; NaN marks a test not made, and stays NaN.
 
     Source: Benjamini and Hochberg, J. R. Stat. Soc. B 1995.
 

@@ -1,4 +1,4 @@
-"""Sorting, and running maxima, in the ways that XLA does several times faster on CPUs."""
+"""Sorting and running maxima in forms that XLA runs several times faster on CPUs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _MAGNITUDE = 0x7FFFFFFF
 
 
 def order_keys(values: Float[Array, "*b"]) -> Int[Array, "*b"]:
-    """int32 in the same order as float32 values; equal values, 0 and -0 too, have equal keys.
+    """int32 keys in the order of float32 values; equal values, also 0 and -0, have equal keys.
 
-    NaN comes above everything. Keys of values in (-2, 2) lie in (-2^30, 2^30).
+    NaN is above everything. Keys of values in (-2, 2) lie in (-2^30, 2^30).
 
     >>> order_keys(jnp.array([-1.0, -0.0, 0.0, 0.5])).tolist()
     [-1065353216, 0, 0, 1056964608]
@@ -26,7 +26,7 @@ def order_keys(values: Float[Array, "*b"]) -> Int[Array, "*b"]:
 
 
 def values_of(keys: Int[Array, "*b"]) -> Float[Array, "*b"]:
-    """The inverse of `order_keys`, and of the keys of `ranked`, whose scores are scaled.
+    """The inverse of `order_keys`, also for the keys of `ranked`, where scores are scaled.
 
     >>> values_of(order_keys(jnp.array([0.5, -1.0]))).tolist()
     [0.5, -1.0]
@@ -46,9 +46,9 @@ def sort(values: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
 def ranked(
     score: Float[Array, "*b n"], positive: Bool[Array, "*b n"]
 ) -> tuple[Int[Array, "*b n"], Bool[Array, "*b n"]]:
-    """Scores as integers, from high to low (equal integers are tied scores), and their targets.
+    """Scores as integers, from high to low (tied scores are equal integers), and their targets.
 
-    One sort of one integer each: the positives are the lowest bit. Within a tie they come first.
+    One sort of one integer each: the lowest bit marks positives, which come first within a tie.
     NaN ranks last, with the key of -1.5. Scores are scaled by a power of two, to [-1, 1], which
     merges those below 2^-125 of the highest with 0.
     """
@@ -56,15 +56,15 @@ def ranked(
     _, exponent = jnp.frexp(jnp.abs(finite).max(-1, keepdims=True))
     scaled = jnp.where(jnp.isinf(score), jnp.sign(score), jnp.ldexp(finite, -exponent))  # [-1, 1]
     keys = 2 * order_keys(jnp.where(jnp.isnan(score), -1.5, scaled)) + positive
-    keys = ~jnp.sort(~keys, axis=-1)  # ~ turns the order round
+    keys = ~jnp.sort(~keys, axis=-1)  # ~ reverses the order
     return keys >> 1, (keys & 1) > 0
 
 
 def running_max(values: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
     """The largest of the values so far, along the last axis: `lax.cummax`.
 
-    In blocks of about sqrt(n): 2 sqrt(n) short steps, where `cummax` goes over everything log(n)
-    times.
+    In blocks of about sqrt(n): 2 sqrt(n) short steps, while `cummax` makes log(n) passes over
+    everything.
 
     >>> running_max(jnp.array([1.0, 3.0, 2.0])).tolist()
     [1.0, 3.0, 3.0]

@@ -10,8 +10,8 @@ from scipy import special
 
 from rival_jax.strata import Bounds, Statistic, Strata
 
-ROUNDING = 1e-6  # of float32: statistics that are no further apart are one
-FEW = 3  # degrees of freedom below which resamples do not reach far enough
+ROUNDING = 1e-6  # of float32: statistics this close are equal
+FEW = 3  # degrees of freedom below which resamples vary too little
 
 
 class Interval(NamedTuple):
@@ -25,7 +25,7 @@ class Interval(NamedTuple):
 def class_means(
     values: Float[np.ndarray, "n *v"], labels: Int[np.ndarray, " n"], num_classes: int
 ) -> Float[np.ndarray, "c *v"]:
-    """Mean of every class, NaN for a class without examples.
+    """The mean of every class, NaN for a class without examples.
 
     Args:
       values: one row per image; labels: in [0, num_classes).
@@ -56,29 +56,27 @@ def bootstrap(
     strata). Models stacked along an axis of `values` share the resamples, so a difference between
     them, formed inside `statistic`, is paired.
 
-    It is made to cover on few images too (`benchmarks/coverage.py`): resamples vary as much as
-    classes of n do, not by (n - 1) / n of it; their tails are taken further out, as far as
-    Student's t is from the normal, with the degrees of freedom that the classes' variances leave
-    (Satterthwaite), and where these are fewer than three a share has its binomial interval;
-    classes of one image are collapsed (`strata.Block`). Where no image varies,
-    the interval says what images that were not seen could do: for a share it is Clopper and
-    Pearson's at the effective number of images, so 6 right of 6 are [0.54, 1].
+    It covers on few images too (`benchmarks/coverage.py`): resamples are rescaled to the variance
+    of classes of n, not (n - 1) / n of it; tails are widened as Student's t is beside the normal,
+    with the degrees of freedom of the classes' variances (Satterthwaite); below three of them, a
+    share gets its binomial interval; classes of one image are collapsed (`strata.Block`). If no
+    image varies, the interval reflects what unseen images could do: for a share it is Clopper and
+    Pearson's at the effective number of images, so 6 right of 6 give [0.54, 1].
 
     Args:
-      statistic: means of the classes present, [c, *v] in label order -> any array; traceable by
-        jax (it is mapped over resamples). A class-balanced mean is `lambda m: m.mean(0)`.
+      statistic: means of the present classes, [c, *v] in label order -> any array; traceable by jax
+        (it is mapped over resamples). A class-balanced mean is `lambda m: m.mean(0)`.
       values: per image, e.g. accuracy over trials, [n, levels, regions].
       labels: class of each image.
       resamples: at least 2.
       confidence: in (0, 1).
       method: "percentile", or "bca" (bias-corrected and accelerated; acceleration by the
         stratified jackknife).
-      seed: of the resampling.
+      seed: for the resampling.
       bounds: (low, high), numbers or arrays [*v], between which an image's values must lie.
-        Default, for each column of them: (0, 1)
-        if all are there, (-1, 1) if all are there, else none; a column of differences, which may
-        be all positive by chance, wants its bounds said. Without bounds, a statistic in which no
-        image varies has an interval of NaN.
+        Default, for each column: (0, 1) if all values lie there, else (-1, 1) if all lie there,
+        else none; give bounds for a column of differences, which may all be positive by chance.
+        Without bounds, a statistic in which no image varies has an interval of NaN.
 
     Returns:
       `Interval` of arrays shaped like the statistic; the estimate lies in it.
@@ -109,8 +107,8 @@ def bootstrap_difference(
 ) -> Interval:
     """Paired interval of `statistic(b) - statistic(a)`, the same images in the same order.
 
-    Arguments and errors as `bootstrap`. Whether two models differ is for
-    `significance.sign_flips` to say.
+    Arguments and errors as `bootstrap`. To decide whether two models differ, use
+    `significance.sign_flips`.
     """
     both = np.stack([values_a, values_b], axis=1)
     return bootstrap(lambda m: statistic(m[:, 1]) - statistic(m[:, 0]), both, labels, **options)
@@ -126,14 +124,14 @@ def interval(
     fixed: Strata | None = None,
     images: np.ndarray | None = None,
 ) -> Interval:
-    """`bootstrap` of a statistic that is one with its images already.
+    """`bootstrap` for a statistic that is already bound to its images.
 
     Args:
-      strata: what is resampled.
+      strata: the images to resample, with the statistic.
       resamples, confidence, method, seed: see `bootstrap`.
-      fixed: the same statistic of images all of which have a value, where in `strata` some have
-        none: for what images that were not seen could do.
-      images: how many each number is made of at most [k], where some have no value.
+      fixed: the same statistic on images without missing values, if `strata` has some; used for
+        what unseen images could do.
+      images: upper bound on the images behind each number [k], if some have no value.
     """
     fixed = fixed or strata
     if method not in ("percentile", "bca"):
@@ -142,7 +140,7 @@ def interval(
     draws = strata.resampled(resamples, seed)
     error, skewness, freedom, shrunk = _spread(strata)
     tail = (1 - confidence) / 2
-    far = special.stdtrit(freedom, tail)  # Student's quantile; below 0
+    far = special.stdtrit(freedom, tail)  # Student's quantile, negative
     tails = (far, -far)
     if method == "bca":
         tails = _corrected(centre, draws, skewness, tails)
@@ -154,7 +152,7 @@ def interval(
         wide = _of_few(fixed, images, estimate, reach, confidence)
         low = np.where(few, np.minimum(low, wide[0]), low)
         high = np.where(few, np.maximum(high, wide[1]), high)
-    # Equal in float64, unequal by rounding once they were float32.
+    # Equal in float64, but unequal by rounding after float32.
     still = draws[-1] - draws[0] <= ROUNDING * np.maximum(1, np.abs(estimate))
     if still.any():
         low, high = _unseen(fixed, images, still, (low, high), confidence)
@@ -163,12 +161,12 @@ def interval(
 
 
 def _spread(strata: Strata) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of each output [k]: standard error, acceleration, and degrees of freedom in two ways.
+    """For each output [k]: standard error, acceleration, and degrees of freedom in two ways.
 
     Acceleration is the skewness of the jackknife's influences. Degrees of freedom are
-    Satterthwaite's for a sum of the classes' variances, each with one less than its images; the
-    second time with every variance drawn to their mean by as much as one image would, since a
-    class in which none varies has seen something too.
+    Satterthwaite's for a sum of class variances, each with its number of images minus one; the
+    second time each variance is shrunk to their mean with the weight of one image, since a class
+    without variation is informative too.
     """
     square = cube = np.zeros(1)
     variances, freedoms = [], []
@@ -194,7 +192,7 @@ def _spread(strata: Strata) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndar
 
 
 def _satterthwaite(variance: np.ndarray, freedom: np.ndarray) -> np.ndarray:
-    """Degrees of freedom [k] of a sum of variances [c, k]; 1 where nothing varies."""
+    """Degrees of freedom [k] of a sum of variances [c, k]; 1 if nothing varies."""
     below = (variance**2 / freedom).sum(0)
     return np.where(below > 0, variance.sum(0) ** 2 / np.where(below > 0, below, 1), 1)
 
@@ -205,13 +203,13 @@ def _corrected(
     acceleration: np.ndarray,
     limits: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """BCa: the normal quantiles to read off the draws instead of `limits`."""
+    """BCa: the normal quantiles of the draws to use instead of `limits`."""
     tie = ROUNDING * np.maximum(1, np.abs(centre))
     below = ((draws < centre - tie).mean(0) + (draws <= centre + tie).mean(0)) / 2
     bias = special.ndtri(np.clip(below, 0.5 / len(draws), 1 - 0.5 / len(draws)))
 
     def moved(z: np.ndarray) -> np.ndarray:
-        # Past 1 / acceleration the correction would come back from the other side.
+        # Beyond 1 / acceleration the correction would change sign.
         room = np.maximum(1 - acceleration * (bias + z), 0.05)
         return bias + (bias + z) / room
 
@@ -219,7 +217,7 @@ def _corrected(
 
 
 def _quantile(ordered: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Linear interpolation between order statistics, each output with its own share."""
+    """Quantiles by linear interpolation between order statistics, a share for each output."""
     position = share * (len(ordered) - 1)
     below = np.floor(position).astype(int)
     above = np.minimum(below + 1, len(ordered) - 1)
@@ -235,11 +233,11 @@ def _of_few(
     reach: np.ndarray,
     confidence: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Limits for outputs with few degrees of freedom: no resample leaves the range of the images.
+    """Limits for outputs with few degrees of freedom, whose resamples vary too little.
 
     Clopper and Pearson's at the effective number of images for shares (Korn and Graubard, Survey
-    Methodology 1998), Student's for all else, none beyond what the statistic can be, as far as
-    `Strata.extremes` shows both.
+    Methodology 1998), Student's for all else, within the statistic's possible range;
+    `Strata.extremes` tells which are shares, and the range.
     """
     low, high = estimate + reach, estimate - reach
     if not strata.bounded:
@@ -260,7 +258,7 @@ def _of_few(
 
 
 def _effective(strata: Strata, most: np.ndarray | None) -> np.ndarray:
-    """How many images would give each output its variance if all counted alike; 0 if none does."""
+    """How many equally weighted images would give each output its variance; 0 if undefined."""
     weights = strata.weights
     number = weights.sum(0) / np.maximum((weights**2 / strata.sizes[:, None]).sum(0), 1e-30)
     return number if most is None else np.minimum(number, most)
@@ -273,16 +271,16 @@ def _unseen(
     limits: tuple[np.ndarray, np.ndarray],
     confidence: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The limits of the outputs that do not vary: what a share of unlike images would make them.
+    """Limits of outputs that do not vary, from the share of differing images that may exist.
 
-    None of n images differs, so at most 1 - (tail)^(1 / n) of all images do (Clopper and Pearson,
-    Biometrika 1934). That share of every class is put at the bounds.
+    If none of n images differs, at most 1 - (tail)^(1 / n) of all images do (Clopper and Pearson,
+    Biometrika 1934). That share of every class is moved to the bounds.
     """
     low, high = limits
     if not strata.bounded:
         return np.where(still, np.nan, low), np.where(still, np.nan, high)
     number = _effective(strata, most_images)
-    answers = still & (number > 0)  # the others are the same whatever the images are
+    answers = still & (number > 0)  # the other outputs do not depend on the images
     for images in np.unique(number[answers].round(6)):
         found = strata.extremes(1 - ((1 - confidence) / 2) ** (1 / images))
         these = answers & (number.round(6) == images)

@@ -1,4 +1,4 @@
-"""Images in their classes, as a bootstrap draws them and a jackknife leaves them out."""
+"""Images in their classes, for bootstrap resampling and the jackknife."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import numpy as np
 from rival_jax.types import Array
 
 Statistic = Callable[[Array], Array]
-Change = tuple[list[int], np.ndarray]  # classes, and places [r, v] that the means of all go to
+Change = tuple[list[int], np.ndarray]  # classes, and new values [r, v] of all their means
 Bounds = tuple[float | np.ndarray, float | np.ndarray]  # for all values, or [*v] each
-WAYS = 64  # to put columns at their bounds
-SLACK = 1e-5  # that rounding may take a value beyond its bounds
-POOL = 6  # images that classes of one are collapsed with, at least
+WAYS = 64  # ways to put columns at their bounds
+SLACK = 1e-5  # how far rounding may take a value beyond its bounds
+POOL = 6  # least images in the pool of collapsed classes
 SIZE = 256  # sets of class means evaluated at once, at most
-_CHUNK = 1 << 23  # class means held at once, numbers
+_CHUNK = 1 << 23  # numbers held at once as class means
 
 
 class Block(NamedTuple):
-    """Classes whose means are drawn from one pool of images.
+    """Classes with means drawn from one pool of images.
 
-    A class of n images is its own pool, and its mean that of n - 1 images drawn from it: the mean
-    of n would vary by too little, by (n - 1) / n (Rao and Wu, JASA 1988: their rescaling is 1 for
-    n - 1 draws, and no mean leaves the range of the images).
+    A class of n images is its own pool, and its mean is over n - 1 images drawn from it: the mean
+    of n would vary too little, by (n - 1) / n (Rao and Wu, JASA 1988: their rescaling is 1 for n -
+    1 draws, and no mean leaves the range of the images).
 
-    What varies within a class of one image cannot be seen. All k such classes are collapsed into
-    one pool (Cochran, "Sampling Techniques", 1977, section 5A.12), with the images of the smallest
-    other classes while it has fewer than `POOL`, and each gets the value of a drawn image. Where
-    the pool has no other images there are k - 1 draws, so that two classes share one: their sum
-    varies by (k + 2) / k of what is seen, k / (k - 1) being unbiased. Differences between collapsed
-    classes count as variation: intervals err on the wide side.
+    Variation within a class of one image is unobservable. All k such classes are collapsed into one
+    pool (Cochran, "Sampling Techniques", 1977, section 5A.12), with the images of the smallest
+    other classes while it has fewer than `POOL`, and each gets the value of a drawn image. If the
+    pool has no other images there are k - 1 draws, so that two classes share one: the variance of
+    their sum is (k + 2) / k of the observed one, k / (k - 1) being unbiased. Differences between
+    collapsed classes count as variation, so intervals are rather too wide.
     """
 
     classes: tuple[int, ...]
@@ -43,7 +43,7 @@ class Block(NamedTuple):
     collapsed: bool  # whether these are classes of one image
 
     def drawn(self, resamples: int, rng: np.random.Generator) -> np.ndarray:
-        """Means [resamples, len(classes), v] of one resample after another."""
+        """Means [resamples, len(classes), v], resample by resample."""
         size = len(self.pool)
         if not self.collapsed:
             chosen = rng.integers(size, size=(resamples, self.draws))
@@ -57,21 +57,21 @@ class Block(NamedTuple):
 
 
 class Strata:
-    """The images of a study by class, and a statistic of the class means.
+    """A study's images by class, and a statistic of the class means.
 
     Attributes:
       blocks: see `Block`; together they have every class once.
       sizes: images of each class [c].
-      means: float64 [c, v], of every class.
-      centre: the same with those of collapsed classes replaced by the mean of their pool, which is
-        what resamples vary about.
-      shape: of the statistic.
-      low, high: [v], between which an image's values must lie: the bounds that are given, else
-        0 and 1, or -1 and 1, for columns that are there, else a column's smallest and largest.
-      bounded: whether there are bounds for all columns.
-      constant: bool [v], columns that are the same whatever the images are; none are at first.
-      averages: float64 [a, c], where the statistic is one of averages over classes [a, *v] in the
-        place of class means: of many classes it is then found in a fraction of the time.
+      means: float64 [c, v], one per class.
+      centre: the same, with collapsed classes replaced by the mean of their pool: the centre of the
+        resamples.
+      shape: the statistic's.
+      low, high: [v], between which an image's values must lie: the given bounds, else 0 and 1, or
+        -1 and 1, for columns within them, else a column's minimum and maximum.
+      bounded: whether all columns have bounds.
+      constant: bool [v], columns that do not depend on the images; none at first.
+      averages: float64 [a, c], if the statistic takes averages over classes [a, *v] in place of
+        class means, which is much faster with many classes.
     """
 
     def __init__(
@@ -107,14 +107,14 @@ class Strata:
         argument = jax.ShapeDtypeStruct((rows, *self._columns), jnp.float32)
         self.shape = jax.eval_shape(statistic, argument).shape
         self.step = max(1, _CHUNK // self.means.size)  # sets held at once
-        self.size = min(SIZE, self.step)  # evaluated at once: one, so that one program is compiled
+        self.size = min(SIZE, self.step)  # evaluated at once: fixed, for a single program
 
     def evaluate(self, means: np.ndarray) -> np.ndarray:
         """The statistic of several sets of class means: [r, c, v] -> [r, k]."""
         return self._evaluated(means if self.averages is None else self.averages @ means)
 
     def _evaluated(self, means: np.ndarray) -> np.ndarray:
-        """The same of what the statistic takes, [r, c, v] or [r, a, v]."""
+        """The same for the statistic's own input, [r, c, v] or [r, a, v]."""
         found = []
         for start in range(0, len(means), self.size):
             some = means[start : start + self.size]
@@ -125,7 +125,7 @@ class Strata:
         return np.concatenate(found)
 
     def moved(self, base: np.ndarray, changes: Sequence[Change]) -> list[np.ndarray]:
-        """The statistic with some class means elsewhere: of every change [places, k]."""
+        """The statistic with some class means moved: [places, k] for every change."""
         ends = np.cumsum([len(places) for _, places in changes])
         if self.averages is not None:
             whole, found = self.averages @ base, []
@@ -145,7 +145,7 @@ class Strata:
         return np.split(np.concatenate(found), ends[:-1])
 
     def resampled(self, resamples: int, seed: int) -> np.ndarray:
-        """The statistic of resamples [resamples, k]."""
+        """The statistic on resamples [resamples, k]."""
         rng = np.random.Generator(np.random.PCG64(seed))
         rows = len(self.means) if self.averages is None else len(self.averages)
         found = []
@@ -162,7 +162,7 @@ class Strata:
         return np.concatenate(found)
 
     def influences(self) -> list[np.ndarray]:
-        """Of every block whose pool has two images or more: the jackknife's influences [p, k]."""
+        """The jackknife's influences [p, k] for every block with a pool of two images or more."""
         blocks = [block for block in self.blocks if len(block.pool) > 1]
         without = [(list(b.classes), (b.pool.sum(0) - b.pool) / (len(b.pool) - 1)) for b in blocks]
         found = self.moved(self.centre, without) if blocks else []
@@ -170,10 +170,10 @@ class Strata:
 
     @functools.cached_property
     def weights(self) -> np.ndarray:
-        """How much each class counts in each output: [c, k], summing to 1 over classes, or 0.
+        """Each class's weight in each output: [c, k], summing to 1 over classes, or 0.
 
-        Found by moving the means of one class after another by the same steps, one for each column,
-        up and down: the outputs need not vary.
+        Found by moving the means of each class in turn by the same steps, one per column, up and
+        down: the outputs need not vary.
         """
         share = 0.25 + 0.5 * np.random.Generator(np.random.PCG64(0)).random(len(self.low))
         step = share * np.maximum(self.high - self.low, 1) / 8
@@ -186,9 +186,9 @@ class Strata:
         return response / np.where(total > 0, total, 1)
 
     def extremes(self, share: float) -> np.ndarray:
-        """The statistic [w, k] where a share of every class's images is at its bounds.
+        """The statistic [w, k] with a share of every class's images at their bounds.
 
-        Every column of values is at its low one, at its high one or as it is, in `WAYS` ways.
+        Every column of values is at its low bound, at its high bound or unchanged, in `WAYS` ways.
         """
         columns = np.arange(self.means.shape[1])
         ways = np.random.Generator(np.random.PCG64(0)).integers(3, size=(WAYS, len(columns)))

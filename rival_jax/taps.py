@@ -1,4 +1,4 @@
-"""The one interpretability primitive: activations of any layer, and a score's gradient to them."""
+"""The one interpretability primitive: any layer's activations, and a score's gradient to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rival_jax.types import Array, Forward, Score, Taps, Variables
 
 
 class Recorder:
-    """Passed through one forward pass: adds what was asked for at each tap, and records values.
+    """Passed through one forward pass: adds the requested arrays at taps, and records values.
 
     >>> tap = Recorder({"features": 1.0})
     >>> tap("features", 2.0), tap.values
@@ -30,7 +30,7 @@ class Recorder:
         return value
 
     def check(self) -> None:
-        """Raises ValueError if something was to be added at a tap the network does not have."""
+        """Raises ValueError if an array was meant for a tap the network does not have."""
         check_names(self.added, self.values)
 
 
@@ -68,7 +68,7 @@ def tap_grads(
 def logits_and_grads(
     forward: Forward, variables: Variables, images: Array, score: Score, names: Sequence[str]
 ) -> tuple[Array, Array, Taps, Taps]:
-    """The logits [b, c] of the one forward pass, then what `tap_grads` returns."""
+    """The logits [b, c] of the same forward pass, then the results of `tap_grads`."""
     check_float("images", images)
     shapes = jax.eval_shape(lambda v, x: forward(v, x, {})[1], variables, images)
     check_names(names, shapes)

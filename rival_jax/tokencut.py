@@ -1,4 +1,4 @@
-"""TokenCut: the object of an image without any label, by a normalised cut of its ViT tokens."""
+"""TokenCut: an image's object without any label, by a normalised cut of its ViT tokens."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from jaxtyping import Array, Bool, Float, Int
 
 Mask = TypeVar("Mask", Array, np.ndarray)
 GRAPHS = ("binary", "weighted")
-NO_EDGE = 1e-5  # weight between unlike tokens: keeps the graph connected
+NO_EDGE = 1e-5  # weight between dissimilar tokens: keeps the graph connected
 
 
 class Cut(NamedTuple):
-    """Every image's tokens in two parts; the object is on the side of the seed."""
+    """Every image's tokens in two parts; the object is on the seed's side."""
 
     bipartition: Bool[Array, "b h w"]  # True on the side of the seed
-    component: Bool[Array, "b h w"]  # its 4-connected part that holds the seed: the object
+    component: Bool[Array, "b h w"]  # its 4-connected part with the seed: the object
     seed: Int[Array, " b"]  # the token that stands out most, row-major
     eigenvector: Float[Array, "b n"]  # the second one, of unit D-norm, positive at the seed
-    eigenvalues: Float[Array, "b 2"]  # the second and third smallest; equal ones: no cut stands out
+    eigenvalues: Float[Array, "b 2"]  # the second and third smallest; if equal, no cut stands out
 
 
 def normalised_cut(
@@ -34,27 +34,27 @@ def normalised_cut(
 ) -> Cut:
     """Bipartition of every image's tokens by the second eigenvector of (D - W) v = lambda D v.
 
-    W joins tokens whose cosine similarity is above `tau`, all others by 1e-5; D is the diagonal of
-    its row sums. The part above the mean of v on the side of the seed, the token of largest |v|,
-    is taken: the eigenvector's sign does not matter. Of tokens with equal |v| the first is the
-    seed. An image whose tokens are all alike has no cut: its eigenvalues are equal. NaN among the
+    W joins tokens whose cosine similarity is above `tau`, and all others with weight 1e-5; D is the
+    diagonal of its row sums. v is cut at its mean, and the side of the seed, the token of largest
+    |v|, is taken: the eigenvector's sign does not matter. Ties for the seed go to the first token.
+    An image whose tokens are all alike has no cut: its eigenvalues are equal. NaN among the
     features of an image makes its eigenvalues NaN.
 
-    The eigenproblem is solved in the precision of `features`. Eigenvectors of float32 are good to
-    about 1e-6 divided by the gap between the eigenvalues, which is next to nothing for an image of
-    several groups of tokens without an edge between them: give float64 (`jax.enable_x64`), as
-    the published code does, where devices have it.
+    The eigenproblem is solved in the precision of `features`. Eigenvectors in float32 are accurate
+    to about 1e-6 divided by the gap between the eigenvalues, which is tiny for an image with
+    several groups of tokens without an edge between them: pass float64 (`jax.enable_x64`), as the
+    published code does, if devices have it.
 
     Args:
-      features: of tokens, e.g. keys of a DINO ViT's last block, all heads side by side. Their
-        length does not matter; one of length 0 is unlike all.
+      features: of tokens, e.g. keys of a DINO ViT's last block, all heads side by side. Their norm
+        does not matter; a zero vector is dissimilar to all.
       grid: rows and columns of tokens, row-major.
       tau: least cosine of an edge, in [0, 1).
       graph: "binary": edges weigh 1 | "weighted": edges weigh their cosine.
 
     Raises:
-      ValueError: for features that are no such grid or have fewer than 3 tokens, an unknown graph,
-        or `tau` out of range.
+      ValueError: for features that do not fit the grid or have fewer than 3 tokens, an unknown
+        graph, or `tau` out of range.
 
     Source: Wang et al., TokenCut, CVPR 2022, sections 3.2 and 3.3.
 
@@ -92,8 +92,8 @@ def _second_eigenvector(weights: Array) -> tuple[Array, Array]:
     degrees = weights.sum(2)
     root = jnp.sqrt(degrees)
     scaled = weights / root[:, :, None] / root[:, None, :]
-    # The first eigenvector is known, D^1/2 1 with eigenvalue 1 of the scaled weights. Moved to the
-    # other end of the spectrum it cannot mix with the second, whose eigenvalue may be next to 1.
+    # The first eigenvector is known: D^1/2 1, with eigenvalue 1 of the scaled weights. Moved to the
+    # other end of the spectrum, it cannot mix with the second, whose eigenvalue may be close to 1.
     trivial = root / jnp.sqrt(degrees.sum(1, keepdims=True))
     scaled = scaled - 2 * trivial[:, :, None] * trivial[:, None, :]
     values, vectors = jnp.linalg.eigh(scaled)
@@ -101,10 +101,10 @@ def _second_eigenvector(weights: Array) -> tuple[Array, Array]:
 
 
 def component(region: Bool[Array, "b h w"], seed: Int[Array, " b"]) -> Bool[Array, "b h w"]:
-    """The part of each region that hangs together with its seed: 4 neighbours, no corners.
+    """The part of each region that is connected to its seed: 4 neighbours, no corners.
 
     Args:
-      region: True where it may reach.
+      region: True where the part may reach.
       seed: row-major position; one outside the region has an empty part.
     """
     size = region.shape[1] * region.shape[2]
@@ -122,7 +122,7 @@ def component(region: Bool[Array, "b h w"], seed: Int[Array, " b"]) -> Bool[Arra
 
 
 def upscale(mask: Mask, size: tuple[int, int]) -> Mask:
-    """Token masks [*, rows, columns] as pixels [*, *size], of NumPy as of jax.
+    """Token masks [*, rows, columns] as pixels [*, *size], in NumPy or jax.
 
     A pixel i has the value at floor(i * tokens / pixels) in each direction.
 
@@ -134,12 +134,12 @@ def upscale(mask: Mask, size: tuple[int, int]) -> Mask:
 
 
 def token_size(size: tuple[int, int], patch: int, most: int = 0) -> tuple[int, int]:
-    """Rows and columns of patches nearest to an image's size; at least one, halves to even.
+    """Rows and columns of patches nearest to an image's size; at least 1, halves round to even.
 
     Args:
       size: height and width in pixels.
       patch: side of a patch in pixels.
-      most: tokens at most, 0 for any number; a larger image is scaled down as it is.
+      most: tokens at most, 0 for any number; a larger image is scaled down in proportion.
 
     >>> token_size((170, 231), 16), token_size((40, 8), 16), token_size((3000, 4000), 16, 1600)
     ((11, 14), (2, 1), (35, 45))

@@ -1,4 +1,4 @@
-"""The shapes that everything agrees on: batches, taps, forwards, models."""
+"""The types that all parts share: batches, taps, forwards, models."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Taps = Mapping[str, Array]
 Forward = Callable[[Variables, Array, Taps], tuple[Array, Taps]]
 """`(variables, images [b, h, w, 3] in [0, 1], added) -> (logits [b, c], taps)`. Pure.
 
-Every array in `added` is added to the value of the tap of that name, so zeros leave the network
-as it is and the gradient with respect to them is the gradient with respect to the activation.
+Every array in `added` is added to the tap of that name, so zeros change nothing, and the gradient
+with respect to them is the gradient with respect to the activation.
 """
 
 Score = Callable[[Array, Taps], Array]
@@ -36,7 +36,7 @@ class Batch(TypedDict, total=False):
     index: np.ndarray | Array  # int32 [b], position in the data set; -1 is padding
     noise_id: np.ndarray | Array  # uint32 [b], stable hash of the example's name: keys its noise
     attribute_masks: np.ndarray | Array  # float32 [b, a, h, w] in [0, 1], all 0 where absent
-    outputs: np.ndarray | Array  # int32 [b, k], the network's outputs of the classes trained on
+    outputs: np.ndarray | Array  # int32 [b, k], the network's outputs for the classes trained on
     other_image: np.ndarray | Array  # image and mask of another example, see `objectives`
     other_mask: np.ndarray | Array
 
@@ -56,7 +56,7 @@ class Geometry:
 
 
 def identity(value: Array) -> Array:
-    """The value itself: the `to_grid` of networks whose taps are grids already."""
+    """The value itself: `to_grid` for networks whose taps are grids."""
     return value
 
 
@@ -80,7 +80,7 @@ class Model:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     interpolation: str = "bilinear"
     crop_pct: float = 1.0
-    class_names: tuple[str, ...] | None = None  # of each output, synonyms by commas; None: unknown
-    notices: tuple[str, ...] = ()  # what had to be assumed of the file, for console and page
-    # What of the arithmetic no weight tells, where it is not the usual: of the identity of results.
+    class_names: tuple[str, ...] | None = None  # "synonym, synonym"; None: unknown
+    notices: tuple[str, ...] = ()  # assumptions about the file, for console and page
+    # Unusual arithmetic that the weights do not show: part of the identity of results.
     settings: tuple[str, ...] = dataclasses.field(default=(), compare=False)

@@ -1,1 +1,1 @@
-"""The kit that every report is made with: results, tables, figures, pages."""
+"""The kit for all reports: results, tables, figures, pages."""

@@ -16,20 +16,20 @@ from rival_jax.types import Array
 class ClassMeans:
     """Images as the columns of one bootstrap, and their class means as named arrays again.
 
-    A measure that some image lacks takes two columns, its value or 0 and whether it is there; the
-    mean of a class is the ratio of their means. So does one whose values are means of unequally
-    many images: both columns are then weighed by their number.
+    A measure that some image lacks takes two columns: its value (or 0), and whether it exists; a
+    class mean is the ratio of their means. A measure whose values are means over unequal numbers of
+    images also takes two, both weighted by that number.
 
-    With `averages`, "micro" and "macro", there are these in the place of class means: of all images
-    alike, and of all classes alike. Of a measure that takes two columns there
-    is the former alone, the ratio of the sums over all classes.
+    With `averages`, "micro" (over all images) and "macro" (over all classes) take the place of
+    class means. A measure with two columns only has "micro", the ratio of the sums over all
+    classes.
     """
 
     def __init__(self, found: Images, signed: Sequence[str], averages: Sequence[str] = ()):
         self.found, self.present = found, np.unique(found.labels)
         self.keys = tuple((found.classes[label],) for label in self.present)
         self.averages = tuple(averages)
-        self.place = np.searchsorted(self.present, found.labels)  # of each image's class [n]
+        self.place = np.searchsorted(self.present, found.labels)  # each image's class [n]
         self.sizes = np.bincount(self.place)
         blocks: list[np.ndarray] = []
         low: list[np.ndarray] = []
@@ -59,7 +59,7 @@ class ClassMeans:
 
     @property
     def over_classes(self) -> np.ndarray | None:
-        """The averages as weights of classes [a, c]; None where there are none."""
+        """The averages as weights of classes [a, c]; None if there are none."""
         each = {
             "micro": self.sizes / self.sizes.sum(),
             "macro": 1 / len(self.keys) + 0 * self.sizes,
@@ -72,10 +72,10 @@ class ClassMeans:
         return any(known is not None for _, known in self.places.values())
 
     def fixed(self, statistic: Statistic) -> Strata:
-        """The images with the same class means, where no image lacks a measure.
+        """Images without missing measures, with the same class means.
 
-        Those that have one count for those that have none: the mean of a class is then a plain
-        mean over its images, and an image without a value adds nothing to it. So is an average.
+        Images with a value stand in for those without: a class mean is then a plain mean over its
+        images, to which an image without a value adds nothing. The same holds for averages.
         """
         values = self.matrix.copy()
         for value, known in self.places.values():
@@ -88,7 +88,7 @@ class ClassMeans:
                 values[:, known] = 1
         made = Strata(statistic, values, self.found.labels, averages=self.over_classes)
         made.bounded = self.bounds is not None
-        if self.bounds is not None:  # of class means: single values now go beyond them
+        if self.bounds is not None:  # bounds of class means; single values now exceed them
             made.low, made.high = (end.copy() for end in self.bounds)
         for _, known in self.places.values():
             if known is not None:
@@ -97,7 +97,7 @@ class ClassMeans:
         return made
 
     def named(self, means: Array) -> dict[str, Named]:
-        """Class means [c, columns], or averages of them [a, columns], by measure."""
+        """Class means [c, columns], or their averages [a, columns], by measure."""
         made = {}
         for name, one in self.found.values.items():
             value, known = self.places[name]
@@ -116,7 +116,7 @@ class ClassMeans:
         return made
 
     def _pooled(self, counts: Counts, *, whole: bool) -> Counts:
-        """Counts of averages over all classes; those that there are not have no images."""
+        """Counts of averages over all classes; nonexistent averages have no images."""
         ways = (np.sum, np.sum, np.sum, np.max)
         found = [way(array, 0, keepdims=True) for way, array in zip(ways, counts, strict=True)]
         there = [whole or name == "micro" for name in self.averages]
@@ -132,7 +132,7 @@ class ClassMeans:
         return Counts(*(array.reshape(shape) for array in found))
 
     def _whole(self, name: str) -> np.ndarray:
-        """The means of all images of a class that have a value, [c, columns]; 0 without any."""
+        """Means over the images of a class that have a value, [c, columns]; 0 without any."""
         value, known = self.places[name]
         count = self._summed(self.matrix[:, known]) if known else self.sizes[:, None]
         summed = self._summed(self.matrix[:, value])

@@ -1,4 +1,4 @@
-"""The report of any experiment: sections of text, tables and pictures, in files and on one page."""
+"""Any experiment's report: sections of text, tables and pictures, in files and on one page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Section(NamedTuple):
 
 
 class Document(NamedTuple):
-    """All that an experiment has to say; data, models and config come by themselves."""
+    """Everything an experiment reports; data, models and config are added automatically."""
 
     title: str
     subtitle: str
@@ -38,9 +38,9 @@ class Document(NamedTuple):
     method: Sequence[str]  # how it was measured, in sentences
     caveats: Sequence[tuple[str, str]]  # what it does not establish, and why
     source: str  # "The measurement is due to ..."
-    runs: Sequence[Path] = ()  # finished ones that it joins; default the run itself
+    runs: Sequence[Path] = ()  # finished runs that it joins; default: the run itself
     groups: Mapping[str, Sequence[str]] | None = None  # of models
-    clean: Mapping[str, Row] | None = None  # networks' accuracy on photos, if not that of data.json
+    clean: Mapping[str, Row] | None = None  # networks' accuracy on photos, if not from data.json
 
 
 def write_document(run: Run, console: Console, document: Document) -> None:
@@ -49,8 +49,8 @@ def write_document(run: Run, console: Console, document: Document) -> None:
     Args:
       run: holds data.json (`Subject.facts`) and models.json (`Loaded.facts` of each model).
       console: gets the tables and the report's path.
-      document: what to show; a section without anything in it is left out. Tables come first; a
-        picture that cannot be drawn is named in its place.
+      document: what to show; empty sections are left out. Tables come first; a picture that cannot
+        be drawn is replaced by a notice.
     """
     sections = [s for s in document.sections if s.text or s.pictures or s.tables]
     everything = [table for section in sections for table in section.tables]
@@ -58,7 +58,7 @@ def write_document(run: Run, console: Console, document: Document) -> None:
     files = _files(everything)
     for old in sorted((run.path / "tables").glob("*.csv")):
         if old.relative_to(run.path).as_posix() not in files:
-            buckets.remove(old)  # of an earlier report: it would show other numbers
+            buckets.remove(old)  # from an earlier report, with other numbers
     for name, text in files.items():
         with atomic(run.path / name) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -111,7 +111,7 @@ def _files(shown: Sequence[Table]) -> dict[str, str]:
 
 
 def shown_again(run: Run, console: Console) -> None:
-    """Prints the tables of a run that is finished."""
+    """Prints the tables of a finished run."""
     console.print((run.path / "tables.md").read_text(encoding="utf-8"), markup=False)
     console.print(f"nothing new to report: {run.path / 'report.html'}")
 

@@ -1,4 +1,4 @@
-"""Shares of single classes, and how two networks' answers differ: exact, without a bootstrap."""
+"""Exact shares of single classes, and differences between two networks, without a bootstrap."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ ENDS = ("low", "high", "p")
 def of_classes(
     hit: Named, found: Images, pairs: Sequence[tuple[str, str]], confidence: float
 ) -> Iterator[Row]:
-    """Of every class the share of each network and each pair's difference; photos of each pair.
+    """For every class, each network's share and each pair's difference; each pair's photos.
 
-    Differences come with McNemar's p, and with photos that the second network alone has right
-    ("gained") or the first ("lost").
+    Differences come with McNemar's p, and with counts of photos that only the second network has
+    right ("gained") or only the first ("lost").
 
     Args:
-      hit: of single images, 1 or 0, NaN without an answer; axes example and model.
+      hit: per image, 1 or 0, NaN without an answer; axes example and model.
       found: labels and classes of the images.
-      pairs: of networks.
-      confidence: of intervals.
+      pairs: pairs of networks.
+      confidence: the intervals'.
     """
     some, models = np.isfinite(hit.values).all(1), hit.of("model")
     right, labels = np.asarray(hit.values)[some] > 0.5, found.labels[some]

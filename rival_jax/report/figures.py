@@ -1,4 +1,4 @@
-"""The kinds of figures: each is drawn from a filter of results, with the numbers in it."""
+"""The kinds of figures; each is drawn from filtered results, and comes with its numbers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rival_jax.report.style import COLOURS, FAINT, INK, MUTED, end_labels, look
 
 ENDS = ("estimate", "low", "high")
 MOST_PANELS = 6
-MARKS = "os^DvPX"  # of dots, told apart beside the colours
+MARKS = "os^DvPX"  # of dots, to differ in more than colour
 Titles = Mapping[Any, str]
 
 
 class Drawn(NamedTuple):
-    """A figure, and the numbers in it as the header and lines of a CSV file."""
+    """A figure, and its numbers as the header and lines of a CSV file."""
 
     figure: Figure
     header: Sequence[str]
@@ -40,18 +40,18 @@ def dots(
     titles: Titles | None = None,
     names: Sequence[Any] | None = None,
 ) -> Drawn:
-    """Dots with intervals: a row for each value of `y`, side by side panels, marks told apart.
+    """Dots with intervals: a row for each value of `y`, panels side by side, distinct marks.
 
     Args:
-      results: drawn, each row one mark.
-      y: column whose values are the rows, in their order.
+      results: the rows to draw, one mark each.
+      y: column whose values are the rows, in order.
       panel: column whose values are the panels, `MOST_PANELS` at most.
       by: column whose values have different colours and markers.
       label: of the horizontal axes.
       percent: whether numbers are shares.
-      lines: drawn as upright lines across a panel, such as a reference.
+      lines: drawn as vertical lines across a panel, such as a reference.
       titles: how values of any column are written.
-      names: the rows, if not all of `y` in their order.
+      names: the rows, if not all values of `y` in order.
     """
     kinds = results.of(by) if by else [""]
 
@@ -91,11 +91,11 @@ def bars(
     names: Sequence[Any] | None = None,
     colours: Callable[[Any], str] = lambda name: COLOURS[0],
 ) -> Drawn:
-    """Bars with intervals: a row for each value of `y`, side by side panels.
+    """Bars with intervals: a row for each value of `y`, panels side by side.
 
     Args:
-      marks: a second number of each bar, as an upright mark; has the same `y` and `panel`.
-      colours: gives that of a value of `y`.
+      marks: a second number for each bar, as a vertical mark; with the same `y` and `panel`.
+      colours: returns the colour of a value of `y`.
       results, y, panel, label, percent, titles, names: as for `dots`.
     """
 
@@ -134,9 +134,9 @@ def curves(
     """Lines with bands over the numbers of column `x`, one for each value of `by`.
 
     Args:
-      shares: panels whose numbers are shares, in percent and on one scale.
-      faint: values of `by` whose lines are grey, without a band or a name.
-      at_end: whether names stand beside the ends of the last panel's lines, not in a legend.
+      shares: panels whose numbers are shares, drawn in percent on one scale.
+      faint: values of `by` drawn as grey lines, without band or name.
+      at_end: whether names are at the ends of the last panel's lines, not in a legend.
       across: panels in a row, if not all.
       results, x, by, panel, label, percent, titles: as for `dots`.
     """
@@ -201,7 +201,7 @@ def _rows(
     draw: Callable[[Axes, Row, int], None],
     each: float,
 ) -> Drawn:
-    """Panels side by side whose rows are the values of `y`; all on one scale."""
+    """Panels side by side with the values of `y` as rows; all on one scale."""
     names = list(names or results.of(y))
     shown = [_title(name, titles) for name in names]
     panels = _values(results, panel)[:MOST_PANELS]
@@ -230,7 +230,7 @@ def _rows(
 
 
 def _columns(results: Results) -> tuple[str, ...]:
-    """Columns of a figure's CSV: what tells its rows apart, and their numbers."""
+    """Columns of a figure's CSV: those that identify its rows, and their numbers."""
     told = [name for name in ("measure", *results.axes(), "contrast") if any(results.of(name))]
     return (*told, *ENDS)
 
@@ -247,7 +247,7 @@ def _pairs(drawn: Drawn, results: Results) -> list[tuple[Any, Row]]:
 def _ends(marks: Results, row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
     found = marks.where(**{c: row[c] for c in columns if c}).rows
     ends = [found[0][end] for end in ENDS] if found else [np.nan] * 3
-    return tuple("" if np.isnan(end) else end for end in ends)  # of marks without an interval too
+    return tuple("" if np.isnan(end) else end for end in ends)  # also for marks without an interval
 
 
 def _title(value: Any, titles: Titles | None) -> str:

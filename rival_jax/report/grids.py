@@ -1,4 +1,4 @@
-"""Figures that are grids: heat maps with their numbers, and pictures side by side."""
+"""Grid figures: heat maps with their numbers, and pictures side by side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rival_jax.report.style import INK, MUTED
 from rival_jax.runtime.names import visible
 
 THUMB, GUTTER, LINE = 112, 6, 17  # pixels
-CELL = 0.38  # inches, of a heat map
+CELL = 0.38  # inches, in a heat map
 Cell = tuple[int, int, np.ndarray, str, str]
 """(row, column, picture uint8 [h, w, 3], bold text above, text above)."""
 
@@ -31,13 +31,13 @@ def heat_maps(
     named: tuple[str, str, str] = ("table", "row", "column"),
     cell: float = CELL,
 ) -> Drawn:
-    """Tables side by side on one scale, every number in its cell.
+    """Tables side by side on one scale, with every number in its cell.
 
     Args:
       tables: title -> (numbers [r, c], names of rows, names of columns); NaN stays empty.
-      signed: whether colours run from below 0 to above, or from 0.
-      digits: after the point.
-      named: what the CSV calls title, row and column.
+      signed: whether colours run from below 0 to above 0, or start at 0.
+      digits: decimal places.
+      named: the CSV's names for title, row and column.
       cell: inches of a cell's width.
     """
     finite = [np.abs(table[np.isfinite(table)]) for table, _, _ in tables.values()]
@@ -96,13 +96,13 @@ def estimates(
     scale: float = 1.0,
     means: bool = False,
 ) -> tuple[np.ndarray, list[str], list[str]]:
-    """Results as one of the tables of `heat_maps`; NaN where there is none.
+    """Results as a table for `heat_maps`; NaN for missing ones.
 
     Args:
-      results: at most one for each cell.
-      row, column: columns of theirs, whose values are the rows and the columns.
-      rows, columns: which, if not all in their order.
-      scale: what the numbers are times.
+      results: at most one per cell.
+      row, column: columns of the results whose values are the rows and columns.
+      rows, columns: their values, if not all in order.
+      scale: factor for the numbers.
       means: whether the last row and column are means, see `with_means`.
     """
     rows, columns = list(rows or results.of(row)), list(columns or results.of(column))
@@ -114,16 +114,16 @@ def estimates(
 
 
 def with_means(table: np.ndarray) -> np.ndarray:
-    """[r, c] -> [r + 1, c + 1]: with the plain means of rows and of columns, last.
+    """[r, c] -> [r + 1, c + 1]: adds plain means of rows and of columns, last.
 
-    Of what is not NaN; NaN where nothing is.
+    NaNs are ignored; all-NaN gives NaN.
     """
     wide = np.concatenate([table, _mean(table, 1)[:, None]], axis=1)
     return np.concatenate([wide, _mean(wide, 0)[None]])
 
 
 def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """The mean of what is not NaN; NaN where nothing is."""
+    """The mean ignoring NaNs; NaN if there is nothing else."""
     some = np.isfinite(values)
     count = some.sum(axis)
     return np.where(count > 0, np.where(some, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
@@ -152,9 +152,9 @@ def sheet(cells: Sequence[Cell]) -> Figure:
 
 
 def rim(mask: np.ndarray) -> np.ndarray:
-    """The pixels of a mask, bool [h, w], next to others that are not; the border is no rim.
+    """The pixels of a mask, bool [h, w], next to pixels outside it; the picture's border is no rim.
 
-    That of `~mask` lies outside of it.
+    The rim of `~mask` lies outside of it.
     """
     wide = np.pad(mask, 1, mode="edge")
     inner = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
@@ -164,11 +164,11 @@ def rim(mask: np.ndarray) -> np.ndarray:
 def contact(
     shown: Sequence[tuple[str, str, Mapping[str, np.ndarray]]], names: tuple[str, str]
 ) -> Drawn:
-    """A column for each image, a row for everything that was done to it.
+    """A column for each image, a row for each change made to it.
 
     Args:
       shown: (title, example, {what was done: uint8 [h, w, 3]}).
-      names: what the CSV calls title and example.
+      names: the CSV's names for title and example.
     """
     cells: list[Cell] = []
     lines = []

@@ -1,4 +1,4 @@
-"""What every report page is made with: templates, inlined pictures, and the facts of its runs."""
+"""Parts of every report page: templates, inlined pictures, and the facts of its runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def environment() -> jinja2.Environment:
-    """What templates are rendered in: names in them are text, and seen."""
+    """The environment for templates: names are escaped as text, and made visible."""
     made = jinja2.Environment(
         autoescape=True,
         finalize=_visible,
@@ -39,9 +39,9 @@ def environment() -> jinja2.Environment:
 def inlined(
     files: Files | Missing, caption: str, alt: str, *, photos: bool = False
 ) -> dict[str, str]:
-    """A saved figure for the macro `figure`; `photos`: as JPEG, for drawings of many pixels.
+    """A saved figure for the macro `figure`; `photos`: as JPEG, for pictures of many pixels.
 
-    Without a `source` where it could not be drawn, and the caption says why.
+    If it could not be drawn there is no `source`, and the caption says why.
     """
     if isinstance(files, Missing):
         told = f"{caption} This figure could not be drawn: {files.reason}."
@@ -63,11 +63,11 @@ def jpeg(image: Image.Image) -> str:
 
 
 def data_facts(facts: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, Any]:
-    """What a page says of its data set.
+    """What a page says about its data set.
 
     Args:
-      facts: of data.json; its "sentence", if it has one, takes the place of all numbers.
-      counts: images of every class that has some.
+      facts: data.json; its "sentence", if any, replaces all numbers.
+      counts: images of every class that has any.
     """
     empty = sorted(set(facts["classes"]) - set(counts))
     fewest, most = min(counts.values(), default=0), max(counts.values(), default=0)
@@ -105,7 +105,7 @@ def models_table(cards: Iterable[Mapping[str, Any]], groups: Mapping[str, Sequen
 
 
 def run_facts(run: Mapping[str, Any]) -> dict[str, Any]:
-    """How to make a run again: from its path, argv and environment."""
+    """How to repeat a run: from its path, argv and environment."""
     command = "python -m rival_jax.main " + shlex.join(run["argv"])
     environment = [
         (key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value)
@@ -119,7 +119,7 @@ def _scaled(value: float | int | None, unit: float) -> str:
 
 
 def _visible(value: Any) -> Any:
-    """Of names on a page, what would not be seen; what is markup already stays."""
+    """Makes invisible characters of names visible; existing markup stays."""
     return visible(value) if type(value) is str else value
 
 

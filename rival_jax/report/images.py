@@ -1,4 +1,4 @@
-"""Rows of any study as arrays: what was measured of every image."""
+"""Rows of any study as arrays: what was measured on every image."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rival_jax.runtime import row_files
 
 
 class Images(NamedTuple):
-    """What was measured of every image, by measure: the first axis of each is "example"."""
+    """What was measured on every image, by measure; the first axis of each is "example"."""
 
-    values: dict[str, Named]  # of NumPy; NaN where an image has no value
+    values: dict[str, Named]  # NumPy; NaN if an image has no value
     labels: np.ndarray  # int [n], positions in `classes`
-    classes: tuple[str, ...]  # of the data set
+    classes: tuple[str, ...]  # the data set's
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the images."""
+        """The images' names."""
         return next(iter(self.values.values())).of("example")
 
 
@@ -33,7 +33,7 @@ def read_images(
     classes: Sequence[str],
     averaged: Sequence[str] = (),
 ) -> Images:
-    """See `Study.read`; nothing is derived."""
+    """See `Study.read`; without derived measures."""
     axes = [(axis,) if isinstance(axis, str) else axis for axis in axes]
     fields = [field for axis in axes for field in axis]
     words = ["example", "label", *fields]
@@ -65,7 +65,7 @@ def read_images(
 
 
 def _numbers(column: pa.ChunkedArray, classes: Sequence[str], file: Path) -> np.ndarray:
-    """A column's numbers, float64; of words, their positions among the classes."""
+    """A column's numbers, float64; words become positions among the classes."""
     if not (pa.types.is_string(column.type) or pa.types.is_dictionary(column.type)):
         return column.to_numpy().astype(np.float64)
     words, position = column.to_pylist(), {name: i for i, name in enumerate(classes)}
@@ -78,11 +78,11 @@ def _numbers(column: pa.ChunkedArray, classes: Sequence[str], file: Path) -> np.
 
 
 def per_image(values: np.ndarray, axes: Sequence[Axis], many: np.ndarray | None = None) -> Named:
-    """Values of images as a named array; the first axis is "example", NaN is no value.
+    """Values of images as a named array; the first axis is "example", NaN means no value.
 
     Args:
       values: one for each place of the axes.
-      many: int, shaped like them: how many images each is the mean of, if not of one.
+      many: int, same shape: how many images each is the mean of, if not one.
     """
     some = np.isfinite(values).astype(int)
     images = some if many is None else np.where(some > 0, many, 0)
@@ -90,11 +90,11 @@ def per_image(values: np.ndarray, axes: Sequence[Axis], many: np.ndarray | None 
 
 
 def by_unit(found: Images, units: Sequence[str]) -> Images:
-    """The images of each unit as one, which counts as many: for what is drawn together.
+    """Merges the images of each unit, to be resampled together, into one that counts as many.
 
     Args:
       found: of single images.
-      units: of each image [n]; the images of one are of one class.
+      units: each image's unit [n]; a unit's images are of one class.
     """
     names, first, place = np.unique(np.array(units, str), return_index=True, return_inverse=True)
     order, starts = np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1]
@@ -114,12 +114,12 @@ def by_unit(found: Images, units: Sequence[str]) -> Images:
 
 
 def split(one: Named, field: str, words: Sequence[str]) -> Named:
-    """Every image's values at the place of its word alone, NaN at the others.
+    """Every image's values at the place of its word, NaN at the others.
 
     Args:
-      one: of images.
-      field: a new axis, the second.
-      words: of each image; in the order of their values where all are numbers.
+      one: values of images.
+      field: the new second axis.
+      words: one per image; sorted by value if all are numbers.
     """
     try:
         names = sorted(set(words), key=float)
@@ -136,12 +136,12 @@ def split(one: Named, field: str, words: Sequence[str]) -> Named:
 
 
 def joined(field: str, parts: Mapping[str, tuple[Images, Named]]) -> Images:
-    """Images of several sets as the measure "joined", a part's values at its place of a new axis.
+    """Images of several sets as one measure "joined", each set at its place on a new axis.
 
     Args:
       field: the new axis, the second.
-      parts: by its values; each has the other axes alike. Classes of different sets stay apart;
-        where all are of the same `Images`, each image has a value in every part.
+      parts: by value of the new axis; other axes are equal. Classes of different sets stay
+        separate; if all come from the same `Images`, each image has a value in every part.
     """
     every = [found for found, _ in parts.values()]
     values = [np.asarray(one.values) for _, one in parts.values()]
@@ -162,7 +162,7 @@ def joined(field: str, parts: Mapping[str, tuple[Images, Named]]) -> Images:
 
 
 def _codes(table: pa.Table, fields: tuple[str, ...]) -> tuple[np.ndarray, tuple]:
-    """Which of its keys every row has, and the keys [(value, ...)] in the order they turn up."""
+    """Each row's key as a number, and the keys [(value, ...)] in order of appearance."""
     parts = []
     for field in fields:
         column = table.column(field).combine_chunks()

@@ -1,4 +1,4 @@
-"""The text in figures: what the font can write, and no longer than there is room for."""
+"""The text in figures: limited to the font's characters and to the room there is."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ PER_LETTER = 0.068  # inches, of tick labels
 
 
 def letter(text: str) -> str:
-    """Text as it stands in a figure: lines of at most `LONGEST` characters that the font has.
+    """Text for a figure: lines of at most `LONGEST` characters, all in the font.
 
-    A character that it lacks stands there as its escape, which tells more than an empty box.
+    A missing character is replaced by its escape, which says more than an empty box.
     """
     lines = visible(text, keep="\n").split("\n")
     return "\n".join(short("".join(map(_glyph, line))) for line in lines)
 
 
 def letters(figure: Figure) -> None:
-    """`letter` for all that is written in a figure; what ticks say stays in one line."""
+    """Applies `letter` to all text in a figure; tick labels stay in one line."""
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             formatter = axis.get_major_formatter()
@@ -42,7 +42,7 @@ def letters(figure: Figure) -> None:
 
 
 def margin(names: Iterable[str]) -> float:
-    """Inches that names need beside the axes."""
+    """The width, in inches, that names need beside the axes."""
     return PER_LETTER * max((min(len(letter(name)), LONGEST) for name in names), default=0)
 
 

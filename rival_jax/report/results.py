@@ -1,4 +1,4 @@
-"""The one table of results: every number of a study in one schema, and filters over it."""
+"""The single table of results: every number of a study in one schema, and filters over it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ PARQUET, CSV = "summary.parquet", "summary.csv"
 
 
 class Results:
-    """Rows of results in an order that tables may rely on; every method gives new ones.
+    """Rows of results in an order that tables may rely on; every method returns new ones.
 
-    A row has None in a column of an axis that does not apply to it. "p" is NaN where nothing was
-    tested, "low" and "high" are NaN where there is no interval.
+    A row has None for axes that do not apply to it. "p" is NaN if nothing was tested, "low" and
+    "high" are NaN if there is no interval.
     """
 
     def __init__(self, rows: Iterable[Row]):
@@ -43,9 +43,9 @@ class Results:
         return Results([*self.rows, *other.rows])
 
     def where(self, **wanted: Any) -> Results:
-        """The rows whose columns have the wanted values; a tuple or list: one of them.
+        """The rows whose columns have the wanted values; a tuple or list means one of them.
 
-        None asks for rows that have nothing in the column.
+        None matches rows without a value in the column.
         """
         kept = self.rows
         for column, value in wanted.items():
@@ -65,11 +65,11 @@ class Results:
         return found[0]
 
     def of(self, column: str) -> list[Any]:
-        """The values of a column, each once, in their order; without None."""
+        """The values of a column, each once, in order; without None."""
         return [v for v in dict.fromkeys(row.get(column) for row in self.rows) if v is not None]
 
     def ranked(self, column: str) -> list[Any]:
-        """The values of a column by their rows' estimates, largest first; each row has another."""
+        """The values of a column, unique per row, by their rows' estimates, largest first."""
         ordered = sorted(self.rows, key=lambda row: -row["estimate"])
         return list(dict.fromkeys(row[column] for row in ordered))
 
@@ -87,12 +87,12 @@ class Results:
         return (*FIRST, *self.axes(), *LAST)
 
     def table(self) -> pa.Table:
-        """As Arrow; `.to_pandas()` where pandas is there."""
+        """As Arrow; `.to_pandas()` works if pandas is installed."""
         columns = {name: [row.get(name) for row in self.rows] for name in self.header()}
         return pa.table({name: _array(name, values) for name, values in columns.items()})
 
     def lines(self) -> Iterator[list[Any]]:
-        """The rows as lines of a CSV file, unrounded; empty cells where there is no value."""
+        """The rows as lines of a CSV file, unrounded; empty cells for missing values."""
         header = self.header()
         for row in self.rows:
             cells = (row.get(name) for name in header)

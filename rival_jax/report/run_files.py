@@ -14,7 +14,7 @@ def read_json(path: Path) -> Any:
     """One of a run's JSON files.
 
     Raises:
-      FileNotFoundError: if it is not there; names the cure.
+      FileNotFoundError: if it is missing; names the cure.
       ValueError: if it is damaged; names the cure.
     """
     if not path.is_file():
@@ -23,7 +23,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_argv(workdir: Path) -> list[str]:
-    """The last command line of a run, from its log; lines that are damaged are passed over."""
+    """The last command line of a run, from its log; damaged lines are skipped."""
     log = workdir / "log.jsonl"
     lines = log.read_text("utf-8", errors="replace").splitlines() if log.is_file() else []
     for line in reversed(lines):

@@ -1,4 +1,4 @@
-"""A study is declared once: from its rows to the table of results, in one bootstrap."""
+"""A study, declared once: from its rows to the table of results, in one bootstrap."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Measure(NamedTuple):
 
     name: str
     numbers: Named
-    contrast: str = ""  # what is compared: "foreground minus background"; differences say it
+    contrast: str = ""  # what is compared: "foreground minus background"; automatic for differences
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,19 +38,18 @@ class Study:
     """What a study measures, along which axes, and what it compares.
 
     Attributes:
-      name: of the experiment.
-      axes: columns of the rows that tell the numbers of one image apart; some together, as
-        ("treatment", "region"), where not all combinations are there.
-      columns: that are measured: of numbers, or of words that are classes, which are read as their
-        positions.
-      measures: gives what is to be told of the class means, see `Measure`. It is run by jax under
-        the bootstrap: it may choose, average and subtract (`Named`), and apply pure functions.
-      derived: makes measures of an image from its columns, where those are not enough.
-      averaged: columns of repetitions (trials) over which each image is averaged first.
-      signed: measures whose values lie in [-1, 1], not in [0, 1].
-      averages: see `ClassMeans`: the measures take these of all classes, on an axis "average", in
-        the place of class means. So it is done in seconds with 50,000 images of 1000 classes.
-      sparse: whether images may lack rows; else all have to be measured under all settings.
+      name: the experiment's.
+      axes: columns that tell apart the rows of one image; grouped, like ("treatment", "region"), if
+        not all combinations occur.
+      columns: the measured columns: numbers, or names of classes, which are read as positions.
+      measures: from class means to what is reported, see `Measure`. It is run by jax under the
+        bootstrap: it may select, average and subtract (`Named`), and apply pure functions.
+      derived: makes further measures of an image from its columns.
+      averaged: columns that count repetitions (trials); each image is averaged over them first.
+      signed: measures with values in [-1, 1], not [0, 1].
+      averages: see `ClassMeans`: measures get these averages over classes, on an axis "average", in
+        place of class means, which takes seconds for 50,000 images of 1000 classes.
+      sparse: whether images may lack rows; otherwise all must be measured under all settings.
     """
 
     name: str
@@ -71,8 +70,8 @@ class Study:
           classes: all of the data set, in order.
 
         Raises:
-          ValueError: if two rows have one place, a label is none of the classes, or an image was
-            not measured under all settings.
+          ValueError: if two rows have the same place, a label is not one of the classes, or an
+            image was not measured under all settings.
         """
         found = read_images(files, self.axes, self.columns, classes, self.averaged)
         if not self.sparse:
@@ -82,8 +81,8 @@ class Study:
     def results(self, found: Images, *given: Any, **options: Any) -> Results:
         """The table of results: every number with its interval and p, from shared resamples.
 
-        A mean over classes is one over those that have a value. A resample that leaves a class
-        without one counts it as in the whole, and where all that is known is one image of a class,
+        Means over classes are over those with a value. If a resample leaves a class without a
+        value, the class keeps its value in the full data. If only one image of a class has a value,
         there is no interval.
 
         Args:
@@ -119,7 +118,7 @@ class Study:
 
 
 def _refuse_holes(found: Images) -> None:
-    """Raises ValueError for an image that some setting has no row of: means would be of others."""
+    """Raises ValueError for an image without a row in some setting: it would bias comparisons."""
     every = [np.asarray(one.values) for one in found.values.values()]
     holes = np.argwhere(np.isnan(every).all(0))
     if len(holes):
@@ -135,7 +134,7 @@ def _refuse_holes(found: Images) -> None:
 
 
 def _rows(study: str, part: Measure, finding: Sequence[np.ndarray]) -> list[Row]:
-    """A measure's numbers that some image has, one row each."""
+    """Rows of a measure's numbers, without numbers that no image has."""
     axes, counts = part.numbers.axes, part.numbers.counts
     estimate, low, high, p = (array.reshape(counts.images.shape) for array in finding)
     rows = []
@@ -149,7 +148,7 @@ def _rows(study: str, part: Measure, finding: Sequence[np.ndarray]) -> list[Row]
             row |= dict(zip(axis.fields, axis.keys[index], strict=True))
         if "minus" in row:
             contrast = f"minus {row.pop('minus')}"
-        # Nothing is known of how the images of a class differ where only one has a value.
+        # If only one image of a class has a value, nothing is known about their spread.
         alone = counts.largest[place] < 2 and images < counts.every[place]
         ends = (np.nan,) * 3 if alone else (low[place], high[place], p[place])
         row |= {"contrast": contrast, "estimate": float(estimate[place])}

@@ -1,4 +1,4 @@
-"""How figures look, where their labels go, and how they are saved."""
+"""Figures: style, placement of labels, and saving."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SETTINGS: dict[Any, Any] = {
     "text.usetex": False,
 }
 DPI = 160
-LONGEST_SIDE, MOST_PIXELS = 60_000, 1e8  # of a PNG, which is coarser where it would have more
+LONGEST_SIDE, MOST_PIXELS = 60_000, 1e8  # of a PNG; its resolution is lowered to fit
 
 
 class Files(NamedTuple):
@@ -69,27 +69,27 @@ class Missing(NamedTuple):
 
 
 Draw = Callable[[], tuple[Figure, Sequence[str], Iterable[Sequence]]]
-"""Returns (figure, header of its CSV, lines of that); called with the house style set."""
+"""Returns (figure, header of its CSV, its lines); called with the house style set."""
 
 
 def save(draw: Draw, target: Path) -> Files:
-    """Draws a figure and writes `target`.png, .svg and the .csv of the numbers in it.
+    """Draws a figure and writes `target`.png, .svg and .csv, its numbers.
 
     Args:
-      draw: of the figure.
+      draw: makes the figure.
       target: path without an ending; its folder is created.
     """
     return _write(_drawn(draw), target)
 
 
 def attempt(draw: Draw, target: Path, run: results.Run, console: Console) -> Files | Missing:
-    """`save`, where a figure that cannot be drawn is told and left out, and ends nothing.
+    """`save`, but a figure that cannot be drawn is reported and left out; the run goes on.
 
-    Its files of an earlier report are removed: they would show other numbers.
+    Its files from an earlier report are removed, since they show other numbers.
     """
     try:
         content = _drawn(draw)
-    except Exception as error:  # of any kind: the numbers are there, with a figure or without
+    except Exception as error:  # any kind: the numbers exist with or without a figure
         for path in _files(target):
             buckets.remove(path)
         return Missing(target.name, told(target.name, error, run, console))
@@ -97,7 +97,7 @@ def attempt(draw: Draw, target: Path, run: results.Run, console: Console) -> Fil
 
 
 def told(name: str, error: Exception, run: results.Run, console: Console) -> str:
-    """Says in log and console that a figure could not be drawn; why, in one line."""
+    """Reports in log and console that a figure could not be drawn, with the reason in one line."""
     said = " ".join(visible(str(error), keep="\n").split()).rstrip(".")
     reason = short(f"{type(error).__name__}: {said}" if said else type(error).__name__, 300)
     run.log("figure", name=name, error=reason)
@@ -132,12 +132,12 @@ def _write(content: Sequence[bytes], target: Path) -> Files:
 
 
 def look(index: int) -> tuple[str, str]:
-    """Colour and marker of group number `index`; all different up to 56."""
+    """Colour and marker of group number `index`; distinct up to 56."""
     return COLOURS[index % len(COLOURS)], MARKERS[index // len(COLOURS) % len(MARKERS)]
 
 
 def spread(positions: np.ndarray, gap: float) -> np.ndarray:
-    """Moves label positions apart to at least `gap`, keeping their order and their centre.
+    """Spreads label positions to at least `gap` apart, keeping their order and centre.
 
     >>> spread(np.array([0.0, 0.1, 5.0]), 1.0)
     array([-0.45,  0.55,  5.  ])
@@ -160,7 +160,7 @@ def spread(positions: np.ndarray, gap: float) -> np.ndarray:
 
 
 def end_labels(axes: Axes, y: np.ndarray, texts: Sequence[str], colours: Sequence[str]) -> None:
-    """Names curves at their right end, moved apart where they would touch."""
+    """Names curves at their right ends, moved apart if they would touch."""
     low, high = axes.get_ylim()
     placed = spread(y, 11 * (high - low) / _points(axes)[1])
     for value, text, colour in zip(placed, texts, colours, strict=True):
@@ -180,12 +180,12 @@ def end_labels(axes: Axes, y: np.ndarray, texts: Sequence[str], colours: Sequenc
 def point_labels(
     axes: Axes, points: np.ndarray, boxes: np.ndarray, texts: Sequence[str], colours: Sequence[str]
 ) -> None:
-    """Names points, each label on the side where it covers least.
+    """Names points, with each label on the side where it covers least.
 
     Args:
       axes: with its final limits and place in the figure.
       points: [n, 2] in data units.
-      boxes: [k, 4] in data units (left, bottom, right, top), what labels should leave visible.
+      boxes: [k, 4] in data units (left, bottom, right, top), areas that labels should not cover.
       texts, colours: of the labels.
     """
     size = _points(axes)

@@ -19,7 +19,7 @@ from rival_jax.runtime.names import csv_cell
 from rival_jax.runtime.names import latex as in_latex
 from rival_jax.runtime.names import markdown as in_markdown
 
-PRINTED, WIDE = 21, 200  # rows on the console, and columns where it is no terminal
+PRINTED, WIDE = 21, 200  # rows on the console, and columns if it is not a terminal
 
 
 class Table(NamedTuple):
@@ -47,7 +47,7 @@ def _with_ends(interval: Mapping[str, Any], written: Callable[[float], str]) -> 
 
 
 def counted(count: int, thing: str) -> str:
-    """How many there are, in words.
+    """A count in words.
 
     >>> counted(1, "model"), counted(2, "class")
     ('1 model', '2 classes')
@@ -57,7 +57,7 @@ def counted(count: int, thing: str) -> str:
 
 
 def signed(value: float) -> str:
-    """Two digits and a sign, none before zero."""
+    """Two decimals and a sign, without a sign before zero."""
     text = f"{value:+.2f}"
     return text if float(text) else "0.00"
 
@@ -71,7 +71,7 @@ def as_markdown(table: Table) -> str:
 
 
 def as_csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    """A CSV file's text; numbers as they are, text so that no spreadsheet computes it."""
+    """A CSV file's text; numbers unchanged, text protected from evaluation by spreadsheets."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([csv_cell(cell) for cell in line] for line in (header, *lines))
@@ -79,7 +79,7 @@ def as_csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
 
 
 def show_tables(tables: Iterable[Table], console: Console) -> None:
-    """Prints at most `PRINTED` lines of each; wide and without frames where it is no terminal."""
+    """Prints at most `PRINTED` lines of each; wide and without frames if not on a terminal."""
     frame = box.SIMPLE_HEAD
     if not console.is_terminal:
         console, frame = Terminal(file=console.file, width=WIDE, quiet=console.quiet), None
@@ -93,7 +93,7 @@ def show_tables(tables: Iterable[Table], console: Console) -> None:
         for i, name in enumerate(table.header):
             shown.add_column(plain(name), justify="right" if i else "left", no_wrap=i == 0)
         for row in table.rows[:PRINTED]:
-            # breaks before the bracket
+            # a line break before the bracket
             shown.add_row(*(plain(cell.replace(", ", ",")) for cell in row))
         console.print(shown, soft_wrap=False)
         if len(table.rows) > PRINTED:
@@ -111,16 +111,16 @@ def pivot(
     columns: Sequence[Any] | None = None,
     order: Sequence[Any] | None = None,
 ) -> Table:
-    """Results as a table: a line for every combination of `rows`, a column for each of a `column`.
+    """Results as a table: a line per combination of `rows`, a column per value of `column`.
 
     Args:
-      results: at most one for each cell; a cell without any is empty.
-      rows: columns of the results that tell the lines apart.
-      column: of the results, whose values are the columns.
-      cell: writes one.
-      titles: how values are written, of columns and of header.
-      columns: which, if not all in their order.
-      order: values of the first of `rows`, if not all in their order.
+      results: at most one per cell; cells without one are empty.
+      rows: columns of the results that identify the lines.
+      column: the column of the results whose values become columns.
+      cell: formats one result.
+      titles: how values of columns and of the header are written.
+      columns: the columns, if not all in order.
+      order: values of the first of `rows`, if not all in order.
     """
     told = titles or {}
     columns = results.of(column) if columns is None else list(columns)
@@ -155,10 +155,10 @@ def differences(
     """A line for each difference: its interval, whether it differs from 0, and the adjusted p.
 
     Args:
-      results: differences, whose contrast says of what; all are adjusted for their number.
-      rows: columns that tell them apart; the first is written with its contrast.
-      cell: writes one.
-      confidence: of the test.
+      results: differences, described by their contrast; p-values are adjusted for their number.
+      rows: columns that identify them; the first is written with its contrast.
+      cell: formats one result.
+      confidence: the test's.
       quantity: header of the numbers.
       titles: how values are written.
       adjust: see `verdicts.verdicts`.

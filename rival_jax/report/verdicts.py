@@ -1,4 +1,4 @@
-"""What may be called a difference: tests of one table, adjusted for how many there are."""
+"""What may be called a difference: the tests of a table, adjusted for their number."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ HOLM, RATE = "Holm's method", "Benjamini and Hochberg's method (false discovery 
 
 
 class Verdict(NamedTuple):
-    """Of one number: whether it differs from 0, that in a word, and the adjusted p-value."""
+    """Whether a number differs from 0, as a flag and in a word, and the adjusted p-value."""
 
     differs: bool
-    word: str  # "yes" | "no" | "too few images" | "" where nothing was tested
-    p: str  # "0.012", "<0.001", "" where nothing was tested
+    word: str  # "yes" | "no" | "too few images" | "" if nothing was tested
+    p: str  # "0.012", "<0.001", "" if nothing was tested
 
 
 def of_rows(
     rows: Iterable[Row], confidence: float, adjust: Adjust = significance.holm
 ) -> list[Verdict]:
-    """All numbers of one table against 0, at the level that the confidence leaves.
+    """Tests all numbers of a table against 0, at the level 1 - confidence.
 
     Args:
-      rows: of results, each with its p (NaN: nothing is tested) and its number of images.
+      rows: results, each with its p (NaN: nothing is tested) and number of images.
       confidence: in (0, 1).
-      adjust: for the number of tests: `significance.holm`, or `benjamini_hochberg` for long lists.
+      adjust: for the number of tests: `significance.holm`, or `benjamini_hochberg` for long tables.
     """
     told, level = list(rows), 1 - confidence
     adjusted = adjust(np.array([row["p"] for row in told], np.float64))
@@ -52,6 +52,6 @@ def of_rows(
 
 
 def starred(results: Results, confidence: float, written: Callable[[Row], str]) -> Results:
-    """All numbers of one table with a column "cell": as written, and a star where they differ."""
+    """Adds a column "cell" to all rows of a table: the number, with a star if it differs from 0."""
     told = zip(results, of_rows(results, confidence), strict=True)
     return Results({**row, "cell": written(row) + "*" * verdict.differs} for row, verdict in told)

@@ -1,4 +1,4 @@
-"""The words of a page: those of a room's file, and the sentences that every page has."""
+"""The words of a page: a room's file, and the sentences common to all pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rival_jax.report.figures import Drawn
 from rival_jax.report.tables import percent
 
-CLEAN_SHOWN = 8  # networks that a headline names
+CLEAN_SHOWN = 8  # networks named in a headline
 
 
 class Picture(NamedTuple):
@@ -19,24 +19,23 @@ class Picture(NamedTuple):
     name: str
     draw: Callable[[], Drawn]
     caption: str
-    alt: str  # for readers who do not see it: what it shows, not what it looks like
-    photos: bool = False  # made of photos: on the page as JPEG, else as SVG
+    alt: str  # for readers who cannot see it: what it shows, not how it looks
+    photos: bool = False  # made of photos: JPEG on the page, else SVG
 
 
 class Words:
-    """What a room's page says, from its words.toml.
+    """The texts of a room's page, from its words.toml.
 
-    Texts may hold {names}, which are filled in when one is asked for; lines are joined. Tables of
-    the file:
+    Texts may hold {names}, which are filled in on request; lines are joined. Tables of the file:
 
-      figures.NAME: `caption`, and `alt` for those who do not see the figure.
+      figures.NAME: `caption`, and `alt` for readers who cannot see the figure.
       text: sentences by name, or lists of them.
-      titles.NAME: how values are written, in the order in which they are shown.
-      caveats: `claim` that the numbers do not establish, and `why`; `when`, if not always.
+      titles.NAME: how values are written, in display order.
+      caveats: a `claim` that the numbers do not establish, and `why`; `when`, if not always.
     """
 
     def __init__(self, package: str | None):
-        """`package`: that of the room, `__package__`."""
+        """`package`: the room's `__package__`."""
         file = resources.files(str(package)) / "words.toml"
         self._all: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
 
@@ -64,15 +63,15 @@ class Words:
         """A figure with its caption and text alternative.
 
         Args:
-          words: the name that they have in the file, if not the figure's.
-          fields: that they are filled in with.
+          words: their name in the file, if not the figure's.
+          fields: values to fill in.
         """
         found = self._all["figures"][words or name]
         caption, alt = (_filled(found[key], fields) for key in ("caption", "alt"))
         return Picture(name, draw, caption, alt, photos)
 
     def caveats(self, *cases: str, **fields: Any) -> list[tuple[str, str]]:
-        """(claim, why) of all, in their order; those with a `when` if it is one of the cases."""
+        """(claim, why) in order; a caveat with `when` only if that is one of the cases."""
         told = [one for one in self._all["caveats"] if one.get("when", "") in ("", *cases)]
         return [(_filled(one["claim"], fields), _filled(one["why"], fields)) for one in told]
 
@@ -82,11 +81,11 @@ def _filled(text: str, fields: Mapping[str, Any]) -> str:
 
 
 def clean(shares: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """How often networks are right on the photos as they are: one sentence for all, or none.
+    """How often networks are right on unchanged photos: one sentence for all, or none.
 
     Args:
-      shares: name of a network -> interval of its accuracy; with `right` and `images` where it is
-        a plain share of images.
+      shares: network's name -> interval of its accuracy, with `right` and `images` if it is a plain
+        share of images.
     """
     told = []
     for name, found in list(shares.items())[:CLEAN_SHOWN]:
@@ -98,7 +97,7 @@ def clean(shares: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def config_table(nested: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Every value of some configs, flat: (key, value in each)."""
+    """All values of some configs, flat: (key, value in each config)."""
     configs = [_flat(config) for config in nested]
     keys = dict.fromkeys(key for config in configs for key in config)
     return [(key, [_shown(config.get(key)) for config in configs]) for key in keys]

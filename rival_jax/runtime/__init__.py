@@ -1,1 +1,1 @@
-"""Machinery that knows arrays and files, and nothing of what is measured."""
+"""Machinery that knows arrays and files, but not what is measured."""

@@ -1,6 +1,6 @@
-"""Work directories in buckets: worked on in a local folder, every finished file copied up.
+"""Work directories in buckets: a run works in a local folder and uploads every finished file.
 
-Through `etils.epath`: gs://, s3://, az://, with the fsspec package of that kind of bucket.
+Through `etils.epath`: gs://, s3://, az://, with the fsspec package for that kind of bucket.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 LEASE = ".lease"
-RENEWED, STALE = 30.0, 180.0  # seconds between renewals; after which a lease counts as left behind
-LOOKED = 5.0  # seconds between looks at a lease that may have been left behind
-SETTLED = 3.0  # seconds after which of two that begin at once the later is known
-ELSEWHERE = ("training",)  # folders that hosts write to the bucket by themselves
+RENEWED, STALE = 30.0, 180.0  # seconds between renewals of a lease; until it counts as abandoned
+LOOKED = 5.0  # seconds between looks at a lease that may be abandoned
+SETTLED = 3.0  # seconds after which it is clear which of two runs began later
+ELSEWHERE = ("training",)  # folders that hosts write to the bucket directly
 _remote: dict[Path, Any] = {}  # local folder -> its place in the bucket
 _leases: dict[Path, tuple[str, threading.Event]] = {}
 
 
 def is_bucket(workdir: str | Path) -> bool:
-    """Whether this is the address of a bucket's folder."""
+    """Whether this is the address of a folder in a bucket."""
     return "://" in str(workdir)
 
 
 def opened(workdir: str, cache: Path, host: int) -> Path:
-    """The local folder that stands for a bucket's; each host has its own."""
+    """The local folder that mirrors a bucket's; each host has its own."""
     from etils import epath
 
     name = hashlib.blake2b(workdir.encode(), digest_size=8).hexdigest()
@@ -40,7 +40,7 @@ def opened(workdir: str, cache: Path, host: int) -> Path:
 
 
 def remote(path: Path) -> Any:
-    """Where in a bucket a local file belongs; None for files of no bucket."""
+    """The place of a local file in its bucket; None for files without one."""
     path = path.resolve()
     for folder, place in _remote.items():
         if path == folder or folder in path.parents:
@@ -49,7 +49,7 @@ def remote(path: Path) -> Any:
 
 
 def push(path: Path) -> None:
-    """Copies a finished file up, if it belongs in a bucket."""
+    """Uploads a finished file, if it belongs in a bucket."""
     place = remote(path)
     if place is not None:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def push(path: Path) -> None:
 
 
 def fetch(path: Path) -> None:
-    """Copies a file down that another host has pushed, if it belongs in a bucket."""
+    """Downloads a file that another host has uploaded, if it belongs in a bucket."""
     place = remote(path)
     if place is not None and place.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def remove(path: Path) -> None:
 
 
 def pull(folder: Path) -> None:
-    """Makes a local folder what its bucket's is, but for what is to be removed by `clear`."""
+    """Makes a local folder equal its bucket's, except for files that `clear` removes."""
     place = remote(folder)
     if place is None:
         return
@@ -88,7 +88,7 @@ def pull(folder: Path) -> None:
 
 
 def push_all(folder: Path) -> None:
-    """Copies up what was not written through `workdir.atomic`."""
+    """Uploads files that were not written through `workdir.atomic`."""
     place = remote(folder)
     if place is None:
         return
@@ -113,19 +113,19 @@ def _files(place: Any, below: PurePosixPath) -> Iterator[tuple[str, Any]]:
 
 
 def lease(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
-    """Takes a bucket's folder for this process, as long as it lives.
+    """Claims a bucket's folder for this process, as long as it lives.
 
-    Buckets have no locks: an object is renewed, and counts as left behind when it is not. Of two
-    that begin within a second or so both may think that they have it, for SETTLED seconds.
+    Buckets have no locks: an object is renewed, and counts as abandoned when it is not. If two runs
+    begin within a second or so, both may think that they have it, for SETTLED seconds.
 
     Returns:
-      None, or what the process that has it says of itself.
+      None, or the description of the process that has it.
     """
     place, token = remote(folder) / LEASE, secrets.token_hex(8)
     mine, _ = _leases.get(folder, ("", None))
     held = _read(place)
     while held and held["token"] != mine and time.time() - held["renewed"] < STALE:
-        time.sleep(LOOKED)  # a killed process leaves its lease: only a renewal shows that it lives
+        time.sleep(LOOKED)  # a killed process leaves its lease: only a renewal proves it alive
         before, held = held["renewed"], _read(place)
         if held and held["renewed"] != before:
             return held
@@ -151,7 +151,7 @@ def lease(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def release(folder: Path) -> None:
-    """Gives the folder back, if this process has it."""
+    """Releases the folder, if this process has it."""
     _, ended = _leases.pop(folder, ("", None))
     if ended:
         ended.set()

@@ -1,4 +1,4 @@
-"""States of a training on disk, through Orbax: whole or not there, whenever one is killed."""
+"""States of a training on disk, through Orbax: complete or absent, even after a kill."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from etils import epath
 
 from rival_jax.runtime import buckets, checksums, hosts
 
-KEPT = 2  # the newest states; the one before stays until the newest is whole
+KEPT = 2  # the newest states; the previous one stays until the newest is complete
 
 
 class Checkpoints:
@@ -24,14 +24,14 @@ class Checkpoints:
     position (epoch, batch, history). Data order, crops and noise are functions of seed and
     position, so the position is all there is to save of the data iterator and of random numbers.
 
-    Several hosts make equal calls; each writes its part of the arrays. A state is read back onto
-    any number of hosts and devices.
+    All hosts make the same calls; each writes its part of the arrays. A state can be read onto any
+    number of hosts and devices.
 
     Args:
-      folder: made when the first state is saved; all hosts see it.
+      folder: created with the first state; all hosts see it.
       about: JSON-able; everything that determines the training. A folder with states of another
         training is refused.
-      seconds: between states that `due` asks for.
+      seconds: between the states that `due` requests.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], *, seconds: float = 30.0):
@@ -44,8 +44,8 @@ class Checkpoints:
     def due(self, step: int) -> bool:
         """Whether `seconds` have passed since the last state was saved: the same on all hosts.
 
-        To be asked after every step. Only now and then is the first host's clock asked, as often
-        as the steps are slow, since an agreement takes time.
+        Call it after every step. The first host's clock is only read now and then, more often for
+        slow steps, since hosts need time to agree.
         """
         if step < self._next:
             return False
@@ -57,10 +57,10 @@ class Checkpoints:
         return left <= 0
 
     def save(self, step: int, tree: Any, position: Mapping[str, Any]) -> None:
-        """Writes a state; returns when it is on disk. Older ones but one are dropped.
+        """Writes a state; returns when it is on disk. Keeps one older state.
 
         Args:
-          step: updates done; larger than that of every state before.
+          step: updates done; larger than for every earlier state.
           tree: arrays, named by their place in it.
           position: JSON-able.
         """
@@ -76,14 +76,14 @@ class Checkpoints:
         self._saved = time.monotonic()
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
-        """The newest state and its position, None where there is none.
+        """The newest state and its position, or None.
 
         Args:
-          like: a tree of the arrays that are expected; those restored lie on the same devices.
+          like: a tree of the expected arrays; restored ones lie on the same devices.
 
         Raises:
-          ValueError: if the states are of another training, or of a network of other shapes; if the
-        newest cannot be read, or is not as it was written.
+          ValueError: if the states are another training's, or a network's with other shapes; if the
+            newest is unreadable or has changed.
         """
         if not hosts.agreed(self.folder.is_dir()):
             return None
@@ -104,7 +104,7 @@ class Checkpoints:
     def _read(self, manager: ocp.CheckpointManager, step: int, asked: Any) -> Any:
         try:
             return manager.restore(step, args=asked)
-        except Exception as error:  # of many kinds, as deep in Orbax as the damage is
+        except Exception as error:  # of many kinds, depending on where Orbax meets the damage
             words = " ".join(str(error).split())[:200]
             raise ValueError(self._damaged(step, f"cannot be read ({words})")) from error
 
@@ -117,8 +117,8 @@ class Checkpoints:
     def _note(self, step: int) -> None:
         """Keeps a checksum of a state that one process has written to a disk.
 
-        Orbax has none for the values. One of several hosts may not see yet what the others wrote,
-        and buckets look after their bytes themselves.
+        Orbax has none for the values. With several hosts, one may not see yet what the others
+        wrote, and buckets check their bytes themselves.
         """
         if not isinstance(self.folder, Path):
             return
@@ -129,7 +129,7 @@ class Checkpoints:
             checksums.note(self.folder / str(step))
 
     def _as_written(self, step: int) -> bool:
-        """Whether a state has the checksum that was kept, if one was."""
+        """Whether a state matches its stored checksum, if there is one."""
         if not isinstance(self.folder, Path):
             return True
         noted = (self.folder / f"{step}{checksums.ENDING}").exists()
@@ -139,7 +139,7 @@ class Checkpoints:
         if self._open is None:
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=KEPT,
-                cleanup_tmp_directories=True,  # of states that a kill left half written
+                cleanup_tmp_directories=True,  # left half written by a kill
                 enable_async_checkpointing=False,  # the loop reuses the arrays' memory
             )
             handlers = {
@@ -163,19 +163,19 @@ class Checkpoints:
 
 
 def delete(folder: Path) -> None:
-    """Removes the states in a folder; every host calls it, when none reads them any more."""
+    """Removes the states in a folder; called by every host once none reads them."""
     hosts.barrier()
     if hosts.first():
         epath.Path(_place(folder)).rmtree(missing_ok=True)
 
 
 def _place(folder: Path) -> Any:
-    """Where hosts meet: the folder, or what it stands for in a bucket."""
+    """The place all hosts share: the folder, or its counterpart in a bucket."""
     return buckets.remote(folder) or folder.resolve()
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Shapes by name; field names of tuples and keys of dicts count as the same."""
+    """Shapes by name; field names of tuples and keys of dicts are treated alike."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {
         "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path): (

@@ -12,21 +12,21 @@ ENDING = ".blake2b"
 
 
 def note(path: Path) -> None:
-    """To be called when a file, or a folder of files, is written: notes its checksum beside it."""
+    """Stores the checksum of a file, or folder of files, beside it; call it after writing."""
     with atomic(_beside(path)) as partial:
         partial.write_text(_hash(path) + "\n", encoding="ascii")
 
 
 def holds(path: Path) -> bool:
-    """Whether a file or folder is there as it was when its checksum was noted."""
+    """Whether a file or folder exists and matches its stored checksum."""
     try:
         return _beside(path).read_text(encoding="ascii").strip() == _hash(path)
-    except (OSError, ValueError):  # one of both is not there, or is no text
+    except (OSError, ValueError):  # one of both is missing, or is not text
         return False
 
 
 def fetch(path: Path) -> None:
-    """Copies a checksum down that another host has pushed; see `buckets.fetch`."""
+    """Downloads a checksum that another host has uploaded; see `buckets.fetch`."""
     buckets.fetch(_beside(path))
 
 

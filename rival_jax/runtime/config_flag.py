@@ -20,7 +20,7 @@ from rival_jax.runtime.plugins import no_such, plugin
 def DEFINE_config(
     name: str, help_string: str, flag_values: flags.FlagValues = flags.FLAGS
 ) -> flags.FlagHolder:
-    """Defines a flag that `load_config` reads, and for every key of the config one more."""
+    """Defines a flag that `load_config` reads, and one more for every key of the config."""
     holder = config_flags.DEFINE_config_file(name, None, help_string, flag_values)
     flag_values[name].parser = _Parser()
     return holder
@@ -30,7 +30,7 @@ class _Parser(flags.ArgumentParser):
     def parse(self, argument: str) -> Any:
         try:
             config = load_config(argument)
-        except (TypeError, ValueError) as error:  # around which absl would print its own words
+        except (TypeError, ValueError) as error:  # to which absl would add its own words
             raise OSError(f"--config={argument}: {error}") from error
         return config.lock() if hasattr(config, "lock") else config
 
@@ -39,18 +39,19 @@ class _Parser(flags.ArgumentParser):
 
 
 def load_config(words: str) -> Any:
-    """What `--config=words` names.
+    """The config that `--config=words` names.
 
     Args:
-      words: a file, or one of the package's configs by its name, and perhaps a preset:
-        "configs/rfs.py:clean", "rfs", "rfs:clean". A file that is there comes first.
+      words: a file, or the name of one of the package's configs, perhaps with a preset:
+        "configs/rfs.py:clean", "rfs", "rfs:clean". An existing file has priority.
 
     Returns:
-      What its `get_config` gives, of the preset if there is one.
+      The result of its `get_config`, with the preset if one is given.
 
     Raises:
-      ValueError: for a bare word that is no config, with the nearest, and what `get_config` raises.
-      FileNotFoundError: for a path where no file is.
+      ValueError: for an unknown bare word, with the nearest names, and whatever `get_config`
+        raises.
+      FileNotFoundError: for a path without a file.
     """
     path, *preset = words.split(":", 1)
     if os.path.isfile(path):
@@ -83,7 +84,7 @@ def check_config_keys(argv: Sequence[str]) -> None:
 
 
 def _module_of(path: str) -> ModuleType:
-    """A file as a module, which those who ask for its classes' module find."""
+    """A file as a module, registered so that its classes' module can be found."""
     loader = importlib.machinery.SourceFileLoader("config_file", path)
     spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec is not None

@@ -1,4 +1,4 @@
-"""Numbers that are not finite: which term of which example, and the batch kept to look at."""
+"""Numbers that are not finite: which term of which example; the batch is kept for inspection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CURE = "lower the learning rate or the term's weight, and name another --workdir
 
 
 def all_finite(values: Mapping[str, np.ndarray]) -> bool:
-    """Whether there is no NaN and no infinity among them."""
+    """Whether all numbers are finite."""
     return all(np.isfinite(value).all() for value in values.values())
 
 
@@ -28,7 +28,7 @@ def refuse(
 ) -> None:
     """Saves the batch of the first member with a number that is not finite, and raises.
 
-    Every host calls it with the same, and the first writes.
+    Every host calls it with the same arguments; the first writes.
 
     Args:
       values: terms [members, b] and "gradient" [members, 1].
@@ -41,7 +41,7 @@ def refuse(
     Raises:
       ValueError: always; it names the step, the term, the example and the file.
     """
-    # "total" is made from the others and the gradient from it: name what it came from.
+    # "total" is made from the other terms and the gradient from it: name the original cause.
     late = {"total": 1, "gradient": 2}
     order = sorted(values, key=lambda term: late.get(term, 0))
     term = next(term for term in order if not np.isfinite(values[term]).all())
@@ -55,7 +55,7 @@ def refuse(
         with file.open("wb") as opened:
             np.savez(opened, names=np.array(names), **flat, **terms)
         buckets.push(file)
-    hosts.barrier()  # a host that ended would end the one that writes
+    hosts.barrier()  # a host that ends early would end the writing one
     first = int(np.flatnonzero(~np.isfinite(values[term][place]))[0])
     which = "" if term == "gradient" else f" of {names[first]}"
     raise ValueError(

@@ -1,8 +1,8 @@
-"""One program on several hosts: which of them this is, what all agree on, how all end together.
+"""One program on several hosts: this host's index, agreement between all, a common end.
 
-Every host runs the same program and comes to the same calls of this file in the same order. With
-one process each of them is trivial. Small values go through jax's coordination service, rows
-through collectives of the devices.
+Every host runs the same program and makes the same calls to this file in the same order. With one
+process, each call is trivial. Small values go through jax's coordination service, rows through
+collectives of the devices.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rival_jax.runtime import signals, watch
 
 T = TypeVar("T")
 HEARTBEAT = 60  # seconds without a sign of life after which a host counts as lost
-STARTING = 5  # times as long all wait for one another at the start
+STARTING = 5  # factor on the wait for one another at the start
 _turns = 0  # of `gathered`
 
 
@@ -34,12 +34,12 @@ def initialize(
     """Joins the other hosts; before the first use of a device.
 
     Args:
-      where: "off": there are none. "auto": as jax finds out on Cloud TPU, SLURM, Kubernetes or
-        MPI. "host:port" of process 0, with the two numbers.
+      where: "off": one host. "auto": detected by jax on Cloud TPU, SLURM, Kubernetes or MPI.
+        "host:port" of process 0, with the two numbers.
       heartbeat: see HEARTBEAT.
 
     Raises:
-      ValueError: if it is not clear from these who the hosts are.
+      ValueError: if these do not determine the hosts.
     """
     if where == "off":
         return
@@ -70,12 +70,12 @@ def initialize(
 
 
 def count() -> int:
-    """How many processes there are; each has its own devices."""
+    """The number of processes; each has its own devices."""
     return jax.process_count()
 
 
 def index() -> int:
-    """Which of them this is, from 0."""
+    """This process's number, from 0."""
     return jax.process_index()
 
 
@@ -85,7 +85,7 @@ def first() -> bool:
 
 
 def shares(total: int) -> list[range]:
-    """Every host's contiguous part of `total` things; the parts differ by at most one."""
+    """Every host's contiguous part of `total` items; sizes differ by at most one."""
     n = count()
     return [range(total * i // n, total * (i + 1) // n) for i in range(n)]
 
@@ -96,7 +96,7 @@ def agreed(value: T) -> T:
 
 
 def decided(decide: Callable[[], T]) -> T:
-    """What process 0 decides, on every host: its JSON-able value, or the error that it raises."""
+    """Process 0's decision on every host: its JSON-able value, or the error that it raises."""
     if count() == 1:
         return decide()
     value, error = None, ""
@@ -119,13 +119,13 @@ def gathered(value: Any) -> list[Any]:
     turn, _turns = _turns, _turns + 1
     watch.post(f"said/{turn}/{index()}", json.dumps(value))
     said = [json.loads(watch.read(f"said/{turn}/{host}")) for host in range(count())]
-    if turn > 1:  # whoever is at this turn has read all of the one before the last
+    if turn > 1:  # a host at this turn has read everything of the turn before last
         watch.delete(f"said/{turn - 2}/{index()}")
     return said
 
 
 def gathered_rows(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """All hosts' rows on every host, sorted by `index` if that is among them, else by process.
+    """All hosts' rows on every host, sorted by `index` if there is one, else by process.
 
     Args:
       rows: arrays [n, ...] of the same names and types on every host; n may be 0.
@@ -141,7 +141,7 @@ def gathered_rows(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _whole(mine: np.ndarray, lengths: list[int]) -> np.ndarray:
-    """All hosts' parts of one array one after another: as bytes, which no device rounds."""
+    """All hosts' parts of one array, concatenated; sent as bytes, which no device rounds."""
     shape, each = mine.shape[1:], int(np.prod(mine.shape[1:], dtype=int))
     if not max(lengths) * each:
         return np.empty((sum(lengths), *shape), mine.dtype)
@@ -153,7 +153,7 @@ def _whole(mine: np.ndarray, lengths: list[int]) -> np.ndarray:
 
 
 def agreed_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Process 0's arrays, bit by bit, on every host; what the others give is not looked at."""
+    """Process 0's arrays, bit for bit, on every host; the others' arguments are ignored."""
     if count() == 1:
         return dict(arrays)
     about = agreed({name: [a.shape, a.dtype.name] for name, a in arrays.items()})
@@ -176,8 +176,8 @@ def together() -> Iterator[None]:
     """The whole program: when one host stops or fails within this, all do; see `watch`.
 
     Raises:
-      Interrupted: after a signal to any host, which it raises wherever the program is; within
-        `Stop` it waits.
+      Interrupted: after a signal to any host, raised wherever the program is; within `Stop` it
+        waits.
     """
     with signals.ending():
         try:
@@ -206,10 +206,10 @@ def together() -> Iterator[None]:
 
 
 class Stop:
-    """A SIGTERM or SIGINT to any host, seen by all of them at the same call of `asked`.
+    """A SIGTERM or SIGINT to any host, seen by all at the same call of `asked`.
 
-    Use as a context manager around a loop that has a state to save. Outside of it a signal ends
-    the program at once with code 75, and the other hosts with it.
+    Use as a context manager around a loop that has a state to save. Outside of it, a signal ends
+    the program and all other hosts at once with code 75.
     """
 
     def __init__(self) -> None:

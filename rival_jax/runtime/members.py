@@ -1,4 +1,4 @@
-"""What a training is told, and what it gives."""
+"""The inputs and outputs of a training."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ class Member:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Where the trainings' batches come from; functions of their arguments alone.
+    """Sources of the trainings' batches; pure functions of their arguments.
 
-    With several hosts a batch is this host's part of one: equally many rows for each device of
-    any host, filled up with rows whose index is -1.
+    With several hosts, a batch is this host's part of one: equally many rows for each device of any
+    host, padded with rows of index -1.
     """
 
     per_epoch: int  # batches
     train: Callable[[int, int, int], Iterator[Batch]]  # (seed, epoch, first batch) -> the rest
-    held_out: Callable[[int], Iterator[Batch]]  # seed -> what epochs are compared on
+    held_out: Callable[[int], Iterator[Batch]]  # seed -> the batches that epochs are compared on
     name: Callable[[int, int], str]  # (seed, index in a batch) -> the example's name
 
 
 @dataclasses.dataclass(frozen=True)
 class Watch:
-    """Who is told what while a training runs; on every host."""
+    """Callbacks while a training runs; called on every host."""
 
-    on_step: Callable[[int], None] = lambda images: None  # of this host's part
-    on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None  # of one member's history
+    on_step: Callable[[int], None] = lambda images: None  # images of this host's part
+    on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None  # one member's entry
     say: Callable[[str], None] = print
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """One training's outcome; arrays of NumPy."""
+    """One training's outcome, as NumPy arrays."""
 
-    best: Variables  # of the epoch with the smallest held-out loss
+    best: Variables  # from the epoch with the smallest held-out loss
     last: Variables
     history: list[dict[str, Any]]  # see `train.fit`
 
 
 def of_member(entry: Mapping[str, Any], place: int) -> dict[str, Any]:
-    """One member's part of an entry of the history of all; "best" is so far."""
+    """One member's part of an entry of the joint history; "best" means best so far."""
     train, rates, better = entry["train"], entry["learning_rate"], entry["better"]
     return {
         "epoch": entry["epoch"],

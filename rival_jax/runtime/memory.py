@@ -1,26 +1,25 @@
-"""Memory that a process had once stays with it, so that programs do not fetch it anew each time."""
+"""Freed memory stays with the process, so that programs need not request it again."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 
-# Of mallopt(3), with glibc's numbers for the options.
+# Options of mallopt(3), by glibc's numbers.
 _OPTIONS = {
-    -4: 0,  # M_MMAP_MAX: no mappings of their own for large arrays, which end with the array
-    -1: -1,  # M_TRIM_THRESHOLD: none, what is free at the heap's end stays too
-    -8: 1,  # M_ARENA_MAX: one heap, as those of other threads cannot hold large arrays
+    -4: 0,  # M_MMAP_MAX: no separate mappings for large arrays, which would end with them
+    -1: -1,  # M_TRIM_THRESHOLD: off, free memory at the heap's end stays too
+    -8: 1,  # M_ARENA_MAX: one heap, since other threads' heaps cannot hold large arrays
 }
 
 
 def keep() -> bool:
-    """Has the C library hand no freed memory back to the system; whether it can (glibc alone).
+    """Stops the C library from returning freed memory to the system; False unless glibc.
 
     On a CPU, XLA takes one large buffer for every run of a program. By default each is mapped anew
-    and cleared page by page: of a ViT-Tiny about a third of the time of maps and of updates. The
-    price is that the process never shrinks, and that what it keeps has holes: where programs with
-    large buffers take turns it can grow to nearly twice the size. To be called before arrays are
-    made.
+    and cleared page by page: for a ViT-Tiny, about a third of the time of maps and updates. The
+    price is that the process never shrinks and its memory has holes: if programs with large buffers
+    alternate, it can grow to nearly twice the size. Call it before arrays are made.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,7 +1,7 @@
-"""Names of classes, models and photos where they are shown: text as it is, and never a command.
+"""Names of classes, models and photos for display: always text, never a command.
 
-A name may be anything that a folder, a manifest or a checkpoint calls something. Each function
-makes it safe for one place; nothing else in the package escapes names by itself.
+A name may be any string from a folder, manifest or checkpoint. Each function makes it safe for one
+kind of place; nothing else in the package escapes names.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-LONGEST = 60  # characters of a name in a figure or on a file
-JOINERS = "\u200c\u200d"  # of letters and of emoji: harmless, and part of how they are written
+LONGEST = 60  # characters of a name in a figure or file name
+JOINERS = "\u200c\u200d"  # joiners within words and emoji: harmless, and part of their spelling
 RESERVED = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
 
 
 def visible(text: str, keep: str = "") -> str:
     r"""Text without control characters, marks that turn its direction and halves of characters.
 
-    Each stands there as its escape, so that it neither acts nor hides: on a terminal, in XML, in
-    a table. Applied twice it changes nothing more.
+    Each is replaced by its escape, so that it neither acts nor hides: on a terminal, in XML, in a
+    table. A second application changes nothing.
 
     Args:
-      text: any string, file names that are no Unicode included.
-      keep: control characters to leave, such as "\n".
+      text: any string, including file names that are not Unicode.
+      keep: control characters to keep, such as "\n".
 
     >>> print(visible("a\x1b[31m\u202eb\n"))
     a\x1b[31m\u202eb\n
@@ -40,7 +40,7 @@ def _shows(character: str) -> bool:
     if character in JOINERS:
         return True
     kind, code = unicodedata.category(character), ord(character)
-    odd = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF  # no characters, and not in XML
+    odd = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF  # noncharacters, not allowed in XML
     return not odd and kind not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -49,7 +49,7 @@ def _escape(character: str) -> str:
 
 
 def short(text: str, most: int = LONGEST) -> str:
-    """At most so many characters: the beginning and the end of a longer text.
+    """At most `most` characters: the beginning and the end of a longer text.
 
     >>> short("a_network_with_a_long_name", 12)
     'a_netwo…name'
@@ -69,15 +69,15 @@ def markdown(text: str) -> str:
     text = visible(text).strip()
     text = re.sub(r"([\\`*|~$])", r"\\\1", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # inside a word it marks nothing
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # inside a word it is no markup
     return re.sub(r"\](?=[(\[:])", r"\\]", text)
 
 
 def csv_cell(value: Any) -> Any:
     """A value as a cell of a CSV file that no spreadsheet takes for a formula.
 
-    Numbers are left as they are. Text that begins as formulas do gets an apostrophe before it, and
-    so does text that begins with such apostrophes: taking one away gives the text again.
+    Numbers are unchanged. Text that begins like a formula gets an apostrophe in front, and so does
+    text that begins with such apostrophes: removing one restores the text.
 
     >>> [csv_cell(value) for value in (-0.5, "=1+1", "@a", "cat", "'=1")]
     [-0.5, "'=1+1", "'@a", 'cat', "''=1"]
@@ -89,7 +89,7 @@ def csv_cell(value: Any) -> Any:
 
 
 def latex(text: str) -> str:
-    r"""Text as LaTeX typesets it.
+    r"""Text escaped for LaTeX.
 
     >>> print(latex("50 % of $a_b$"))
     50 \% of \$a\_b\$
@@ -103,7 +103,7 @@ def latex(text: str) -> str:
 def file_name(text: str) -> str:
     """Text as the name of one file or folder on every system; different texts, different names.
 
-    What is a name already stays as it is; another gets a digest of the text at its end.
+    Valid names stay unchanged; others end in a digest of the text.
 
     >>> file_name("vit_tiny.augreg 2"), file_name("nul"), file_name("..")[:2]
     ('vit_tiny.augreg 2', '_nul-5bc585ee', '_-')
@@ -127,10 +127,10 @@ def file_path(text: str) -> str:
 
 
 def file_names(texts: Sequence[str]) -> dict[str, str]:
-    """Each of some texts as (part of) the name of a file of figures, told apart from the others.
+    """Texts as distinct (parts of) names of figure files.
 
-    Letters, digits, `_`, `.` and `-` alone; with a digest where another text's name would be the
-    same on a system that takes capitals and small letters as equal.
+    Only letters, digits, `_`, `.` and `-`; with a digest if two names would be equal on a system
+    that ignores case.
 
     >>> file_names(["scenes/vit_00", "a b", "a/b"])["scenes/vit_00"]
     'scenes_vit_00'

@@ -1,4 +1,4 @@
-"""What a finished run leaves for its readers, and whether all of it is still as it was left."""
+"""The output files of a finished run, and whether they are still unchanged."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 NAME = "outputs.json"
 ENDINGS = (".json", ".csv", ".md", ".tex", ".html", ".parquet")
 FOLDERS = ("figures", "tables")
-NOT = (NAME, "environment.json", "plans.json")  # of the machine and the last call, not of results
+NOT = (NAME, "environment.json", "plans.json")  # about the machine and the last call, not results
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Path below `folder` -> hash: of tables, figures, report, and the config they are of."""
+    """Path below `folder` -> hash: for tables, figures, report and their config."""
     texts = [path for path in folder.glob("[!.]*") if path.suffix in ENDINGS]
     inner = [path for name in FOLDERS for path in (folder / name).rglob("[!.]*")]
     files = [path for path in [*texts, *inner] if path.is_file()]
@@ -25,7 +25,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def as_left(folder: Path, known: Any) -> bool:
-    """Whether every file that `known` names, see `hashes`, is there and the same."""
+    """Whether every file in `known`, see `hashes`, exists and is unchanged."""
     if not isinstance(known, dict) or "report.html" not in known:
         return False
     paths = {name: folder / name for name in known}

@@ -22,18 +22,18 @@ PerExample = Callable[..., Mapping[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """`function(*given, ...)`: equal to another where both are, so that it is compiled once."""
+    """`function(*given, ...)`: equal if function and arguments are, so that it is compiled once."""
 
     function: Callable[..., Any]
     given: tuple[Any, ...]  # hashable
 
     def __call__(self, *args: Any) -> Any:
-        """The function of what was given and `args`."""
+        """The function of the given arguments and `args`."""
         return self.function(*self.given, *args)
 
 
 def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh with the one axis `data` over the given devices, default all of all hosts.
+    """A mesh with the single axis `data` over the given devices; default: all of all hosts.
 
     Raises:
       ValueError: if hosts have different numbers of devices.
@@ -69,19 +69,19 @@ def map_examples(
 ) -> Rows:
     """`fn(variables, batch, *args)` over all batches; rows come back in data set order.
 
-    With several hosts each gives its own batches, equally many of equal size, and gets the rows of
-    its own examples; `hosts.gathered_rows` gives all of them to all.
+    With several hosts, each passes its own batches, equally many of equal size, and gets the rows
+    of its own examples; `hosts.gathered_rows` distributes them to all.
 
     Args:
       fn: pure, returns `{name: [b, ...]}`; compiled once per function, mesh and shapes, so pass
-        an equal function again (see `Bound`) and put what varies (a noise level) in `args`.
+        equal functions (see `Bound`) and put varying values (a noise level) in `args`.
       variables: the same on every host.
-      batches: leading axis of any size; padded to a multiple of the devices here. Examples with
+      batches: leading axis of any size; padded here to a multiple of the devices. Examples with
         `index` -1 are padding and dropped.
       mesh: see `data_mesh`.
       args: traced arguments, the same on every host.
-      on_batch: called with the number of real examples once their results are in.
-      sharding: of `variables`, see `placement.SHARDINGS`.
+      on_batch: called with the number of real examples when their results are ready.
+      sharding: how `variables` are placed, see `placement.SHARDINGS`.
 
     Returns:
       `{name: [n, ...]}` sorted by `index`, and `index` itself.
@@ -120,13 +120,13 @@ def _compiled(
 ) -> Callable[..., Mapping[str, Any]]:
     whole = NamedSharding(mesh, PartitionSpec())
     parts = NamedSharding(mesh, PartitionSpec("data"))
-    variables = whole if sharding == "replicated" else None  # None: as they lie
+    variables = whole if sharding == "replicated" else None  # None: keep their placement
     in_shardings = (variables, parts, *(whole,) * num_args)
     return jax.jit(fn, in_shardings=in_shardings, out_shardings=parts)
 
 
 def _argument(value: Any, mesh: Mesh) -> Any:
-    """One of `args` on every device; random keys by their numbers, which NumPy can hold."""
+    """One of `args` on every device; random keys as their numbers, which NumPy can hold."""
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         numbers = placement.placed(jax.random.key_data(value), mesh, "replicated")
         return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(value))
@@ -148,7 +148,7 @@ def _pad(batch: Batch, multiple: int) -> dict[str, np.ndarray]:
 
 
 class Cost(NamedTuple):
-    """What one example costs: floating-point operations, bytes of working memory, seconds."""
+    """The cost of one example: floating-point operations, bytes of working memory, seconds."""
 
     flops: float
     bytes: float
@@ -165,13 +165,13 @@ def measure(
     """Cost per example of `fn(variables, inputs)`, compiled for the inputs' batch size and timed.
 
     Args:
-      fn: pure. inputs: arrays with one leading axis, a batch large enough to be typical, the same
-        on every host.
-      mesh, sharding: of `variables` that one device cannot hold, see `map_examples`.
+      fn: pure. inputs: arrays with a common leading axis, a batch of typical size, the same on
+        every host.
+      mesh, sharding: for `variables` that one device cannot hold, see `map_examples`.
 
     Returns:
-      operations and memory as the compiler counts them (0 where it does not tell), and the
-      shortest of three runs on one device; as process 0 finds them.
+      operations and memory as counted by the compiler (0 if unknown), and the shortest of three
+      runs on one device; measured by process 0.
     """
     size = len(jax.tree.leaves(inputs)[0])
     if mesh and sharding != "replicated":
@@ -192,8 +192,8 @@ def measure(
 def memory_budget(device: Any) -> int:
     """Bytes a program may use for working memory on a device.
 
-    Accelerators: 60 % of what the device reports. CPUs: 40 MiB, some 18 forward passes of a
-    ViT-Tiny: beyond that larger batches only spill the caches, and XLA fuses less.
+    Accelerators: 60 % of what the device reports. CPUs: 40 MiB, about 18 forward passes of a
+    ViT-Tiny: larger batches only spill the caches, and XLA fuses less.
     """
     stats = device.memory_stats() if device.platform != "cpu" else None
     return int(0.6 * stats["bytes_limit"]) if stats else 40 << 20

@@ -1,4 +1,4 @@
-"""Where arrays lie on a mesh: whole on every device, or cut among them; and back on the host."""
+"""Placing arrays on a mesh, whole on every device or cut among them, and back on the host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 SHARDINGS = ("replicated", "fsdp")
-"""Of parameters: whole on every device, or each cut along its largest axis that can be."""
+"""For parameters: whole on every device, or each cut along its largest divisible axis."""
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -26,11 +26,11 @@ def cut(mesh: Mesh, axis: int = 0) -> NamedSharding:
 def shardings(tree: Any, mesh: Mesh, how: str) -> Any:
     """A sharding for every leaf of a tree of arrays or shapes.
 
-    "fsdp" cuts a leaf along the largest axis whose length the devices divide; one without such an
-    axis is small and lies on every device.
+    "fsdp" cuts a leaf along its largest axis that the number of devices divides; a leaf without one
+    is small and lies on every device.
 
     Args:
-      how: of `SHARDINGS`.
+      how: one of `SHARDINGS`.
 
     >>> mesh = jax.make_mesh((1,), ("data",))
     >>> shardings({"kernel": np.zeros((3, 8))}, mesh, "fsdp")["kernel"].spec
@@ -49,7 +49,7 @@ def shardings(tree: Any, mesh: Mesh, how: str) -> Any:
 
 
 def constrained(tree: Any, mesh: Mesh, how: str) -> Any:
-    """Within a compiled function: the tree, laid out as `shardings` says."""
+    """Within a compiled function: the tree, placed by `shardings`."""
     return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh, how))
 
 
@@ -57,14 +57,14 @@ def placed(tree: Any, mesh: Mesh, how: str) -> Any:
     """The tree as arrays on the mesh.
 
     Args:
-      tree: of arrays that every host has whole and alike, or that lie on this mesh already.
+      tree: arrays that are whole and equal on every host, or already on this mesh.
     """
 
     def one(leaf: Any, sharding: NamedSharding) -> jax.Array:
         spread = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
         if spread or sharding.is_fully_addressable:
             return jax.device_put(leaf, sharding)
-        # `device_put` would first compare the hosts' values; this moves the parts alone.
+        # `device_put` would first compare the hosts' values; this only moves the parts.
         here = np.asarray(leaf)
         here = here.astype(jax.dtypes.canonicalize_dtype(here.dtype))
         return jax.make_array_from_callback(here.shape, sharding, lambda place: here[place])
@@ -73,7 +73,7 @@ def placed(tree: Any, mesh: Mesh, how: str) -> Any:
 
 
 def spread(rows: Mapping[str, Any], mesh: Mesh, axis: int) -> dict[str, jax.Array]:
-    """All hosts' rows as arrays cut along `axis` over the mesh, given this host's.
+    """All hosts' rows as arrays cut along `axis` over the mesh, from this host's rows.
 
     Args:
       rows: equally many for each of this host's devices.
@@ -92,7 +92,7 @@ def spread(rows: Mapping[str, Any], mesh: Mesh, axis: int) -> dict[str, jax.Arra
 
 
 def whole(tree: Any) -> Any:
-    """The tree as NumPy arrays, all of each of them, on every host; one leaf at a time."""
+    """The tree as whole NumPy arrays on every host; one leaf at a time."""
 
     def one(leaf: Any) -> np.ndarray:
         if isinstance(leaf, jax.Array) and not (

@@ -11,14 +11,14 @@ from types import ModuleType
 
 
 def plugin(kind: str, name: str) -> ModuleType:
-    """The module `rival_jax.<kind>.<name>`, or `name` itself where it is dotted.
+    """The module `rival_jax.<kind>.<name>`, or `name` itself if it is dotted.
 
     Args:
       kind: a folder of the package: "data", "experiments", "heads", ...
       name: of a module in it; "mylab.cub" imports from outside the package.
 
     Raises:
-      ValueError: naming the modules there are, the nearest first.
+      ValueError: listing the existing modules, the nearest first.
     """
     if "." in name:
         try:
@@ -27,7 +27,7 @@ def plugin(kind: str, name: str) -> ModuleType:
             raise ValueError(f"{kind}: cannot import {name!r}: {error}") from error
     package = importlib.import_module(f"rival_jax.{kind}")
     modules = (module.name for module in pkgutil.iter_modules(package.__path__))
-    parts = getattr(package, "PARTS", ())  # modules that are no components
+    parts = getattr(package, "PARTS", ())  # modules that are not components
     known = [name for name in modules if not name.startswith("_") and name not in parts]
     if name not in known:
         raise ValueError(f"{kind}: " + no_such(name, known))
@@ -35,7 +35,7 @@ def plugin(kind: str, name: str) -> ModuleType:
 
 
 def no_such(name: str, known: Iterable[str]) -> str:
-    """The text of a miss: what was asked for, the nearest names, and all there are.
+    """The error for an unknown name: the name, the nearest ones, and all known ones.
 
     >>> no_such("rsf", ["knn", "rfs"])
     "no 'rsf'; did you mean 'rfs'? There are: knn, rfs"

@@ -1,4 +1,4 @@
-"""Where the time goes: waits for the input, and a trace of a few steps when asked for."""
+"""Where the time goes: waits for input, and a trace of a few steps on request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jax
 from rival_jax.runtime import hosts
 
 T = TypeVar("T")
-AFTER, STEPS = 3, 5  # steps before the trace: they compile; and in it
+AFTER, STEPS = 3, 5  # steps before the trace (they compile), and in it
 
 
 class _State:
@@ -29,7 +29,7 @@ def start(folder: str) -> None:
 
 
 def on_step() -> None:
-    """A step of some loop has ended; process 0 begins or ends the trace here."""
+    """Call it when a step of some loop has ended; process 0 begins or ends the trace here."""
     if not _state.folder or not hosts.first():
         return
     _state.steps += 1
@@ -40,14 +40,14 @@ def on_step() -> None:
 
 
 def stop() -> None:
-    """Writes what there is of the trace; nothing where it is written."""
+    """Writes an unfinished trace; does nothing if it is already written."""
     if _state.folder and hosts.first() and _state.steps >= AFTER:
         jax.profiler.stop_trace()
     _state.folder = ""
 
 
 def timed(values: Iterable[T]) -> Iterator[T]:
-    """The values; the time that they take to come counts as waiting for input."""
+    """The values; the time until each arrives counts as waiting for input."""
     iterator = iter(values)
     while True:
         start = time.monotonic()

@@ -1,4 +1,4 @@
-"""Progress with a rate and the time left: a bar on a terminal, a line now and then in a log."""
+"""Progress with rate and time left: a bar on a terminal, occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rival_jax.runtime import hosts, profile
 from rival_jax.runtime.names import visible
 
-LOG_EVERY = 10.0  # seconds between lines where there is no terminal
-PEAKS = {  # of a device in bfloat16 without sparsity, operations per second, by how its kind begins
+LOG_EVERY = 10.0  # seconds between lines if there is no terminal
+PEAKS = {  # start of a device's kind -> operations per second, in bfloat16 without sparsity
     "TPU v2": 23e12,
     "TPU v3": 61e12,
     "TPU v4": 275e12,
@@ -35,12 +35,12 @@ PEAKS = {  # of a device in bfloat16 without sparsity, operations per second, by
 
 
 class Meter:
-    """Counts work done towards a total; use as a context manager.
+    """Counts work towards a total; use as a context manager.
 
-    With several hosts, equal speed of all is supposed: what this one does counts for each.
+    With several hosts, equal speed is assumed: this one's work counts for each.
 
     Args:
-      total: units of work of all hosts; unit: their name ("forwards").
+      total: units of work over all hosts; unit: their name ("forwards").
       console: where it is drawn.
     """
 
@@ -72,7 +72,7 @@ class Meter:
         self.bar.stop()
 
     def say(self, text: str, flops: float = 0.0) -> None:
-        """What is being worked on from now on; `flops`: operations of one unit of it, if known."""
+        """Names the current work; `flops`: operations per unit of it, if known."""
         self.text, self.flops = visible(text), flops
         self.bar.update(self.task, description=self.text)
 
@@ -92,7 +92,7 @@ class Meter:
             )
 
     def lap(self) -> dict[str, Any]:
-        """What was done since the last call, for the log; see `measured`."""
+        """The work since the last call, for the log; see `measured`."""
         now, waited = time.monotonic(), profile.waited()
         before, done, waited_before = self.lapped
         self.lapped = (now, self.done, waited)
@@ -106,16 +106,16 @@ class Meter:
 def measured(
     seconds: float, done: int, unit: str, waited: float, flops: float = 0.0
 ) -> dict[str, Any]:
-    """Speed of some work of all hosts: what `log.jsonl` has of it.
+    """The speed of some work over all hosts, as in `log.jsonl`.
 
     Args:
-      seconds: that it took. done: how much of `unit` was done in them by all hosts.
-      waited: of the seconds, those that nothing was computed for want of input.
-      flops: operations of one unit, 0 where they are not known.
+      seconds: duration. done: how much of `unit` all hosts did in that time.
+      waited: the part of the seconds spent waiting for input.
+      flops: operations per unit, 0 if unknown.
 
     Returns:
-      {unit}_per_second_and_device, input_wait (share of the time), peak_memory (bytes: of a device,
-      of the process where devices do not tell), and share_of_peak where `flops` and the device's
+      {unit}_per_second_and_device, input_wait (share of the time), peak_memory (bytes; a device's,
+      or the process's if devices do not report it), and share_of_peak if `flops` and the device's
       peak (bfloat16) are known.
     """
     device = jax.local_devices()[0]
@@ -131,7 +131,7 @@ def measured(
 
 
 def peak_memory(device: Any) -> int:
-    """Bytes: the most that a device held at once; of a CPU, that the process did."""
+    """The most bytes that a device held at once; for a CPU, that the process held."""
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "peak_bytes_in_use" in stats:
         return int(stats["peak_bytes_in_use"])
@@ -140,7 +140,7 @@ def peak_memory(device: Any) -> int:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them.
+    """Seconds in readable units.
 
     >>> duration(42.3), duration(125), duration(7300)
     ('42 s', '2 min 5 s', '2 h 1 min')

@@ -1,4 +1,4 @@
-"""A work directory: units of rows saved atomically and skipped when present, JSON files, a log."""
+"""A work directory: units of rows, saved atomically and skipped if present, JSON files, a log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Columns = Mapping[str, Any]
 
 
 class Run:
-    """One work directory and the config whose results it holds.
+    """A work directory and the config whose results it holds.
 
     Files: `config.json`, `environment.json`, `rows/**.parquet`, `summary.parquet`, `log.jsonl`.
 
@@ -35,7 +35,7 @@ class Run:
       workdir: created when missing; a folder that all hosts share, or a bucket's address.
       config: plain, JSON-able.
       extend: accept a work directory that holds another config's results. Its finished units are
-        kept, and reused where what they depend on is the same.
+        kept, and reused if they depend on the same things.
       say: prints a line for the user.
 
     Raises:
@@ -56,7 +56,7 @@ class Run:
         self.config = json.loads(json.dumps(config))
         self._moved = hosts.decided(functools.partial(self._begin, extend))  # see `settle`
         check_shared(self.path)
-        self._token = hosts.agreed(secrets.token_hex(4))  # hosts of a run before may still live
+        self._token = hosts.agreed(secrets.token_hex(4))  # an earlier run's hosts may still live
         self.save_json("environment.json", environment())
 
     def _begin(self, extend: bool) -> list[str]:
@@ -76,20 +76,20 @@ class Run:
         if log.is_dir():
             make_way(log)
         if log.is_file() and log.read_bytes()[-1:] not in (b"", b"\n"):
-            with log.open("a") as file:  # the line that a killed run was writing
+            with log.open("a") as file:  # ends the line that a killed run was writing
                 file.write("\n")
         return moved
 
     def settle(self, facts: Mapping[str, Any]) -> None:
-        """To be called when the data are read: notes what they are, in `data.json`.
+        """Call it when the data are read: describes them in `data.json`.
 
-        Data that lie in another folder than at the last call have to be the same.
+        Data in a different folder than in the last call must be the same.
 
         Args:
-          facts: `fingerprint`, and what else is to be noted until the run's end.
+          facts: `fingerprint`, and further facts to keep until the run's end.
 
         Raises:
-          ValueError: if they are others.
+          ValueError: if the data differ.
         """
 
         def look() -> None:
@@ -97,13 +97,13 @@ class Run:
             if self._moved and (known or {}).get("fingerprint") != facts["fingerprint"]:
                 raise same_config.refusal(self.path, self._moved)
             self.save_json("config.json", self.config)
-            if not (self.path / "data.json").exists():  # else there are those of a finished run
+            if not (self.path / "data.json").exists():  # else they are a finished run's
                 self.save_json("data.json", facts)
 
         hosts.decided(look)
 
     def finished(self) -> bool:
-        """Whether tables, figures and report are as the last call left them: process 0's word."""
+        """Whether tables, figures and report are unchanged since the last call, by process 0."""
 
         def look() -> bool:
             try:
@@ -114,7 +114,7 @@ class Run:
         return hosts.decided(look)
 
     def finish(self) -> None:
-        """To be called when all is written: from here on the run is `finished`."""
+        """Call it when everything is written: from then on the run is `finished`."""
         if hosts.first():
             self.save_json(outputs.NAME, outputs.hashes(self.path))
 
@@ -127,17 +127,17 @@ class Run:
         everywhere: bool = False,
         about: Callable[[], Mapping[str, Any]] = dict,
     ) -> bool:
-        """Computes and saves a unit's rows unless they are there; returns whether it computed.
+        """Computes and saves a unit's rows unless they exist; returns whether it computed.
 
-        Every host calls this and gives its own rows; they follow one another by host.
+        Every host calls this with its own rows; they are concatenated by host.
 
         Args:
           unit: file name below `rows/`, without its ending: "vit_tiny/linf_0.1176".
-          depends_on: JSON-able; everything that determines the file's contents. Its hash is part
-            of the file name, so a unit is reused exactly when all of it is the same.
+          depends_on: JSON-able; everything that determines the file's contents. Its hash is part of
+            the file name, so a unit is reused exactly if all of it is the same.
           compute: returns the columns.
-          everywhere: every host gives all rows; those of process 0 are taken.
-          about: called at the end; what the log says of the unit.
+          everywhere: every host returns all rows; process 0's are used.
+          about: called at the end; facts on the unit for the log.
         """
         target = self.unit_path(unit, depends_on)
         known = hosts.gathered(target.name)
@@ -159,12 +159,12 @@ class Run:
         return True
 
     def intact(self, rows: Path) -> bool:
-        """Whether a file of rows is there as it was written: process 0's word, on every host.
+        """Whether a file of rows exists unchanged; decided by process 0 for every host.
 
-        If it is there otherwise, that is said, and in the log; it is to be computed again.
+        A changed file is reported on the console and in the log; it has to be computed again.
 
         Raises:
-          ValueError: if a folder is in its place that is not empty.
+          ValueError: if a folder that is not empty is in its place.
         """
 
         def look() -> bool:
@@ -181,12 +181,12 @@ class Run:
         return hosts.decided(look)
 
     def unit_path(self, unit: str, depends_on: Mapping[str, Any]) -> Path:
-        """Where a unit's rows are, or would be."""
+        """The path of a unit's rows, existing or not."""
         named = {"generator": noise.GENERATOR, **depends_on}
         return self.path / "rows" / f"{file_path(unit)}-{digest(named)}.parquet"
 
     def save_json(self, name: str, value: Any) -> None:
-        """Writes `name` atomically; NaN becomes null. Process 0 alone does."""
+        """Writes `name` atomically, on process 0 only; NaN becomes null."""
         if not hosts.first():
             return
         text = json.dumps(_without_nan(value), indent=1, allow_nan=False)
@@ -194,12 +194,12 @@ class Run:
             partial.write_text(text + "\n", encoding="utf-8")
 
     def read_json(self, name: str) -> Any:
-        """The content of `name`, None when there is no such file."""
+        """The content of `name`, None if there is no such file."""
         path = self.path / name
         return parsed(path) if path.exists() else None
 
     def log(self, event: str, **values: Any) -> None:
-        """Appends one line to `log.jsonl`. Process 0 alone does."""
+        """Appends one line to `log.jsonl`, on process 0 only."""
         if not hosts.first():
             return
         line = json.dumps({"time": round(time.time(), 3), "event": event, **_without_nan(values)})
@@ -208,7 +208,7 @@ class Run:
         buckets.push(self.path / "log.jsonl")
 
     def close(self) -> None:
-        """At the end: whatever else is in the folder goes to the bucket, if it stands for one."""
+        """At the end: uploads all other files of the folder, if it mirrors a bucket."""
         if hosts.first():
             buckets.push_all(self.path)
             buckets.release(self.path)
@@ -222,7 +222,7 @@ class Category:
 
     @classmethod
     def of(cls, words: Sequence[str]) -> Category:
-        """Words in the order in which each turns up first."""
+        """Words in order of first appearance."""
         places = {word: place for place, word in enumerate(dict.fromkeys(words))}
         return cls(np.array([places[word] for word in words], np.int32), list(places))
 
@@ -237,7 +237,7 @@ def cache_folder(path: str = "") -> Path:
 
 
 def read_rows(*paths: Path) -> pa.Table:
-    """All rows of the given Parquet files or folders, one table."""
+    """All rows of the given Parquet files or folders, in one table."""
     files = [
         file
         for path in paths
@@ -258,7 +258,7 @@ def parsed(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # of the encoding, the text, or its depth
+    except (ValueError, RecursionError) as error:  # bad encoding, text, or depth
         raise ValueError(f"{path} is not valid JSON ({error}); delete it and run again") from None
 
 

@@ -1,7 +1,7 @@
-"""Files of rows, each with a checksum of itself: what is not as it was written is never read.
+"""Files of rows, each with its own checksum: a changed file is never read.
 
-A file is Parquet, and among its own metadata is the hash of all its other bytes and of its name, so
-that it cannot be parted from them, and cannot stand in for another.
+A file is Parquet, and its metadata holds the hash of all its other bytes and of its name, so that
+the hash cannot get lost, and a file cannot stand in for another.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from rival_jax.runtime import buckets, hosts
 from rival_jax.runtime.workdir import PART, atomic, seen
 
 OPTIONS: dict[str, Any] = {"compression": "zstd", "store_schema": False}
-KEY, EMPTY = "rival_jax.blake2b", "0" * 32  # what stands in the place of the hash while it is made
+KEY, EMPTY = "rival_jax.blake2b", "0" * 32  # placeholder of the hash while it is computed
 OLD = "it is damaged, or an earlier version wrote it"
-PART_ROWS = 1 << 17  # of a group: as many are held while the hosts' parts are merged
-TAIL = 8  # bytes after the metadata: their length, and Parquet's mark
+PART_ROWS = 1 << 17  # per group: so many are held while the hosts' parts are merged
+TAIL = 8  # bytes after the metadata: its length, and Parquet's magic
 
 
 def write(tables: Iterable[pa.Table], file: Path, name: str) -> None:
-    """Writes rows to `file`, which is to be called `name`.
+    """Writes rows to `file`, which will be called `name`.
 
     Args:
-      tables: of one schema, at least one; each becomes a group of rows.
+      tables: at least one, with equal schemas; each becomes a group of rows.
     """
     rest = iter(tables)
     first = next(rest)
@@ -47,7 +47,7 @@ def write(tables: Iterable[pa.Table], file: Path, name: str) -> None:
 
 
 def fault(file: Path) -> str:
-    """What is wrong with a file of rows, in words; "" if it is as it was written."""
+    """What is wrong with a file of rows, in words; "" if it is unchanged."""
     if not file.is_file():
         return "is a folder" if file.is_dir() else "is missing"
     return _fault(file.read_bytes(), file.name)
@@ -59,13 +59,13 @@ def read(
     """The rows of a file.
 
     Args:
-      file: of rows, as `write` left it.
-      columns: default all.
-      words: columns of text that are to be read as dictionaries.
+      file: rows written by `write`.
+      columns: default: all.
+      words: text columns to read as dictionaries.
 
     Raises:
       FileNotFoundError: if there is no such file; names the cure.
-      ValueError: if it is not as it was written; names the cure.
+      ValueError: if it has changed; names the cure.
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; run the same command again to compute it")
@@ -78,7 +78,7 @@ def read(
 
 
 def joined(tables: list[pa.Table]) -> pa.Table:
-    """Tables under each other; a column that some lack is empty there, bool and float is float."""
+    """Concatenates tables; missing columns are empty, and bool with float becomes float."""
     types: dict[str, set[pa.DataType]] = {}
     for table in tables:
         for field in table.schema:
@@ -92,7 +92,7 @@ def joined(tables: list[pa.Table]) -> pa.Table:
 
 
 def merge(table: pa.Table, target: Path, token: str) -> None:
-    """Writes all hosts' rows: each its part, which process 0 copies without holding all of them."""
+    """Writes all hosts' rows: each its part, which process 0 merges without holding all."""
     mine = target.with_name(f"{PART}{token}-{hosts.index()}-{target.name}")
     if table.num_rows:
         with atomic(mine) as partial:
@@ -127,10 +127,10 @@ def _fault(data: bytes, name: str) -> str:
 
 
 def _place(data: bytes | bytearray, value: str) -> int | None:
-    """Where in a file's own metadata its checksum begins."""
+    """The offset of the checksum in a file's own metadata."""
     size = int.from_bytes(data[-TAIL:-4], "little")
     start = max(0, len(data) - TAIL - size)
-    # Thrift writes a text as its length, here one byte, and its letters.
+    # Thrift writes text as its length, here one byte, and its characters.
     found = re.search(re.escape(KEY.encode()) + b".." + f"({value})".encode(), data[start:], re.S)
     return None if found is None else start + found.start(1)
 

@@ -1,4 +1,4 @@
-"""Whether a work directory holds the results of this config, or of another one."""
+"""Whether a work directory holds the results of this config or of another."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# What may differ between two calls on one work directory: it changes no row.
+# What may differ between two calls on a work directory, since it changes no row.
 FREE_KEYS = ("batch_size", "resamples", "confidence", "method", "sharding", "cache")
-# Where the data are, which may be somewhere else if they are the same: see `Run.settle`.
+# Where the data are; the place may change if the data are the same: see `Run.settle`.
 PLACES = ("root", "manifest")
 
 
 def differences(before: Any, now: Any) -> tuple[list[str], list[str]]:
-    """What differs between two configs and matters, in words: places of the data, all else."""
+    """Relevant differences between two configs, in words: places of the data, and all else."""
     old, new = _flat(before), _flat(now)
     moved, changed = [], []
     for key in sorted(old.keys() | new.keys()):
@@ -26,7 +26,7 @@ def differences(before: Any, now: Any) -> tuple[list[str], list[str]]:
 
 
 def refusal(path: Path, words: list[str]) -> ValueError:
-    """What is to be raised where a work directory is another config's."""
+    """The error for a work directory of another config."""
     return ValueError(
         f"{path} holds the results of another config ({'; '.join(words[:5])}). Name another "
         "--workdir, or pass --extend to add to this one (finished units that fit are reused)"
@@ -34,7 +34,7 @@ def refusal(path: Path, words: list[str]) -> ValueError:
 
 
 def _of_another_data_set(key: str, flat: Mapping[str, Any]) -> bool:
-    """Whether `key` is an option of a data set that is not the one in use: "data.scenes.size"."""
+    """Whether `key` is an option of a data set not in use: "data.scenes.size"."""
     section, _, rest = key.partition(".")
     name, option, _ = rest.partition(".")
     used = str(flat.get("data.name")).replace(".", "_")

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: at once, or remembered so that it can save its state first."""
+"""Signals that stop a run: at once, or remembered so that it can save its state first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(SystemExit):
-    """A signal stopped the work, and what is needed to go on is saved; the exit code is 75."""
+    """A signal stopped the work; everything needed to continue is saved; the exit code is 75."""
 
     def __init__(self, name: str = "") -> None:
         super().__init__(EXIT_INTERRUPTED)
@@ -24,10 +24,10 @@ class Interrupted(SystemExit):
 
 
 class Caught:
-    """Remembers the first SIGTERM or SIGINT; the second acts as if nobody had caught the first.
+    """Remembers the first SIGTERM or SIGINT; the second acts as if the first had not been caught.
 
-    Use as a context manager. `name` is the signal's, empty while there is none. One that is still
-    unheard at the end comes then.
+    Use as a context manager. `name` is the signal's, empty while there is none. A signal that is
+    still unhandled at the end is raised then.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Caught:
         trace: TracebackType | None,
     ) -> None:
         self._restore()
-        if self.name and kind is None:  # it came too late for what was within
+        if self.name and kind is None:  # it came too late for the block
             signal.raise_signal(signal.Signals[self.name])
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
@@ -59,10 +59,10 @@ class Caught:
 
 @contextlib.contextmanager
 def ending() -> Iterator[None]:
-    """Within it the first SIGTERM or SIGINT raises `Interrupted`, wherever the program is.
+    """Within it, the first SIGTERM or SIGINT raises `Interrupted`, wherever the program is.
 
-    For programs that lose nothing thereby: files are written whole or not at all. In a destructor
-    Python lets nothing be raised, so there the signal is sent once more, a moment later.
+    For programs that lose nothing by it, since files are written whole or not at all. Nothing can
+    be raised in a destructor, so there the signal is sent again a moment later.
     """
     again: list[threading.Timer] = []
 
@@ -92,13 +92,13 @@ def ending() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ends_within(seconds: float, words: str) -> Iterator[None]:
-    """Within it a process that gets SIGTERM or SIGINT is gone so many seconds later.
+    """Within it, a process that gets SIGTERM or SIGINT ends within `seconds`.
 
-    Handlers run between two steps of Python: not while a program is compiled or computed. A thread
-    hears of the signal nevertheless, waits, and then ends the process with code 75.
+    Python's handlers cannot run while a program is compiled or computed. A thread still notices the
+    signal, waits, and then ends the process with code 75.
 
     Args:
-      words: printed then.
+      words: printed at that point.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -135,9 +135,9 @@ def ends_within(seconds: float, words: str) -> Iterator[None]:
 
 
 def end_now(code: int) -> NoReturn:
-    """Ends the process at once; what was to be written is.
+    """Ends the process at once, after flushing output.
 
-    The interpreter's own end waits for threads and takes memory from programs that still compute.
+    The interpreter's normal exit waits for threads and takes memory from programs that still run.
     """
     with contextlib.suppress(Exception):
         sys.stdout.flush()
@@ -146,7 +146,7 @@ def end_now(code: int) -> NoReturn:
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
-    """What was there before; nothing outside of the main thread, where signals never come."""
+    """The earlier handlers; none outside the main thread, where signals never arrive."""
     before: dict[int, Any] = {}
     for number in SIGNALS:
         with contextlib.suppress(ValueError):
@@ -155,5 +155,5 @@ def _handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
 
 
 def _restore(before: dict[int, Any]) -> None:
-    for number, handler in before.items():  # None: what was there is no Python function
+    for number, handler in before.items():  # None: the earlier handler was not set from Python
         signal.signal(number, signal.SIG_DFL if handler is None else handler)

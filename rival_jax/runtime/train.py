@@ -1,4 +1,4 @@
-"""The one training loop: batches in, weights out; stops and goes on at any step, bit for bit."""
+"""The one training loop: batches in, weights out; can stop and resume at any step, bit for bit."""
 
 from __future__ import annotations
 
@@ -45,31 +45,31 @@ def fit(
     seconds: float = 30.0,
     watch: Watch | None = None,
 ) -> list[Trained]:
-    """Trains some networks from the same weights, all in one program.
+    """Trains several networks from the same weights, all in one program.
 
-    Every example of an epoch once, then the mean loss on what is held out, which picks the best
+    An epoch takes every example once; then the mean loss on the held-out images picks the best
     epoch. The state is saved about every `seconds`, and when SIGTERM or SIGINT arrives at any host;
-    called again with the same arguments, this goes on from there and ends with the same bits, or on
-    another mesh with the same numbers but for rounding. Every host calls it alike.
+    a call with the same arguments resumes from there and ends with the same bits, or on another
+    mesh with the same numbers up to rounding. Every host makes the same call.
 
     Args:
       terms: see `update.Terms`; compiled once for equal ones, so pass a `parallel.Bound`.
-      variables: of the network; "params" are trained.
-      recipe, members, data: see there. The members' batches are of one size.
+      variables: the network's; "params" are trained.
+      recipe, members, data: see their classes. All members' batches have the same size.
       mesh: batches are split over its axis `data`.
-      sharding: of weights and moments, see `placement.SHARDINGS`.
-      folder: of the saved states, and of the batch that a number that is not finite came from.
-      about: JSON-able; what determines the result besides recipe and members.
-      watch: who is told.
+      sharding: how weights and moments are placed, see `placement.SHARDINGS`.
+      folder: for saved states, and for the batch that caused a number that is not finite.
+      about: JSON-able; what, besides recipe and members, determines the result.
+      watch: callbacks.
 
     Returns:
       For each member its weights and history: by epoch {"epoch", "learning_rate", "train": {term:
-      mean}, "held_out": {term: mean}, "best": bool}. The first is of epoch -1, the network as it
-      came, with None for "learning_rate" and "train".
+      mean}, "held_out": {term: mean}, "best": bool}. The first entry is epoch -1, the initial
+      network, with None for "learning_rate" and "train".
 
     Raises:
-      ValueError: if a term is NaN or infinite: with the step, the term and the file of the batch;
-        or if `folder` holds the state of another training.
+      ValueError: if a term is NaN or infinite, with the step, the term and the batch's file; or if
+        `folder` holds another training's state.
       Interrupted: after a signal.
     """
     known = {"recipe": dataclasses.asdict(recipe), **about}
@@ -81,7 +81,7 @@ def fit(
 
 
 def forget(folder: Path) -> None:
-    """Deletes the saved states of a training whose outcome is kept elsewhere."""
+    """Deletes the saved states of a training whose outcome is stored elsewhere."""
     delete(folder / "state")
     with contextlib.suppress(OSError):
         folder.rmdir()  # unless something else is in it
@@ -117,13 +117,13 @@ class _Loop:
         some = next(data.held_out(members[0].seed))
         names = sorted(jax.eval_shape(terms, variables, some, self.numbers[0]))
         self.state = begin(recipe, variables, names, len(members), *layout)
-        self.epoch, self.batch = 0, 0  # the next batch to be computed
-        self.history: list[dict[str, Any]] = []  # an entry an epoch; its numbers are lists
+        self.epoch, self.batch = 0, 0  # the next batch to compute
+        self.history: list[dict[str, Any]] = []  # an entry per epoch; its numbers are lists
         self.update = compiled(terms, recipe, self.mesh, len(members), self.sharding)
 
     def run(self) -> list[Trained]:
-        """All epochs that are left."""
-        with hosts.Stop() as stop:  # from here on: a signal while the state is read is not lost
+        """Runs all remaining epochs."""
+        with hosts.Stop() as stop:  # already here: a signal while the state is read counts
             found = self.saved.restore(self.state)
             if found:
                 self.state, place = found
@@ -146,7 +146,7 @@ class _Loop:
         return [self._outcome(place) for place in range(len(self.members))]
 
     def _batches_left(self, stop: hosts.Stop) -> None:
-        """The updates that are left of this epoch."""
+        """Runs the remaining updates of this epoch."""
         rate = np.array(self._rates(), np.float32)
         running: tuple[Any, ...] | None = None
         for batches in profile.timed(self._read()):
@@ -168,7 +168,7 @@ class _Loop:
             self._check(*running)
 
     def _read(self) -> Iterator[list[Batch]]:
-        """What is left of this epoch: a batch for every member."""
+        """The rest of this epoch: at each step a batch for every member."""
         seeds = list(dict.fromkeys(member.seed for member in self.members))
         streams = [self.data.train(seed, self.epoch, self.batch) for seed in seeds]
         left = self.data.per_epoch - self.batch
@@ -177,7 +177,7 @@ class _Loop:
             yield [by_seed[member.seed] for member in self.members]
 
     def _compare(self) -> None:
-        """Ends an epoch: means, and the better weights kept."""
+        """Ends an epoch: records means, and keeps the better weights."""
         sums, seen = whole((self.state["sums"], self.state["seen"]))
         train = {name: (value.astype(np.float64) / seen).tolist() for name, value in sums.items()}
         held_out = self._held_out()
@@ -187,7 +187,7 @@ class _Loop:
         self._enter(self.epoch, train, held_out, self._rates(), better.tolist())
 
     def _held_out(self) -> dict[str, list[float]]:
-        """Mean of every term over what is held out, for each member."""
+        """Mean of every term over the held-out images, for each member."""
         means: dict[str, list[float]] = {}
         for place, member in enumerate(self.members):
             params = picked(self.state["params"], place, self.recipe.dtype)
@@ -211,7 +211,7 @@ class _Loop:
         return means
 
     def _check(self, step: int, here: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
-        """Counts a step's images; raises ValueError if a number of it is not finite."""
+        """Counts a step's images; raises ValueError if one of its numbers is not finite."""
         values = whole(seen)
         if not finite.all_finite(values):
             names = [member.name for member in self.members]

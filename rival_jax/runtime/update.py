@@ -1,4 +1,4 @@
-"""One update of the weights of several trainings at once, compiled: gradients and AdamW."""
+"""One compiled update of the weights of several trainings: gradients and AdamW."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from rival_jax.types import Array, Batch, Variables
 
 Numbers = Mapping[str, Any]
 Terms = Callable[[Variables, Batch, Numbers], Mapping[str, Array]]
-"""`(variables, batch, numbers) -> {name: [b]}`, differentiable; "total" is what is minimised."""
+"""`(variables, batch, numbers) -> {name: [b]}`, differentiable; "total" is minimised."""
 State = dict[str, Any]
-"""Every leaf has a leading axis: one place for each training that runs in the same program."""
+"""Every leaf has a leading axis, with a place for each training in the program."""
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 REMAT = ("none", "dots")
@@ -32,24 +32,24 @@ PRECISIONS = ("float32", "bfloat16")
 class Recipe:
     """How weights are updated; the defaults are RobustViT's.
 
-    The rate of an epoch is `rate_factor ** (epoch // rate_every)` of the first. No warm-up, no
-    clipping. Hashable: what is compiled depends on it.
+    An epoch's rate is the first times `rate_factor ** (epoch // rate_every)`. No warm-up, no
+    clipping. Hashable, since the compiled program depends on it.
     """
 
     epochs: int = 50
     batch_size: int = 8  # images per update
     weight_decay: float = 1e-4
-    trained: str = ""  # regular expression of "block/layer/name", of what is; "": everything
+    trained: str = ""  # regular expression of "block/layer/name" of trained parameters; "": all
     decayed: str = "all"  # "all" parameters | "kernels": matrices, without norms and biases
     rate_factor: float = 0.85
     rate_every: int = 2
-    accumulate: int = 1  # parts that a batch is computed in, one after another
+    accumulate: int = 1  # number of parts of a batch that are computed one after another
     dtype: str = "float32"  # of the computation; weights and moments stay float32
     remat: str = "none"  # "dots": only matrix products are kept for the backward pass
-    ties: str = "later"  # of two epochs with one validation loss, which is better
+    ties: str = "later"  # which of two epochs with equal validation loss is better
 
     def __post_init__(self) -> None:
-        """Raises ValueError for values without a meaning."""
+        """Raises ValueError for invalid values."""
         choices = {
             "decayed": ("all", "kernels"),
             "dtype": PRECISIONS,
@@ -85,7 +85,7 @@ class Recipe:
 
 
 def optimiser(recipe: Recipe) -> optax.GradientTransformation:
-    """AdamW without its rate, which multiplies what this gives: `p - rate * update`.
+    """AdamW without its rate, which multiplies the result: `p - rate * update`.
 
     Decoupled: the decay is `rate * weight_decay * p`, as PyTorch's.
     """
@@ -104,7 +104,7 @@ def optimiser(recipe: Recipe) -> optax.GradientTransformation:
 
 
 def _held(trained: str, params: Any) -> Any:
-    """Whether each parameter stays as it is. Raises ValueError where none is to be trained."""
+    """Whether each parameter stays fixed. Raises ValueError if none is trained."""
     paths = [
         "/".join(str(key.key) for key in path)
         for path, _ in jax.tree_util.tree_leaves_with_path(params)
@@ -126,8 +126,8 @@ def begin(
     """The state before the first update of `members` trainings of one network, on the mesh.
 
     Args:
-      terms: names of what is summed over an epoch.
-      sharding: of weights and moments, see `placement.SHARDINGS`.
+      terms: names of the terms to sum over an epoch.
+      sharding: how weights and moments are placed, see `placement.SHARDINGS`.
     """
 
     def made(params: Any) -> State:
@@ -158,8 +158,8 @@ def compiled(
     """`(state, rest, batch, rates, numbers) -> (state, seen)`.
 
     `batch` has the axes [members, accumulate, b / accumulate, ...], split over the mesh; `rest` is
-    what is no parameter of the network. `seen` is whole on every host: each term [members, b], and
-    `gradient`, its norm [members, 1]. The arrays of the state given are used up.
+    everything of the network that is not a parameter. `seen` is whole on every host: each term
+    [members, b], and `gradient`, its norm [members, 1]. The given state's arrays are consumed.
     """
     everywhere = placement.replicated(mesh)
     one = functools.partial(_update, terms, recipe)
@@ -201,7 +201,7 @@ def _update(
     rate: Array,
     numbers: Any,
 ) -> tuple[State, dict[str, Array]]:
-    """One training's step on one batch [accumulate, b, ...]; padding (index -1) weighs nothing."""
+    """One training's step on one batch [accumulate, b, ...]; padding (index -1) has no weight."""
     real = jnp.asarray(batch["index"]) >= 0
     count = real.sum()
     params = state["params"]
@@ -242,7 +242,7 @@ def is_better(ties: str, losses: Any, best: Any) -> Any:
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
 def end_epoch(ties: str, mesh: Mesh, sharding: str, state: State, losses: Array) -> State:
-    """The state after an epoch with these held-out losses [members]: the better weights kept."""
+    """The state after an epoch with held-out losses [members], keeping the better weights."""
     better = is_better(ties, losses, state["best_loss"])
 
     def choose(new: Array, old: Array) -> Array:
@@ -258,7 +258,7 @@ def end_epoch(ties: str, mesh: Mesh, sharding: str, state: State, losses: Array)
 def arranged(batches: list[Batch], parts: int, devices: int) -> dict[str, np.ndarray]:
     """This host's part of one batch of each training, as [members, parts, b, ...].
 
-    Filled up with copies of the first row, `index` -1, for its `devices` to get equally many.
+    Padded with copies of the first row, `index` -1, so that its `devices` get equally many.
     """
     size = len(batches[0]["index"])
     short = -size % (parts * devices)

@@ -1,7 +1,7 @@
-"""What hosts hear of each other behind the program's back: signals, failures, losses.
+"""What hosts learn about each other in the background: signals, failures, losses.
 
-A thread of every host looks at jax's coordination service. A host that gets a signal or fails
-leaves a note there; the others end with it. A host that dies leaves none, and is missed.
+A thread on every host watches jax's coordination service. A host that gets a signal or fails leaves
+a note there, and the others end too. A host that dies leaves none and is found missing.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from jax._src import distributed  # the coordination service's client has no pub
 from rival_jax.runtime import signals
 from rival_jax.runtime.signals import EXIT_INTERRUPTED
 
-EXIT_LOST = 76  # another host is gone: start all of them again with the same command
-EXIT_FAILED = 1  # an error that comes again
+EXIT_LOST = 76  # another host is gone: start all hosts again with the same command
+EXIT_FAILED = 1  # an error that would recur
 LOOK_EVERY = 0.5  # seconds
-GRACE = 25.0  # seconds that a host has to end by itself after a signal; clouds give 30
+GRACE = 25.0  # seconds a host has to end by itself after a signal; clouds give 30
 CHUNK = 1 << 20  # characters of one message
 PREFIX = "rival_jax"
 
 
 class _Room:
-    """What this process knows of the others."""
+    """What this process knows about the others."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.hosts, self.index, self.heartbeat = 1, 0, 0
         self.inside = 0  # loops that wait for the same call of `asked` on all hosts
         self.calls = 0  # of `asked`
-        self.signal = ""  # that this process got inside such a loop
-        self.note: dict[str, Any] = {}  # why all end
+        self.signal = ""  # received by this process inside such a loop
+        self.note: dict[str, Any] = {}  # the reason why all end
         self.target = threading.Event()  # whether `stop_at` is known
         self.stop_at = 0
         self.done = threading.Event()
@@ -58,13 +58,13 @@ def post(key: str, text: str) -> None:
 
 
 def read(key: str) -> str:
-    """A text that some host leaves; waits for it as long as all are alive."""
+    """A text left by some host; waits for it as long as all are alive."""
     head, _, text = _awaited(f"{PREFIX}/{key}/0").partition("\n")
     return text + "".join(_awaited(f"{PREFIX}/{key}/{i}") for i in range(1, int(head)))
 
 
 def delete(key: str) -> None:
-    """Takes this host's text away."""
+    """Removes this host's text."""
     _client().key_value_delete(f"{PREFIX}/{key}/")
 
 
@@ -73,7 +73,7 @@ def _client() -> Any:
 
 
 def _awaited(key: str) -> str:
-    while True:  # in short waits, so that signals are heard
+    while True:  # short waits, so that signals are handled
         try:
             return _client().blocking_key_value_get(key, 500)
         except jax.errors.JaxRuntimeError as error:
@@ -82,16 +82,16 @@ def _awaited(key: str) -> str:
 
 
 def prepare() -> None:
-    """From here on a lost host is a message and an exit code, also one that never comes.
+    """From here on a lost host, or one that never joins, leads to a message and an exit code.
 
-    jax aborts a process whose peer is lost, from a thread of its own: its callback for that cannot
-    be a Python function (jax 0.10, 0.12), so it is the abort that is taken.
+    jax aborts a process whose peer is lost, from its own thread. Its callback for that cannot be a
+    Python function (jax 0.10, 0.12), so the abort signal is handled.
     """
     ctypes.CDLL(None).signal(signal.SIGABRT, _aborted)
 
 
 def start(hosts: int, index: int, heartbeat: int) -> None:
-    """Begins to look at the notes of the others."""
+    """Starts watching for the others' notes."""
     _room.hosts, _room.index, _room.heartbeat = hosts, index, heartbeat
     _room.thread = threading.Thread(target=_look, name="watch", daemon=True)
     _room.thread.start()
@@ -103,8 +103,8 @@ def _aborted(number: int) -> None:
 
 
 def lost(why: str) -> NoReturn:
-    """Ends this process at once, since another host is gone without a word."""
-    time.sleep(2 * LOOK_EVERY)  # the note of a host that left may still be heard
+    """Ends this process at once, since another host is gone without a note."""
+    time.sleep(2 * LOOK_EVERY)  # a leaving host's note may still arrive
     note = _room.note
     if note:
         signals.end_now(int(note["code"]))
@@ -121,19 +121,19 @@ def _name() -> str:
 
 
 def enter() -> None:
-    """From here on a signal waits for a call of `asked`."""
+    """From here on, a signal waits for a call of `asked`."""
     with _room.lock:
         _room.inside += 1
 
 
 def leave() -> None:
-    """Ends what `enter` began."""
+    """Undoes `enter`."""
     with _room.lock:
         _room.inside -= 1
 
 
 def asked(own: str) -> str:
-    """See `hosts.Stop.asked`; `own` is the signal that this process got, "" for none."""
+    """See `hosts.Stop.asked`; `own` is the signal this process received, "" for none."""
     with _room.lock:
         _room.calls += 1
         _room.signal = _room.signal or own
@@ -165,11 +165,11 @@ def _leave_note(code: int, why: str) -> None:
 
 
 def _obey(note: dict[str, Any]) -> None:
-    """Another host, or this one, ends: so does this."""
+    """Ends this process because another host, or this one, ends."""
     if note["code"] == EXIT_FAILED:
         _room.note = note
         if note["host"] != _room.index:
-            time.sleep(4 * LOOK_EVERY)  # this host may have the same to say, or more
+            time.sleep(4 * LOOK_EVERY)  # this host may report the same error, or a better one
             say(f"host {_room.index} ends: host {note['host']} failed: {note['why']}")
             signals.end_now(EXIT_FAILED)
         return
@@ -189,7 +189,7 @@ def _obey(note: dict[str, Any]) -> None:
 
 
 def stopped(name: str) -> None:
-    """This host ends after a signal: tells the others and waits a moment for them."""
+    """Ends this host after a signal: tells the others and waits a moment for them."""
     if not _room.note:
         _leave_note(EXIT_INTERRUPTED, name)
     if not _closed(within=GRACE / 5):
@@ -197,25 +197,25 @@ def stopped(name: str) -> None:
 
 
 def failed(why: str) -> None:
-    """This host ends with an error: tells the others."""
+    """Ends this host after an error: tells the others."""
     if not _room.note:
         _leave_note(EXIT_FAILED, why)
         time.sleep(3 * LOOK_EVERY)
 
 
 def doubt(error: Exception) -> None:
-    """After an error of the devices: returns if it is not that another host is gone."""
+    """After an error of the devices: returns unless it means that another host is gone."""
     say(f"host {_room.index}: {' '.join(str(error).split())[:300]}; are the other hosts there?")
     time.sleep(_room.heartbeat + 10)  # `lost` or a note of the others ends the process meanwhile
 
 
 def finished() -> None:
-    """The program's end, to which all hosts have come."""
+    """The program's end, reached by all hosts."""
     _closed(within=GRACE)
 
 
 def _closed(within: float) -> bool:
-    """Leaves the others in good order; whether all of them came in time."""
+    """Leaves the others in an orderly way; whether all of them came in time."""
     try:
         _client().wait_at_barrier(f"{PREFIX}/close", int(1000 * within))
     except jax.errors.JaxRuntimeError:
@@ -229,5 +229,5 @@ def _closed(within: float) -> bool:
 
 
 def say(text: str) -> None:
-    """Prints a line, whatever host this is."""
+    """Prints a line on any host."""
     print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""A work directory that one run uses at a time, and that all of its hosts see."""
+"""A work directory, used by one run at a time and seen by all its hosts."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from typing import IO, Any
 from rival_jax.runtime import buckets, hosts
 
 LOCK = ".lock"
-PARTIAL, PART = ".partial-", ".part-"  # how files begin that are not whole, or one host's alone
-PATIENCE = 5.0  # seconds that a network file system may take to show a file of another host
+PARTIAL, PART = ".partial-", ".part-"  # prefixes of unfinished files, and of one host's
+PATIENCE = 5.0  # seconds a network file system may take to show another host's file
 _held: dict[Path, IO[str]] = {}
 
 
 def claim(folder: Path) -> None:
-    """Keeps other processes from this folder as long as this one lives.
+    """Locks this folder against other processes as long as this one lives.
 
-    The kernel frees the lock of a process that is killed, on network file systems too.
+    The kernel releases a killed process's lock, on network file systems too.
 
     Raises:
       ValueError: if another process has it, naming it.
@@ -85,7 +85,7 @@ def _owner(about: dict[str, Any]) -> str:
 
 
 def clear(folder: Path) -> None:
-    """Removes what a killed run left half written; for who has claimed the folder."""
+    """Removes what a killed run left half written; only after claiming the folder."""
     for prefix in (PARTIAL, PART):
         for path in folder.rglob(f"{prefix}*"):
             if path.is_file():
@@ -93,7 +93,7 @@ def clear(folder: Path) -> None:
 
 
 def check_shared(folder: Path) -> None:
-    """Raises ValueError on every host if one of them does not see what process 0 writes here."""
+    """Raises ValueError on every host if any of them does not see what process 0 writes here."""
     if hosts.count() == 1 or buckets.remote(folder) is not None:
         return
     mark = folder / f"{PARTIAL}{hosts.agreed(secrets.token_hex(8))}"
@@ -112,7 +112,7 @@ def check_shared(folder: Path) -> None:
 
 
 def seen(path: Path) -> bool:
-    """Whether a file is there, or comes within a moment."""
+    """Whether a file exists, or appears within a moment."""
     end = time.monotonic() + PATIENCE
     buckets.fetch(path)
     while not path.exists():
@@ -129,8 +129,8 @@ def atomic(target: Path) -> Iterator[Path]:
     An empty folder in the place of `target` is removed.
 
     Raises:
-      OSError: a full disk, naming the file and saying that what was finished is kept.
-      ValueError: if a folder with something in it is in its place, or a file in that of its folder.
+      OSError: a full disk; names the file and says that finished work is kept.
+      ValueError: if a nonempty folder is in its place, or a file in its folder's place.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def atomic(target: Path) -> Iterator[Path]:
 
 
 def make_way(folder: Path) -> None:
-    """Removes an empty folder where a file is to be.
+    """Removes an empty folder in the place of a file.
 
     Raises:
       ValueError: if something is in it.
@@ -172,7 +172,7 @@ def make_way(folder: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(target: Path) -> Iterator[None]:
-    """An error of a full disk within this says what was not written, and what to do."""
+    """Makes the error of a full disk say what was not written, and what to do."""
     try:
         yield
     except OSError as error:

@@ -1,9 +1,9 @@
-"""Where a network looks: one file a method, all on `taps.tap_grads`, batched and under jit.
+"""Where a network looks: one file per method, all on `taps.tap_grads`, batched and under jit.
 
 A method is a module here with `maps(model, variables, images, score, **options) -> [b, h, w]`, on
-whatever grid it computes. Any score can be explained: the predicted class, a label, a feature
-(`taps.predicted_score`, `class_score`, `unit_score`). A method that meets the network's logits on
-its way may also have `maps_and_logits`, with the same arguments, which returns both.
+its own grid. Any score can be explained: the predicted class, a label, a feature
+(`taps.predicted_score`, `class_score`, `unit_score`). A method that computes the network's logits
+anyway may also have `maps_and_logits`, with the same arguments, which returns both.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ def explain(
       model, variables: the network.
       images: [b, h, w, 3] in [0, 1].
       score: what to explain, `(logits, taps) -> [b]`.
-      scaling: "minmax": each map to [0, 1]; "cam" and "cam_2021": as the study's package did, see
+      scaling: "minmax": each map to [0, 1]; "cam" and "cam_2021": as in the study's package, see
         `maps.cam_scaled`; "none": only resized.
-      **options: of the method.
+      **options: the method's.
 
     Returns:
       [b, h, w].
 
     Raises:
-      ValueError: an unknown method or scaling, a method that the network does not allow, images
-        that are bytes, or beyond [0, 1] where the network normalises them.
+      ValueError: an unknown method or scaling, a method that the network does not allow, images of
+        bytes, or beyond [0, 1] if the network normalises them.
     """
     if scaling not in SCALINGS:
         raise ValueError("saliency scaling: " + no_such(scaling, SCALINGS))
@@ -85,6 +85,6 @@ def explain_with_logits(
 
 
 def _check(model: Model, images: Array) -> None:
-    """A network that normalises nothing takes whatever its caller has normalised."""
+    """Checks images; a network that normalises nothing may get normalised images."""
     bare = not any(model.mean) and all(std == 1 for std in model.std)
     (check_float if bare else check_unit)("images", images)

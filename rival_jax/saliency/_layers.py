@@ -41,7 +41,7 @@ def attention_and_logits(
 
 
 def on_grid(model: Model, row: Array) -> Array:
-    """What every token but the class token got, [b, n-1], as a map [b, h, w] of the patches."""
+    """The values of all tokens but the class token, [b, n-1], as a map of the patches [b, h, w]."""
     tokens = jnp.pad(row, ((0, 0), (1, 0)))[..., None]
     return model.to_grid(tokens)[..., 0]
 

@@ -1,4 +1,4 @@
-"""The gradient to the pixels times how far they are from the network's mean colour."""
+"""The gradient to the pixels times their distance from the network's mean colour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradients averaged on the way from a plain image, times the way (Sundararajan et al. 2017)."""
+"""Gradients averaged along the path from a plain image, times the path (Sundararajan 2017)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def attributions(
     """[b, h, w, 3], whose sum is the score minus that of the baseline, up to `steps`.
 
     Args:
-      steps: forward and backward passes, at the middles of equal parts of the way.
-      baseline: the grey level that the way begins at.
+      steps: forward and backward passes, at the midpoints of equal parts of the path.
+      baseline: the grey level at the start of the path.
     """
     way = images - baseline
 

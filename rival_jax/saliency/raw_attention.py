@@ -1,4 +1,4 @@
-"""What the class token attends to in one block, mean over its heads; no score."""
+"""The class token's attention in one block, averaged over heads; uses no score."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def maps_and_logits(
 
     Args:
       first_block: blocks before it are left out.
-      through_grads: see `rival_jax.relevance`; matters only to who differentiates the maps.
+      through_grads: see `rival_jax.relevance`; matters only if the maps are differentiated.
     """
     probabilities, gradients, logits = attention_and_logits(model, variables, images, score)
     row = relevance(

@@ -1,4 +1,4 @@
-"""Attention rollout: attention and residual, block by block; no score (Abnar, Zuidema 2020)."""
+"""Attention rollout: attention and residual by block; uses no score (Abnar, Zuidema 2020)."""
 
 from __future__ import annotations
 

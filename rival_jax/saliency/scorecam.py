@@ -13,9 +13,9 @@ _FLAT = 1e-8  # keeps a constant channel finite
 
 
 def maps(model: Model, variables: Variables, images: Array, score: Score) -> Array:
-    """[b, h, w] >= 0, on the grid of `model.cam_tap`; one forward pass a channel.
+    """[b, h, w] >= 0, on the grid of `model.cam_tap`; one forward pass per channel.
 
-    What a channel hides becomes the network's mean colour.
+    Hidden pixels become the network's mean colour.
     """
     _, values = model.forward(variables, images, {})
     activations = model.to_grid(values[model.cam_tap])  # [b, h, w, c]

@@ -26,7 +26,7 @@ def maps(
     Args:
       samples: forward and backward passes; every image gets the same draws.
       sigma: standard deviation of the noise, of pixels in [0, 1].
-      seed: of the draws.
+      seed: for the draws.
     """
 
     def add(total: Array, key: Array) -> tuple[Array, None]:

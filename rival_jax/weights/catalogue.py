@@ -1,8 +1,8 @@
-"""Published networks by name: `assets/catalogue.csv`, a line for each, and other hub repositories.
+"""Published networks by name: the lines of `assets/catalogue.csv`, and other hub repositories.
 
-Names, addresses, hashes and input sizes were read in the publishers' code: timm, torchvision,
+Names, addresses, hashes and input sizes come from the publishers' code: timm, torchvision,
 openai/CLIP, open_clip, facebookresearch/deit and /dino, big_vision, robust-models-transfer,
-lightning-bolts. No file was fetched for it. `notes` says what could not be verified that way.
+lightning-bolts. No file was fetched for it. `notes` lists what could not be verified that way.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config
 
 FAMILIES = ("vit", "resnet", "clip_vit", "clip_resnet")
 STUDIES = ("rival10", "robustvit", "tokencut", "other")
-HUB = "hf:"  # before the repository in `Entry.source`
+HUB = "hf:"  # prefix of a repository in `Entry.source`
 SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".ckpt", ".bin")  # of files of weights
 _TABLE = pathlib.Path(__file__).parent.parent / "assets" / "catalogue.csv"
-_OWN = ("augreg", "big_vision", "deit", "dino", "pl_bolts", "torchvision", "vitjx")  # no hub names
+_OWN = ("augreg", "big_vision", "deit", "dino", "pl_bolts", "torchvision", "vitjx")  # not hub names
 _PREFIXES = ("hf-hub:", "hf_hub:", HUB, "https://huggingface.co/", "open_clip/")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A published network: what it is called, where its file is and what its input must be."""
+    """A published network: its name, the place of its file, and its input."""
 
     name: str
     source: str  # "hf:timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k", or the file's address
     file: str  # its name there and on disk
     aliases: tuple[str, ...] = ()
-    family: str = ""  # one of FAMILIES; "": not in the table, the tensors decide
-    sha256: str = ""  # of the file: all 64 hex digits or the first ones; "" where unknown
+    family: str = ""  # one of FAMILIES; "": not in the table, so the tensors decide
+    sha256: str = ""  # of the file: all 64 hex digits or the first ones; "" if unknown
     licence: str = ""
     config: Config | None = None  # None: not in the table, see the folder's config.json
     study: tuple[str, ...] = ()  # of STUDIES
@@ -48,21 +48,21 @@ class Entry:
 
     @property
     def repository(self) -> str:
-        """The hub repository, "" for a file that lies elsewhere."""
+        """The hub repository, "" for a file elsewhere."""
         return self.source.removeprefix(HUB) if self.source.startswith(HUB) else ""
 
     @property
     def folder(self) -> str:
-        """Where it lies below the cache's folder of models, and on a mirror."""
+        """Its path below the cache's folder of models, and on a mirror."""
         return _stem(self.name)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files without which it cannot be loaded."""
+        """The files needed to load it."""
         return (self.file,) if self.config else (self.file, CONFIG)
 
     def address(self, file: str) -> str:
-        """Where people would download one of its files; HF_ENDPOINT counts."""
+        """The download address of one of its files; respects HF_ENDPOINT."""
         if not self.repository:
             return self.source
         hub = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
@@ -71,7 +71,7 @@ class Entry:
 
 @functools.cache
 def entries() -> tuple[Entry, ...]:
-    """All lines of the table, in its order.
+    """All lines of the table, in order.
 
     Raises:
       ValueError: a line that cannot be read, with its number.
@@ -81,13 +81,13 @@ def entries() -> tuple[Entry, ...]:
 
 
 def find(name: str) -> Entry | None:
-    """The network that a name means, None if there is none; upper and lower case are the same.
+    """The network with a name, or None; ignores case.
 
     Args:
-      name: a name or alias of the table; with or without "timm/" ("vit_base_patch16_224.dino"),
-        with or without the ending of the file ("augreg/Ti_16-....npz"), or the file's address
-        (also gs://). Any other "organisation/repository" is a repository of the hub that holds
-        `config.json` and `model.safetensors`.
+      name: a name or alias in the table, with or without "timm/" ("vit_base_patch16_224.dino") and
+        the file's ending ("augreg/Ti_16-....npz"), or the file's address (also gs://). Any other
+        "organisation/repository" means a repository of the hub with `config.json` and
+        `model.safetensors`.
 
     >>> find("resnet50").name, find("timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k").licence
     ('torchvision/resnet50.IMAGENET1K_V1', 'apache-2.0')
@@ -106,7 +106,7 @@ def find(name: str) -> Entry | None:
 
 
 def nearest(name: str, count: int = 3) -> list[str]:
-    """Names and aliases that somebody who typed `name` may have meant, the likeliest first.
+    """Names and aliases similar to `name`, the likeliest first.
 
     >>> nearest("timm/vit_tiny_patch16_224")[0]
     'timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k'
@@ -128,19 +128,19 @@ def _index() -> Mapping[str, Entry]:
 
 
 def names(entry: Entry) -> Iterator[str]:
-    """All that `find` knows a line of the table by."""
+    """All names under which `find` knows a line of the table."""
     yield from (entry.name, *entry.aliases)
     if not entry.repository:
         yield entry.source
 
 
 def _key(name: str) -> str:
-    """What is equal for two spellings of a name."""
+    """A form of a name that is the same for all its spellings."""
     return _stem(name).casefold().removeprefix("timm/")
 
 
 def _stem(name: str) -> str:
-    """Without the ending of a file of weights; the other dots of a name stay."""
+    """A name without the ending of a file of weights; its other dots stay."""
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
     return name
@@ -177,7 +177,7 @@ def _entry(line: int, row: Mapping[str, str]) -> Entry:
 
 @functools.cache
 def _imagenet() -> tuple[str, ...]:
-    """The synsets of ImageNet-1k's outputs, which all published networks of 1000 have."""
+    """The synsets of ImageNet-1k's outputs, shared by all published networks with 1000 outputs."""
     return tuple((_TABLE.parent / "imagenet_wnids.txt").read_text(encoding="utf-8").split())
 
 

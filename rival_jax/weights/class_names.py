@@ -1,7 +1,7 @@
-"""What a network's outputs are called, where its files say so: configs, checkpoints, own lists.
+"""Names of a network's outputs, from its files: configs, checkpoints, users' lists.
 
-A name is a string; synonyms are joined by ", " in one, as timm's descriptions and ImageNet's lists
-have them: "n02123045, tabby, tabby cat".
+A name is a string; synonyms are joined by ", ", as in timm's descriptions and ImageNet's lists:
+"n02123045, tabby, tabby cat".
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from rival_jax.weights.inert_pickle import Foreign
 from rival_jax.weights.reader import read_tree
 
 FILES = ("class_names.json", "class_names.txt")
-# Who writes which: timm's two, transformers' two, torchvision's ImageFolder and its weights' meta,
-# OpenMMLab's two. The first that is there counts.
+# Written by timm (two), transformers (two), torchvision's ImageFolder and its weights' meta,
+# OpenMMLab (two). The first one present is used.
 KEYS = (
     *("class_names", "label_names", "labels", "id2label", "label2id", "class_to_idx"),
     *("categories", "classes", "CLASSES"),
 )
-DESCRIPTIONS = "label_descriptions"  # timm's: of each of label_names, what it means
+DESCRIPTIONS = "label_descriptions"  # timm's: each of label_names -> its meaning
 INSIDE = ("meta", "dataset_meta", "hyper_parameters", "args", "config", "hparams")
 
-# What writers put where nobody named anything: transformers' LABEL_0, or bare numbers.
+# Placeholders of writers without names: transformers' LABEL_0, or bare numbers.
 _PLACEHOLDER = re.compile(r"(?:label|class|category|output)?[ _-]?(\d+)", re.IGNORECASE)
 
 Names = tuple[str, ...]
 
 
 def in_config(content: Mapping[str, Any]) -> Names | None:
-    """The names that a config's table gives, one for each output; None where it gives none.
+    """The names in a config's table, one for each output; None without any.
 
     Raises:
-      ValueError: naming the key whose value is not a name for each output.
+      ValueError: naming the key, if its value does not name each output.
     """
     for key in KEYS:
         if content.get(key):
@@ -46,10 +46,10 @@ def in_config(content: Mapping[str, Any]) -> Names | None:
 
 
 def beside(file: Path) -> Names | None:
-    """The names in `class_names.json` or `class_names.txt` beside weights, or in their folder.
+    """The names in `class_names.json` or `class_names.txt`, beside weights or in their folder.
 
-    The text has a name a line; the JSON a list, {number: name} or {name: number}. A list that the
-    user wrote is taken as it is, so numbers are names here.
+    The text has one name per line; the JSON is a list, {number: name} or {name: number}. A user's
+    list is taken literally, so numbers are names here.
 
     Raises:
       ValueError: naming the file and what is wrong with it.
@@ -67,17 +67,17 @@ def _listed(path: Path) -> Names:
         if path.suffix == ".txt":
             return _checked([line.strip() for line in text.strip().splitlines()])
         return _ordered(json.loads(text))
-    except (ValueError, RecursionError) as error:  # the latter: nested too deeply
+    except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
         raise ValueError(
             f"{path}: {error}; write the name of each output, the first output's first"
         ) from error
 
 
 def in_checkpoint(file: Path) -> Names | None:
-    """The names that a torch checkpoint keeps beside its tensors, such as `class_to_idx`.
+    """The names that a torch checkpoint stores beside its tensors, such as `class_to_idx`.
 
-    Other formats hold none. What stands under a known key and is no list of names is passed over,
-    since checkpoints keep all kinds of things.
+    Other formats have none. A known key with anything but names is skipped, since checkpoints hold
+    all kinds of things.
     """
     if file.is_dir() or file.suffix in (".safetensors", ".npz"):
         return None
@@ -135,7 +135,7 @@ def _checked(names: Any) -> Names:
 
 
 def _described(names: Names, descriptions: Any) -> Names:
-    """Each name with what timm's table says that it means."""
+    """Each name with its meaning from timm's table."""
     if isinstance(descriptions, list) and len(descriptions) == len(names):
         descriptions = dict(zip(names, descriptions, strict=True))
     if not isinstance(descriptions, Mapping):

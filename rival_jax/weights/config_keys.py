@@ -1,6 +1,6 @@
-"""The keys of `config.json` that matter not, and what other hubs call those that do.
+"""The keys of `config.json` that do not matter, and other hubs' names for those that do.
 
-A key that is in no table here may change what the network computes, and is refused.
+A key in no table here may change what the network computes, and is refused.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 from rival_jax.weights import class_names
 
-_ORIGIN = (  # where it comes from, and how its files are loaded
+_ORIGIN = (  # the network's origin, and how its files are loaded
     *("tag", "url", "file", "source", "hub", "hf_hub_id", "hf_hub_filename", "custom_load"),
     *("license", "licence", "origin_url", "paper_name", "paper_ids", "notes", "description"),
     *("model_type", "architectures", "_name_or_path", "transformers_version", "torch_dtype"),
     *("dtype", "library_name", "state_dict", "pretrained"),
 )
-_NAMES = (*class_names.KEYS, class_names.DESCRIPTIONS)  # of the outputs
-_TOLD = (  # by the tensors, or for other sizes than the one read
+_NAMES = (*class_names.KEYS, class_names.DESCRIPTIONS)  # the outputs' names
+_TOLD = (  # facts told by the tensors, or for sizes other than the one read
     *("num_features", "head_hidden_size", "pool_size", "first_conv", "classifier"),
     *("min_input_size", "test_input_size", "test_crop_pct", "fixed_input_size"),
 )
@@ -27,7 +27,7 @@ _TRAINING = (
     *("drop_path_rate", "initializer_range", "initializer_factor", "encoder_stride"),
     *("use_cache", "return_dict", "output_attentions", "output_hidden_states", "problem_type"),
 )
-# What a photo becomes, and what is computed in inference, does not depend on these.
+# Preprocessing and inference do not depend on these.
 INERT = frozenset((*_ORIGIN, *_NAMES, *_TOLD, *_TRAINING))
 # The same of `model_args`, timm's keywords: dropout, initialisation, and other sizes.
 INERT_ARGS = frozenset(
@@ -37,7 +37,7 @@ INERT_ARGS = frozenset(
         *("dynamic_img_size", "dynamic_img_pad", "strict_img_size"),
     )
 )
-# Keys of transformers' configurations, and the keywords of timm that mean the same.
+# Keys of transformers' configurations -> timm's keywords with the same meaning.
 _SAME = {
     "hidden_size": "embed_dim",
     "num_hidden_layers": "depth",
@@ -54,10 +54,10 @@ _SAME = {
 
 
 def with_settings(said: Mapping[str, Any], model_args: Mapping[str, Any]) -> dict[str, Any]:
-    """`model_args` with what the other keys say of the same things.
+    """`model_args`, completed from other keys with the same meaning.
 
     Raises:
-      ValueError: two keys say different things of one.
+      ValueError: two keys contradict each other.
     """
     found = dict(model_args)
     for key, name in _SAME.items():
@@ -70,7 +70,7 @@ def with_settings(said: Mapping[str, Any], model_args: Mapping[str, Any]) -> dic
 
 
 def check(keys: Mapping[str, Any], read: Collection[str]) -> None:
-    """Raises ValueError for a key that is neither read nor known to matter not."""
+    """Raises ValueError for a key that is neither read nor known not to matter."""
     known = {*read, *INERT, *_SAME}
     for key, value in keys.items():
         if key not in known:

@@ -1,9 +1,9 @@
-"""Files of published networks: found where they lie already, else fetched.
+"""Files of published networks: found locally, else fetched.
 
-Environment: RIVAL_JAX_OFFLINE=1 or HF_HUB_OFFLINE=1 forbids the network. RIVAL_JAX_MIRROR, an
-address or a folder, is where files come from instead of their publishers; it is laid out as the
-folder `models` of the cache is, so a filled cache can be copied or served as it is.
-RIVAL_JAX_CACHE is that cache; HF_ENDPOINT is another hub.
+Environment: RIVAL_JAX_OFFLINE=1 or HF_HUB_OFFLINE=1 forbids network access. RIVAL_JAX_MIRROR, an
+address or a folder, replaces the publishers; it has the layout of the cache's folder `models`, so a
+filled cache can be copied or served directly. RIVAL_JAX_CACHE is that cache; HF_ENDPOINT is another
+hub.
 """
 
 from __future__ import annotations
@@ -32,19 +32,21 @@ def fetch(
     console: Console | None = None,
     cache: str = "",
 ) -> Path:
-    """The folder that holds `entry.file`, and `config.json` for those not in the table.
+    """The folder with `entry.file`, and with `config.json` for networks not in the table.
 
     Args:
-      entry: what `find` finds, or a name for it.
-      offline: take what is here or fail; None: as the environment says.
-      mirror: address or folder to take files from, "" for none; None: as the environment says.
+      entry: a result of `find`, or a name for it.
+      offline: use only local files; None: as the environment says.
+      mirror: address or folder that replaces publishers, "" for none; None: from the environment.
       console: for progress; None: the standard error stream.
       cache: in place of the user's cache folder.
 
     Raises:
-      ValueError: there is no such name (says the nearest), or a file's hash is not as published.
-      FileNotFoundError: it is not here and may not or cannot be had; says what to put where.
-      PermissionError, ConnectionError: the server refuses, or cannot be reached; says the same.
+      ValueError: there is no such name (gives the nearest), or a file's hash is not the published
+        one.
+      FileNotFoundError: it is not here and may not or cannot be fetched; says which file to put
+        where.
+      PermissionError, ConnectionError: the server refuses, or cannot be reached; says so too.
     """
     entry = named(entry)
     if here := cached(entry, cache):
@@ -65,16 +67,16 @@ def fetch(
 
 
 def cached(entry: Entry | str, cache: str = "") -> Path | None:
-    """The folder where all of a network's files are already; None if one is missing.
+    """The folder that already has all of a network's files; None if one is missing.
 
-    Looks in the cache, then in that of huggingface_hub.
+    Looks in the cache, then in huggingface_hub's.
     """
     entry = named(entry)
     folder = target(entry, cache)
     if all((folder / file).is_file() for file in entry.files):
         return folder
     if entry.repository:
-        from huggingface_hub import try_to_load_from_cache  # not needed by bundled networks
+        from huggingface_hub import try_to_load_from_cache  # bundled networks do not need it
 
         found = [try_to_load_from_cache(entry.repository, file) for file in entry.files]
         folders = {Path(path).parent for path in found if isinstance(path, str)}
@@ -89,7 +91,7 @@ def target(entry: Entry, cache: str = "") -> Path:
 
 
 def named(entry: Entry | str) -> Entry:
-    """What `find` finds; raises ValueError with the nearest names if that is nothing."""
+    """The result of `find`; raises ValueError with the nearest names if there is none."""
     if isinstance(entry, Entry):
         return entry
     if found := find(entry):
@@ -124,7 +126,7 @@ def _on_mirror(mirror: str, entry: Entry, file: str) -> str:
 
 
 def _from_hub(repository: str, file: str, folder: Path, sha256: str) -> None:
-    """By the hub's client: it resumes, tries again, shows progress and knows the user's token."""
+    """Fetches with the hub's client, which resumes, retries, shows progress and knows the token."""
     import huggingface_hub as hub
     from huggingface_hub import errors
 
@@ -143,17 +145,17 @@ def _from_hub(repository: str, file: str, folder: Path, sha256: str) -> None:
         ) from None
     except errors.RemoteEntryNotFoundError:
         raise FileNotFoundError(f"the hub has no {file} in {repository}") from None
-    except Exception as error:  # also those of its HTTP library, which differs between versions
+    except Exception as error:  # also errors of its HTTP library, which differs between versions
         if isinstance(error, OSError) and error.errno:
             raise
         raise _by_answer(error.__cause__ or error, repository, file) from None
     pages.refuse(folder / file, hub.hf_hub_url(repository, file, endpoint=endpoint))
-    said = facts.etag if facts.etag and len(facts.etag) == 64 else ""  # else the hash of a Git blob
+    said = facts.etag if facts.etag and len(facts.etag) == 64 else ""  # others are of Git blobs
     _keep_checked(folder / file, sha256 or said)
 
 
 def _by_answer(error: BaseException, repository: str, file: str) -> OSError:
-    """For hubs that do not say in the client's words what is wrong."""
+    """An error for hubs whose replies the client does not translate."""
     said = f"{type(error).__name__}: {' '.join(str(error).split())}"
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (404, 410):
@@ -172,7 +174,7 @@ def _keep_checked(path: Path, sha256: str) -> None:
 
 
 def _check_placed(entry: Entry, folder: Path) -> None:
-    """A file that somebody put there by hand is checked the first time."""
+    """Checks a file that was placed by hand, the first time."""
     path = folder / entry.file
     if entry.sha256:
         try:
@@ -187,7 +189,7 @@ def _offline() -> bool:
 
 
 def _lacking(entry: Entry, folder: Path, why: str) -> str:
-    """What is missing, and how to get it without this program."""
+    """A text on what is missing, and how to get it without this program."""
     places, last = [], entry.name.rpartition("/")[2]
     for file in entry.files:
         known = file == entry.file and entry.sha256
@@ -208,7 +210,7 @@ def _did_you_mean(name: str) -> str:
 
 @contextlib.contextmanager
 def _alone(folder: Path, console: Console) -> Iterator[None]:
-    """One process at a time."""
+    """Lets one process fetch at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     lock: filelock.BaseFileLock = filelock.FileLock(folder / ".lock")
     try:

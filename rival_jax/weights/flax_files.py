@@ -12,7 +12,7 @@ import numpy as np
 from rival_jax.weights.inert_pickle import Foreign
 from rival_jax.weights.stored import TYPES, Archive
 
-MAX_LIST = 4096  # entries; msgpack makes room for as many as a list says it has
+MAX_LIST = 4096  # entries; msgpack allocates as many as a list claims to have
 
 _HEADER = re.compile(
     rb"\{'descr': '([<|])([biufcSUV])(\d{1,6})', 'fortran_order': (True|False), "
@@ -24,7 +24,7 @@ def read_npz(archive: Archive) -> dict[str, Any]:
     """The arrays of an `.npz`, nested by the "/" in their names.
 
     Raises:
-      ValueError: a member is no array, is damaged, or holds pickled objects.
+      ValueError: a member is not an array, is damaged, or holds pickled objects.
     """
     tree: dict[str, Any] = {}
     for name in archive.names():
@@ -43,7 +43,7 @@ def read_npz(archive: Archive) -> dict[str, Any]:
 
 
 def _npy(data: memoryview, name: str) -> np.ndarray:
-    """One array; two-byte raw values are bfloat16, which the format has no name for."""
+    """One array; raw two-byte values are bfloat16, for which the format has no name."""
     wide = bytes(data[6:7]) > b"\x01"
     start = 12 if wide else 10
     end = start + int.from_bytes(data[8:start], "little")
@@ -60,10 +60,10 @@ def _npy(data: memoryview, name: str) -> np.ndarray:
 
 
 def read_msgpack(data: memoryview | bytes) -> Any:
-    """What a file of `flax.serialization` holds; lists are dicts keyed "0", "1", ... in it.
+    """The content of a file of `flax.serialization`, where lists are dicts keyed "0", "1", ...
 
     Raises:
-      ValueError: it is damaged (or what msgpack raises of its own).
+      ValueError: it is damaged (msgpack may also raise its own errors).
     """
     return msgpack.unpackb(
         data,
@@ -87,7 +87,7 @@ def _extension(code: int, data: bytes) -> Any:
 
 
 def _joined(node: dict[Any, Any]) -> Any:
-    """Flax cuts an array of more than a gigabyte into flat pieces."""
+    """Joins the flat pieces into which Flax cuts an array of more than a gigabyte."""
     if "__msgpack_chunked_array__" not in node:
         return node
     pieces, sizes = (

@@ -1,7 +1,7 @@
-"""A model as a folder in the form model hubs use: `config.json` and `model.safetensors`.
+"""A model as a folder, as on model hubs: `config.json` and `model.safetensors`.
 
-The keys are timm's. In newer files what describes the input lies under `pretrained_cfg`; in older
-ones everything lies flat at the top. Both are read, the newer form is written.
+The keys are timm's. In newer files the input's description is under `pretrained_cfg`; in older ones
+everything is at the top level. Both are read; the newer form is written.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from rival_jax.weights.safetensors import write_tensors
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-INPUT = ("mean", "std", "interpolation", "crop_pct")  # keys without which something is assumed
+INPUT = ("mean", "std", "interpolation", "crop_pct")  # if one is missing, its value is assumed
 MAX_SIDE, MAX_CLASSES = 2**14, 10**7
-MAX_PIXEL = 10  # in a mean or standard deviation: more is meant for pixels up to 255
+MAX_PIXEL = 10  # of a mean or standard deviation: larger values are meant for pixels up to 255
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What `config.json` says. A default is timm's for a file that leaves the key out.
+    """The content of `config.json`. Defaults are timm's for a missing key.
 
-    `None` means that the file does not say, and the tensors decide.
+    `None` means that the file does not say, so the tensors decide.
     """
 
     architecture: str | None = None
@@ -42,17 +42,17 @@ class Config:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: str = "bicubic"
     crop_pct: float = 0.875
-    class_names: tuple[str, ...] | None = None  # what the outputs are called, see `class_names`
-    assumed: tuple[str, ...] = ()  # those of `INPUT` that the file does not say
-    notices: tuple[str, ...] = ()  # what else of it a reader must know
+    class_names: tuple[str, ...] | None = None  # names of the outputs, see `class_names`
+    assumed: tuple[str, ...] = ()  # keys of `INPUT` missing from the file
+    notices: tuple[str, ...] = ()  # what else a reader must know about it
 
 
 def read_config(path: pathlib.Path) -> Config:
-    """Reads a `config.json`; `assumed` lists the keys of `INPUT` that it leaves out.
+    """Reads a `config.json`; `assumed` lists the missing keys of `INPUT`.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is not a JSON object, a value is of the wrong kind, or a key is not known.
+      ValueError: it is not a JSON object, a value has the wrong kind, or a key is unknown.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -60,7 +60,7 @@ def read_config(path: pathlib.Path) -> Config:
             "normalised, so put the one that came with the weights there"
         )
     said = _read_json(path)
-    # A finetuned head keeps the pretrained_cfg of its source, so these count at the top.
+    # A finetuned head keeps its source's pretrained_cfg, so the top level takes precedence.
     outer = {
         key: said[key] for key in ("architecture", "num_classes", "global_pool") if key in said
     }
@@ -85,10 +85,10 @@ def read_config(path: pathlib.Path) -> Config:
 
 
 def checked(key: str, value: Any) -> Any:
-    """One of the input's facts, such as `mean`, in the form that `Config` has it.
+    """One of the input's facts, such as `mean`, in the form of `Config`.
 
     Raises:
-      ValueError: it is none; says what was expected.
+      ValueError: it is invalid; says what was expected.
     """
     return _FIELDS[key](list(value) if isinstance(value, tuple) else value)
 
@@ -121,7 +121,7 @@ def _no_number(name: str) -> float:
 
 
 def _once(said: Mapping[str, Any], inner: Mapping[str, Any]) -> None:
-    """Raises ValueError where the top and `pretrained_cfg` say different things of the input."""
+    """Raises ValueError if the top level and `pretrained_cfg` disagree about the input."""
     for key in (*INPUT, "input_size"):
         if key in said and key in inner and said[key] != inner[key]:
             raise ValueError(
@@ -136,7 +136,7 @@ def write_folder(
     config: Config,
     dtype: str | None = None,
 ) -> None:
-    """Writes a model folder that the readers read back; `dtype` as in `write_tensors`."""
+    """Writes a model folder that can be read back; `dtype` as in `write_tensors`."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "architecture": config.architecture,
@@ -157,7 +157,7 @@ def write_folder(
 
 
 def _said(content: Any) -> Any:
-    """Without the keys whose value is null or empty."""
+    """Drops keys with null or empty values."""
     if not isinstance(content, dict):
         return content
     return {key: _said(value) for key, value in content.items() if value not in (None, {})}
@@ -166,10 +166,10 @@ def _said(content: Any) -> Any:
 def _class_names(
     path: pathlib.Path, outer: Mapping[str, Any], inner: Mapping[str, Any]
 ) -> tuple[str, ...] | None:
-    """What the outputs are called: as the top says, else `pretrained_cfg`.
+    """The outputs' names, from the top level, else from `pretrained_cfg`.
 
-    A finetuned head keeps the `pretrained_cfg` of its source, so names there are not this head's
-    where their number is another.
+    A finetuned head keeps its source's `pretrained_cfg`, so names there are not this head's if
+    their number differs.
     """
     try:
         if found := class_names.in_config(outer):
@@ -215,7 +215,7 @@ def _three(value: Any) -> tuple[float, ...]:
 
 def _deviations(value: Any) -> tuple[float, ...]:
     numbers = _three(value)
-    if min(numbers) <= 1e-6:  # less makes infinities of pixels
+    if min(numbers) <= 1e-6:  # smaller values turn pixels into infinities
         raise ValueError("expected three numbers above 0")
     return numbers
 

@@ -1,8 +1,8 @@
-"""Pickles read as data: nothing is imported, called or executed, whatever the file asks for.
+"""Pickles read as data: nothing is imported, called or executed, whatever the file requests.
 
-A pickle is a program that builds an object out of values and calls. Here the values are built and
-each call becomes a `Foreign`, an inert note of what would have been called, but for the few
-functions the reader brings itself. Tuples and sets come as lists.
+A pickle is a program that builds an object out of values and calls. Here the values are built, and
+each call, except to a few functions of the reader's own, becomes a `Foreign`, an inert note of what
+would have been called. Tuples and sets become lists.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 
 MAX_WORK = 400_000  # instructions; three copies of a network of 1000 tensors take about 80 000
 MAX_NAME = 500
-MAX_BITS = 4096  # of a whole number
+MAX_BITS = 4096  # of an integer
 
 Known = Mapping[str, Callable[..., Any]]
 
 
 class Foreign:
-    """Stands for a class or function that a file names, or for what a call of it would give.
+    """Stands for a class or function that a file names, or for the result of calling it.
 
-    `name` is the full name, `args` what the file would call it with, and `content` the
-    attributes and entries that the file sets on the result.
+    `name` is the full name, `args` are the file's arguments, and `content` holds the attributes and
+    entries that the file sets on the result.
     """
 
     __slots__ = ("args", "content", "name", "place")
@@ -43,13 +43,13 @@ class Foreign:
 def load(
     stream: Any, known: Known | None = None, persistent: Callable[[Any], Any] | None = None
 ) -> Any:
-    """What the pickle that starts at the stream's position holds; stops behind it.
+    """The content of the pickle at the stream's position; stops right after it.
 
     Args:
       stream: has `read`, `readline` and `tell`.
-      known: functions by the names in the file that they stand for, besides `PLAIN`; one that
-        returns NotImplemented leaves a `Foreign`.
-      persistent: gives the object for a persistent id.
+      known: name in the file -> function to call, in addition to `PLAIN`; a result of
+        NotImplemented leaves a `Foreign`.
+      persistent: returns the object for a persistent id.
 
     Raises:
       ValueError: the pickle is damaged, or asks for more than `MAX_WORK`.
@@ -63,7 +63,7 @@ def load(
             _STEPS.get(opcode.name, _literal)(machine, argument)
     except ValueError as error:
         raise ValueError(f"its pickle cannot be followed: {error}") from error
-    except Exception as error:  # misuse of the stack or the memo raises whatever it leads to
+    except Exception as error:  # misuse of the stack or the memo can raise anything
         what = f"{type(error).__name__}: {error}"
         raise ValueError(f"its pickle cannot be followed: {what}") from error
     raise ValueError("its pickle is cut short")
@@ -125,7 +125,7 @@ class _Machine:
         self.push(Foreign(function.name, args) if value is NotImplemented else value)
 
     def build(self, state: Any) -> None:
-        """Sets attributes. Those of a dictionary or an array are dropped: they hold no weights."""
+        """Sets attributes; on dictionaries and arrays they hold no weights and are dropped."""
         target = self.stack[-1]
         if not isinstance(target, Foreign):
             return
@@ -213,14 +213,14 @@ _STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
 
 
 def _size(value: Any) -> int:
-    """The work of copying a value."""
+    """The amount of work to copy a value."""
     if isinstance(value, list | dict):
         return len(value)
     return len(value) // 1024 if isinstance(value, str | bytes | bytearray) else 0
 
 
 def _dict(pairs: Any = ()) -> dict[Any, Any]:
-    """A key that could collide or take long to hash is put in words."""
+    """Replaces a key that could collide or hash slowly by a description."""
     return {
         key
         if isinstance(key, str | bytes | Foreign)
@@ -231,13 +231,13 @@ def _dict(pairs: Any = ()) -> dict[Any, Any]:
 
 
 def _encode(text: Any, codec: Any = None) -> Any:
-    """How protocols 0 to 2 write bytes."""
+    """Protocols 0 to 2 write bytes this way."""
     latin = isinstance(text, str) and codec in ("latin1", "latin-1")
     return text.encode("latin1") if latin else NotImplemented
 
 
 def _dtype(said: Any) -> np.dtype | None:
-    """Of a pickled `numpy.dtype`; None unless it is of plain little-endian numbers."""
+    """A pickled `numpy.dtype`; None unless it is of plain little-endian numbers."""
     if not (isinstance(said, Foreign) and said.name == "numpy.dtype" and said.args):
         return None
     state = said.content.get("state")
@@ -248,7 +248,7 @@ def _dtype(said: Any) -> np.dtype | None:
 
 def _numbers(raw: Any, dtype: Any, shape: Any, order: Any = "C") -> Any:
     plain = _dtype(dtype)
-    raw = raw.encode("latin1") if isinstance(raw, str) else raw  # as Python 2 wrote it
+    raw = raw.encode("latin1") if isinstance(raw, str) else raw  # written by Python 2
     if plain is None or not isinstance(raw, bytes | bytearray):
         return NotImplemented
     return np.ndarray(tuple(shape), plain, buffer=raw, order="F" if order == "F" else "C")
@@ -260,7 +260,7 @@ def _scalar(dtype: Any, raw: Any) -> Any:
 
 
 def _array(_version: Any, shape: Any, dtype: Any, by_column: Any, raw: Any) -> Any:
-    """Of the state of a pickled array."""
+    """An array from its pickled state."""
     return _numbers(raw, dtype, shape, "F" if by_column else "C")
 
 

@@ -1,4 +1,4 @@
-"""From what a user calls a network to its file of weights and what is known of its input."""
+"""From a user's name for a network to its file of weights and the facts known on its input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rival_jax.weights import catalogue, download
 from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config, read_config
 
-MAX_NAME = 200  # bytes; what is appended to it stays below 255
+MAX_NAME = 200  # bytes; file names with suffixes then stay below 255
 _RESERVED = {
     "con",
     "prn",
@@ -26,22 +26,22 @@ class Located:
 
     file: pathlib.Path
     name: str  # what tables call it
-    config: Config | None  # None: nothing is known but the tensors
+    config: Config | None  # None: only the tensors are known
 
 
 def locate(name: str, others: Sequence[str] = ()) -> Located:
-    """The file that a name means; published ones are downloaded if they are not there yet.
+    """The file for a name; published ones are downloaded if missing.
 
     Args:
-      name: a folder that holds `config.json` and `model.safetensors`, or an Orbax checkpoint; a
-        file of weights, with or without `config.json` beside it; or a published network, see
-        `catalogue.find`. A file is known by its name where it is as its publisher named it.
-      others: names that the caller knows, for the error.
+      name: a folder with `config.json` and `model.safetensors`, or an Orbax checkpoint; a file of
+        weights, with or without `config.json` beside it; or a published network, see
+        `catalogue.find`. A file with its publisher's name is recognised.
+      others: further known names, for the error.
 
     Raises:
-      ValueError: no network is called so; lists the nearest.
+      ValueError: no network has this name; lists the nearest.
       FileNotFoundError: there is no such file or folder, or a folder lacks a file.
-      OSError: what is published could not be fetched.
+      OSError: a published file could not be fetched.
     """
     path = pathlib.Path(name).expanduser()
     if path.is_dir():
@@ -66,16 +66,17 @@ def locate(name: str, others: Sequence[str] = ()) -> Located:
             f"{CONFIG} and {TENSORS}"
         )
     folder = download.fetch(entry)
-    # The table's is complete and checked; some publishers' files say what their weights are not.
+    # The table's config is complete and checked; some publishers' files are wrong about their
+    # weights.
     config = entry.config or read_config(folder / CONFIG)
     return Located(folder / entry.file, entry.name.rpartition("/")[2], config)
 
 
 def called(name: str, path: pathlib.Path) -> str:
-    """The name itself; folders of results bear it.
+    """The name itself, if valid; results are filed under it.
 
     Raises:
-      ValueError: it cannot be the name of a folder everywhere, or would lead out of one.
+      ValueError: it cannot be a folder's name on every system, or would lead out of a folder.
     """
     wrong = ""
     if not name.strip(". "):
@@ -113,6 +114,6 @@ def _folder(path: pathlib.Path) -> Located:
 
 
 def _published(file: str) -> Config | None:
-    """The configuration of the one published network whose file is named so."""
+    """The configuration of the only published network with this file name."""
     found = [e for e in catalogue.entries() if e.file == file and file != TENSORS]
     return found[0].config if len(found) == 1 else None

@@ -1,4 +1,4 @@
-"""Checkpoint folders of Orbax, read array by array through TensorStore, onto no device."""
+"""Checkpoint folders of Orbax, read array by array through TensorStore, without a device."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from rival_jax.weights.flax_files import read_msgpack
 from rival_jax.weights.stored import inflated_limit
 
-METADATA = "_METADATA"  # the tree, by itself
-AGGREGATE = "checkpoint"  # the tree of Orbax before 0.4: msgpack with small values in it
+METADATA = "_METADATA"  # the tree in a file of its own
+AGGREGATE = "checkpoint"  # Orbax before 0.4: the tree as msgpack, with small values inside
 PLACEHOLDER = "PLACEHOLDER://"
 MAX_PIECES = 100_000
 
@@ -22,7 +22,7 @@ def read_orbax(path: Path) -> dict[str, Any]:
     """The tree of an Orbax checkpoint; its lists are dicts keyed "0", "1", ...
 
     Args:
-      path: a folder with the tree in it, or one step of a `CheckpointManager`.
+      path: a folder with the tree, or one step of a `CheckpointManager`.
 
     Raises:
       ValueError: there is no checkpoint, there are several, or it is damaged.
@@ -40,7 +40,7 @@ def read_orbax(path: Path) -> dict[str, Any]:
 
 
 def _item(path: Path) -> Path:
-    """The folder that holds the tree: the given one, or the only such in it."""
+    """The folder with the tree: the given one, or the only such folder in it."""
     folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
     found = [f for f in folders if (f / METADATA).is_file() or (f / AGGREGATE).is_file()]
     if found and (found[0] == path or len(found) == 1):
@@ -70,7 +70,7 @@ def _tree(folder: Path, entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def _visit(node: Any, found: Any) -> Any:
-    """The tree with `found(name)` in the arrays' places."""
+    """The tree with arrays replaced by `found(name)`."""
     if isinstance(node, dict):
         return {str(key): _visit(value, found) for key, value in node.items()}
     if isinstance(node, list):
@@ -81,7 +81,7 @@ def _visit(node: Any, found: Any) -> Any:
 
 
 def _arrays(folder: Path, names: list[str], driver: str) -> dict[str, np.ndarray]:
-    import tensorstore  # takes a while, and most checkpoints are files
+    import tensorstore  # slow to import, and most checkpoints are files
 
     database = (folder / "manifest.ocdbt").exists()
     opened = {}
@@ -101,7 +101,7 @@ def _arrays(folder: Path, names: list[str], driver: str) -> dict[str, np.ndarray
 
 
 def _check_sizes(folder: Path, stores: list[Any]) -> None:
-    """What is not on disk is read as a fill value, so a few bytes can stand for anything."""
+    """Refuses small files for huge arrays: missing parts would be read as fill values."""
     size = pieces = 0
     for store in stores:
         piece = store.chunk_layout.read_chunk.shape or ()

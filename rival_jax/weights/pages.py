@@ -1,4 +1,4 @@
-"""Web pages that come where a file was asked for: of a login, an error, a link to a page."""
+"""Web pages served in place of a file: a login, an error, a link to a page."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class WebPage(FileNotFoundError):
-    """There is a page at the address, and no file."""
+    """The address holds a web page, not a file."""
 
 
 def is_page(head: bytes) -> bool:
-    """Whether the first bytes of a file are those of HTML or XML; no file of weights begins so."""
+    """Whether a file's first bytes are HTML or XML, with which no file of weights begins."""
     return _START.match(head.removeprefix(_BOM)) is not None
 
 
 def title(path: Path) -> str | None:
-    """The title of a file that is a web page, "" if it has none; None for any other file."""
+    """The title of a web page, "" if it has none; None for any other file."""
     with path.open("rb") as file:
         head = file.read(1 << 16)
     if not is_page(head[:512]):

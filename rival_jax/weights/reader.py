@@ -1,7 +1,7 @@
-"""Checkpoint files of every known format, told apart by what is in them, not by their names.
+"""Checkpoint files of every known format, told apart by content, not by name.
 
-Nothing a file says is executed, and torch is not needed. What is neither a plain value nor a
-tensor comes as a `Foreign`, which only bears the name of what the file asked for.
+Nothing in a file is executed, and torch is not needed. Anything but plain values and tensors
+becomes a `Foreign`, which only holds the name that the file requested.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from rival_jax.weights.inert_pickle import Foreign
 from rival_jax.weights.orbax_folder import read_orbax
 from rival_jax.weights.stored import Archive
 
-# Where training scripts of torch keep the network; the first that holds tensors is taken.
+# Where torch's training scripts keep the network; the first key with tensors is used.
 WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "model_state", "state", "network", "net"),
     *("module", "teacher", "student"),
 )
-# What of a Flax train state is the network; `target` is flax.optim's name for the parameters.
+# The network's parts of a Flax train state; `target` is flax.optim's name for the parameters.
 PARAMETERS = ("params", "target")
 STATISTICS = ("model_state", "batch_stats")
 
@@ -33,20 +33,20 @@ MAX_NAME = 500
 
 
 def read_tree(path: Path) -> Any:
-    """Everything a checkpoint holds, nested as it is; tensors are NumPy arrays.
+    """A checkpoint's whole content, with its nesting; tensors are NumPy arrays.
 
-    Tensors keep the precision they are stored in; where the format allows it they are read-only
-    views of the mapped file, so what is not used is not read. Lists, tuples and sets are lists in
-    torch files, and dicts keyed "0", "1", ... in those of Flax and Orbax, which write them so.
-    `.npz` is nested by "/", `.safetensors` is flat.
+    Tensors keep their stored precision; if the format allows it, they are read-only views of the
+    mapped file, so unused ones are not read. Lists, tuples and sets are lists in torch files, and
+    dicts keyed "0", "1", ... in Flax and Orbax files. `.npz` is nested by "/", `.safetensors` is
+    flat.
 
     Args:
-      path: of a file of torch.save (any version), torch.jit.save, safetensors, NumPy (`.npz`) or
-        flax.serialization, or of a folder of Orbax.
+      path: a file of torch.save (any version), torch.jit.save, safetensors, NumPy (`.npz`) or
+        flax.serialization, or a folder of Orbax.
 
     Raises:
       FileNotFoundError: there is nothing at `path`.
-      ValueError: it is of none of these formats, damaged, or stands for something absurd.
+      ValueError: it has none of these formats, is damaged, or claims an absurd content.
     """
     return _read(path)[1]
 
@@ -54,13 +54,13 @@ def read_tree(path: Path) -> Any:
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """The network's tensors by name, from any checkpoint that `read_tree` reads.
 
-    In torch files names are joined by ".", below the first of `WRAPPERS` that holds tensors, and
-    again below that one's. Elsewhere they are joined by "/"; of a train state only the network is
-    kept, under its names: "params/...", "model_state/...", "opt/target/...".
+    In torch files names are joined by ".", starting below the first of `WRAPPERS` that holds
+    tensors (repeatedly). Elsewhere they are joined by "/"; from a train state only the network is
+    kept, with its names: "params/...", "model_state/...", "opt/target/...".
 
     Raises:
       FileNotFoundError: there is nothing at `path`.
-      ValueError: as for `read_tree`, or it holds no tensors, or two of one name.
+      ValueError: as for `read_tree`, or it holds no tensors, or two with one name.
     """
     kind, tree = _read(path)
     if kind == "torch":
@@ -84,9 +84,9 @@ def _read(path: Path) -> tuple[str, Any]:
         raise FileNotFoundError(f"no weights at {path}; give the path of a checkpoint")
     try:
         kind, tree = ("flax", read_orbax(path)) if path.is_dir() else _read_file(path)
-        for _ in _leaves(tree, "/"):  # raises where nobody would find the way out
+        for _ in _leaves(tree, "/"):  # raises for endless nesting
             pass
-    except Exception as error:  # a damaged file raises whatever a library runs into
+    except Exception as error:  # a damaged file can make libraries raise anything
         size = "a folder" if path.is_dir() else f"{path.stat().st_size} bytes"
         raise ValueError(
             f"{path} ({size}) is cut short or damaged, or of a format that is not read: "
@@ -137,7 +137,7 @@ def _unwrapped(tree: Any) -> Any:
 
 
 def _network(tree: dict[str, Any], *, inside: bool = True) -> dict[str, Any]:
-    """What of a train state is the network, here or one level further in."""
+    """The network's part of a train state, here or one level deeper."""
     kept = {key: tree[key] for key in PARAMETERS + STATISTICS if isinstance(tree.get(key), dict)}
     if inside and not any(key in kept for key in PARAMETERS):
         for key, value in tree.items():
@@ -150,7 +150,7 @@ def _leaves(tree: Any, separator: str) -> Iterator[tuple[str, Any]]:
     """Every leaf with its name, in order.
 
     Raises:
-      ValueError: it is nested too deeply (or in itself), or written out would be too large.
+      ValueError: it is nested too deeply (or in itself), or would be too large when written out.
     """
     pending = [("", tree, 0)]
     left = MAX_ENTRIES
@@ -169,7 +169,7 @@ def _leaves(tree: Any, separator: str) -> Iterator[tuple[str, Any]]:
 
 
 def _entries(node: dict | list | Foreign) -> Iterable[tuple[Any, Any]]:
-    """Children by key. A pickled module keeps its own in three dictionaries, named None here."""
+    """Children by key. A pickled module has three dictionaries of children, with key None here."""
     if isinstance(node, Foreign):
         inner = ("_parameters", "_buffers", "_modules")
         return [(None if key in inner else key, value) for key, value in node.content.items()]

@@ -13,10 +13,10 @@ from safetensors.numpy import save_file
 
 
 def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Every tensor of a `.safetensors` file, in the precision it is stored in.
+    """Every tensor of a `.safetensors` file, in its stored precision.
 
     Raises:
-      SafetensorError: the file is damaged; `reader.read_tensors` makes a ValueError of it.
+      SafetensorError: the file is damaged; `reader.read_tensors` turns it into a ValueError.
     """
     with safe_open(path, framework="np") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -27,7 +27,7 @@ def write_tensors(
 ) -> None:
     """Writes `tensors`; `dtype` (such as "float16") casts the floating point ones first.
 
-    Whoever reads `path` meanwhile sees the former file or the new one, whole.
+    Concurrent readers of `path` see either the old file or the new one, complete.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -22,16 +22,16 @@ LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
 def inflated_limit(size: int) -> int:
-    """How many bytes a file of `size` bytes may stand for; more is taken for an attack."""
+    """How many bytes a file of `size` bytes may expand to; more is taken for an attack."""
     return max(2**28, 64 * size)
 
 
 class Archive:
-    """A zip archive, its members as pieces of the mapped file: nothing is extracted or copied.
+    """A zip archive with members as views of the mapped file: nothing is extracted or copied.
 
     Raises:
-      ValueError: it is damaged, encrypted, stands for too many bytes, or a name in it leads out
-        of a folder.
+      ValueError: it is damaged, encrypted, expands to too many bytes, or a name in it leads out of
+        a folder.
     """
 
     def __init__(self, path: Path, data: memoryview):

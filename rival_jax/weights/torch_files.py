@@ -1,7 +1,7 @@
-"""What `torch.save` and `torch.jit.save` write, without torch: the tensors, and nothing is run.
+"""Reads files of `torch.save` and `torch.jit.save` without torch; nothing in them is run.
 
-Both archives are zip files: `<name>/data.pkl`, a pickle that refers to `<name>/data/<key>`, the
-tensors' storages. The stream that torch before 1.6 wrote is five pickles and then the storages.
+Both are zip files: `<name>/data.pkl`, a pickle that refers to `<name>/data/<key>`, the tensors'
+storages. The stream of torch before 1.6 is five pickles, then the storages.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _STORAGES = {
 
 
 def read_zip(archive: Archive) -> Any:
-    """What a zip archive of `torch.save` or `torch.jit.save` holds; tensors are views of the file.
+    """The content of a zip archive of `torch.save` or `torch.jit.save`; tensors are views of it.
 
     Raises:
-      ValueError: it holds no such thing, is damaged, or was written by a big-endian machine.
+      ValueError: it is another archive, damaged, or written by a big-endian machine.
     """
     pickles = [name for name in archive.names() if f"/{name}".endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -77,7 +77,7 @@ def read_stream(file: mmap.mmap) -> Any:
             dtypes[key] = dtype
         return Foreign(key)
 
-    inert_pickle.load(file, persistent=note)  # the storages lie behind it, their types are in it
+    inert_pickle.load(file, persistent=note)  # it names the storages' types; the storages follow it
     storages = _storages(file, inert_pickle.load(file), dtypes)
 
     def persistent(said: Any) -> Any:
@@ -95,7 +95,7 @@ def read_stream(file: mmap.mmap) -> Any:
 
 
 def _storages(file: mmap.mmap, keys: Any, dtypes: dict[str, np.dtype]) -> dict[str, np.ndarray]:
-    """Each lies behind its number of elements (8 bytes), in the order of `keys`."""
+    """The storages in the order of `keys`; each follows its number of elements (8 bytes)."""
     data, position = memoryview(file), file.tell()
     storages = {}
     for key in keys:
@@ -113,7 +113,7 @@ def _check_order(little: bool) -> None:
 
 
 def _said(said: Any) -> tuple[str, np.dtype | None, int, Any]:
-    """The key, type, number of elements and part of a storage; a foreign type is None."""
+    """A storage's key, type, number of elements and part; an unknown type is None."""
     if isinstance(said, list) and said[:1] == ["module"] and len(said) > 1:  # a class, its source
         return getattr(said[1], "name", "module"), None, 0, None
     if not (isinstance(said, list) and said[:1] == ["storage"] and len(said) in (5, 6)):
@@ -137,7 +137,7 @@ def _tensor(
     storage: Any, offset: Any, size: Any, stride: Any, _grad: Any = None, _hooks: Any = None,
     metadata: Any = None,
 ) -> Any:  # fmt: skip
-    """A view of a storage; nothing for one of foreign type, or a lazily conjugated one."""
+    """A view of a storage; none if its type is unknown, or if it is lazily conjugated."""
     if not isinstance(storage, np.ndarray) or metadata:
         return NotImplemented
     if len(size) != len(stride) or len(size) > 32:
@@ -161,7 +161,7 @@ def _typed_tensor(
     storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any,
     metadata: Any = None,
 ) -> Any:  # fmt: skip
-    """How the types without a storage class are written: over bytes."""
+    """Types without a storage class are written as bytes."""
     name = getattr(dtype, "name", "").removeprefix("torch.")
     if name not in TYPES or not isinstance(storage, np.ndarray):
         return NotImplemented

@@ -1,4 +1,4 @@
-"""One file from a server or folder: resumed where it broke off, checked, then put in its place."""
+"""One file from a server or folder: resumed if interrupted, checked, then put in place."""
 
 from __future__ import annotations
 
@@ -22,46 +22,45 @@ from rich.console import Console
 from rival_jax.runtime.progress import Meter
 from rival_jax.weights import pages
 
-WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before another try, while not a byte arrives
-LONGEST_WAIT = 60.0  # that a server can ask for
-SILENCE = 30.0  # seconds without an answer
-PATIENCE, SLOWEST = 60.0, 1000.0  # in so many seconds so many bytes a second must come
-MOST = 1 << 36  # bytes of a file whose length the server does not say
-PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers worth another try
+WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each retry, while no byte arrives
+LONGEST_WAIT = 60.0  # seconds, at most, that a server can ask for
+SILENCE = 30.0  # seconds without an answer, at most
+PATIENCE, SLOWEST = 60.0, 1000.0  # least bytes per second, averaged over so many seconds
+MOST = 1 << 36  # bytes, at most, if the server does not state the length
+PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers worth a retry
 _CHUNK = 1 << 18
 _KB = 1000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class TooSlow(ConnectionError):
-    """Bytes come, but so few that the file would take days: what arrived does not count as well."""
+    """Bytes arrive, but so slowly that the file would take days; they do not count as progress."""
 
 
 class _Source(NamedTuple):
-    """What remains to be read, from byte `start` on of `total` (None: it is not said)."""
+    """The remaining stream, from byte `start` of `total` (None: unknown)."""
 
     stream: Any
     start: int
     total: int | None
-    tag: str  # of this version of the file, "" where the server gives none
+    tag: str  # the ETag of this version of the file, "" if the server gives none
 
 
 def receive(address: str, target: Path, *, sha256: str = "", console: Console) -> None:
     """Puts the file at `address` in `target`, and its hash beside it in `<target>.sha256`.
 
-    What arrives is kept in `<target>.partial`, from where a later call goes on if the server still
-    has the same file. One caller at a time for each target.
+    Received bytes are kept in `<target>.partial`, where a later call continues if the server still
+    has the same file. One caller at a time per target.
 
     Args:
       address: http(s), or the path of a file.
-      sha256: what the file's hash begins with; "" accepts any.
+      sha256: the beginning of the file's hash; "" accepts any.
       console: for progress.
 
     Raises:
-      ValueError: the hash is another one; nothing is kept.
+      ValueError: the hash differs; nothing is kept.
       FileNotFoundError, PermissionError: the server says so, or there is no such path.
-      ConnectionError: it broke off or came too slowly, and again at every try; what arrived is
-        kept.
+      ConnectionError: it broke off or was too slow at every try; received bytes are kept.
       OSError: the disk is full, and the like.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -83,9 +82,9 @@ def receive(address: str, target: Path, *, sha256: str = "", console: Console) -
 
 
 def check(path: Path, sha256: str, what: str) -> str:
-    """The file's hash; raises ValueError, with both, unless it begins with `sha256`.
+    """The file's hash; raises ValueError, showing both, unless it begins with `sha256`.
 
-    It is taken from `<path>.sha256`, if that was written since the file was, else computed.
+    It is read from `<path>.sha256`, if newer than the file, else computed.
     """
     found = _recorded(path)
     if not found.startswith(sha256):
@@ -96,10 +95,10 @@ def check(path: Path, sha256: str, what: str) -> str:
 
 
 def hash_beside(address: str) -> str:
-    """The sha256 in `<address>.sha256`, where a mirror has that; else ""."""
+    """The sha256 in `<address>.sha256`, if a mirror has it; else ""."""
     missing = contextlib.suppress(OSError, http.client.HTTPException)
     with missing, _opened(f"{address}.sha256", 0, "") as source:
-        said = source.stream.read(64) if source else b""  # or a page about a missing page
+        said = source.stream.read(64) if source else b""  # it may be an error page
         return said.decode() if re.fullmatch(rb"[0-9a-f]{64}", said) else ""
     return ""
 
@@ -115,12 +114,12 @@ def _recorded(path: Path) -> str:
 
 def record(path: Path, sha256: str) -> None:
     """Writes the hash beside a file, in the form that `sha256sum --check` reads, if it can."""
-    with contextlib.suppress(OSError):  # a folder of somebody else's
+    with contextlib.suppress(OSError):  # a folder without write permission
         path.with_name(f"{path.name}.sha256").write_text(f"{sha256}  {path.name}\n")
 
 
 def _insist(address: str, partial: Path, known: bool, console: Console) -> None:
-    """Tries until all is there, or until nothing more arrives."""
+    """Retries until the file is complete, or until nothing more arrives."""
     failures, most = 0, _size(partial)
     while True:
         try:
@@ -164,7 +163,7 @@ def _append(address: str, partial: Path, known: bool, console: Console) -> None:
 
 
 def _copy(source: _Source, file: Any, left: int | None, name: str, console: Console) -> int:
-    """Bytes that came."""
+    """The number of bytes received."""
     got, size = 0, "" if source.total is None else f" of {source.total:,} bytes"
     since, before = time.monotonic(), 0
     with Meter((left or 0) // _KB, "kB", console) as meter:
@@ -191,7 +190,7 @@ def _copy(source: _Source, file: Any, left: int | None, name: str, console: Cons
 
 @contextlib.contextmanager
 def _opened(address: str, start: int, tag: str) -> Iterator[_Source | None]:
-    """None: all was there already."""
+    """Opens the rest of a file; None: it is complete already."""
     if not address.startswith(("http://", "https://")):
         path = Path(address)
         with path.open("rb") as file:
@@ -226,7 +225,7 @@ def _opened(address: str, start: int, tag: str) -> Iterator[_Source | None]:
 
 
 def _said(error: OSError | http.client.HTTPException, address: str) -> str:
-    """What went wrong in words, if it may pass; else raises it."""
+    """A description of an error that may pass; raises any other."""
     if isinstance(error, urllib.error.HTTPError):
         with error:  # holds the connection open
             said = f"the server answers {error.code} {error.reason}"
@@ -246,7 +245,7 @@ def _said(error: OSError | http.client.HTTPException, address: str) -> str:
 
 
 def _wait_asked_for(error: BaseException) -> float:
-    """Seconds, from a server that says how long it wants to be left alone."""
+    """The wait in seconds that a server asks for."""
     asked = error.headers["Retry-After"] if isinstance(error, urllib.error.HTTPError) else None
     return min(float(asked), LONGEST_WAIT) if asked and asked.isdigit() else 0.0
 
