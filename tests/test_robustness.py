@@ -728,7 +728,7 @@ def test_cures_are_words_of_the_set(networks, tmp_path):
     place = tmp_path / "imagenetv2-top-images-format-val" / "3"
     place.mkdir(parents=True)
     Image.new("RGB", (16, 16)).save(place / "a.png")
-    with pytest.raises(ValueError, match="pass variant=top-images or name the other folder"):
+    with pytest.raises(ValueError, match="variant=top-images or name the other folder"):
         Experiment(tiny(networks, f"imagenet_v2={place.parent}"), quiet())
     found = Experiment(tiny(networks, f"imagenet_v2={place.parent} variant=top-images"), quiet())
     assert found.subject.sets[0].published == {}  # the line is of the other variant

@@ -169,10 +169,7 @@ def _load(text: str, common: Any, ways: int) -> Set:
     split, named = str(given.pop("split", common.split)), str(given.pop("as", ""))
     name = named or " ".join([kind, *(f"{key}={value}" for key, value in given.items())])
     block = options(common, kind.replace(".", "_"))
-    try:
-        source = data.load(kind, root or common.root, split, **{**block, **given})
-    except ValueError as error:  # whose cures are flags elsewhere, and words of the set here
-        raise ValueError(str(error).replace(f"--config.data.{kind}.", "")) from error
+    source = data.load(kind, root or common.root, split, **{**block, **given})
     check_names(source)
     rules, labels = protocols_of(name, kind, source, ways), np.asarray(source.labels)
     if not 0 <= labels.min() <= labels.max() < len(source.classes):
