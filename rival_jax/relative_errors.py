@@ -70,7 +70,7 @@ def mean_corruption_error(accuracy: Mapping[str, Float[Array, "*s"]]) -> Float[A
     if accuracy.keys() != ALEXNET_ERROR.keys():
         missing = sorted(ALEXNET_ERROR.keys() - accuracy.keys())
         raise ValueError(
-            f"mCE is of 15 corruptions: missing {missing}, and no part of it "
+            f"mCE needs exactly its 15 corruptions: missing {missing}, unknown "
             f"{sorted(accuracy.keys() - ALEXNET_ERROR.keys())}"
         )
     ratios = [

@@ -236,7 +236,7 @@ def test_a_broken_config_is_one_line(content, message, tmp_path):
 
 def test_a_crop_that_is_not_computed_is_a_notice(tmp_path):
     config = weights.read_config(write(tmp_path, **WHOLE, crop_mode="squash"))
-    assert "crop_mode is 'squash', which is not computed" in config.notices[0]
+    assert "crop_mode is 'squash', which is not supported" in config.notices[0]
     assert weights.read_config(write(tmp_path, **WHOLE, crop_mode="center")).notices == ()
 
 

@@ -112,7 +112,7 @@ def test_a_preset_sets_keys_that_there_are():
         ({"count": None}, "config.count: got None, expected a whole number"),
         ({"inner": {"on": 1}}, "config.inner.on: got 1, expected True or False"),
         ({"inner": {"many": 1.5}}, "config.inner.many: got 1.5, expected a whole number or a word"),
-        ({"inner": {"numbers": 1.5}}, "got 1.5, expected a list of which each is a number"),
+        ({"inner": {"numbers": 1.5}}, "got 1.5, expected a list, each item a number"),
         ({"inner": {"numbers": ("a",)}}, "config.inner.numbers: got 'a', expected a number"),
         ({"inner": 3}, "config.inner: got 3, expected a block of keys"),
         (3, "config: got 3, expected a block of keys"),
@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_named(given, message):
         ({"size": 0}, "config.size: got 0, expected 'auto' or a whole number from 1 up"),
         ({"size": "outo"}, "config.size: got 'outo', expected 'auto' or a whole number from 1 up"),
         ({"words": ["c"]}, "config.words: no 'c'"),
-        ({"words": ["a", "a"]}, "is 'a' or 'b', no two alike, at least one"),
+        ({"words": ["a", "a"]}, "each item 'a' or 'b', no two alike, at least one"),
         ({"words": []}, "config.words: got [], expected a list"),
     ],
 )

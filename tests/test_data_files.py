@@ -230,4 +230,4 @@ def test_a_class_map_that_names_a_folder_twice(root, keys):
     pair(root, f"{keys[0]}/x")
     members = ", ".join(f'"{key}": "{value}"' for key, value in zip(keys, "pq", strict=True))
     (root / "map.json").write_text("{" + members + "}", encoding="utf-8")
-    assert "is there twice" in fault(root, class_map="map.json")
+    assert "occurs twice" in fault(root, class_map="map.json")

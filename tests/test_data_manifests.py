@@ -115,7 +115,7 @@ def test_other_encodings_are_named_with_the_cure(root, content, words):
         (table(HEADER, ROWS[0], "./" + ROWS[0].replace("cat/a.jpg", "cat\\a.jpg")), "is on line 2"),
         (table(HEADER, ROWS[0], '"' + ROWS[1], ROWS[2]), "line 3: unexpected end of data; fix"),
         (table(HEADER, ROWS[0], '"images"x,b,c'), "line 3:"),
-        (table(HEADER + ",class", ROWS[0] + ",cat"), "line 1: column class is there twice"),
+        (table(HEADER + ",class", ROWS[0] + ",cat"), "line 1: column class occurs twice"),
         (table("Image,mask,class", ROWS[0]), "no column image; it has Image, mask, class"),
         (table("image;mask;label", ROWS[0]), "no column class; it has image, mask, label"),
         ("", "no column image, mask, class"),

@@ -71,7 +71,7 @@ DEEP = Image.fromarray(GREY.astype(np.uint16) * 257)
 def test_16_bit_grey_is_scaled_not_cut(kind):
     got = opened(stored(DEEP, kind))
     np.testing.assert_array_equal(got, GREY[..., None].repeat(3, 2))
-    assert remarks(got) == ("are 16-bit grey, of which the high byte is taken",)
+    assert remarks(got) == ("are 16-bit grey, reduced to the high byte",)
 
 
 def test_16_bit_grey_of_a_pgm():
@@ -247,7 +247,7 @@ def root(tmp_path):
 def test_what_was_assumed_of_photos_is_counted(root):
     examples = data.Examples(data.load("masked_folder", root, "test"), Geometry((12, 16)))
     assert examples.notices == [
-        "1 of 4 photos are 16-bit grey, of which the high byte is taken",
+        "1 of 4 photos are 16-bit grey, reduced to the high byte",
         "2 of 4 photos have transparent pixels, shown on white "
         "(--config.data.masked_folder.alpha_colour)",
     ]

@@ -177,7 +177,7 @@ def test_variants_use_the_same_object_mask(folder):
 
 def test_strange_and_absent_photos_are_told(folder):
     save(photo(), folder / "ordinary" / "n00000001_3.JPEG")
-    with pytest.raises(ValueError, match=r"n00000001_3\.JPEG is of none of the 20 synsets"):
+    with pytest.raises(ValueError, match=r"n00000001_3\.JPEG has none of the 20 synsets"):
         data.load("rival10", folder.parent, "test")
     shutil.rmtree(folder / "ordinary")
     (folder / "ordinary").mkdir()

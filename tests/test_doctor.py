@@ -157,7 +157,7 @@ def test_factors_and_terms_are_told(tmp_path):
     _, text, _ = seen(tmp_path, "siscore", "objectnet", root=str(tmp_path))
     assert "area: 0.10 1, 0.20 1" in text
     assert "and 1 more" in text
-    assert "note: its terms allow to evaluate on it only" in text
+    assert "note: its terms only allow evaluation on it" in text
 
 
 def test_without_sets_all_layouts_are_told(tmp_path):

@@ -363,7 +363,7 @@ def test_every_variant_is_an_objective_with_its_options(folder):
         ),
         ({"variants": ("original",)}, "names nothing to finetune"),
         ({"settings": ("relevanceweight=1",)}, "did you mean relevance_weight"),
-        ({"settings": ("border=1",)}, "'border' is no number of the objective energy_swap"),
+        ({"settings": ("border=1",)}, "'border' is not a number of the objective energy_swap"),
         ({"train.trained": "attention"}, "trained='attention' names no parameter; there are: "),
         ({"settings": ("background_weight",)}, "expected 'background_weight=4'"),
         ({"seeds": (0, 0)}, "config.seeds: .*no two alike"),

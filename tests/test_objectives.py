@@ -251,7 +251,7 @@ def test_what_cannot_be_asked_for():
         terms(*given[:2], bare)
     resnet = VARIANTS["resnet"]
     given = (resnet, random_variables(resnet), batch_of(resnet))
-    with pytest.raises(ValueError, match="has no attention to explain it by"):
+    with pytest.raises(ValueError, match="has no attention to explain it with"):
         terms(*given)
 
 

@@ -171,7 +171,7 @@ def test_every_method_on_every_kind_of_network(method, name):
     model = kind_of_network(name, method)
     variables, images = random_variables(model), random_images(model, 3)
     if method in NEED_ATTENTION and not model.attention_taps:
-        with pytest.raises(ValueError, match="no attention to explain it by"):
+        with pytest.raises(ValueError, match="no attention to explain it with"):
             saliency.explain(method, model, variables, images, taps.predicted_score)
         return
     explain = jax.jit(lambda v, x: saliency.explain(method, model, v, x, taps.predicted_score))

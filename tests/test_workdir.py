@@ -120,7 +120,7 @@ def test_what_stands_in_the_place_of_a_file_is_named(tmp_path):
         partial.write_text("x")
     assert (tmp_path / "empty").read_text() == "x"
     (tmp_path / "full/mine").mkdir(parents=True)
-    for name, said in (("full", "is a folder, where a file of"), ("empty/x", "is to be a folder")):
+    for name, said in (("full", "is a folder, where a file of"), ("empty/x", "should be a folder")):
         refused = pytest.raises(ValueError, match=rf"{name[:4]}.*{said}.*results.*remove it")
         with refused, workdir.atomic(tmp_path / name):
             pytest.fail("nothing is computed for it")

@@ -182,5 +182,5 @@ def _name(kind: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(map(repr, inside))
     if origin is tuple:
-        return f"a list of which each is {_name(inside[0])}"
+        return f"a list, each item {_name(inside[0])}"
     return " or ".join(map(_name, inside)) if _is_union(kind) else WORDS[kind]

@@ -132,7 +132,9 @@ class Files:
         rows = list(reader)
         odd = [number for number, row in enumerate(rows, 2) if None in row or None in row.values()]
         if odd:
-            raise ValueError(f"{self.where / name}: line {odd[0]} has not the header's columns")
+            raise ValueError(
+                f"{self.where / name}: line {odd[0]} does not have the header's columns"
+            )
         return rows
 
     def photo(self, name: str, rules: PhotoRules = DEFAULT) -> Image.Image:

@@ -52,7 +52,7 @@ class Evaluation:
         known = " or ".join(f"{n:,}" for n in self.whole)
         return (
             f"{self.title}: {count:,} photos of {filled} of {len(self.classes)} classes are there, "
-            f"and {known} are known: numbers of a part are not those of the whole",
+            f"and {known} are known: a part gives other numbers than the whole",
             *self.told,
         )
 
@@ -111,13 +111,13 @@ def numbered(
         places = {label: label for label in range(count)}
     elif max(numbers.values()) < count:
         raise ValueError(
-            f"{title}: folders of {files.where} are called by numbers of which none is above "
-            f"{count - 1}, and not all {count} are there: they may be places among its classes or "
-            "outputs of ImageNet; call the folders by their synsets, n01440764"
+            f"{title}: folders of {files.where} are named by numbers up to {count - 1}, and not "
+            f"all {count} are there: they may be places among its classes or outputs of ImageNet; "
+            "name the folders by their synsets, n01440764"
         )
     wrong = sorted(n for n in numbers.values() if n not in places)
     if wrong:
-        raise ValueError(f"{title}: folder {wrong[0]} of {files.where} is none of its classes")
+        raise ValueError(f"{title}: folder {wrong[0]} of {files.where} is not one of its classes")
     return {folder: places[number] for folder, number in numbers.items()}
 
 
@@ -132,11 +132,11 @@ def in_folders(title: str, files: Files, known: Mapping[str, int]) -> tuple[list
     faults = [
         f"{counts[folder]} pictures lie in no class folder"
         if not folder
-        else f"folder {folder} is none of its {len(known)} classes"
+        else f"folder {folder} is not one of its {len(known)} classes"
         for folder in sorted(counts.keys() - known.keys())
     ]
     if faults:
-        cure = f"expected are folders such as {', '.join(sorted(known)[:3])}"
+        cure = f"expected folders such as {', '.join(sorted(known)[:3])}"
         raise ValueError(f"{title}: {files.where}: " + report(faults, len(counts), "folders", cure))
     folder_of = (name.partition("/")[0] for name in names)
     return names, np.array([known[folder] for folder in folder_of], np.int32)

@@ -65,7 +65,7 @@ def load(root: Path, split: str, *, photos: str = "") -> HardImageNet:
         ways = [base / form.format(split=split, wnid=wnid, name=name) for form in forms]
         found = next((path for path in ways if path.is_file()), None)
         if not WNID.fullmatch(wnid) or wnid not in class_maps.index_of():
-            faults.append(f"mask {mask} is not called by a synset")
+            faults.append(f"mask {mask} is not named by a synset")
         elif not found:
             faults.append(f"mask {mask} has no photo {ways[0]}")
         else:

@@ -67,9 +67,7 @@ def load(
     tfds = {"tfds": "imagenet2012", "split": "train" if train else "validation"}
     files = archives.at(root, *inner, **tfds).trimmed(class_maps.index_of())
     if not train and files.where.name == "train":
-        raise ValueError(
-            f"imagenet: {files.where} holds what networks are trained on; pass split=train"
-        )
+        raise ValueError(f"imagenet: {files.where} holds training photos; pass split=train")
     beside = root if root.is_dir() else root.parent
     whole = () if train else (COUNT,)
     if "/" in files.pictures[0]:

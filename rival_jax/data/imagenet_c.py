@@ -66,7 +66,7 @@ def load(
     if lacking or not names:
         raise ValueError(
             f"imagenet_c: no pictures of {', '.join(sorted(lacking)) or 'a corruption'} in "
-            f"{files.where}: expected is {LAYOUT}"
+            f"{files.where}: expected {LAYOUT}"
         )
     told = "imagenet_c: pictures in folders of no corruption are left out"
     cells = len({cell[:2] for cell in found})

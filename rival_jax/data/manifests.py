@@ -91,7 +91,7 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         )
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
-        raise ValueError(f"manifest {path}, line 1: column {', '.join(twice)} is there twice")
+        raise ValueError(f"manifest {path}, line 1: column {', '.join(twice)} occurs twice")
     reader, lines = csv.reader(text, delimiter=mark, strict=True), []
     start = 2
     try:

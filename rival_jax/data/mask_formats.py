@@ -88,7 +88,7 @@ def reader(
         said = f"pixels of masks that hold {values} ({option}ignore) count as {void} ({option}void)"
         return around, (said,)
     if mask_format == "imagenet_s" and not mask_values:
-        return read, (f"ImageNet-S's id {IGNORE}, pixels that nobody labelled, is background",)
+        return read, (f"ImageNet-S's id {IGNORE}, unlabelled pixels, is background",)
     return read, ()
 
 
@@ -131,7 +131,7 @@ def _cure(there: list[int], option: str, found: Sequence[int] = ()) -> str:
     first = next(iter(found or [value for value in there if value]))
     words = f"name the object's with {option}mask_values, such as '({first},)'"
     if len(there) > 2:
-        words += f", what nobody labelled with {option}ignore, such as '({there[-1]},)'"
+        words += f", unlabelled ones with {option}ignore, such as '({there[-1]},)'"
     formats = ["'binary' if what is above half is object"] if there[-1] > 127 else []
     formats += ["'nonzero' if all that is not 0 is object"] if there[0] == 0 else []
     return words + (f", or pass {option}mask_format={' or '.join(formats)}" if formats else "")

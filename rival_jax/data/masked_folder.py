@@ -196,6 +196,6 @@ def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = {}
     for name, value in members:
         if nfc(name) in found:
-            raise ValueError(f"{name!r} is there twice")
+            raise ValueError(f"{name!r} occurs twice")
         found[nfc(name)] = nfc(value) if isinstance(value, str) else value
     return found

@@ -126,10 +126,10 @@ def _high_byte(photo: Image.Image) -> Image.Image:
         alpha = np.where(values == photo.info["transparency"], 0, 255).astype(np.uint8)
         grey = Image.merge("LA", (grey, Image.fromarray(alpha)))
     grey.info = {key: value for key, value in photo.info.items() if key != "transparency"}
-    words = "are 16-bit grey, of which the high byte is taken"
+    words = "are 16-bit grey, reduced to the high byte"
     if values.max() < 4096:
         words += (
-            "; no value in them is above 4095: they may be of 10 or 12 bits, and dark like this"
+            "; no value in them is above 4095: they may have 10 or 12 bits, and are then too dark"
         )
     remark(grey, words)
     return grey

@@ -83,7 +83,7 @@ def load(
     folder = _split_folder(root, split, variant)
     files = sorted(file.name for file in folder.glob("*.JPEG"))
     names = [name for name in files if not name.endswith("_merged_mask.JPEG")]
-    strange = [f"{name} is of none of the 20 synsets" for name in names if _class(name) is None]
+    strange = [f"{name} has none of the 20 synsets" for name in names if _class(name) is None]
     if strange:
         raise ValueError(report(strange, len(names), "photos", f"move them out of {folder}"))
     if not names:

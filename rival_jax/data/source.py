@@ -125,8 +125,8 @@ def refuse_training(source: Source, what: str) -> None:
     """
     if getattr(source, "evaluation_only", False):
         raise ValueError(
-            f"{getattr(source, 'title', type(source).__name__)}: its terms allow to evaluate on "
-            f"it only, so it is not there to {what}: name other photos for that"
+            f"{getattr(source, 'title', type(source).__name__)}: its terms only allow evaluation "
+            f"on it, so do not use it to {what}: name other photos for that"
         )
 
 

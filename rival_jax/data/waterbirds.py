@@ -46,9 +46,8 @@ def load(root: Path, split: str) -> Evaluation:
         wrong = [row.get(column) for row in rows if row.get(column) not in values]
         if wrong or not rows:
             raise ValueError(
-                f"waterbirds: {files.where / 'metadata.csv'}: of {len(rows)} lines of split "
-                f"{split} {len(wrong)} have a {column} that is not there, {wrong[:1]}: expected is "
-                f"{LAYOUT}"
+                f"waterbirds: {files.where / 'metadata.csv'}: {len(wrong)} of {len(rows)} lines of "
+                f"split {split} have an unknown {column}, {wrong[:1]}: expected {LAYOUT}"
             )
     rows.sort(key=lambda row: row["img_filename"])
     place = [PLACES[row["place"]] for row in rows]

@@ -89,7 +89,7 @@ def examine(text: str, config: Any) -> dict[str, Any]:
     faults += getattr(module, "check", lambda source: [])(source)
     notes += getattr(source, "told", getattr(source, "notices", ()))
     if getattr(source, "evaluation_only", False):
-        notes.append("its terms allow to evaluate on it only, not to train, tune or select")
+        notes.append("its terms only allow evaluation on it, not training, tuning or selection")
     return {**told, "faults": faults, "notes": notes}
 
 
@@ -164,7 +164,7 @@ def _samples(source: data.Source, count: int) -> Iterator[str]:
             yield str(error)
     if getattr(source, "resized", False) and len(sizes) > 1:
         told = ", ".join(f"{width} x {height}" for width, height in sizes)
-        yield f"photos are to be of one size already, and are {told}: they have been resized"
+        yield f"photos should all have one size, but are {told}: they have been resized"
 
 
 def _archives(module: ModuleType, root: Path, hashes: bool) -> Iterator[str]:

@@ -53,7 +53,7 @@ class Streamed(Material):
         if len(ways) > 1:
             raise ValueError(
                 f"config.models have different numbers of outputs ({ways}); networks of one run "
-                "need as many, so that they are scored alike"
+                "need the same number, so that they are scored in the same way"
             )
         self.sets = sets.load(config, next(iter(ways)))
         for one in self.sets:

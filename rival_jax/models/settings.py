@@ -50,9 +50,9 @@ def expect(said: Mapping[str, Any], expected: Expected) -> None:
     for key, values in expected.items():
         if key in said and not any(_equal(said[key], value) for value in values):
             raise ValueError(
-                f"model_args.{key} is {shown(said[key])}, but the network that the tensors are of, "
-                f"as it is computed here, has {shown(values[0])}; correct config.json, or give the "
-                "weights that belong to it"
+                f"model_args.{key} is {shown(said[key])}, but the tensors' network, as computed "
+                f"here, has {shown(values[0])}; correct config.json, or give the weights that "
+                "belong to it"
             )
 
 

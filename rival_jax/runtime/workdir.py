@@ -136,9 +136,7 @@ def atomic(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         odd = next(path for path in target.parents if path.exists())
-        raise ValueError(
-            f"{odd} is to be a folder of results, and a file is there: remove it"
-        ) from None
+        raise ValueError(f"{odd} should be a folder of results, but is a file: remove it") from None
     if target.is_dir() and not target.is_symlink():
         make_way(target)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL, suffix=target.suffix)

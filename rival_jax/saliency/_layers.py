@@ -34,7 +34,7 @@ def attention_and_logits(
     """What `attention` returns, and the logits [b, c] of the same forward pass."""
     names = model.attention_taps
     if not names:
-        raise ValueError(f"{model.name} has no attention to explain it by; use gradcam")
+        raise ValueError(f"{model.name} has no attention to explain it with; use gradcam")
     given = (model.forward, variables, images, score, names)
     logits, _, values, gradients = taps.logits_and_grads(*given)
     return [values[name] for name in names], [gradients[name] for name in names], logits

@@ -16,6 +16,6 @@ def maps(
 def probabilities(model: Model, variables: Variables, images: Array) -> list[Array]:
     """[b, heads, n, n] of all blocks. Raises ValueError for a network without attention."""
     if not model.attention_taps:
-        raise ValueError(f"{model.name} has no attention to explain it by; use gradcam")
+        raise ValueError(f"{model.name} has no attention to explain it with; use gradcam")
     _, values = model.forward(variables, images, {})
     return [values[name] for name in model.attention_taps]

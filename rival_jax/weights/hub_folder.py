@@ -245,7 +245,7 @@ def _one_of(*known: str) -> Any:
 
 
 _CROP_MODE = (
-    "{}: crop_mode is {!r}, which is not computed: with --config.data.resize=crop the centre is "
+    "{}: crop_mode is {!r}, which is not supported: with --config.data.resize=crop the centre is "
     "cut out of the photo, and with squash all of it is taken, resized bilinearly"
 )
 _FIELDS = {

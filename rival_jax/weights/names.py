@@ -80,13 +80,13 @@ def called(name: str, path: pathlib.Path) -> str:
     """
     wrong = ""
     if not name.strip(". "):
-        wrong = "is no name of a folder"
+        wrong = "is not a valid folder name"
     elif not name.isprintable() or set(name) & set('/\\:*?"<>|'):
-        wrong = "holds characters that names of folders cannot have everywhere"
+        wrong = "has characters that some systems do not allow in folder names"
     elif len(name.encode()) > MAX_NAME:
         wrong = f"has more than {MAX_NAME} bytes"
     elif name.partition(".")[0].casefold() in _RESERVED or name.endswith((".parquet", ".", " ")):
-        wrong = "is kept for other things"
+        wrong = "is reserved"
     if wrong:
         raise ValueError(
             f"the model at {str(path)!r} would be called {name!r}, which {wrong}; rename the file "

@@ -99,7 +99,7 @@ def kept(folder: Path) -> Variables:
     name = folder.name.rpartition("_")[0]
     cure = f"delete {folder.parents[2] / 'rows' / name} to train it again"
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is gone, and its rows are there; {cure}")
+        raise FileNotFoundError(f"{folder} is gone, but its rows exist; {cure}")
     if not checksums.holds(folder):
         raise ValueError(f"{folder} is not as it was written; {cure}")
     return models.load(str(folder))[1]

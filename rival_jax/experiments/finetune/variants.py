@@ -82,7 +82,7 @@ def _setting(config: Config, model: Model, name: str, words: str) -> Setting:
             near = difflib.get_close_matches(key, [*known, "learning_rate"], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(
-                f"config.settings: {key!r} is no number of the objective {objective}{hint}"
+                f"config.settings: {key!r} is not a number of the objective {objective}{hint}"
             )
         options[key] = value
     unknown = sorted(options.keys() - set(known))
