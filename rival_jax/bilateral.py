@@ -146,7 +146,7 @@ def choose(
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """IoU of two masks; 0 where both are empty."""
+    """IoU of two masks; 0 if both are empty."""
     union = (first | second).sum()
     return float((first & second).sum() / union) if union else 0.0
 

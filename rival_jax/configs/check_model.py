@@ -21,7 +21,7 @@ class Config(blocks.Networks):
     image_size: Count = 0  # side in pixels; 0: the size the network was made for
     top: Several = 5  # classes shown of each image
     labels: str = ""  # text file of class names, one per line; "": ImageNet's synsets, or numbers
-    # "auto": with timm where it is installed and has the network.
+    # "auto": compare with timm if it is installed and has the network.
     compare: Literal["auto", "timm", "none"] = "auto"
     tolerance: Positive = 1e-4  # of logits divided by the largest, and of attention
 

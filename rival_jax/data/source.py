@@ -16,7 +16,7 @@ Item = dict[str, Any]
 
 @runtime_checkable
 class Source(Protocol):
-    """What a data set is: names and labels at once, pictures one by one.
+    """A data set: names and labels at once, pictures one by one.
 
     It may also have `notices`, tuple[str, ...]: the assumptions made to read it, in sentences for
     the console and the page.

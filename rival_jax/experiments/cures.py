@@ -14,7 +14,7 @@ Pair = tuple[str, str]
 
 
 class Cure(NamedTuple):
-    """What config finetune did to a network."""
+    """What a run of config finetune did to a network."""
 
     original: str  # as in its config.models
     masked: tuple[str, ...]  # classes whose masks it was trained with, set A

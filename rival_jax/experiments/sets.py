@@ -57,7 +57,7 @@ class Set:
 
     @functools.cached_property
     def units(self) -> list[str]:
-        """What each photo is resampled with; a unit of several classes is one in each."""
+        """Each photo's unit in resampling; a unit of several classes counts as one in each."""
         if not self.clustered:
             return self.names
         units, labels = self.source.units, self.source.labels

@@ -71,7 +71,7 @@ def read(
         raise FileNotFoundError(f"{file} is missing; run the same command again to compute it")
     data = file.read_bytes()
     if found := _fault(data, file.name):
-        raise ValueError(f"{file} {found}; run the command that made it again to compute it anew")
+        raise ValueError(f"{file} {found}; run its command again to compute it anew")
     chosen = None if columns is None else list(columns)
     table = pq.read_table(pa.BufferReader(data), columns=chosen, read_dictionary=words)
     return table.replace_schema_metadata(None)

@@ -10,7 +10,7 @@ from rival_jax.types import Array, Model, Score, Variables
 
 
 def maps(model: Model, variables: Variables, images: Array, score: Score, **options: Any) -> Array:
-    """[b, h, w] >= 0, on the grid of patches; options as those of `maps_and_logits`."""
+    """[b, h, w] >= 0, on the grid of patches; options as for `maps_and_logits`."""
     return maps_and_logits(model, variables, images, score, **options)[0]
 
 

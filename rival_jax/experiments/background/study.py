@@ -1,4 +1,4 @@
-"""Backgrounds taken away, and objects likewise (RIVAL10 study, section 5.3 and figure 8).
+"""Backgrounds or objects taken away (RIVAL10 study, section 5.3 and figure 8).
 
 Models x heads x treatments x regions; one treatment of one region for one head is a unit of work.
 Heads are fitted on unchanged photos and on photos with a grey background.

@@ -53,7 +53,7 @@ class Setting:
 def settings(config: Config, model: Model) -> list[Setting]:
     """Every variant with each of `config.settings`; without the original.
 
-    Raises ValueError for an unknown variant, or a setting that is no number of its objective.
+    Raises ValueError for an unknown variant, or a setting that is not a number of its objective.
     """
     names = [name for name in config.variants if name != ORIGINAL]
     found = [_setting(config, model, name, words) for name in names for words in config.settings]
