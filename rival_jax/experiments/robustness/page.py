@@ -40,6 +40,7 @@ def page(
     level, pairs = whole.where(contrast=""), Results(r for r in whole if r["contrast"])
     accuracy = level.where(measure="accuracy", average="micro")
     beside = functools.partial(_beside, {} if given else {one.name: one.published for one in sets})
+    macro = level.where(measure="accuracy", average="macro")
     beyond = {"measure": "effective_robustness"}
     pairs = Results(filter(_top_1, pairs.where(average=("micro", None))))
     told = functools.partial(_tested, config)
@@ -54,8 +55,8 @@ def page(
                 "Accuracy",
                 pictures=pictures,
                 tables=[
-                    *_pivot("micro", accuracy, (*OF, "images"), beside),
-                    *_pivot("macro", level.where(measure="accuracy", average="macro"), OF),
+                    *_pivot("micro", accuracy, (*OF, "images"), beside, treatment=treatment),
+                    *_pivot("macro", macro, OF, treatment=treatment),
                     *_pivot("drop", level.where(measure="accuracy_drop", average="micro"), OF),
                     *_pivot("calibration", level.where(measure="ece"), ("set",)),
                     *_pivot("nll", level.where(measure="nll"), ("set",), tables.ratio),
@@ -101,8 +102,10 @@ def _pivot(
     rows: Sequence[str],
     cell: Callable[[Row], str] = percent,
     column: str = "model",
+    **told: str,
 ) -> list[Table]:
-    return [tables.pivot(WORDS.text(title), results, rows, column, cell)] if results.rows else []
+    title = WORDS.text(title, **told)
+    return [tables.pivot(title, results, rows, column, cell)] if results.rows else []
 
 
 def _tested(
