@@ -107,7 +107,7 @@ def test_every_flipped_bit_of_rows_is_seen(tmp_path):
         assert row_files._fault(bytes(changed), file.name), bit
     assert not row_files.fault(file)
     flipped(file, 80)
-    with pytest.raises(ValueError, match=r"u-.*parquet is not as it was written.*run the command"):
+    with pytest.raises(ValueError, match=r"u-.*parquet is not as it was written.*run its command"):
         row_files.read(file)
 
 

@@ -458,7 +458,7 @@ def test_doubtful_masks_are_counted_listed_and_shown_first(photos, tmp_path, mon
     rows = read_rows(tmp_path / "rows").to_pylist()
     odd = {row["example"]: row["doubt"] for row in rows if row["doubt"]}
     assert 0 < len(odd) == count(results, "doubtful")
-    said = f"tiny: {len(odd)} of {count(results, 'masks'):.0f} masks are doubtful"
+    said = f"tiny: {len(odd)} of {count(results, 'masks'):.0f} masks look doubtful"
     assert f"note: {said}" in console.file.getvalue()
     facts = json.loads((tmp_path / "data.json").read_text())
     assert any(notice.startswith(said) for notice in facts["notices"])
