@@ -57,11 +57,11 @@ def bootstrap(
     them, formed inside `statistic`, is paired.
 
     It covers on few images too (`benchmarks/coverage.py`): resamples are rescaled to the variance
-    of classes of n, not (n - 1) / n of it; tails are widened as Student's t is beside the normal,
-    with the degrees of freedom of the classes' variances (Satterthwaite); below three of them, a
-    share gets its binomial interval; classes of one image are collapsed (`strata.Block`). If no
-    image varies, the interval reflects what unseen images could do: for a share it is Clopper and
-    Pearson's at the effective number of images, so 6 right of 6 give [0.54, 1].
+    of classes of n, not (n - 1) / n of it; tails are widened like Student's t relative to the
+    normal, with the degrees of freedom of the classes' variances (Satterthwaite); below three of
+    them, a share gets its binomial interval; classes of one image are collapsed (`strata.Block`).
+    If no image varies, the interval reflects what unseen images could do: for a share it is Clopper
+    and Pearson's at the effective number of images, so 6 right of 6 give [0.54, 1].
 
     Args:
       statistic: means of the present classes, [c, *v] in label order -> any array; traceable by jax

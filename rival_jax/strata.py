@@ -26,7 +26,7 @@ class Block(NamedTuple):
     """Classes with means drawn from one pool of images.
 
     A class of n images is its own pool, and its mean is over n - 1 images drawn from it: the mean
-    of n would vary too little, by (n - 1) / n (Rao and Wu, JASA 1988: their rescaling is 1 for n -
+    of n would have (n - 1) / n of the variance (Rao and Wu, JASA 1988: their rescaling is 1 for n -
     1 draws, and no mean leaves the range of the images).
 
     Variation within a class of one image is unobservable. All k such classes are collapsed into one
@@ -34,7 +34,7 @@ class Block(NamedTuple):
     other classes while it has fewer than `POOL`, and each gets the value of a drawn image. If the
     pool has no other images there are k - 1 draws, so that two classes share one: the variance of
     their sum is (k + 2) / k of the observed one, k / (k - 1) being unbiased. Differences between
-    collapsed classes count as variation, so intervals are rather too wide.
+    collapsed classes count as variation, so intervals tend to be too wide.
     """
 
     classes: tuple[int, ...]

@@ -92,7 +92,7 @@ def ending() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ends_within(seconds: float, words: str) -> Iterator[None]:
-    """Within it, a process that gets SIGTERM or SIGINT ends within `seconds`.
+    """Within it, a process that gets SIGTERM or SIGINT ends after `seconds` at the latest.
 
     Python's handlers cannot run while a program is compiled or computed. A thread still notices the
     signal, waits, and then ends the process with code 75.
