@@ -10,11 +10,14 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
+import functools
 import json
 import sys
+import tarfile
 import tempfile
 import time
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from rival_jax import weights
+from rival_jax import data, weights
 from rival_jax.data import masked_folder, rival10, transforms
 from rival_jax.data.mask_formats import READERS
 from rival_jax.data.pickles import read_attribute_dict
@@ -88,24 +91,70 @@ def formats(folder: Path) -> dict[str, Format]:
         path = pictures.save(pictures.photo(), folder / f"photo.{suffix}")
         found[f"photo {suffix}"] = Format(path, _photo)
     found["mask png"] = Format(pictures.save(pictures.disc(), folder / "mask.png"), _mask)
-    data = folder / "data"
+    masked = folder / "data"
     for name in ("a", "b"):
-        pictures.save(pictures.photo(), data / f"images/{name}/1.png")
-        pictures.save(pictures.disc(), data / f"masks/{name}/1.png")
-    (data / "rows.csv").write_text(
+        pictures.save(pictures.photo(), masked / f"images/{name}/1.png")
+        pictures.save(pictures.disc(), masked / f"masks/{name}/1.png")
+    (masked / "rows.csv").write_text(
         "image,mask,class,split\nimages/a/1.png,masks/a/1.png,a,test\n"
         "images/b/1.png,masks/b/1.png,b,test\n"
     )
-    found["manifest"] = Format(data / "rows.csv", _manifest)
-    (data / "map.json").write_text(json.dumps({"a": ["cat", 0], "b": ["dog", 1]}))
-    found["class map"] = Format(data / "map.json", _class_map)
+    found["manifest"] = Format(masked / "rows.csv", _manifest)
+    (masked / "map.json").write_text(json.dumps({"a": ["cat", 0], "b": ["dog", 1]}))
+    found["class map"] = Format(masked / "map.json", _class_map)
     for name, text in (("json", '["tabby cat", "dog"]'), ("txt", "tabby cat\nChien, dog\n")):
         (folder / f"class_names.{name}").write_text(text)
         found[f"class names {name}"] = Format(folder / f"class_names.{name}", class_names._listed)
     (folder / "data.json").write_text(json.dumps({"name": "scenes", "classes": ["a", "b"]}))
     found["json of a run"] = Format(folder / "data.json", read_json)
     found["rows"] = Format(_rows(folder / "rows.parquet"), _units)
-    return found
+    return found | _evaluation(folder / "evaluation")
+
+
+def _evaluation(folder: Path) -> dict[str, Format]:
+    """Of the sets that networks are evaluated on: archives, and tables beside photos."""
+    one = "n01440764/ILSVRC2012_val_00000001.JPEG"
+    picture = pictures.save(pictures.photo(), folder / "val" / one)
+    whole = folder / "archives"
+    whole.mkdir()
+    with tarfile.open(whole / "a.tar", "w") as archive:
+        archive.add(picture, "imagenet-a/n01498041/1.jpg")
+    for kind in ("stored", "deflated"):
+        packed = getattr(zipfile, f"ZIP_{kind.upper()}")
+        with zipfile.ZipFile(whole / f"{kind}.zip", "w", packed) as archive:
+            archive.write(picture, "imagenet-a/n01498041/1.jpg")
+    (folder / "real.json").write_text(json.dumps([[0], [1, 2], []] + [[3]] * 49_997))
+    factors = {"file_name": Path(one).name, "class": 0, "pose": 1, "background": 0}
+    (folder / "x.jsonl").write_text(json.dumps(factors) + "\n")
+    (folder / "table.csv").write_text(f"filename,label,light\nval/{one},n01440764,dim\n")
+    imagenet = functools.partial(data.load, "imagenet")
+    return {
+        "photos in a tar": Format(whole / "a.tar", _archive),
+        "photos in a zip": Format(whole / "stored.zip", _archive),
+        "photos in a zip, deflated": Format(whole / "deflated.zip", _archive),
+        "real.json": Format(
+            folder / "real.json", lambda path: imagenet(path.parent, "val", real=path.name).real
+        ),
+        "ImageNet-X": Format(
+            folder / "x.jsonl", lambda path: imagenet(path.parent, "val", imagenet_x=path.name)
+        ),
+        "factor table": Format(
+            folder / "table.csv", lambda path: _all(path.parent, "factor_table", table=path.name)
+        ),
+    }
+
+
+def _archive(path: Path) -> Any:
+    try:
+        return _all(path, "imagenet_a")
+    except ValueError as error:  # of a photo in it, which has the name that it has there
+        named = "n01498041/1.jpg" in str(error)
+        raise ValueError(f"{path}: {error}" if named else str(error)) from error
+
+
+def _all(root: Path, name: str, **options: Any) -> Any:
+    source = data.load(name, root, "test", **options)
+    return [np.asarray(source[place]["image"]) for place in range(len(source))]
 
 
 def _tensors(path: Path) -> Any:
@@ -220,12 +269,12 @@ def run(count: int, seed: int, folder: Path) -> dict[str, collections.Counter[st
     known = formats(folder)
     for number, (name, (whole, read)) in enumerate(known.items()):
         counts = found[name] = collections.Counter()
-        data, rng = whole.read_bytes(), np.random.default_rng([seed, number])
+        content, rng = whole.read_bytes(), np.random.default_rng([seed, number])
         if outcome(read, whole) != "read" and name != "photo gif":  # whose palette is refused
             raise AssertionError(f"the whole file of {name}: {outcome(read, whole)}")
         for i in range(-(-count // len(known))):
             path = whole.with_name(f"m{seed}x{i}_{whole.name}")
-            path.write_bytes(mutate(data, rng))
+            path.write_bytes(mutate(content, rng))
             counts[outcome(read, path)] += 1
             path.unlink()
     return found

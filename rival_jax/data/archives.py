@@ -38,16 +38,22 @@ class Span(NamedTuple):
     packed: str = ""  # in a zip: "stored" or "deflated"; `start` is then the header's
 
     def read(self) -> bytes:
-        """Raises OSError for a file that is gone, ValueError for one that is cut off."""
+        """Raises OSError for a file that is gone, ValueError for one that is cut off or damaged."""
         with open(self.path, "rb") as file:
-            file.seek(self.start)
-            if self.packed:
-                header = file.read(30)
-                file.seek(sum(int.from_bytes(header[i : i + 2], "little") for i in (26, 28)), 1)
-            content = file.read(self.size)
-        if len(content) < self.size:
+            try:
+                file.seek(self.start)
+                if self.packed:
+                    header = file.read(30)
+                    file.seek(sum(int.from_bytes(header[i : i + 2], "little") for i in (26, 28)), 1)
+                content = file.read(self.size)
+                whole = len(content) >= self.size
+                if whole and self.packed == "deflated":
+                    content = zlib.decompress(content, -15)
+            except (OSError, zlib.error) as error:  # an index of places that there are not
+                raise ValueError(f"{self.path} is damaged ({error}); copy it again") from error
+        if not whole:
             raise ValueError(f"{self.path} is cut off; copy it again")
-        return zlib.decompress(content, -15) if self.packed == "deflated" else content
+        return content
 
 
 class Record(NamedTuple):

@@ -170,7 +170,7 @@ def _factors(path: Path, found: Evaluation) -> Mapping[str, Sequence[str]]:
     try:
         for line in _text(path).splitlines():
             row = json.loads(line)
-            rows[row["file_name"]] = row
+            rows[row["file_name"]] = {**row, "class": row["class"]}
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"imagenet: {path} is not ImageNet-X's lines of JSON: {error}") from error
     given = [rows.get(name.rpartition("/")[2]) for name in found.names]
@@ -183,7 +183,7 @@ def _factors(path: Path, found: Evaluation) -> Mapping[str, Sequence[str]]:
     first = next((row for row in given if row), {})
     keys = [key for key, value in first.items() if value in (0, 1) and key != "class"]
     words = {0: "no", 1: "yes"}
-    return {key: [words[row[key]] if row else "" for row in given] for key in keys}
+    return {key: [words.get(row.get(key), "") if row else "" for row in given] for key in keys}
 
 
 def _text(path: Path) -> str:

@@ -69,7 +69,8 @@ def open_picture(
     except FileNotFoundError as error:
         raise ValueError(f"{what} {name} is missing: there is no file {file}") from error
     except Exception as error:  # damaged files raise OSError, SyntaxError, struct.error and more
-        raise ValueError(f"{what} {name} cannot be decoded: {error}") from error
+        fault = str(error).replace(repr(file), "it")
+        raise ValueError(f"{what} {name} cannot be decoded: {fault}") from error
     if large:
         raise ValueError(rules.too_large(name, what))
     return picture
