@@ -133,7 +133,7 @@ def _evaluation(folder: Path) -> dict[str, Format]:
         "photos in a zip": Format(whole / "stored.zip", _archive),
         "photos in a zip, deflated": Format(whole / "deflated.zip", _archive),
         "real.json": Format(
-            folder / "real.json", lambda path: imagenet(path.parent, "val", real=path.name).real
+            folder / "real.json", lambda path: imagenet(path.parent, "val", real=path.name)
         ),
         "ImageNet-X": Format(
             folder / "x.jsonl", lambda path: imagenet(path.parent, "val", imagenet_x=path.name)
