@@ -505,6 +505,9 @@ def test_splitting_by_words_is_in_their_order():
     assert one.of("size") == ("9", "9.5", "10")
     assert np.isnan(one.values[0, :2, 0]).all()
     assert one.values[0, 2, 0] == 0
+    some = split(named(np.ones((3, 1)), "model"), "size", ["2", "", "1"])  # unknown of one
+    assert some.of("size") == ("1", "2")
+    assert np.isfinite(some.values[:, :, 0]).sum(1).tolist() == [1, 0, 1]
     assert split(named(np.ones((2, 1)), "model"), "hue", ["red", "blue"]).of("hue") == (
         "blue",
         "red",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -119,13 +120,12 @@ def split(one: Named, field: str, words: Sequence[str]) -> Named:
     Args:
       one: values of images.
       field: the new second axis.
-      words: one per image; sorted by value if all are numbers.
+      words: one per image; sorted by value if all are numbers. "": the image has none.
     """
-    try:
-        names = sorted(set(words), key=float)
-    except ValueError:
-        names = sorted(set(words))
-    numbers = {name: number for number, name in enumerate(names)}
+    names = sorted(set(words) - {""})
+    with contextlib.suppress(ValueError):
+        names.sort(key=float)
+    numbers = {"": -1, **{name: number for number, name in enumerate(names)}}
     place = np.array([numbers[word] for word in words])
     there = (place[:, None] == np.arange(len(names))).reshape(
         len(place), len(names), *(1,) * (one.values.ndim - 1)

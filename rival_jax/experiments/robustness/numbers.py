@@ -21,6 +21,7 @@ from rival_jax.report.study import Means, Measure, Study
 
 BINS = 15  # of confidence
 FEW = 8  # values of a factor up to which every two are compared
+MOST = 100  # values of a factor whose cells are told; with more it is in the rows alone
 LIKELIHOOD = ("nll", "brier")
 Numbers = Iterator[Measure]
 
@@ -114,6 +115,8 @@ class Teller:
             about = {"set": one.name, "average": "micro"}
             mine = {name: hit.at(set=one.name) for name, hit in hits.items()}
             for factor, words in one.words(found.names).items():
+                if len(set(words)) > MOST:
+                    continue
                 some = {n: split(hit, "value", words) for n, hit in mine.items() if "_5" not in n}
                 some = self._study(cells, _drawn(one, found, some))
                 results += _with(some, **about, factor=factor)
