@@ -42,7 +42,7 @@ def irfs(prob_fg: Float[Array, "*s"], prob_bg: Float[Array, "*s"]) -> Float[Arra
       prob_fg, prob_bg: probability of the true class under foreground and background noise (trial
         means), same shape, in [0, 1].
 
-    >>> irfs(jnp.array([1.0, 0.2]), jnp.array([1.0, 0.6]))
+    >>> irfs(jnp.array([1.0, 0.25]), jnp.array([1.0, 0.75]))
     Array([0. , 0.5], dtype=float32)
     """
     return rfs(prob_fg, prob_bg)

@@ -14,9 +14,9 @@ from rival_jax.types import Array, Forward, Score, Taps, Variables
 class Recorder:
     """Passed through one forward pass: adds the requested arrays at taps, and records values.
 
-    >>> tap = Recorder({"features": 1.0})
-    >>> tap("features", 2.0), tap.values
-    (3.0, {'features': 3.0})
+    >>> tap = Recorder({"features": jnp.ones(1)})
+    >>> tap("features", jnp.ones(1)), list(tap.values)
+    (Array([2.], dtype=float32), ['features'])
     """
 
     def __init__(self, added: Taps):

@@ -142,7 +142,7 @@ def peak_memory(device: Any) -> int:
 def duration(seconds: float) -> str:
     """Seconds in readable units.
 
-    >>> duration(42.3), duration(125), duration(7300)
+    >>> duration(42.3), duration(125.0), duration(7300.0)
     ('42 s', '2 min 5 s', '2 h 1 min')
     """
     seconds = round(seconds)
