@@ -135,9 +135,9 @@ def speed(options: argparse.Namespace) -> None:
     rates: dict[str, list[float]] = {name: [] for name in programs}
     for repeat in range(options.repeats + 1):
         for name, program in programs.items():
-            seconds = [timed(program, data) for data in (many, few)]
+            seconds = [timed(program, data) for data in (few, many)]
             if repeat:  # the first warms up: disk, compiled programs
-                rates[name].append((options.count - FEW) / (seconds[0] - seconds[1]))
+                rates[name].append((options.count - FEW) / (seconds[1] - seconds[0]))
                 print(f"{name}: {rates[name][-1]:.1f} photos/s", flush=True)
     middle = {name: statistics.median(some) for name, some in rates.items()}
     print(", ".join(f"{name} {rate:.1f} photos/s" for name, rate in middle.items()))
