@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -54,6 +55,8 @@ class Shard:
         self.skip = on_bad == "skip"
         self.mine = hosts.shares(len(positions))[hosts.index()]
         self._read: list[np.ndarray | str] = []
+        # Of the source alone: what knew this object would keep its pixels until a collection.
+        self._pixels = functools.partial(_pixels, source, geometry)
         self._rest = threaded(self._pixels, positions[self.mine.start : self.mine.stop].tolist())
 
     def check(self) -> None:
@@ -108,24 +111,25 @@ class Shard:
                 raise ValueError(report(faults, len(every), "photos", cure))
         return self._read[place]
 
-    def _pixels(self, position: int) -> np.ndarray | str:
-        """uint8 [h, w, 3] of a photo, or what is wrong with it.
 
-        Raises ValueError for a photo that must not be resized and has another size.
-        """
-        try:
-            photo = self.source[position]["image"]
-        except (ValueError, OSError) as error:
-            return str(error)
-        if not getattr(self.source, "resized", False):
-            return resize_photo(photo, self.geometry)
-        if photo.size != self.geometry.size[::-1]:
-            name, (height, width) = self.source.names[position], self.geometry.size
-            raise ValueError(
-                f"photo {name} is {photo.width} x {photo.height} pixels and must not be resized, "
-                f"the network takes {width} x {height}: leave out this set or the network"
-            )
-        return np.asarray(photo)
+def _pixels(source: Source, geometry: Geometry, position: int) -> np.ndarray | str:
+    """uint8 [h, w, 3] of a photo, or what is wrong with it.
+
+    Raises ValueError for one that must not be resized and has another size.
+    """
+    try:
+        photo = source[position]["image"]
+    except (ValueError, OSError) as error:
+        return str(error)
+    if not getattr(source, "resized", False):
+        return resize_photo(photo, geometry)
+    if photo.size != geometry.size[::-1]:
+        name, (height, width) = source.names[position], geometry.size
+        raise ValueError(
+            f"photo {name} is {photo.width} x {photo.height} pixels and must not be resized, "
+            f"the network takes {width} x {height}: leave out this set or the network"
+        )
+    return np.asarray(photo)
 
 
 def framed(source: Source, position: int, geometry: Geometry) -> np.ndarray:
