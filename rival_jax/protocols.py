@@ -41,6 +41,15 @@ class Fit(NamedTuple):
     intercept: float
     r2: float
 
+    def beyond(self, accuracy: Array, base: Array) -> Array:
+        """`effective_robustness` by this line."""
+        line = {"slope": self.slope, "intercept": self.intercept}
+        return effective_robustness(accuracy, base, **line)
+
+    def expected(self, base: Array) -> Array:
+        """The accuracy of other networks with this base accuracy."""
+        return -self.beyond(0 * base, base)
+
 
 FITS = {
     "v2": Fit("val", 0.916, -0.486, 0.993),
@@ -204,35 +213,6 @@ def calibration(
         nll=jnp.maximum(-likelihood, 0),  # a sum of probabilities may round to above 1
         brier=wrong.sum(-1) ** 2 + (wrong**2).sum(-1),
     )
-
-
-def expected_calibration_error(
-    confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"], bins: int = 15
-) -> float:
-    """The mean distance of accuracy from confidence in bins of equal width, in [0, 1]; in float64.
-
-    Bins weigh by their number of images; they are open below and closed above. Chance adds more the
-    fewer images a bin has, so compare sets of equal size. NaN if a confidence is.
-
-    Raises:
-      ValueError: for no images, shapes that differ, or confidences outside [0, 1].
-
-    Source: Guo et al., ICML 2017, equation 3.
-
-    >>> expected_calibration_error(np.array([0.75, 0.75, 1.0]), np.array([True, False, True]))
-    0.16666666666666666
-    """
-    confidence, correct = np.asarray(confidence, np.float64), np.asarray(correct)
-    if confidence.shape != correct.shape or not confidence.size:
-        raise ValueError(
-            f"correct: got {correct.shape}, expected confidence's {confidence.shape}, not empty"
-        )
-    outside = confidence[np.abs(confidence - 0.5) > 0.5 + 1e-6]
-    if len(outside):
-        raise ValueError(f"confidence: got {outside[0]:g}, expected [0, 1]")
-    place = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
-    gap = np.bincount(place, correct - confidence, bins)
-    return float(np.abs(gap).sum() / confidence.size)
 
 
 def effective_robustness(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import rival_jax
-from rival_jax import data, models, protocols, relative_errors, significance
+from rival_jax import calibration, data, models, protocols, relative_errors, significance
 from rival_jax.data import class_maps
 from rival_jax.data.transforms import resize_photo
 from rival_jax.protocols import accepts, hits, ties
@@ -248,16 +248,16 @@ def test_expected_calibration_error_is_by_bins():
             if inside.any():
                 gap = correct[inside].mean() - confidence[inside].mean()
                 expected += inside.mean() * abs(gap)
-        got = protocols.expected_calibration_error(confidence, correct, bins)
+        got = calibration.expected_calibration_error(confidence, correct, bins)
         assert got == pytest.approx(expected, abs=1e-12)
     assert 0.2 < got < 0.3  # less at the ends, where there is no room
-    assert np.isnan(protocols.expected_calibration_error(np.array([0.5, np.nan]), correct[:2]))
+    assert np.isnan(calibration.expected_calibration_error(np.array([0.5, np.nan]), correct[:2]))
     with pytest.raises(ValueError, match=r"confidence: got 70, expected \[0, 1\]"):
-        protocols.expected_calibration_error(np.array([70.0]), correct[:1])
+        calibration.expected_calibration_error(np.array([70.0]), correct[:1])
     with pytest.raises(ValueError, match=r"correct: got \(2,\), expected confidence's \(1,\)"):
-        inspect.unwrap(protocols.expected_calibration_error)(np.array([0.7]), correct[:2])
+        inspect.unwrap(calibration.expected_calibration_error)(np.array([0.7]), correct[:2])
     with pytest.raises(ValueError, match="not empty"):
-        protocols.expected_calibration_error(np.zeros(0), correct[:0])
+        calibration.expected_calibration_error(np.zeros(0), correct[:0])
 
 
 def test_effective_robustness_is_zero_on_the_line_and_a_gain_beyond_it():

@@ -16,18 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rival_jax import models, protocols, shares, significance
+from rival_jax import calibration, models, protocols, shares, significance
 from rival_jax.data import class_maps
 from rival_jax.data.shard import RED, Shard, framed
 from rival_jax.data.transforms import resize_photo
 from rival_jax.experiments import runner
 from rival_jax.experiments.cures import Cure, cure, pairs
-from rival_jax.experiments.robustness import Experiment, numbers
-from rival_jax.experiments.robustness.numbers import Teller
+from rival_jax.experiments.robustness import Experiment
+from rival_jax.experiments.robustness.study import beyond
 from rival_jax.experiments.scoring import Protocols
 from rival_jax.named import Axis
 from rival_jax.report import exact, style
-from rival_jax.report.images import Images, by_unit, joined, per_image, split
+from rival_jax.report.images import Images, by_unit, confidence_gaps, joined, per_image, split
 from rival_jax.report.results import Results
 from rival_jax.report.study import Measure, Study
 from rival_jax.runtime.results import digest, read_rows
@@ -272,7 +272,7 @@ def test_results_are_means_over_photos_and_over_classes(done):
         assert level.one(average="macro")["estimate"] == pytest.approx(np.mean(classes), abs=1e-6)
         hits = np.array([row["any"] for row in mine])
         confidence = np.array([row["confidence"] for row in mine])
-        ece = protocols.expected_calibration_error(confidence, hits)
+        ece = calibration.expected_calibration_error(confidence, hits)
         assert told.one(measure="ece")["estimate"] == pytest.approx(ece, abs=1e-5)
         for name in ("nll", "brier"):
             mean = np.mean([row[name] for row in mine])
@@ -375,7 +375,7 @@ def test_other_photos_under_the_same_name_are_other_units(networks, other):
         made = Experiment(tiny(networks[:1], f"{SET} {words}"), quiet())
         plans = {"net0": {"images": 8, "flops": 1.0}}
         units = made.subject.units(made.subject.sets[0], plans)
-        return [(unit.name, digest(unit.depends_on)) for _, unit in units]
+        return [(unit.name, digest(unit.depends_on)) for unit in units]
 
     one, same, two = map(names, ("photos=30 as=x", "photos=30 as=x", other))
     assert one == same
@@ -401,7 +401,12 @@ def test_units_of_several_classes_are_one_in_each(done, networks):
 def test_skipped_photos_are_told(networks, tmp_path, no_figures):
     config = tiny(networks[:1], f"{SET} photos=12 bad=(4,)", **{"data.on_bad": "skip"})
     run, results = run_in(tmp_path / "run", config)
-    assert run.read_json("data.json")["skipped"][0][0] == "test/004.png"
+    told = run.read_json("data.json")
+    assert told["skipped"] == [
+        ["test/004.png", f"photo of {SET} photos=12 bad=(4,) could not be read"]
+    ]
+    again, _ = run_in(tmp_path / "run", config)
+    assert again.read_json("data.json") == told
     level = results.where(measure="accuracy", average="micro", factor=None, **{"class": None})
     assert level.one(protocol="any")["images"] == 8
     config = tiny(networks[:1], f"{SET} photos=12 bad=(4,)")
@@ -546,16 +551,19 @@ def test_calibration_is_that_of_the_bins(seed):
     rng = np.random.default_rng(seed)
     confidence = named(rng.random((40, 2)), "model")
     right = named((rng.random((40, 2)) < confidence.values**2) * 1.0, "model")
-    gaps = numbers.gaps(confidence, right).values
+    gaps = confidence_gaps(confidence, right).values
     for k in range(2):
-        want = protocols.expected_calibration_error(
+        want = calibration.expected_calibration_error(
             confidence.values[:, k], right.values[:, k] > 0.5
         )
         assert np.abs(gaps[:, k].mean(0)).sum() == pytest.approx(want)
 
 
-OPTIONS = {"resamples": 200}
-TELLER = Teller([("model0", "model1")], {}, (), OPTIONS)
+def by_line(key, shifted, base):
+    """Effective robustness of two networks from (images, hits) on two sets."""
+    study = Study("x", (), (), beyond, averages=("micro",))
+    both, pairs = joined("part", {"shifted": shifted, "base": base}), [("model0", "model1")]
+    return study.results(both, pairs, protocols.FITS[key], resamples=200)
 
 
 def test_effective_robustness_is_that_of_the_formula():
@@ -564,7 +572,7 @@ def test_effective_robustness_is_that_of_the_formula():
     for part, (count, share) in {"shifted": (120, 0.5), "base": (200, 0.7)}.items():
         hit = named((rng.random((count, 2)) < share) * 1.0, "model")
         parts[part] = Images({"hit": hit}, np.arange(count) % 4, tuple("abcd")), hit
-    results = TELLER.line("v2", parts["shifted"], parts["base"])
+    results = by_line("v2", parts["shifted"], parts["base"])
     fit = protocols.FITS["v2"]
     want = protocols.effective_robustness(
         *(jnp.asarray(parts[part][1].values.mean(0)) for part in ("shifted", "base")),
@@ -587,11 +595,11 @@ def test_the_same_photos_by_two_protocols_are_paired():
     whole = joined("part", {"shifted": (found, hit), "base": (found, hit)})
     assert whole.values["joined"].values.shape == (60, 2, 2)
     assert np.isfinite(whole.values["joined"].values).all()
-    row = TELLER.line("real", (found, hit), (found, hit)).one(model="model0", contrast="")
+    row = by_line("real", (found, hit), (found, hit)).one(model="model0", contrast="")
     # Alike photos move both together: twice as many apart would vary by more.
     other = dataclasses.replace(hit, values=np.roll(hit.values, 7, 0))
     apart = Images({"hit": other}, found.labels, found.classes)
-    two = TELLER.line("real", (found, hit), (apart, other)).one(model="model0", contrast="")
+    two = by_line("real", (found, hit), (apart, other)).one(model="model0", contrast="")
     assert two["estimate"] == pytest.approx(row["estimate"], abs=1e-6)
     assert two["high"] - two["low"] > 1.5 * (row["high"] - row["low"])
 
@@ -602,7 +610,8 @@ def cured_networks(folder, networks):
     kept.parent.mkdir(parents=True)
     shutil.copytree(networks[1], kept)
     cards = [{"name": "original", "masked": []}]
-    cards.append({"name": "energy_seed0", "masked": ["sky"], "best": str(kept), "last": "x"})
+    made = {"name": "energy_seed0", "variant": "energy", "masked": ["sky"]}
+    cards.append({**made, "best": str(kept), "last": "x"})
     (folder / "networks.json").write_text(json.dumps(cards))
     (folder / "config.json").write_text(json.dumps({"models": [str(networks[0])]}))
     return kept
@@ -610,7 +619,7 @@ def cured_networks(folder, networks):
 
 def test_cured_networks_are_compared_with_their_originals(networks, tmp_path, no_figures):
     kept = cured_networks(tmp_path / "finetune", networks)
-    assert cure(str(kept)) == Cure(str(networks[0]), ("sky",))
+    assert cure(str(kept)) == Cure(str(networks[0]), ("sky",), "energy", tmp_path / "finetune")
     assert cure(str(networks[0])) is None
     other = save_tiny_vit(tmp_path / "net2", classes=1000, seed=2)
     config = tiny([networks[0], other, kept], f"{SET} photos=36 as=invented", protocols=("subset",))
@@ -630,9 +639,14 @@ def test_cured_networks_are_compared_with_their_originals(networks, tmp_path, no
 
 def test_pairs_are_as_named_or_of_cures_or_all():
     called = {"p/a": "a", "b": "b", "c": "c"}
+    made = ((), "energy", Path())
     assert pairs((), called, {}) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert pairs((), called, {"c": Cure("p/a", ())}) == [("a", "c")]
-    assert pairs((), called, {"c": Cure("elsewhere", ())}) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert pairs((), called, {"c": Cure("p/a", *made)}) == [("a", "c")]
+    assert pairs((), called, {"c": Cure("elsewhere", *made)}) == [
+        ("a", "b"),
+        ("a", "c"),
+        ("b", "c"),
+    ]
     assert pairs(("p/a = b", "b=c"), called, {}) == [("a", "b"), ("b", "c")]
     with pytest.raises(ValueError, match=r"config\.pairs: got 'a=d', expected"):
         pairs(("a=d",), called, {})

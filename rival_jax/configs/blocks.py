@@ -208,6 +208,7 @@ class Statistics:
 
 
 Models = Annotated[tuple[str, ...], Distinct()]
+Sets = Annotated[tuple[str, ...], Distinct()]
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,42 @@ class Measuring(Networks):
     batch_size: BatchSize = "auto"  # or images per step; "auto" fills the memory budget
     cache: str = ""  # features and heads; default ~/.cache/rival_jax
     data: Data = Data()
+    statistics: Statistics = Statistics()
+
+
+@dataclass(frozen=True)
+class ObjectNet:
+    """ObjectNet's photos, which have a red frame."""
+
+    border: int = 2  # pixels cut off on each side, before anything else
+
+
+@dataclass(frozen=True)
+class SetData(Open):
+    """What all sets have in common, and the options of each kind of set."""
+
+    root: str = ""  # folder of the sets that name none
+    split: str = "test"
+    on_bad: Literal["error", "skip"] = "error"  # what to do about unreadable photos
+    scenes: Scenes = Scenes(per_class=20)
+    image_folder: ImageFolder = ImageFolder(exif="ignore")
+    objectnet: ObjectNet = ObjectNet()
+
+
+@dataclass(frozen=True)
+class Evaluating(Networks):
+    """What all experiments on networks and data sets without masks have in common."""
+
+    # "imagenet_a=/data/imagenet-a", perhaps with options of its own, a split, and what tables call
+    # it: "imagenet_v2=/data/v2 variant=top-images split=test as='v2 top'".
+    sets: Sets = ()
+    # Networks to compare, "original=finetuned"; (): finetuned ones with their originals if config
+    # finetune made them, else all pairs.
+    pairs: tuple[str, ...] = ()
+    preset: str = "demo"
+    batch_size: BatchSize = "auto"  # or images per step; "auto" fills the memory budget
+    shard: Several = 1024  # photos held at once, and computed again after a stop
+    data: SetData = SetData()
     statistics: Statistics = Statistics()
 
 

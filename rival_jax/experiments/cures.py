@@ -1,13 +1,19 @@
-"""Which network came from which: pairs of an original and a cured network, and set A."""
+"""Which network came from which, and what a cure changes in classes with masks and without."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from rival_jax.named import Named, stacked
+from rival_jax.report.images import Images, by_class
+from rival_jax.report.results import Results
 from rival_jax.report.run_files import read_json
+from rival_jax.report.study import Means, Measure, Study
 
 Pair = tuple[str, str]
 """Names of two networks; reported is the second's number minus the first's."""
@@ -18,6 +24,56 @@ class Cure(NamedTuple):
 
     original: str  # as in its config.models
     masked: tuple[str, ...]  # classes whose masks it was trained with, set A
+    variant: str  # of that run
+    run: Path  # its folder
+
+
+class Compared(NamedTuple):
+    """Networks that are compared, and the classes whose masks cured ones were trained with."""
+
+    pairs: Sequence[Pair]
+    masks: Mapping[str, Sequence[str]]
+
+
+def compared_networks(named: Sequence[str], models: Mapping[str, str]) -> Compared:
+    """See `pairs`; cured networks are recognised by their folders, see `cure`."""
+    cures = {name: one for path, name in models.items() if (one := cure(path))}
+    masks = {name: one.masked for name, one in cures.items()}
+    return Compared(pairs(named, models, cures), masks)
+
+
+def by_masks(
+    study: str,
+    hit: Named,
+    found: Images,
+    known: Compared,
+    named: Callable[[Sequence[str]], np.ndarray],
+    **options: Any,
+) -> Results:
+    """What a cure changes in classes with masks (A) and without (B), and the difference of both.
+
+    Classes are resampled, as if they were images. Rows with the measure "class_accuracy".
+
+    Args:
+      hit: 1 or 0 per image, NaN without an answer; axes example and model.
+      found: labels and classes of the images.
+      named: which of the classes have one of the given names, bool [classes].
+      options: of `statistics.bootstrap`.
+    """
+    results = Results([])
+    for pair in known.pairs:
+        groups = np.where(named(known.masks.get(pair[1], ())), "A", "B")
+        parts = by_class(hit, found, groups.tolist())
+        if len(parts.classes) == 2:
+            results += Study(study, (), (), _by_masks).results(parts, pair, **options)
+    return results
+
+
+def _by_masks(means: Means, pair: Pair) -> Iterator[Measure]:
+    change = means["share"].where(model=pair).differences("model")
+    parts = {name: change.at(**{"class": name}) for name in ("A", "B")}
+    parts["A minus B"] = parts["A"] - parts["B"]
+    yield Measure("class_accuracy", stacked("class", parts))
 
 
 def cure(path: str) -> Cure | None:
@@ -32,7 +88,8 @@ def cure(path: str) -> Cure | None:
         for card in read_json(file):
             if folder.name in (Path(card.get(kind, "")).name for kind in ("best", "last")):
                 original = str(read_json(file.parent / "config.json")["models"][0])
-                return Cure(original, tuple(card["masked"]))
+                told = tuple(card.get("masked", ())), str(card.get("variant", ""))
+                return Cure(original, *told, file.parent)
     return None
 
 

@@ -102,10 +102,11 @@ class Bench:
 class Experiment(Protocol):
     """What can be run: an object made from a config after checking everything that can be wrong.
 
-    Optional members: `work(bench)` yields the units of all networks in place of `units`; `heads()`
-    returns each network's heads, name -> options; `pick(loaded)` returns a plan, see `Plans`;
-    `facts()` is data.json; `costs()` yields (text, seconds) for a dry run; `counted` names what
-    `forwards` counts.
+    Optional members, of the experiment or else of its subject: `work(bench)` yields the units of
+    all networks in place of `units`; `heads()` returns each network's heads, name -> options;
+    `pick(loaded)` returns a plan, see `Plans`; `facts()` is data.json; `costs()` yields
+    (text, seconds) for a dry run; `total()` is how much there is of what `counted` names, if not
+    forward passes.
     """
 
     subject: Subject
@@ -126,10 +127,10 @@ class Experiment(Protocol):
 
 def run(experiment: Any, run: Run, console: Console) -> None:
     """Computes the missing units, then results, figures and report."""
-    facts = getattr(experiment, "facts", None) or experiment.subject.facts
+    facts = _member(experiment, "facts")
     run.settle(facts())
-    work = getattr(experiment, "work", None) or functools.partial(_networks, experiment)
-    counted = getattr(experiment, "counted", "forwards")
+    work = _member(experiment, "work", functools.partial(_networks, experiment))
+    counted = _member(experiment, "counted", "forwards")
     with Meter(_total(experiment), counted, console) as meter:
         bench = Bench(run, Plans(run, experiment.subject.mesh.size), meter)
         for unit in work(bench):
@@ -150,13 +151,14 @@ def run(experiment: Any, run: Run, console: Console) -> None:
         shown_again(run, console)
     elif hosts.first():
         results, document = experiment.report(run, bench.files)
+        run.save_json("data.json", facts())  # with what was seen in the rows
         results.write(run.path)
         write_document(run, console, document)
 
 
 def dry_run(experiment: Any, console: Console) -> None:
     """Prints a run's cost; all checks of a run were made with the experiment."""
-    costs = getattr(experiment, "costs", None) or functools.partial(_costs, experiment)
+    costs = _member(experiment, "costs", functools.partial(_costs, experiment))
     total = 0.0
     for text, seconds in costs():
         total += seconds
@@ -164,13 +166,18 @@ def dry_run(experiment: Any, console: Console) -> None:
     console.print(f"all: about {duration(total)}; nothing was run")
 
 
+def _member(experiment: Any, name: str, default: Any = None) -> Any:
+    """An optional member, see `Experiment`."""
+    return getattr(experiment, name, None) or getattr(experiment.subject, name, None) or default
+
+
 def _heads(experiment: Any) -> dict[str, dict[str, Any]]:
-    heads = getattr(experiment, "heads", None)
+    heads = _member(experiment, "heads")
     return heads() if heads else {experiment.config.head: {}}
 
 
 def _total(experiment: Any) -> int:
-    total = getattr(experiment, "total", None)
+    total = _member(experiment, "total")
     if total:
         return total()
     images = len(experiment.subject.first_examples())
@@ -181,7 +188,7 @@ def _networks(experiment: Any, bench: Bench) -> Iterator[Unit]:
     """The units of every network and head."""
     subject = experiment.subject
     images, heads = len(subject.first_examples()), _heads(experiment)
-    pick, asked = getattr(experiment, "pick", subject.pick), getattr(experiment, "asked", {})
+    pick, asked = _member(experiment, "pick"), _member(experiment, "asked", {})
     for name in experiment.config.models:
         loaded, told = None, []
         for head, options in heads.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,6 +15,10 @@ from rival_jax.configs import options
 from rival_jax.data import class_maps
 from rival_jax.data.source import check_names
 from rival_jax.experiments.scoring import AMONG, WAYS, Protocols, protocols_of
+from rival_jax.named import Named
+from rival_jax.report.images import Images, by_unit
+from rival_jax.report.results import Results, Row
+from rival_jax.report.tables import percent
 from rival_jax.runtime.results import Category, Columns
 from rival_jax.types import Array
 
@@ -67,6 +71,12 @@ class Set:
     def clustered(self) -> bool:
         """Whether some photos are resampled together."""
         return getattr(self.source, "units", None) is not None
+
+    def drawn(self, found: Images, values: dict[str, Named]) -> Images:
+        """Values of its photos; those that are resampled together are one."""
+        some = found._replace(values=values)
+        units = dict(zip(self.names, self.units, strict=True))
+        return by_unit(some, [units[name] for name in found.names]) if self.clustered else some
 
     def named(self, names: Sequence[str]) -> np.ndarray:
         """bool [classes], which of them have a given name or synset."""
@@ -161,15 +171,39 @@ def load(config: Any, ways: int) -> list[Set]:
     return found
 
 
-def _load(text: str, common: Any, ways: int) -> Set:
+class Called(NamedTuple):
+    """A set as one entry of config.sets names it."""
+
+    kind: str  # its source's name
+    name: str  # in tables
+    root: str  # "": none is given
+    split: str
+    options: dict[str, Any]
+
+
+def called(text: str) -> Called:
+    """What an entry of config.sets says, see `data.named`; `as` is a set's name in tables.
+
+    Raises:
+      ValueError: for another form.
+
+    >>> called("imagenet_v2=/v2 variant=top-images").name, called("scenes as=drawn split=b")[1:4]
+    ('imagenet_v2 variant=top-images', ('drawn', '', 'b'))
+    """
     try:
         kind, root, given = data.named(text)
     except ValueError as error:
         raise ValueError(f"config.sets: {error}") from error
-    split, named = str(given.pop("split", common.split)), str(given.pop("as", ""))
+    split, named = str(given.pop("split", "")), str(given.pop("as", ""))
     name = named or " ".join([kind, *(f"{key}={value}" for key, value in given.items())])
+    return Called(kind, name, root, split, given)
+
+
+def _load(text: str, common: Any, ways: int) -> Set:
+    kind, name, root, split, given = called(text)
     block = options(common, kind.replace(".", "_"))
-    source = data.load(kind, root or common.root, split, **{**block, **given})
+    place = root or common.root, split or common.split
+    source = data.load(kind, *place, **{**block, **given})
     check_names(source)
     rules, labels = protocols_of(name, kind, source, ways), np.asarray(source.labels)
     if not 0 <= labels.min() <= labels.max() < len(source.classes):
@@ -183,12 +217,45 @@ def _load(text: str, common: Any, ways: int) -> Set:
     return Set(name, kind, given, source, rules, positions)
 
 
-def varied(sets: Sequence[Set]) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """Kinds whose sets differ in one number alone: (kind, option, its value by set)."""
+def families(sets: Sequence[Set]) -> list[list[Set]]:
+    """Sets of the same photos in other forms together."""
+    found: dict[Any, list[Set]] = {}
+    for one in sets:
+        key = one.kind, one.protocols, tuple(one.names), one.source.classes
+        found.setdefault(key, []).append(one)
+    return list(found.values())
+
+
+def places(sets: Sequence[Set]) -> dict[str, tuple[str, str]]:
+    """The key of each published accuracy that some set is for -> (set, protocol)."""
+    return {
+        key: (one.name, protocol)
+        for one in sets
+        for key, protocol in one.published.items()
+        if protocol in one.protocols.names
+    }
+
+
+def beside_published(sets: Sequence[Set], row: Row) -> str:
+    """An accuracy in percent, and what timm publishes of the network by the row's protocol."""
+    known = class_maps.published().get(row["model"].removeprefix("timm/"), {})
+    keys = [k for k, place in places(sets).items() if place == (row["set"], row["protocol"])]
+    return percent(row) + "".join(f" (timm {100 * known[key]:.1f})" for key in keys if key in known)
+
+
+def varied(sets: Sequence[Set], results: Results) -> Iterator[tuple[str, str, Results]]:
+    """Kinds whose sets differ in one number alone.
+
+    Yields:
+      the kind, the option, and the results of its sets by their first protocol, with the option's
+      value in a column of its name.
+    """
     for kind in dict.fromkeys(one.kind for one in sets):
         mine = {one.name: one.options for one in sets if one.kind == kind}
         keys = dict.fromkeys(key for given in mine.values() for key in given)
         differ = [key for key in keys if len({str(given.get(key)) for given in mine.values()}) > 1]
         values = {name: given.get(differ[0]) for name, given in mine.items()} if differ else {}
         if len(differ) == 1 and all(type(value) in (int, float) for value in values.values()):
-            yield kind, differ[0], values  # pyright: ignore[reportReturnType]
+            found = results.where(set=list(values))
+            rows = found.where(protocol=found.of("protocol")[0])
+            yield kind, differ[0], Results({**r, differ[0]: values[r["set"]]} for r in rows)

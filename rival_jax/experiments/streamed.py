@@ -13,18 +13,22 @@ import numpy as np
 from rich.console import Console
 
 from rival_jax import models
-from rival_jax.data.shard import Shard
+from rival_jax.data.shard import Shard, framed
 from rival_jax.experiments import sets
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.experiments.runner import Bench, OnBatch, Unit
 from rival_jax.experiments.subject import Loaded, Material, step_size
 from rival_jax.heads import Context, imagenet, own
+from rival_jax.protocols import Calibration
+from rival_jax.report.images import Images, read_images
 from rival_jax.report.tables import counted
 from rival_jax.runtime import parallel
-from rival_jax.runtime.results import Columns, digest, tree_digest
+from rival_jax.runtime.results import Columns, digest, read_rows, tree_digest
 from rival_jax.types import Array, Batch, Forward, Geometry, Variables
 
 SAMPLE = 8  # photos that a forward pass is measured on
+Mistaken = Sequence[tuple[str, str, Mapping[str, np.ndarray]]]
+"""Photos: (what they are and are taken for, example, {confidence: picture})."""
 ROWS_VERSION = 1  # part of every unit's hash: raise it when the same inputs give other rows
 
 
@@ -46,7 +50,7 @@ class Streamed(Material):
 
     def __init__(self, config: Any, console: Console):
         super().__init__(config, console)
-        self.skipped: list[tuple[str, str]] = []  # (name, reason), see `left_out`
+        self.skipped: list[tuple[str, str]] = []  # (name, reason), see `images`
         self.networks = [self._network(name) for name in config.models]
         self.distinct([network.model.name for network in self.networks])
         ways = {network.model.num_classes: network.model.name for network in self.networks}
@@ -66,10 +70,34 @@ class Streamed(Material):
             for one in self.sets
         }
 
+    counted = "photos"
+
     @property
     def geometries(self) -> tuple[Geometry, ...]:
         """The networks' geometries, each once."""
         return tuple(dict.fromkeys(network.geometry for network in self.networks))
+
+    @property
+    def names(self) -> list[str]:
+        """The networks' names."""
+        return [network.model.name for network in self.networks]
+
+    def total(self) -> int:
+        """Photos that networks are shown."""
+        return sum(len(one.positions) for one in self.sets) * len(self.networks)
+
+    def costs(self) -> Iterator[tuple[str, float]]:
+        """What each network's forward passes would cost."""
+        photos = self.total() // len(self.networks)
+        for network in self.networks:
+            told = f"{network.model.name}: {photos:,} photos of {len(self.sets)} sets"
+            yield told, photos * network.cost().seconds / self.mesh.size
+
+    def work(self, bench: Bench) -> Iterator[Unit]:
+        """The units of every set."""
+        plans = self.plans(bench)
+        for one in self.sets:
+            yield from self.units(one, plans)
 
     def plans(self, bench: Bench) -> dict[str, dict[str, Any]]:
         """Each network's images per step and FLOPs; adds its card."""
@@ -107,17 +135,51 @@ class Streamed(Material):
             "notices": list(self.notices),
         }
 
-    def left_out(self, seen: Mapping[str, Sequence[str]]) -> None:
-        """Notes the photos that could not be read: those of each set that lack rows."""
-        for one in self.sets:
-            there = set(seen[one.name])
-            lacking = [name for name in one.names if name not in there]
-            self.skipped += [(name, f"photo of {one.name} could not be read") for name in lacking]
+    def files(self, one: sets.Set, files: Mapping[str, Path], *networks: str) -> list[Path]:
+        """The rows of a set by some networks, or by all; `files`: of a run, by unit."""
+        starts = range(0, len(one.positions), self.config.shard)
+        names = networks or self.names
+        return [files[self._file(name, one, start)] for name in names for start in starts]
 
-    def units(
-        self, one: sets.Set, plans: Mapping[str, Mapping[str, Any]]
-    ) -> Iterator[tuple[str, Unit]]:
-        """(network, unit) of a set: each shard, by all networks with one geometry in turn."""
+    def images(self, files: Mapping[str, Path]) -> Iterator[tuple[list[sets.Set], Images]]:
+        """What was scored on every photo, axes set and model; sets of the same photos together.
+
+        Photos that lack rows could not be read; `facts` names them from then on.
+
+        Args:
+          files: of a finished run, by unit.
+        """
+        for family in sets.families(self.sets):
+            columns = (*family[0].protocols.names, *Calibration._fields)
+            some = [file for one in family for file in self.files(one, files)]
+            found = read_images(some, ("set", "model"), columns, family[0].source.classes)
+            there = set(found.names)
+            for one in family:
+                said = f"photo of {one.name} could not be read"
+                self.skipped += [(name, said) for name in one.names if name not in there]
+            yield family, found
+
+    def mistaken(self, one: sets.Set, files: Mapping[str, Path], most: int = 6) -> Mistaken:
+        """Photos that the first network is most confident of, and wrong about by the main protocol.
+
+        Args:
+          files: of a finished run, by unit.
+        """
+        rows = read_rows(*self.files(one, files, self.names[0]))
+        right = rows[one.protocols.names[0]].to_numpy().astype(float)
+        order = np.argsort(2 * right - rows["confidence"].to_numpy(), kind="stable")[:most]
+        geometry, found = self.networks[0].geometry, []
+        for row in rows.take(order[right[order] == 0]).to_pylist():
+            picture = framed(one.source, one.source.names.index(row["example"]), geometry)
+            title = f"{one.called(row['label'])}: {one.called(row['predicted'])}"
+            found.append((title, row["example"], {f"{row['confidence']:.2f}": picture}))
+        return found
+
+    def _file(self, network: str, one: sets.Set, start: int) -> str:
+        return f"{network}/{one.name}/{start // self.config.shard:04d}"
+
+    def units(self, one: sets.Set, plans: Mapping[str, Mapping[str, Any]]) -> Iterator[Unit]:
+        """The units of a set: each shard, by all networks with one geometry in turn."""
         for geometry in self.geometries:
             for start in range(0, len(one.positions), self.config.shard):
                 rows = range(len(one.positions))[start : start + self.config.shard]
@@ -132,8 +194,8 @@ class Streamed(Material):
                         task = functools.partial(
                             self._compute, one, shard, rows.start, network, plans[name]["images"]
                         )
-                        file = f"{name}/{one.name}/{start // self.config.shard:04d}"
-                        yield name, Unit(file, base | known, task, plans[name]["flops"])
+                        file = self._file(name, one, start)
+                        yield Unit(file, base | known, task, plans[name]["flops"])
 
     def _compute(
         self, one: sets.Set, shard: Shard, start: int, network: Loaded, size: int, on_batch: OnBatch

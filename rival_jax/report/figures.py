@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,6 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from rival_jax.report.lettering import margin
 from rival_jax.report.results import Results, Row
 from rival_jax.report.style import COLOURS, FAINT, INK, MUTED, end_labels, look
+from rival_jax.types import Array
 
 ENDS = ("estimate", "low", "high")
 MOST_PANELS = 6
@@ -177,6 +179,33 @@ def curves(
             figure.axes[0].plot([], [], color=colour, marker=marker, label=text)
         figure.axes[0].legend(frameon=False, fontsize=7.5)
     return Drawn(figure, (by, panel or "panel", x, *ENDS), drawn)
+
+
+def against(
+    results: Results,
+    base: Results,
+    *,
+    by: str,
+    line: Callable[[Array], Array],
+    named: str,
+    titles: tuple[str, str],
+) -> Drawn:
+    """Shares over other shares of the same networks, and a line on which others lie.
+
+    Args:
+      results, base: shares, at most one for each value of `by` and one for each of those.
+      line: from shares on the horizontal axis to those on the vertical one.
+      named: whose line it is.
+      titles: of the axes.
+    """
+    at = {row[by]: 100 * row["estimate"] for row in base}
+    ends = max(1, min(at.values()) - 10), min(99, max(at.values()) + 10)
+    places = jnp.linspace(*ends, 41) / 100
+    rows: list[Row] = [{**row, "base": at[row[by]]} for row in results]
+    for place, share in zip(places, line(places).tolist(), strict=True):
+        rows.append({by: named, "base": 100 * float(place), **dict.fromkeys(ENDS, share)})
+    told: dict[str, Any] = {"label": titles[1], "titles": {"base": titles[0]}}
+    return curves(Results(rows), "base", by=by, percent=True, **told)
 
 
 def _curve(axes: Axes, rows: Sequence[Row], x: str, looks: tuple[str, str] | None) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from rival_jax import calibration
 from rival_jax.named import Axis, Counts, Named
 from rival_jax.runtime import row_files
 
@@ -32,7 +33,9 @@ def read_images(
     axes: Sequence[str | tuple[str, ...]],
     columns: Sequence[str],
     classes: Sequence[str],
+    *,
     averaged: Sequence[str] = (),
+    sparse: bool = False,
 ) -> Images:
     """See `Study.read`; without derived measures."""
     axes = [(axis,) if isinstance(axis, str) else axis for axis in axes]
@@ -62,7 +65,26 @@ def read_images(
         values[column] = per_image(mean.astype(np.float32).astype(np.float64), named)
     labels = np.zeros(shape[0], np.int32)
     labels[codes[0][0]] = _numbers(table.column("label"), classes, files[0])
-    return Images(values, labels, tuple(classes))
+    found = Images(values, labels, tuple(classes))
+    if not sparse:
+        _refuse_holes(found)
+    return found
+
+
+def _refuse_holes(found: Images) -> None:
+    """Raises ValueError for an image without a row in some setting: it would bias comparisons."""
+    every = [np.asarray(one.values) for one in found.values.values()]
+    holes = np.argwhere(np.isnan(every).all(0))
+    if len(holes):
+        axes = next(iter(found.values.values())).axes
+        keys = [axis.keys[place] for axis, place in zip(axes, holes[0], strict=True)]
+        (example,), *settings = keys
+        setting = ", ".join(str(word) for key in settings for word in key)
+        raise ValueError(
+            f"{setting}: no row of image {example}, which others have ({len(holes)} rows are "
+            "missing); numbers are compared on the same images: measure networks whose photos were "
+            "skipped in a --workdir of their own"
+        )
 
 
 def _numbers(column: pa.ChunkedArray, classes: Sequence[str], file: Path) -> np.ndarray:
@@ -112,6 +134,32 @@ def by_unit(found: Images, units: Sequence[str]) -> Images:
         mean = np.where(many > 0, total / np.maximum(many, 1), np.nan)
         values[name] = per_image(mean, (axis, *one.axes[1:]), many)
     return found._replace(values=values, labels=found.labels[first])
+
+
+def by_class(hit: Named, found: Images, groups: Sequence[str]) -> Images:
+    """Classes in the place of their images, as the measure "share": to be resampled as they are.
+
+    Args:
+      hit: values of images; axes example and one more. Images lacking one of them do not count.
+      found: the images' labels.
+      groups: a word for each class of the images; the words are the new classes, sorted.
+    """
+    values = np.asarray(hit.values)
+    some = np.isfinite(values).all(1)
+    count = np.bincount(found.labels[some], minlength=len(found.classes))
+    there = np.flatnonzero(count)
+    summed = [np.bincount(found.labels[some], column, len(count)) for column in values[some].T]
+    axis = Axis(("example",), tuple((found.classes[label],) for label in there))
+    share = per_image(np.stack(summed, 1)[there] / count[there, None], (axis, *hit.axes[1:]))
+    names, labels = np.unique(np.array(groups, str)[there], return_inverse=True)
+    return Images({"share": share}, labels, tuple(names.tolist()))
+
+
+def confidence_gaps(confidence: Named, right: Named) -> Named:
+    """How far each image is from its confidence, on a new last axis "bin": `calibration.gaps`."""
+    values = calibration.gaps(np.asarray(confidence.values), np.asarray(right.values))
+    bins = Axis(("bin",), tuple((number,) for number in range(calibration.BINS)))
+    return per_image(values, (*confidence.axes, bins))
 
 
 def split(one: Named, field: str, words: Sequence[str]) -> Named:

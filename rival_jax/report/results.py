@@ -77,6 +77,10 @@ class Results:
         """Every row changed."""
         return Results(map(change, self.rows))
 
+    def having(self, **columns: Any) -> Results:
+        """Every row with these columns too."""
+        return self.changed(lambda row: {**row, **columns})
+
     def axes(self) -> list[str]:
         """Names of the columns that are axes."""
         columns = dict.fromkeys(column for row in self.rows for column in row)

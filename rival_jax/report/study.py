@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,13 @@ class Measure(NamedTuple):
     name: str
     numbers: Named
     contrast: str = ""  # what is compared: "foreground minus background"; automatic for differences
+
+
+def compared(name: str, numbers: Named, pairs: Iterable[tuple[str, str]]) -> Iterator[Measure]:
+    """A measure, and for each pair of models the second's numbers minus the first's."""
+    yield Measure(name, numbers)
+    for pair in pairs:
+        yield Measure(name, numbers.where(model=pair).differences("model"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +80,8 @@ class Study:
           ValueError: if two rows have the same place, a label is not one of the classes, or an
             image was not measured under all settings.
         """
-        found = read_images(files, self.axes, self.columns, classes, self.averaged)
-        if not self.sparse:
-            _refuse_holes(found)
+        options = {"averaged": self.averaged, "sparse": self.sparse}
+        found = read_images(files, self.axes, self.columns, classes, **options)
         return found._replace(values=self.derived(found.values))
 
     def results(self, found: Images, *given: Any, **options: Any) -> Results:
@@ -115,22 +121,6 @@ class Study:
             start, flat = [array[:size] for array in flat], [array[size:] for array in flat]
             rows += _rows(self.name, part, start)
         return Results(rows)
-
-
-def _refuse_holes(found: Images) -> None:
-    """Raises ValueError for an image without a row in some setting: it would bias comparisons."""
-    every = [np.asarray(one.values) for one in found.values.values()]
-    holes = np.argwhere(np.isnan(every).all(0))
-    if len(holes):
-        axes = next(iter(found.values.values())).axes
-        keys = [axis.keys[place] for axis, place in zip(axes, holes[0], strict=True)]
-        (example,), *settings = keys
-        setting = ", ".join(str(word) for key in settings for word in key)
-        raise ValueError(
-            f"{setting}: no row of image {example}, which others have ({len(holes)} rows are "
-            "missing); numbers are compared on the same images: measure networks whose photos were "
-            "skipped in a --workdir of their own"
-        )
 
 
 def _rows(study: str, part: Measure, finding: Sequence[np.ndarray]) -> list[Row]:

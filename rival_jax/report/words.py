@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
 
+from rival_jax.report import declared
 from rival_jax.report.figures import Drawn
-from rival_jax.report.tables import percent
+from rival_jax.report.results import Results
+from rival_jax.report.tables import Table, percent
 
 CLEAN_SHOWN = 8  # networks named in a headline
 
@@ -28,7 +30,9 @@ class Words:
 
     Texts may hold {names}, which are filled in on request; lines are joined. Tables of the file:
 
-      figures.NAME: `caption`, and `alt` for readers who cannot see the figure.
+      figures.NAME: `caption`, and `alt` for readers who cannot see the figure; `draw` if it is a
+        filter over results, see `declared.figure`.
+      tables.NAME: `title`, and what `declared.table` takes.
       text: sentences by name, or lists of them.
       titles.NAME: how values are written, in display order.
       caveats: a `claim` that the numbers do not establish, and `why`; `when`, if not always.
@@ -70,6 +74,32 @@ class Words:
         caption, alt = (_filled(found[key], fields) for key in ("caption", "alt"))
         return Picture(name, draw, caption, alt, photos)
 
+    def drawn(self, name: str, results: Results, *, words: str = "", **fields: Any) -> Picture:
+        """A figure of results, as its `draw` says; arguments as for `picture`."""
+        look = _each(self._all["figures"][words or name]["draw"], fields)
+        return self.picture(name, declared.figure(look, results), words=words, **fields)
+
+    def tables(
+        self,
+        results: Results,
+        *names: str,
+        confidence: float = 0.95,
+        cells: declared.Cells | None = None,
+        **fields: Any,
+    ) -> list[Table]:
+        """Tables of results; those that nothing belongs in are left out.
+
+        Args:
+          confidence: of the tests.
+          cells: further ways to write a number, by name.
+          fields: values to fill in.
+        """
+        looks = [_each(self._all["tables"][name], fields) for name in names]
+        every = (
+            declared.table(look, results, look["title"], confidence, cells or {}) for look in looks
+        )
+        return [table for some in every for table in some]
+
     def caveats(self, *cases: str, **fields: Any) -> list[tuple[str, str]]:
         """(claim, why) in order; a caveat with `when` only if that is one of the cases."""
         told = [one for one in self._all["caveats"] if one.get("when", "") in ("", *cases)]
@@ -78,6 +108,13 @@ class Words:
 
 def _filled(text: str, fields: Mapping[str, Any]) -> str:
     return " ".join(text.split()).format(**fields)
+
+
+def _each(look: Any, fields: Mapping[str, Any]) -> Any:
+    """A table of the file with all its texts filled in."""
+    if isinstance(look, Mapping):
+        return {key: _each(value, fields) for key, value in look.items()}
+    return _filled(look, fields) if isinstance(look, str) else look
 
 
 def clean(shares: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -5,125 +5,149 @@ Sets x shards of photos x networks; a shard of a set by one network is a unit of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import jax.numpy as jnp
 from rich.console import Console
 
+from rival_jax import calibration, protocols, relative_errors
 from rival_jax.configs import options, typed
 from rival_jax.configs.robustness import Config
-from rival_jax.data.shard import framed
-from rival_jax.experiments.cures import cure, pairs
-from rival_jax.experiments.robustness.numbers import LIKELIHOOD, Teller, accuracies
-from rival_jax.experiments.robustness.page import Wrong, page
-from rival_jax.experiments.runner import Bench, Unit
-from rival_jax.experiments.sets import Set
+from rival_jax.experiments.cures import Pair, by_masks, compared_networks
+from rival_jax.experiments.robustness.page import page
+from rival_jax.experiments.sets import Set, places
 from rival_jax.experiments.streamed import Streamed
-from rival_jax.protocols import FITS
+from rival_jax.named import Named, stacked
+from rival_jax.report import exact
 from rival_jax.report.document import Document
-from rival_jax.report.images import Images
+from rival_jax.report.images import Images, confidence_gaps, joined, split
 from rival_jax.report.results import Results
-from rival_jax.report.study import Study
+from rival_jax.report.study import Means, Measure, Study, compared
 from rival_jax.runtime.plugins import no_such
-from rival_jax.runtime.results import Run, read_rows
+from rival_jax.runtime.results import Run
 
-SHOWN = 6  # photos of a gallery
+FEW = 8  # values of a factor up to which every two are compared
+MOST = 100  # values of a factor whose cells are told; with more it is in the rows alone
+LIKELIHOOD = ("nll", "brier")
+STUDY = "robustness"
+Numbers = Iterator[Measure]
+Pairs = Sequence[Pair]
+
+
+def accuracies(means: Means, pairs: Pairs) -> Numbers:
+    """Of all photos and of all classes alike; drops from the first of like sets; calibration."""
+    level = stacked("protocol", {name: one for name, one in means.items() if name != "gap"})
+    yield from compared("accuracy", level, pairs)
+    gap = means["gap"].at(average="micro").map(jnp.abs).mean("bin")
+    yield from compared("ece", gap.map(lambda share: calibration.BINS * share), pairs)
+    if len(sets := level.of("set")) > 1:
+        drop = level.at(set=sets[0]) - level.without(set=sets[0])
+        yield from compared("accuracy_drop", drop, pairs)
+
+
+def likelihoods(means: Means, pairs: Pairs) -> Numbers:
+    """Negative log likelihood and Brier score."""
+    for name in LIKELIHOOD:
+        yield from compared(name, means[name].at(average="micro"), pairs)
+
+
+def cells(means: Means, pairs: Pairs) -> Numbers:
+    """Accuracies in the cells of a factor, the worst of them; ImageNet-C's mean error."""
+    level = stacked("protocol", {name: one.at(average="micro") for name, one in means.items()})
+    yield from compared("accuracy", level, pairs)
+    names = level.of("value")
+    first, *others = (level.at(value=name) for name in names)
+    worst = functools.reduce(lambda one, other: one.map(jnp.minimum, other), others, first)
+    yield from compared("worst_accuracy", worst, pairs)
+    if len(names) <= FEW:
+        yield Measure("cell_difference", level.differences("value"))
+    if set(names) == relative_errors.ALEXNET_ERROR.keys():
+
+        def error(*found: Any) -> Any:
+            return relative_errors.mean_corruption_error(dict(zip(names, found, strict=True)))
+
+        yield from compared("mce", first.map(error, *others), pairs)
+
+
+def beyond(means: Means, pairs: Pairs, fit: protocols.Fit) -> Numbers:
+    """Effective robustness by a line, and what a cure changes of it."""
+    level = means["joined"].at(average="micro")
+    found = level.at(part="shifted").map(fit.beyond, level.at(part="base"))
+    yield from compared("effective_robustness", found, pairs)
 
 
 class Experiment:
     """Networks and data sets, checked."""
 
-    counted = "photos"
-
     def __init__(self, config: Any, console: Console):
         self.config = config = typed(Config, config)
         self.subject = Streamed(config, console)
-        self.models = [network.model.name for network in self.subject.networks]
-        called = dict(zip(config.models, self.models, strict=True))
-        found = {name: cure(path) for path, name in called.items()}
-        cures = {name: one for name, one in found.items() if one}
-        masks = {name: one.masked for name, one in cures.items()}
-        compared = pairs(config.pairs, called, cures)
-        told = options(config, "statistics")
-        self.teller = Teller(compared, masks, config.protocols, told)
+        called = dict(zip(config.models, self.subject.names, strict=True))
+        self.networks = compared_networks(config.pairs, called)
+        self.statistics = options(config, "statistics")
         known = {name for one in self.subject.sets for name in one.protocols.names}
         if config.protocols and not known & set(config.protocols):
             raise ValueError("config.protocols: " + no_such(config.protocols[0], known))
-        self.units: dict[tuple[str, str], list[str]] = {}  # of each set and network
-
-    def total(self) -> int:
-        """Photos that networks are shown."""
-        return sum(len(one.positions) for one in self.subject.sets) * len(self.models)
-
-    def costs(self) -> Iterator[tuple[str, float]]:
-        """What each network's forward passes would cost."""
-        photos = self.total() // len(self.models)
-        for network in self.subject.networks:
-            told = f"{network.model.name}: {photos:,} photos of {len(self.subject.sets)} sets"
-            yield told, photos * network.cost().seconds / self.subject.mesh.size
-
-    def work(self, bench: Bench) -> Iterator[Unit]:
-        """The units of every set."""
-        plans = self.subject.plans(bench)
-        for one in self.subject.sets:
-            for name, unit in self.subject.units(one, plans):
-                self.units.setdefault((one.name, name), []).append(unit.name)
-                yield unit
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""
-        results, seen, sets = Results([]), {}, self.subject.sets
-        for family in _alike(sets):
-            units = [
-                u for one in family for name in self.models for u in self.units[one.name, name]
-            ]
-            columns = (*family[0].protocols.names, "confidence", *LIKELIHOOD)
-            study = Study("robustness", ("set", "model"), columns, accuracies)
-            found = study.read([files[unit] for unit in units], family[0].source.classes)
-            results += self.teller.family(family, found)
+        subject, seen, results = self.subject, dict[str, Images](), Results([])
+        for family, found in subject.images(files):
+            results += self._of_family(family, found)
             seen |= {one.name: found for one in family}
-        results += self._lines(seen)
-        self.subject.left_out({name: found.names for name, found in seen.items()})
-        run.save_json("data.json", self.subject.facts())
-        wrong = {one.name: self._wrong(one, files) for one in sets}
-        return results, page(self.config, results, sets, wrong)
+        results += self._beyond(seen)
+        wrong = {one.name: subject.mistaken(one, files) for one in subject.sets}
+        return results, page(self.config, results, subject.sets, wrong)
 
-    def _lines(self, seen: Mapping[str, Images]) -> Results:
-        """Effective robustness, where a set and the one that it is expected from were run."""
-        known = {}
-        for one in self.subject.sets:
-            for key, protocol in one.published.items():
-                if protocol in (values := seen[one.name].values):
-                    hit = values[protocol].at(set=one.name)
-                    known[key] = one.name, protocol, (seen[one.name], hit)
-        results = Results([])
-        for key, fit in FITS.items():
-            if key in known and fit.base in known:
-                name, protocol, hits = known[key]
-                words = {"set": name, "protocol": protocol, "average": "micro"}
-                told = self.teller.line(key, hits, known[fit.base][2])
-                results += told.changed(lambda row, words=words: {**row, **words})
+    def _of_family(self, sets: Sequence[Set], found: Images) -> Results:
+        """Of sets of the same photos in other forms, which are compared photo by photo."""
+        every, shown = sets[0].protocols.names, self.config.protocols
+        first, *_ = names = [n for n in every if not shown or n in shown] or [every[0]]
+        hits = {name: found.values[name] for name in names}
+        gap = confidence_gaps(found.values["confidence"], hits[first])
+        likelihood = {name: found.values[name] for name in LIKELIHOOD}
+        results = self._results(accuracies, sets[0].drawn(found, {**hits, "gap": gap}))
+        results += self._results(likelihoods, sets[0].drawn(found, likelihood))
+        for one in sets:
+            mine = {name: hit.at(set=one.name) for name, hit in hits.items()}
+            told, hit = self._of_cells(one, found, mine), mine[first]
+            if not one.clustered:
+                level = self.statistics["confidence"]
+                exactly = Results(exact.of_classes(hit, found, self.networks.pairs, level))
+                told += exactly.having(study=STUDY, protocol=first)
+            parts = by_masks(STUDY, hit, found, self.networks, one.named, **self.statistics)
+            told += parts.having(protocol=first)
+            results += told.having(set=one.name, average="micro")
         return results
 
-    def _wrong(self, one: Set, files: Mapping[str, Path]) -> Wrong:
-        """Photos that the first network is most confident of, and wrong about."""
-        rows = read_rows(*(files[unit] for unit in self.units[one.name, self.models[0]]))
-        right = rows[one.protocols.names[0]].to_numpy().astype(float)
-        order = np.argsort(2 * right - rows["confidence"].to_numpy(), kind="stable")[:SHOWN]
-        geometry, found = self.subject.networks[0].geometry, []
-        for row in rows.take(order[right[order] == 0]).to_pylist():
-            picture = framed(one.source, one.source.names.index(row["example"]), geometry)
-            title = f"{one.called(row['label'])}: {one.called(row['predicted'])}"
-            found.append((title, row["example"], {f"{row['confidence']:.2f}": picture}))
-        return found
+    def _of_cells(self, one: Set, found: Images, hits: Mapping[str, Named]) -> Results:
+        """Of the values of each factor, by top-1 protocols."""
+        results, top_1 = Results([]), {n: hit for n, hit in hits.items() if "_5" not in n}
+        for factor, words in one.words(found.names).items():
+            if len(set(words)) <= MOST:
+                some = {name: split(hit, "value", words) for name, hit in top_1.items()}
+                told = self._results(cells, one.drawn(found, some))
+                results += told.having(set=one.name, average="micro", factor=factor)
+        return results
 
+    def _beyond(self, seen: Mapping[str, Images]) -> Results:
+        """Effective robustness, where a set and the one that it is expected from were run."""
+        hits = {
+            key: (seen[name], seen[name].values[protocol].at(set=name))
+            for key, (name, protocol) in places(self.subject.sets).items()
+        }
+        results = Results([])
+        for key, fit in protocols.FITS.items():
+            if key in hits and fit.base in hits:
+                both = joined("part", {"shifted": hits[key], "base": hits[fit.base]})
+                name, protocol = places(self.subject.sets)[key]
+                told = self._results(beyond, both, fit)
+                results += told.having(set=name, protocol=protocol, average="micro")
+        return results
 
-def _alike(sets: Sequence[Set]) -> list[list[Set]]:
-    """Sets of the same photos in other forms together."""
-    found: dict[Any, list[Set]] = {}
-    for one in sets:
-        key = one.kind, one.protocols, tuple(one.names), one.source.classes
-        found.setdefault(key, []).append(one)
-    return list(found.values())
+    def _results(self, measures: Callable[..., Numbers], found: Images, *given: Any) -> Results:
+        study = Study(STUDY, (), (), measures, signed=("gap",), averages=("micro", "macro"))
+        return study.results(found, self.networks.pairs, *given, **self.statistics)
