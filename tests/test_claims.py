@@ -14,12 +14,11 @@ from rival_jax.experiments import claims
 from rival_jax.experiments.claims import numbers, study, tables
 from rival_jax.experiments.claims.definitions import deviation
 from rival_jax.experiments.claims.language import Reader
-from rival_jax.experiments.claims.measured import Index, Measured, Missing, restricted
 from rival_jax.experiments.claims.numbers import UNKNOWN, Number, number
-from rival_jax.experiments.claims.presets import PRESETS, differences
+from rival_jax.experiments.claims.page import FAILS, HOLDS, OPEN, PRESETS, differences
 from rival_jax.experiments.claims.runs import Finished, read
-from rival_jax.experiments.claims.values import Printed
-from rival_jax.experiments.claims.verdicts import FAILS, HOLDS, OPEN, judged, members
+from rival_jax.experiments.claims.study import judged
+from rival_jax.experiments.claims.values import Index, Measured, Missing, Printed, restricted
 from rival_jax.report.results import Results
 from rival_jax.runtime.results import Run
 from tests.helpers import config_of
@@ -30,6 +29,11 @@ WORD = {"yes": HOLDS, "no": FAILS, "not_available": OPEN, "yes_without_vit_b": O
 DEFINED = {"R10-030", "R10-031"}
 NAN = math.nan
 RIVAL10 = ["truck", "car", "plane", "ship", "cat", "dog", "equine", "deer", "frog", "bird"]
+
+
+def members(paper):
+    """A paper's sets as the paper has them."""
+    return {name: one.members for name, one in tables.sets(paper).items()}
 
 
 def row(study, measure, model, estimate, low=NAN, high=NAN, p=NAN, contrast="", **axes):
@@ -478,7 +482,7 @@ def test_whatever_the_numbers_are_they_lie_in_the_interval(a, b, factor):
                 (a + b, x + y), (a - b, x - y), (a * b, x * y), (a * factor, x * factor),
                 (abs(a), abs(x)), (numbers.smallest([a, b]), min(x, y)),
                 (numbers.largest([a, b]), max(x, y)), (numbers.spread([a, b]), abs(x - y)),
-                (numbers.mean([a, b]), (x + y) / 2), (1 - a, 1 - x),
+                (numbers.mean([a, b]), (x + y) / 2), (number(1) - a, 1 - x),
             ):  # fmt: skip
                 assert found.low - 1e-6 <= value <= found.high + 1e-6
 

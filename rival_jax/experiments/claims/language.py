@@ -9,55 +9,43 @@ indices, no keywords, and no names but those that are given.
 from __future__ import annotations
 
 import ast
+import functools
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rival_jax.experiments.claims import numbers
+from rival_jax.experiments.claims.definitions import deviation
 from rival_jax.experiments.claims.numbers import Number, margin, number
+from rival_jax.experiments.claims.tables import Quantity
 from rival_jax.runtime.plugins import no_such
 
-ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
-WORDS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+ARITHMETIC = {ast.Add: operator.add, ast.Mult: operator.mul, ast.Div: operator.truediv}
+WORDS = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
-    ast.NotIn: lambda word, words: word not in words,
+    ast.NotIn: lambda word, some: word not in some,
 }
-
-
-def _of_list(function: Callable[[Any], Number]) -> Callable[..., Number]:
-    """Of a list or of several arguments, like Python's `max`; of what is not known, not known."""
-
-    def called(*values: Any) -> Number:
-        first = values[0] if len(values) == 1 else values
-        return numbers.UNKNOWN if isinstance(first, Number) else function(first)
-
-    return called
-
-
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(numbers, name) for name in ("known", "same", "seen", "spearman", "trend")},
     "abs": abs,
-    "all": _of_list(numbers.smallest),
-    "any": _of_list(numbers.largest),
-    "len": _of_list(lambda values: number(len(values))),
-    "mean": _of_list(numbers.mean),
-    "seen": numbers.seen,
-    "share": _of_list(numbers.share),
-    "spearman": numbers.spearman,
+    "deviation": lambda name: number(deviation(name)),
+}
+OF_LISTS: dict[str, Callable[[Any], Number]] = {
+    "all": numbers.smallest,
+    "any": numbers.largest,
+    "mean": numbers.mean,
+    "share": numbers.share,
+    "len": lambda values: number(len(values)),
 }
 EXTREMES = {"max": numbers.largest, "min": numbers.smallest, "spread": numbers.spread}
-Minus = Callable[[Number, Number], Number]
 
 
 class Reader:
     """Reads expressions.
 
     Args:
-      names: what they may use beside `FUNCTIONS`: functions of words and numbers, and sets.
+      names: what they may use beside functions: functions of words and numbers, sets, definitions.
       minus: the difference of two numbers.
       confidence: of the intervals.
       count: comparisons that a verdict follows from, for all of which it is to be as sure.
@@ -67,10 +55,17 @@ class Reader:
     """
 
     def __init__(
-        self, names: Mapping[str, Any], minus: Minus, confidence: float = 0.95, count: int = 1
+        self,
+        names: Mapping[str, Any],
+        minus: Callable[[Number, Number], Number],
+        confidence: float = 0.95,
+        count: int = 1,
     ):
-        extremes = {name: _of_list(self._counted(each)) for name, each in EXTREMES.items()}
-        self.names, self.minus = {**FUNCTIONS, **extremes, **names}, minus
+        lists = {**OF_LISTS, **EXTREMES}
+        listed = {
+            name: functools.partial(self._of_list, name, each) for name, each in lists.items()
+        }
+        self.names, self.minus = {**FUNCTIONS, **listed, **names}, minus
         self.confidence, self.count, self.compared = confidence, count, 0
 
     def __call__(self, text: str) -> tuple[Number, Number | None]:
@@ -79,26 +74,29 @@ class Reader:
         Raises:
           ValueError: for what is not in the language; names it.
         """
-        try:
-            node = ast.parse(text, mode="eval").body
-        except SyntaxError as error:
-            raise ValueError(f"claim {text!r}: {error.msg}") from None
+        node, told = _parsed(text), None
         found = number(self._read(node, {}))
         match node:
             case ast.Compare(
-                left=ast.Call(ast.Name("abs"), [ast.BinOp(left, ast.Sub(), ast.Constant())])
+                left=ast.Call(ast.Name("abs"), [ast.BinOp(told, ast.Sub(), ast.Constant())])
             ):
-                return found, number(self._read(left, {}))
-            case ast.Compare(left, [_], [ast.Constant() | ast.UnaryOp()]):
-                return found, number(self._read(left, {}))
-        return found, None
+                pass
+            case ast.Compare(told, [_], [ast.Constant() | ast.UnaryOp()]):
+                pass
+        return found, None if told is None else number(self._read(told, {}))
 
-    def _counted(self, extreme: Callable[[Any], Number]) -> Callable[[Any], Number]:
-        def called(values: Any) -> Number:
-            self.compared += max(len(values) - 1, 0)
-            return extreme(values)
+    def _of_list(self, name: str, function: Callable[[Any], Number], *values: Any) -> Number:
+        """Of a list or of several arguments, like Python's `max`; of what is unknown, unknown."""
+        some = values[0] if len(values) == 1 else values
+        if isinstance(some, Number):
+            return numbers.UNKNOWN
+        self.compared += max(len(some) - 1, 0) if name in EXTREMES else 0
+        return function(some)
 
-        return called
+    def _called(self, function: Any, arguments: list[Any]) -> Any:
+        if isinstance(function, Quantity):
+            return self._read(_parsed(function.definition), function.given(arguments))
+        return function(*arguments)
 
     def _read(self, node: ast.expr, words: Mapping[str, Any]) -> Any:
         """The value of a part; `words`: what the names of its loops stand for."""
@@ -115,19 +113,18 @@ class Reader:
                 inner = self._loops(node.generators, dict(words))
                 return tuple(self._read(node.elt, one) for one in inner)
             case ast.Call(ast.Name(), arguments, []):
-                called = self._read(node.func, {})
-                return called(*(self._read(argument, words) for argument in arguments))
+                given = [self._read(argument, words) for argument in arguments]
+                return self._called(self._read(node.func, {}), given)
             case ast.UnaryOp(ast.USub(), part):
                 return -self._read(part, words)
             case ast.BinOp(left, ast.Sub(), right):
-                first, second = self._read(left, words), self._read(right, words)
-                return self.minus(number(first), number(second))
+                return self.minus(*(number(self._read(part, words)) for part in (left, right)))
             case ast.BinOp(left, how, right) if type(how) in ARITHMETIC:
                 return ARITHMETIC[type(how)](self._read(left, words), self._read(right, words))
             case ast.BoolOp(how, parts):
                 gathered = numbers.smallest if isinstance(how, ast.And) else numbers.largest
                 return gathered(self._read(part, words) for part in parts)
-            case ast.Compare(left, [*hows], [*others]):
+            case ast.Compare(left, hows, others):
                 sides = [self._read(part, words) for part in (left, *others)]
                 parts = list(map(self._compare, sides, hows, sides[1:]))
                 return parts[0] if len(parts) == 1 else numbers.smallest(parts)
@@ -160,3 +157,11 @@ class Reader:
         more, less = (a, b) if isinstance(how, (ast.Gt, ast.GtE)) else (b, a)
         sure = self.minus(more, less).stretched(self.count, self.confidence)
         return margin(sure, strict=isinstance(how, (ast.Lt, ast.Gt)))
+
+
+@functools.cache
+def _parsed(text: str) -> ast.expr:
+    try:
+        return ast.parse(text, mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(f"claim {text!r}: {error.msg}") from None

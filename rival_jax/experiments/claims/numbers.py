@@ -10,12 +10,15 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Union
 
 import scipy
 
 TINY = 1e-9  # tells "more" from "at least" once differences are rounded
 DIGITS = 6
+
+
+Real = Union["Number", float, int]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,20 +35,26 @@ class Number:
     p: float = math.nan  # of a difference that a run has tested against 0
     key: Any = None  # of the result that it is, see `Measured.minus`
 
-    def __add__(self, other: Number | float | int) -> Number:
-        b = number(other)
-        return Number(self.estimate + b.estimate, self.low + b.low, self.high + b.high)
+    @property
+    def ends(self) -> tuple[float, float, float]:
+        """The estimate, and the interval."""
+        return self.estimate, self.low, self.high
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an estimate."""
+        return not math.isnan(self.estimate)
+
+    def __add__(self, other: Real) -> Number:
+        return Number(*(x + y for x, y in zip(self.ends, number(other).ends, strict=True)))
 
     def __neg__(self) -> Number:
         return Number(-self.estimate, -self.high, -self.low, self.p)
 
-    def __sub__(self, other: Number | float | int) -> Number:
+    def __sub__(self, other: Real) -> Number:
         return self + -number(other)
 
-    def __rsub__(self, other: Number | float | int) -> Number:
-        return number(other) - self
-
-    def __mul__(self, other: Number | float | int) -> Number:
+    def __mul__(self, other: Real) -> Number:
         b = number(other)
         ends = [x * y if x and y else 0.0 for x in (self.low, self.high) for y in (b.low, b.high)]
         return Number(self.estimate * b.estimate, min(ends), max(ends))
@@ -55,14 +64,13 @@ class Number:
 
     def __abs__(self) -> Number:
         ends = (abs(self.low), abs(self.high))
-        low = 0.0 if self.low < 0 < self.high else min(ends)
-        return Number(abs(self.estimate), low, max(ends))
+        return Number(abs(self.estimate), 0.0 if self.low < 0 < self.high else min(ends), max(ends))
 
     __radd__, __rmul__ = __add__, __mul__
 
     def scaled(self, factor: float | int) -> Number:
         """In another unit, and still the result that it was."""
-        a, b, c = (factor * x for x in (self.estimate, self.low, self.high))
+        a, b, c = (factor * x for x in self.ends)
         return dataclasses.replace(self, estimate=a, low=b, high=c)
 
     def stretched(self, count: int, confidence: float) -> Number:
@@ -83,39 +91,39 @@ class Number:
 
 
 UNKNOWN = Number(math.nan, -math.inf, math.inf)
+Some = Iterable[Real]
 
 
-def number(value: Number | float | int) -> Number:
+def number(value: Real) -> Number:
     """An exact one; True and False are margins that leave nothing open."""
     if isinstance(value, Number):
         return value
     if isinstance(value, bool):
         value = math.inf if value else -math.inf
-    return Number(float(value), float(value), float(value))
+    return Number(*[float(value)] * 3)
 
 
-def mean(values: Iterable[Number | float | int]) -> Number:
+def mean(values: Some) -> Number:
     """The mean; of nothing, nothing is known."""
     every = [number(value) for value in values]
     return sum(every, number(0.0)) / len(every) if every else UNKNOWN
 
 
-def smallest(values: Iterable[Number | float | int]) -> Number:
+def smallest(values: Some) -> Number:
     """The smallest of some numbers, or whether all of some comparisons hold."""
     every = [number(value) for value in values]
     if not every:
         return UNKNOWN
-    estimates = [one.estimate for one in every]
-    estimate = math.nan if any(map(math.isnan, estimates)) else min(estimates)
-    return Number(estimate, min(one.low for one in every), min(one.high for one in every))
+    estimate, low, high = (min(column) for column in zip(*(one.ends for one in every), strict=True))
+    return Number(estimate if all(one.known for one in every) else math.nan, low, high)
 
 
-def largest(values: Iterable[Number | float | int]) -> Number:
+def largest(values: Some) -> Number:
     """The largest of some numbers, or whether one of some comparisons holds."""
     return -smallest(-number(value) for value in values)
 
 
-def spread(values: Iterable[Number | float | int]) -> Number:
+def spread(values: Some) -> Number:
     """The largest minus the smallest; of one alone, nothing is known."""
     every = [number(value) for value in values]
     if len(every) < 2:
@@ -124,20 +132,25 @@ def spread(values: Iterable[Number | float | int]) -> Number:
     return dataclasses.replace(found, low=max(found.low, 0.0))
 
 
-def share(margins: Iterable[Number | float | int]) -> Number:
+def share(margins: Some) -> Number:
     """How many of some comparisons hold, as a share of them."""
     every = [number(value) for value in margins]
     if not every:
         return UNKNOWN
-    known = not any(math.isnan(one.estimate) for one in every)
-    counts = (sum(x > 0 for x in column) for column in zip(*map(_ends, every), strict=True))
-    estimate, low, high = (count / len(every) for count in counts)
-    return Number(estimate if known else math.nan, low, high)
+    columns = zip(*(one.ends for one in every), strict=True)
+    estimate, low, high = (sum(x > 0 for x in column) / len(every) for column in columns)
+    return Number(estimate if all(one.known for one in every) else math.nan, low, high)
 
 
-def spearman(
-    first: Sequence[Number | float | int], second: Sequence[Number | float | int]
-) -> Number:
+def trend(places: Sequence[float], values: Sequence[Number]) -> Number:
+    """The slope of the least-squares line through numbers at some places."""
+    middle = sum(places) / max(len(places), 1)
+    scale = sum((place - middle) ** 2 for place in places)
+    parts = [y * ((x - middle) / scale) for x, y in zip(places, values, strict=True) if scale]
+    return sum(parts, number(0.0)) if parts else UNKNOWN
+
+
+def spearman(first: Sequence[Real], second: Sequence[Real]) -> Number:
     """Rank correlation of estimates, with an interval over such networks as these are.
 
     Raises:
@@ -162,13 +175,20 @@ def seen(value: Number) -> Number:
     return number(value.estimate) if math.isfinite(value.estimate) else UNKNOWN
 
 
+def known(value: Number) -> Number | bool:
+    """True, or unknown."""
+    return True if value.known else UNKNOWN
+
+
+def same(words: Any, wanted: str) -> Number:
+    """Whether some words are those in a text, in any order."""
+    given = (words,) if isinstance(words, str) else words
+    return UNKNOWN if isinstance(given, Number) else number(set(given) == set(wanted.split()))
+
+
 def margin(difference: Number, *, strict: bool) -> Number:
     """Whether a difference is above 0, or not below 0, as a margin; 0 itself counts if exact."""
-    ends = [round(x, DIGITS) if math.isfinite(x) else x for x in _ends(difference)]
+    ends = [round(x, DIGITS) if math.isfinite(x) else x for x in difference.ends]
     if difference.low == difference.high:
         ends = [x - TINY if strict else x + TINY for x in ends]
     return dataclasses.replace(difference, estimate=ends[0], low=ends[1], high=ends[2], key=None)
-
-
-def _ends(one: Number) -> tuple[float, float, float]:
-    return one.estimate, one.low, one.high

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import math
+import pkgutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from rival_jax import configs
 from rival_jax.experiments.claims import tables
-from rival_jax.experiments.claims.facts import FACTS
-from rival_jax.experiments.claims.measured import CELLS, Index, Measured, Missing
 from rival_jax.experiments.claims.numbers import TINY, Number
-from rival_jax.experiments.claims.presets import differences
 from rival_jax.experiments.claims.runs import Finished
-from rival_jax.experiments.claims.verdicts import FAILS, HOLDS, OPEN, Judged, Verdict
+from rival_jax.experiments.claims.values import Index, Measured, Missing
 from rival_jax.report.document import Document, Section
 from rival_jax.report.tables import Table, counted
-from rival_jax.report.words import Words
+from rival_jax.report.words import Words, config_table
+from rival_jax.runtime.plugins import plugin
 
 WORDS = Words(__package__)
+HOLDS, FAILS, OPEN = "holds", "fails", "cannot tell"
+PRESETS = ("paper", "released", "clean")
 SHOWN = 4  # networks or data sets that a sentence names
 VIEWS = {"printed": "printed", "claimed": "paper's networks", "own": "own"}
 
 
-def page(
-    found: Sequence[Judged], runs: Sequence[Finished], indices: Mapping[str, Index]
-) -> Document:
+def page(found: Sequence[Any], runs: Sequence[Finished], indices: Mapping[str, Index]) -> Document:
     """All verdicts, and the numbers behind them."""
     beside = printed_table(indices)
     return Document(
@@ -51,7 +53,7 @@ def page(
     )
 
 
-def _headline(found: Sequence[Judged], view: str) -> str:
+def _headline(found: Sequence[Any], view: str) -> str:
     counts = Counter(getattr(one, view).word for one in found)
     told = {
         "claimed": "On the papers' networks and data",
@@ -63,7 +65,7 @@ def _headline(found: Sequence[Judged], view: str) -> str:
     )
 
 
-def counts(found: Sequence[Judged]) -> Table:
+def counts(found: Sequence[Any]) -> Table:
     """How many claims of each paper hold."""
     rows = []
     for paper, name in tables.PAPERS.items():
@@ -73,7 +75,7 @@ def counts(found: Sequence[Judged]) -> Table:
     return Table("Verdicts", ("paper", "numbers", HOLDS, FAILS, OPEN), rows)
 
 
-def verdicts(paper: str, found: Sequence[Judged]) -> Table:
+def verdicts(paper: str, found: Sequence[Any]) -> Table:
     """Every claim of a paper, those that the user's runs decide first."""
     mine = [one for one in found if one.claim.paper == paper]
     mine.sort(key=lambda one: one.claimed.word == one.own.word == OPEN)
@@ -91,7 +93,7 @@ def verdicts(paper: str, found: Sequence[Judged]) -> Table:
     return Table(f"Claims of {tables.PAPERS[paper]}", header, rows)
 
 
-def told(verdict: Verdict) -> str:
+def told(verdict: Any) -> str:
     """A verdict with its number: "holds: +0.42 [+0.31, +0.51]"."""
     number = verdict.margin if verdict.value is None else verdict.value
     if not math.isfinite(number.estimate):
@@ -113,7 +115,7 @@ def _digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def why(one: Judged) -> str:
+def why(one: Any) -> str:
     """Why nothing can be said of the paper's networks; "" where something can."""
     if one.claimed.word != OPEN:
         return ""
@@ -154,9 +156,7 @@ def printed_table(indices: Mapping[str, Index]) -> Table:
     rows = []
     for one in tables.published():
         measured = Measured(indices["R10" if one.source == "RIVAL10" else "RVT"])
-        name = "abl" if one.quantity == "table4" else one.quantity
-        tell = measured.get if name in (*CELLS, "abl") else measured.fact if name in FACTS else None
-        own = tell(name, *one.arguments) if tell else None
+        own = measured.get("abl" if one.quantity == "table4" else one.quantity, *one.arguments)
         if isinstance(own, Number) and math.isfinite(own.estimate):
             gap = f"{round(own.estimate - float(one.value), 6):+.5g}"
             others = ", ".join(f"{k} {written(v)}" for k, v in measured.protocols(own))
@@ -164,6 +164,22 @@ def printed_table(indices: Mapping[str, Index]) -> Table:
             rows.append((what, one.source, one.value, written(own), gap, others))
     header = ("number", "printed in", "printed", "own", "own - printed", "by other protocols")
     return Table("Printed numbers beside your own", header, rows)
+
+
+def differences() -> Table:
+    """Every key that two of `PRESETS` set to different values, of every config that has them."""
+    names = [module.name for module in pkgutil.iter_modules(configs.__path__)]
+    rows = []
+    for name in (name for name in names if name not in configs.PARTS):
+        module = plugin("configs", name)
+        if set(PRESETS) <= set(module.PRESETS):
+            every = [json.loads(module.get_config(one).to_json()) for one in PRESETS]
+            rows += [
+                (name, key, *values)
+                for key, values in config_table(every)
+                if len(set(values)) > 1 and key != "preset"
+            ]
+    return Table("Presets of each config: values that differ", ("config", "key", *PRESETS), rows)
 
 
 def _runs(runs: Sequence[Finished]) -> Table:

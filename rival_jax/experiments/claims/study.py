@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from rival_jax.configs import typed
 from rival_jax.configs.claims import Config
 from rival_jax.experiments.claims import tables
-from rival_jax.experiments.claims.measured import Index, Measured, restricted
-from rival_jax.experiments.claims.page import page
+from rival_jax.experiments.claims.language import Reader
+from rival_jax.experiments.claims.numbers import UNKNOWN, Number
+from rival_jax.experiments.claims.page import FAILS, HOLDS, OPEN, VIEWS, page
 from rival_jax.experiments.claims.runs import Finished, read
-from rival_jax.experiments.claims.tables import EXACT
-from rival_jax.experiments.claims.values import Printed
-from rival_jax.experiments.claims.verdicts import Judged, Verdict, judged, members
+from rival_jax.experiments.claims.tables import EXACT, Claim, Sets
+from rival_jax.experiments.claims.values import (
+    Index,
+    Measured,
+    Missing,
+    Printed,
+    restricted,
+    vocabulary,
+)
 from rival_jax.experiments.groups import groups
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results, Row
@@ -25,6 +32,24 @@ from rival_jax.runtime.results import Run
 WHOLE = 5306  # photos of RIVAL10's test split
 NOTHING = "No finished run was read."
 ONE_PROCESS = True  # not for several hosts
+
+
+class Verdict(NamedTuple):
+    """What can be said of a claim."""
+
+    word: str  # HOLDS | FAILS | OPEN
+    margin: Number  # by how much it holds
+    value: Number | None = None  # the number that the claim compares with a constant, if it does
+
+
+class Judged(NamedTuple):
+    """A claim and what can be said of it."""
+
+    claim: Claim
+    printed: Verdict  # on the papers' numbers
+    claimed: Verdict  # on the user's numbers of the papers' networks and data
+    own: Verdict  # on the networks and data at hand, in the place of theirs
+    missing: tuple[Missing, ...]  # for `claimed`
 
 
 def run(config: Any, run: Run, console: Console) -> None:
@@ -57,7 +82,7 @@ def theirs(runs: Sequence[Finished]) -> dict[str, Index]:
 
 
 def judge(
-    runs: Sequence[Finished], indices: dict[str, Index], own: dict[str, list[str]]
+    runs: Sequence[Finished], indices: Mapping[str, Index], own: Mapping[str, Sequence[str]]
 ) -> Iterator[Judged]:
     """Every claim.
 
@@ -69,39 +94,61 @@ def judge(
     Raises:
       ValueError: for a group that the paper does not have; runs of several confidences.
     """
-    known = tables.sets("R10")["GROUPS"].members
-    for name in own.keys() - set(known):
-        raise ValueError("config.groups: " + no_such(name, known))
+    groups = tables.sets("R10")["GROUPS"].members
+    for name in own.keys() - set(groups):
+        raise ValueError("config.groups: " + no_such(name, groups))
     levels = {run.at("statistics.confidence") for run in runs} - {None} or {0.95}
     if len(levels) > 1:
         raise ValueError(
             f"the runs have intervals of several confidences, {sorted(levels)}; name runs of one, "
             "--config.runs=\"('path/to/workdir',)\""
         )
-    printed, every, (confidence,) = Printed(), Index(runs), levels
+    every, (confidence,) = Index(runs), levels
     for claim in tables.claims():
-        index, sets, exact = indices[claim.paper], members(claim.paper), claim.kind in EXACT
-        named, mine, some = Measured(index, exact=exact), Measured(every, exact=exact), sets
+        named = tables.sets(claim.paper)
+        theirs = {name: one.members for name, one in named.items()}
+        claimed, mine = (
+            Measured(index, exact=claim.kind in EXACT) for index in (indices[claim.paper], every)
+        )
+        others = restricted(named, every, claim.needs.split()[0], own)
         if claim.kind == "dataset":  # of which there is no other
-            mine = named
-        else:
-            some = restricted(tables.sets(claim.paper), every, claim.needs.split()[0], own)
+            mine, others = claimed, theirs
         yield Judged(
             claim,
-            printed=judged(claim, printed, sets),
-            claimed=judged(claim, named, sets, confidence),
-            own=judged(claim, mine, some, confidence),
-            missing=tuple(named.missing),
+            printed=judged(claim, Printed(), theirs),
+            claimed=judged(claim, claimed, theirs, confidence),
+            own=judged(claim, mine, others, confidence),
+            missing=tuple(claimed.missing),
         )
+
+
+def judged(
+    claim: Claim, values: Measured | Printed, sets: Sets, confidence: float = 0.95
+) -> Verdict:
+    """A claim on some numbers.
+
+    A comparison holds if the interval of the difference lies wholly on its side, at a level
+    adjusted for how many comparisons the claim consists of (Bonferroni, of intervals and of p).
+    """
+    if not claim.relation:
+        return Verdict(OPEN, UNKNOWN)
+    names = vocabulary(values, sets)
+    reader = Reader(names, values.minus, confidence)
+    margin, value = reader(claim.relation)
+    count = reader.compared
+    if count > 1 and not margin.low <= 0 <= margin.high:  # else it is open at any level
+        margin, value = Reader(names, values.minus, confidence, count)(claim.relation)
+    word = HOLDS if margin.low > 0 else FAILS if margin.high < 0 else OPEN
+    return Verdict(word, margin, value)
 
 
 def rows(one: Judged) -> Iterator[Row]:
     """A claim's rows of results: its number, or else its margin, and the verdict."""
-    for of in ("printed", "claimed", "own"):
+    for of in VIEWS:
         verdict: Verdict = getattr(one, of)
         told = verdict.value or verdict.margin
-        ends = {end: getattr(told, end) for end in ("estimate", "low", "high")}
-        finite = {end: x if abs(x) < float("inf") else float("nan") for end, x in ends.items()}
+        ends = zip(("estimate", "low", "high"), told.ends, strict=True)
+        finite = {end: x if abs(x) < float("inf") else float("nan") for end, x in ends}
         named = {"study": "claims", "measure": "margin" if verdict.value is None else "number"}
         named |= {"claim": one.claim.id, "of": of, "verdict": verdict.word, "contrast": ""}
         yield {**named, **finite, "p": float("nan"), "images": None, "classes": None}

@@ -1,7 +1,9 @@
-"""What the package knows of the two papers: claims, networks, sets, numbers (assets/claims).
+"""What the package knows of the two papers, from the files of `assets/claims`.
 
-Claims are told in our words. Numbers are those of RobustViT's tables 1 to 4 and its README, and of
-RIVAL10's lists of files and labels; nothing in them was measured here.
+`claims`: told in our words, with the relation that decides each, see `language`. `quantities`: what
+relations speak of. `sets`: what they go through. `networks` and `words`: the papers' names for what
+has other names here. `published`: numbers of RobustViT's tables 1 to 4 and its README, and of
+RIVAL10's lists of files and labels; nothing in it was measured here.
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from __future__ import annotations
 import csv
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import rival_jax
@@ -40,11 +43,48 @@ class Claim(NamedTuple):
         return self.id[:3]
 
 
+class Quantity(NamedTuple):
+    """What a relation speaks of: a number of a study, a definition, or a fact about runs."""
+
+    name: str
+    parameters: tuple[str, ...]  # "t=top1" has a default
+    study: str  # of a number: which results it is, their `measure` and `columns`
+    measure: str
+    columns: Mapping[str, str]  # values; {m} is an argument
+    scale: float  # of the paper's unit
+    definition: str  # in the language of claims
+    lacking: str  # of a fact: what is missing if no run tells it
+
+    def given(self, arguments: Sequence[Any]) -> dict[str, Any]:
+        """The arguments by name, defaults included."""
+        names = [name.partition("=") for name in self.parameters]
+        every = [*arguments, *(default for *_, default in names[len(arguments) :])]
+        return dict(zip((name for name, *_ in names), every, strict=True))
+
+    @property
+    def asked(self) -> set[str]:
+        """Columns that depend on arguments, without networks."""
+        return {key for key, value in self.columns.items() if "{" in value} - {"network", "minus"}
+
+    def places(self, arguments: Sequence[Any]) -> dict[str, Any]:
+        """Which results it is: the measure, and the values of columns; networks in tuples."""
+        given, told = self.given(arguments), {"measure": self.measure}
+        found: dict[str, Any] = {}
+        for column, text in {**told, **self.columns}.items():
+            alone = text.strip("{}")
+            whole = alone in given and alone != text
+            value = given[alone] if whole else text.format(**given)
+            value = (word(column, value) or value) if isinstance(value, str) else value
+            is_network = column in ("network", "minus")
+            found[column] = (value.partition(" original")[0],) if is_network else value
+        return found
+
+
 class Set(NamedTuple):
     """Words or levels that claims go through."""
 
     members: tuple[Any, ...]
-    own: str  # what stands for them among somebody's own results, see `measured.restricted`
+    own: str  # what stands for them among somebody's own results, see `values.restricted`
 
 
 class Published(NamedTuple):
@@ -63,6 +103,17 @@ def claims() -> tuple[Claim, ...]:
 
 
 @functools.cache
+def quantities() -> Mapping[str, Quantity]:
+    """What relations speak of, by name."""
+    found = {}
+    for row in _rows("quantities"):
+        columns = dict(part.split("=") for part in row["columns"].split("; ") if part)
+        told = {"parameters": tuple(row["parameters"].split()), "columns": columns}
+        found[row["name"]] = Quantity(**{**row, **told, "scale": float(row["scale"] or 1)})
+    return found
+
+
+@functools.cache
 def sets(paper: str) -> Mapping[str, Set]:
     """A paper's sets of words by name."""
     found = {}
@@ -75,10 +126,19 @@ def sets(paper: str) -> Mapping[str, Set]:
 @functools.cache
 def published() -> tuple[Published, ...]:
     """All printed numbers."""
-    return tuple(
-        Published(row["source"], row["quantity"], tuple(row["arguments"].split()), row["value"])
-        for row in _rows("published")
-    )
+    rows = _rows("published")
+    return tuple(Published(**{**row, "arguments": tuple(row["arguments"].split())}) for row in rows)
+
+
+@functools.cache
+def word(of: str, text: str) -> str | None:
+    """Our word for a paper's, or the paper's for ours; None if there is none.
+
+    >>> word("protocol", "imagenet_a top5"), word("variant", "rrr"), word("set", "scenes")
+    ('full_5', 'rrr annotated', None)
+    """
+    rules = (row for row in _rows("words") if row["of"] == of and fnmatchcase(text, row["word"]))
+    return next((row["ours"].replace("*", text) for row in rules), None)
 
 
 @functools.cache
@@ -87,6 +147,7 @@ def entries() -> Mapping[str, tuple[str, ...]]:
     return {row["name"]: tuple(row["catalogue"].split()) for row in _rows("networks")}
 
 
+@functools.cache
 def network(name: str) -> str:
     """What a network is called here, whatever it is called there; blanks follow what was done.
 
@@ -94,19 +155,15 @@ def network(name: str) -> str:
     ('timm/deit_small_patch16_224.fb_in1k ours annotated', 'timm/deit_small_patch16_224.fb_in1k')
     """
     base, blank, done = name.partition(" ")
-    return _canonical(base) + blank + done
+    if base not in entries():
+        entry = catalogue.find(base)
+        full = entry.name if entry else base
+        same = (names[0] for names in entries().values() if full in names)
+        return next(same, full) + blank + done
+    return entries()[base][0] + blank + done
 
 
 @functools.cache
-def _canonical(name: str) -> str:
-    every = entries()
-    if name in every:
-        return every[name][0]
-    found = catalogue.find(name)
-    full = found.name if found else name
-    return next((same[0] for same in every.values() if full in same), full)
-
-
-def _rows(name: str) -> list[dict[str, str]]:
+def _rows(name: str) -> tuple[dict[str, str], ...]:
     with (_FOLDER / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return tuple(csv.DictReader(file))
