@@ -56,7 +56,54 @@ def test_a_whole_set_is_good(whole, tmp_path):
     (told,), text, error = seen(tmp_path, f"imagenet_v2={whole}")
     assert not error
     assert "good\n  10,000 photos of 1000 of 1000 classes, labels 0-999" in text
-    assert (told["faults"], told["notes"]) == ([], [])
+    assert told["faults"] == []
+    (note,) = told["notes"]  # it is the same photo everywhere
+    assert note.startswith("9,999 photos are copies of others, byte for byte, such as ")
+
+
+def test_copies_are_counted_and_named(tmp_path, monkeypatch):
+    content = {
+        f"{c}/{i}.jpg": encoded(3 * i + (c == "cat")) for c in ("cat", "dog") for i in range(3)
+    }
+    content |= {"cat/8.jpg": content["cat/1.jpg"], "dog/9.jpg": content["cat/1.jpg"]}
+    content["dog/7.jpg"] = content["dog/0.jpg"][:-1] + b"!"  # of equal length
+    root = lay(tmp_path / "pets", content, content)
+    (note,) = seen(tmp_path, f"labelled_folder={root}", samples=1)[0][0]["notes"]
+    assert note.startswith(
+        "2 photos are copies of others, byte for byte, such as cat/8.jpg of cat/1.jpg; 1 photos"
+    )
+    (root / "cat/8.jpg").unlink()
+    (root / "dog/9.jpg").unlink()
+    assert not seen(tmp_path, f"labelled_folder={root}", samples=1)[0][0]["notes"]
+    monkeypatch.setattr(doctor, "MUCH", 10)
+    (note,) = seen(tmp_path, f"labelled_folder={root}", samples=1)[0][0]["notes"]
+    assert note.startswith("copies were not looked for: pass --config.hashes")
+    assert not seen(tmp_path, f"labelled_folder={root}", samples=1, hashes=True)[0][0]["notes"]
+
+
+def test_numbers_that_nobody_verified_are_notes(tmp_path):
+    row = "0,.5,.5,.2,21.0,0,1,0,1,1,1"
+    siscore(tmp_path / "rotation", {"koala/0.jpg": row})
+    lay(tmp_path / "bg", ["original/val/00_dog/n02085620_1.JPEG"])
+    sets = f"siscore={tmp_path} kind=rotation", f"imagenet9={tmp_path / 'bg'}"
+    found, text, _ = seen(tmp_path, *sets)
+    said = "1 photos are there, it is said to have {} (not verified)"
+    assert said.format("39,540") in found[0]["notes"]
+    assert said.format("4,050") in found[1]["notes"]
+    assert not any("said" in fault for told in found for fault in told["faults"])
+    assert f"note: {said.format('39,540')}" in text
+
+
+def test_classes_and_styles_that_nobody_verified_are_notes(tmp_path):
+    names = [f"val/{WNIDS[k]}_a.JPEG" for k in (379, 0)]
+    lay(tmp_path / "hard", names, encoded(1, "PNG"))
+    lay(tmp_path / "hard", [f"images/val/{WNIDS[k]}/a.JPEG" for k in (379, 0)])
+    lay(tmp_path / "r", [f"imagenet-r/{WNIDS[1]}/{style}_0.jpg" for style in ("art", "collage")])
+    hard, renditions = seen(
+        tmp_path, f"hard_imagenet={tmp_path / 'hard'}", f"imagenet_r={tmp_path / 'r'}"
+    )[0]
+    assert any("tench: none of the 15 classes that it is said to have" in n for n in hard["notes"])
+    assert any("1 styles, such as 'collage'" in note for note in renditions["notes"])
 
 
 def test_what_is_missing_is_counted_and_the_layout_told(tmp_path):

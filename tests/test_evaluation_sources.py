@@ -543,9 +543,10 @@ def test_imagenet9_pairs_variants_and_has_outputs_of_no_group(tmp_path):
     for group, outputs in enumerate(source.outputs):
         assert (source.groups[list(outputs)] == group).all()
     assert [len(outputs) for outputs in source.outputs] == [116, 52, 42, 36, 35, 27, 26, 20, 16]
-    assert "not there: mixed_rand, mixed_next" in source.notices[0]
+    assert "4 photos of 3 of 9 classes are there, and it is said to have 8,100" in source.notices[0]
+    assert "not there: mixed_rand, mixed_next" in source.notices[1]
     asked = data.load("imagenet9", root, "test", variants=("mixed_same",))
-    assert (asked.names, asked.notices) == ([same, wheels], ())
+    assert (asked.names, asked.told) == ([same, wheels], ())
     with pytest.raises(ValueError, match="has no folder only_fg; there are: mixed_same, original"):
         data.load("imagenet9", root, "test", variants=("only_fg",))
     with pytest.raises(ValueError, match="did you mean 'only_fg'"):

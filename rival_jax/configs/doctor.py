@@ -20,7 +20,8 @@ class Config:
     root: str = ""  # folder of the sets that name none
     split: str = "test"
     samples: Count = 16  # photos of each set that are decoded
-    hashes: bool = False  # of large archives too, which takes minutes; else only their sizes
+    # Whether to read large archives and many photos of equal size too, which takes minutes.
+    hashes: bool = False
 
 
 PRESETS: Presets = {"": {}}

@@ -9,6 +9,7 @@ import csv
 import dataclasses
 import functools
 import io
+import os
 import tarfile
 import zipfile
 import zlib
@@ -36,6 +37,11 @@ class Span(NamedTuple):
     start: int = 0
     size: int = -1  # to the end
     packed: str = ""  # in a zip: "stored" or "deflated"; `start` is then the header's
+
+    @property
+    def length(self) -> int:
+        """Bytes that are stored."""
+        return self.size if self.size >= 0 else os.path.getsize(self.path) - self.start
 
     def read(self) -> bytes:
         """Raises OSError for a file that is gone, ValueError for one that is cut off or damaged."""

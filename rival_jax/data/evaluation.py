@@ -40,21 +40,31 @@ class Evaluation:
     resized: bool = False
     told: tuple[str, ...] = ()  # what had to be assumed
     whole: tuple[int, ...] = ()  # how many photos a complete copy has; (): not known
+    said: tuple[int, ...] = ()  # how many it is said to have, if that was not verified
     border: int = 0  # pixels that are cut off on each side
     rules: PhotoRules = DEFAULT
 
     @property
     def notices(self) -> tuple[str, ...]:
         """See `Source`; if the set is incomplete, one says how much of it is there."""
-        count, filled = len(self), len(set(self.labels.tolist()))
-        if not self.whole or count in self.whole:
+        if not (lacking := self.lacking):
             return self.told
-        known = " or ".join(f"{n:,}" for n in self.whole)
-        return (
-            f"{self.title}: {count:,} photos of {filled} of {len(self.classes)} classes are there, "
-            f"and {known} are known: a part gives other numbers than the whole",
-            *self.told,
+        filled = f"of {len(set(self.labels.tolist()))} of {len(self.classes)} classes"
+        there, known = lacking
+        told = f"{self.title}: {there} {filled} are there, and {known}: a part gives other numbers"
+        return (f"{told} than the whole", *self.told)
+
+    @property
+    def lacking(self) -> tuple[str, str] | None:
+        """How many photos there are, and what is known of a complete copy, if that has others."""
+        count, known = len(self), self.whole or self.said
+        if not known or count in known:
+            return None
+        counts = " or ".join(f"{n:,}" for n in known)
+        said = (
+            f"{counts} are known" if self.whole else f"it is said to have {counts} (not verified)"
         )
+        return f"{count:,} photos", said
 
     def __len__(self) -> int:
         return len(self.names)

@@ -22,8 +22,9 @@ VARIANTS = (
     *("original", "mixed_same", "mixed_rand", "mixed_next"),
     *("only_fg", "no_fg", "only_bg_b", "only_bg_t"),
 )
+EACH = 4050  # pictures of a variant; nobody counted them here
 LAYOUT = (
-    f"VARIANT/val/00_dog..08_fish/*.JPEG, or their tar; VARIANT is {', '.join(VARIANTS)}; 4,050 "
+    f"VARIANT/val/00_dog..08_fish/*.JPEG, or their tar; VARIANT is {', '.join(VARIANTS)}; {EACH:,} "
     "pictures of each, it is said"
 )
 CLASS = re.compile(r"0[0-8]_.*")  # "02_wheeled vehicle", "06_musical instrument"
@@ -81,6 +82,7 @@ def load(root: Path, split: str, *, variants: tuple[str, ...] = ()) -> Evaluatio
         factors={"variant": factor},
         units=[_photo(name) for name in names],
         resized=True,
+        said=(EACH * len(wanted),),
         told=(told,) if lacking and not variants else (),
     )
 

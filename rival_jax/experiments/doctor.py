@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pkgutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from rival_jax import data
+from rival_jax.data.archives import Span
 from rival_jax.data.source import check_names
 from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.results import Run
@@ -21,6 +22,7 @@ from rival_jax.runtime.results import Run
 ONE_PROCESS = True  # not for several hosts
 
 SMALL = 2**26  # bytes of a file that is always hashed
+MUCH = 2**32  # bytes of photos that are compared only on request
 EXAMPLE = "\"('imagenet_a=/data/imagenet-a',)\""
 SHOWN = 8  # words of a factor that are printed
 
@@ -88,6 +90,7 @@ def examine(text: str, config: Any) -> dict[str, Any]:
     faults += [*_counts(source), *_samples(source, config.samples)]
     faults += getattr(module, "check", lambda source: [])(source)
     notes += getattr(source, "told", getattr(source, "notices", ()))
+    notes += [*_said(source), *_copies(source, config.hashes)]
     if getattr(source, "evaluation_only", False):
         notes.append("its terms only allow evaluation on it, not training, tuning or selection")
     return {**told, "faults": faults, "notes": notes}
@@ -152,6 +155,41 @@ def _counts(source: data.Source) -> Iterator[str]:
     empty = [name for name, count in zip(source.classes, counts, strict=True) if not count]
     if empty:
         yield f"{len(empty)} of {len(counts)} classes have no photo, such as {empty[0]}"
+
+
+def _said(source: data.Source) -> Iterator[str]:
+    """A number of photos other than the set is said to have, where that was not verified."""
+    lacking = getattr(source, "lacking", None)
+    if lacking and not getattr(source, "whole", ()):
+        yield f"{lacking[0]} are there, {lacking[1]}"
+
+
+def _copies(source: data.Source, hashes: bool) -> Iterator[str]:
+    """Photos with the same bytes as others: only those of equal size are read."""
+    places = getattr(getattr(source, "files", None), "places", {})
+    spans = [(n, places[n]) for n in source.names if isinstance(places.get(n), Span)]
+    alike: dict[int, list[tuple[str, Span]]] = defaultdict(list)
+    for name, span in spans:
+        alike[span.length].append((name, span))
+    alike = {size: some for size, some in alike.items() if len(some) > 1}
+    total = sum(size * len(some) for size, some in alike.items())
+    if total > MUCH and not hashes:
+        yield f"copies were not looked for: pass --config.hashes to read {total / 2**30:.0f} GiB"
+        return
+    found: dict[bytes, list[str]] = defaultdict(list)
+    for name, span in (one for some in alike.values() for one in some):
+        found[hashlib.blake2b(span.read(), digest_size=16).digest()].append(name)
+    copies = [names for names in found.values() if len(names) > 1]
+    label = dict(zip(source.names, np.asarray(source.labels).tolist(), strict=True))
+    if copies:
+        count = sum(len(names) - 1 for names in copies)
+        apart = sum(len({label[name] for name in names}) > 1 for names in copies)
+        first, second, *_ = copies[0]
+        yield (
+            f"{count:,} photos are copies of others, byte for byte, such as {second} of {first}; "
+            f"{apart:,} photos are in several classes; intervals take copies for independent "
+            "photos, and are a little too narrow"
+        )
 
 
 def _samples(source: data.Source, count: int) -> Iterator[str]:
