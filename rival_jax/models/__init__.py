@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import noise, weights
-from rival_jax.models import assumed, renaming, settings
+from rival_jax.models import assumed, exported, renaming, settings
 from rival_jax.models.network import INPUT, Network, module_of
 from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Geometry, Model, Variables
@@ -76,8 +76,12 @@ def load(
     prefix, found = _FAMILY.match(name), located(name)
     tensors = weights.read_tensors(found.file)
     try:
-        tensors, said = renaming.canonical(tensors)
-        family = plugin("models", prefix[1]) if prefix else _family(tensors)
+        said = {}
+        if found.config is None or found.config.graph is None:
+            tensors, said = renaming.canonical(tensors)
+            family = plugin("models", prefix[1]) if prefix else _family(tensors)
+        else:
+            family = exported
         config = assumed.settled(found, family, tensors, said, given or {})
         treatment = {key: getattr(config, key) for key in INPUT}
         keywords = family.infer(tensors, config)
@@ -174,8 +178,14 @@ def _class_names(
 
 
 def _cast(dtype: str) -> Callable[[Array], Array]:
-    # With NumPy: JAX would compile a program for every shape.
-    return lambda leaf: jnp.asarray(np.asarray(leaf).astype(jnp.dtype(dtype)))
+    """Of floating point numbers; others are indices and masks, which stay as they are."""
+
+    def cast(leaf: Array) -> Array:
+        array = np.asarray(leaf)  # with NumPy: JAX would compile a program for every shape
+        floating = jnp.issubdtype(array.dtype, jnp.floating)
+        return jnp.asarray(array.astype(jnp.dtype(dtype)) if floating else array)
+
+    return cast
 
 
 def _family(tensors: Mapping[str, np.ndarray]) -> ModuleType:

@@ -20,6 +20,7 @@ from rival_jax.weights.safetensors import write_tensors
 
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
+GRAPH = "graph.json"  # beside them: the operations of an exported network
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 INPUT = ("mean", "std", "interpolation", "crop_pct")  # if one is missing, its value is assumed
 MAX_SIDE, MAX_CLASSES = 2**14, 10**7
@@ -45,6 +46,7 @@ class Config:
     class_names: tuple[str, ...] | None = None  # names of the outputs, see `class_names`
     assumed: tuple[str, ...] = ()  # keys of `INPUT` missing from the file
     notices: tuple[str, ...] = ()  # what else a reader must know about it
+    graph: Mapping[str, Any] | None = None  # the content of `GRAPH`, of an exported network
 
 
 def read_config(path: pathlib.Path) -> Config:
@@ -81,6 +83,7 @@ def read_config(path: pathlib.Path) -> Config:
         class_names=_class_names(path, said, inner),
         assumed=tuple(key for key in INPUT if key not in values),
         notices=() if crop_mode == "center" else (_CROP_MODE.format(path, crop_mode),),
+        graph=_parsed(beside) if (beside := path.with_name(GRAPH)).is_file() else None,
     )
 
 
@@ -94,10 +97,14 @@ def checked(key: str, value: Any) -> Any:
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    return _said(_parsed(path))
+
+
+def _parsed(path: pathlib.Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
-        said = _said(content)
+        said = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+        _said(said)  # as deep as anything goes
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); download or write it again") from error
     except RecursionError as error:
@@ -153,6 +160,9 @@ def write_folder(
         },
     }
     write_tensors(folder / TENSORS, tensors, dtype)
+    if config.graph is not None:
+        text = json.dumps(config.graph, separators=(",", ":"), allow_nan=False)
+        (folder / GRAPH).write_text(text + "\n")
     (folder / CONFIG).write_text(json.dumps(_said(content), indent=2) + "\n")
 
 
