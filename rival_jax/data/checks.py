@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from rival_jax.data import mask_formats
 from rival_jax.data.mask_labels import labels, listed
 
 CURE = "--config.data.on_bad='skip'"
@@ -34,10 +35,13 @@ def mask_fault(mask: np.ndarray, name: str, mode: str = "soft") -> str | None:
 
     Args:
       mask, name: as for `check_mask`.
-      mode: config.data.mask. If "binary" (object where above half), both regions need a pixel.
+      mode: config.data.mask. If "binary" (object where above half), both regions need a pixel;
+        if "labelled", unlabelled pixels are neither.
     """
     if mask.ndim != 2 or not mask.size:
         return f"mask {name} has shape {mask.shape}, expected (height, width)"
+    if mode == "labelled":
+        mask = np.where(mask > 127, 255, 0).astype(np.uint8)
     if mask.dtype == np.uint8:
         low, high, white = mask.min(), mask.max(), 255
     elif mask.dtype == bool or np.issubdtype(mask.dtype, np.floating):
@@ -65,7 +69,9 @@ def mask_fault(mask: np.ndarray, name: str, mode: str = "soft") -> str | None:
     return None
 
 
-def stored_mask_fault(mask: Image.Image, name: str, photo: Image.Image) -> str | None:
+def stored_mask_fault(
+    mask: Image.Image, name: str, photo: Image.Image, mode: str = "soft"
+) -> str | None:
     """What is wrong with a mask beside its photo, before any resizing, or None.
 
     The mask may have another size, if its shape is the photo's to within one pixel of the smaller
@@ -80,6 +86,13 @@ def stored_mask_fault(mask: Image.Image, name: str, photo: Image.Image) -> str |
         return (
             f"mask {name} is {width} x {height} pixels, which is not the shape of its photo, "
             f"{photo_width} x {photo_height}"
+        )
+    if mask_formats.unlabelled(mask):
+        if mode == "labelled":
+            return None
+        return (
+            f"mask {name} has unlabelled pixels, which void='ignored' leaves out; only config "
+            "segmentation can: pass void=background or void=foreground"
         )
     if mask.getextrema() == (0, 1):
         return f"mask {name} holds 0 and 1, expected 0 to 255: 1 would count as 1/255 of object"

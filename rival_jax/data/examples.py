@@ -22,7 +22,7 @@ from rival_jax.runtime.plugins import no_such
 from rival_jax.types import Batch, Geometry
 
 ON_BAD = ("error", "skip")
-MASKS = ("soft", "binary")
+MASKS = ("soft", "binary", "labelled")
 MEMORY_LIMIT = 4 * 2**30  # bytes
 
 
@@ -71,7 +71,8 @@ class Examples:
           geometry: see `Geometry`; masks are always resized with the bilinear filter.
           on_bad: "error" reports all bad examples in one ValueError; "skip" leaves them out.
           mask: config.data.mask, how masks will be used, "soft" as they are or "binary" above half:
-            an example whose mask then leaves no object or no background is bad.
+            an example whose mask then leaves no object or no background is bad. "labelled": the
+            nearest pixel's label, 255 on the object and `UNLABELLED` (127) where there is none.
           attributes: whether batches have `attribute_masks`; `source` must then be loaded with
             attributes=True. No pixels are held then: each pass decodes everything again.
           threads: number that decode, default one per processor, at most 16. Results do not depend

@@ -28,7 +28,8 @@ from rival_jax.runtime.plugins import no_such
 GREY = ("1", "L", "LA")
 COLOUR = ("RGB", "RGBA")
 IGNORE = 1000  # ImageNet-S's id of unlabelled pixels
-VOID = ("background", "foreground")
+VOID = ("background", "foreground", "ignored")
+UNLABELLED = 127  # value of unlabelled pixels, in masks whose `info` has the key
 OPTION = "--config.data.masked_folder."
 
 Read = Callable[[Image.Image, str], Image.Image]
@@ -48,9 +49,9 @@ def reader(
       mask_format: see above.
       mask_values: instead, the stored values that are object: numbers (palette indices, for palette
         pictures) or colours, "#800000".
-      ignore: stored values of unlabelled pixels, in the same form. A mask splits every pixel into
-        object and background, so they must be counted as one of the two.
-      void: what they count as: "background" or "foreground".
+      ignore: stored values of unlabelled pixels, in the same form; ImageNet-S's are known.
+      void: what they count as: "background", "foreground", or "ignored": left out, which only
+        config.data.mask="labelled" can do. Masks with such pixels are told by `unlabelled`.
 
     Raises:
       ValueError: for an unknown format or `void`, for invalid values or values in both tuples.
@@ -74,22 +75,45 @@ def reader(
     read = by_values if mask_values else by_format
 
     def around(picture: Image.Image, name: str) -> Image.Image:
-        nobody = _object(marked(picture, ignore, name, f"{option}ignore"))
+        found = marked(picture, ignore, name, f"{option}ignore")
+        if by_id and picture.mode == "RGB":
+            found = found | (_ids(picture) == IGNORE)
+        nobody = _object(found)
         if not mask_values:
             picture = picture.convert(picture.mode.rstrip("A")) if _opaque(picture) else picture
             picture = picture.copy()
             picture.paste(0, mask=nobody)
         mask = read(picture, name)
-        mask.paste(255 if void == "foreground" else 0, mask=nobody)
-        return mask
+        mask.paste({"foreground": 255, "ignored": UNLABELLED}.get(void, 0), mask=nobody)
+        return _with_unlabelled(mask) if void == "ignored" and found.any() else mask
 
+    by_id = mask_format == "imagenet_s" and not mask_values
+    if by_id and void == "ignored" and not ignore:
+        return around, (f"ImageNet-S's id {IGNORE}, unlabelled pixels, is left out",)
     if ignore:
         values = listed(ignore)
         said = f"pixels of masks that hold {values} ({option}ignore) count as {void} ({option}void)"
         return around, (said,)
-    if mask_format == "imagenet_s" and not mask_values:
+    if by_id:
         return read, (f"ImageNet-S's id {IGNORE}, unlabelled pixels, is background",)
     return read, ()
+
+
+def unlabelled(mask: Image.Image) -> bool:
+    """Whether some pixels of a mask that was read are `UNLABELLED`."""
+    return "unlabelled" in mask.info
+
+
+def of_labels(labels: np.ndarray, void: int) -> Image.Image:
+    """A mask from labels [h, w]: 0 is background, `void` not labelled, all else object."""
+    mask = _object((labels != 0) & (labels != void))
+    mask.paste(UNLABELLED, mask=_object(labels == void))
+    return _with_unlabelled(mask) if (labels == void).any() else mask
+
+
+def _with_unlabelled(mask: Image.Image) -> Image.Image:
+    mask.info["unlabelled"] = True
+    return mask
 
 
 def _auto(picture: Image.Image, name: str, option: str = OPTION) -> Image.Image:
@@ -199,8 +223,7 @@ def _imagenet_s(picture: Image.Image, name: str, option: str = OPTION) -> Image.
             f"mask {name} has mode {picture.mode}, ImageNet-S's are RGB: pass another "
             f"{option}mask_format"
         )
-    channels = np.asarray(picture).astype(np.int32)
-    ids = channels[..., 0] + 256 * channels[..., 1]
+    ids = _ids(picture)
     there = sorted(set(np.unique(ids).tolist()) - {0, IGNORE})
     if len(there) > 1:
         raise ValueError(
@@ -209,6 +232,11 @@ def _imagenet_s(picture: Image.Image, name: str, option: str = OPTION) -> Image.
             "object"
         )
     return _object((ids != 0) & (ids != IGNORE))
+
+
+def _ids(picture: Image.Image) -> np.ndarray:
+    channels = np.asarray(picture).astype(np.int32)
+    return channels[..., 0] + 256 * channels[..., 1]
 
 
 def _object(mask: np.ndarray) -> Image.Image:

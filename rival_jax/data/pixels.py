@@ -12,7 +12,7 @@ import numpy as np
 from rival_jax.data import checks, photos
 from rival_jax.data.remarks import remarks
 from rival_jax.data.source import AttributeSource, Item, Source
-from rival_jax.data.transforms import resize_mask, resize_photo
+from rival_jax.data.transforms import resize_labels, resize_mask, resize_photo
 from rival_jax.types import Batch, Geometry
 
 
@@ -41,10 +41,11 @@ def read_pixels(
     if "mask" not in item:
         raise ValueError(f"photo {name} has no mask: config tokencut makes one")
     photo, mask, mask_name = item["image"], item["mask"], item.get("mask_name", name)
-    fault = checks.stored_mask_fault(mask, mask_name, photo)
+    fault = checks.stored_mask_fault(mask, mask_name, photo, mask_mode)
     if fault:
         raise ValueError(fault)
-    resized = resize_mask(mask, geometry, photo.size)
+    resize = resize_labels if mask_mode == "labelled" else resize_mask
+    resized = resize(mask, geometry, photo.size)
     fault = checks.mask_fault(resized, mask_name, mask_mode)
     if fault:
         raise ValueError(fault)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rival_jax.data.mask_formats import UNLABELLED, unlabelled
 from rival_jax.data.photos import DEFAULT, PhotoRules, as_rgb, remark
 from rival_jax.types import Geometry
 
@@ -114,6 +115,13 @@ def resize_mask(mask: Image.Image, geometry: Geometry, photo_size: Size) -> np.n
     size than the photo, `photo_size` (width, height).
     """
     return fit(mask, geometry, photo_size, BILINEAR)
+
+
+def resize_labels(mask: Image.Image, geometry: Geometry, photo_size: Size) -> np.ndarray:
+    """The same with each pixel's nearest label (RobustViT's segmentation test): 0, 127 or 255."""
+    found = fit(mask, geometry, photo_size, INTERPOLATIONS["nearest"])
+    labels = np.where(found > 127, 255, 0).astype(np.uint8)
+    return np.where(found == UNLABELLED, found, labels) if unlabelled(mask) else labels
 
 
 def resize_masks(
