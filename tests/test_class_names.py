@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 
 from rival_jax import models, weights
-from rival_jax.heads import Context, _meeting, imagenet, own
+from rival_jax.experiments import rows
+from rival_jax.heads import Context, _meeting, full, imagenet, own
 from rival_jax.runtime.parallel import data_mesh
 from rival_jax.types import Geometry, Model
 from rival_jax.weights import catalogue, class_names
@@ -324,3 +327,23 @@ def test_unknown_sets_are_refused(classes, members, said):
 def test_the_writer_puts_names_where_timm_reads_them(tmp_path):
     weights.write_folder(tmp_path, {"a": np.zeros(1)}, weights.Config(class_names=("x", "y")))
     assert json.loads((tmp_path / "config.json").read_text())["label_names"] == ["x", "y"]
+
+
+def test_all_outputs_are_those_of_the_classes_and_then_the_others():
+    """Head full: what wins among all 1000; photos of one class have no right answer."""
+    classes, wide = ("goldfish", "tench"), network(1000)
+    context, notes = asked(classes, (("n01443537",), ("n01440764",)))
+    made, _, facts = full.attach(wide, {}, context)
+    assert logits_of(made)[0, :4].tolist() == [1, 0, 2, 3]
+    assert made.class_names[:3] == (*classes, "output 2")
+    assert facts["head"] == "all 1000 outputs"
+    assert "1000 outputs are taken to be ImageNet's" in notes[0]
+    loaded = SimpleNamespace(model=made)
+    assert inspect.unwrap(rows.outputs)(loaded, list(classes)) == list(made.class_names)
+    same, _, facts = full.attach(wide, {}, asked(("object",))[0])
+    assert same.forward is wide.forward
+    assert len(same.class_names) == 1000
+    with pytest.raises(ValueError, match=r"class 'goldfish' is 2 of net's outputs.*head=imagenet"):
+        full.check(wide, asked(classes, (("n01443537", "n01440764"), ("n01484850",)))[0])
+    with pytest.raises(ValueError, match=r"net has 5 outputs, which head 'full' .*head=probe"):
+        full.check(network(5), asked(classes)[0])

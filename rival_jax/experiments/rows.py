@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def tidy(
     Args:
       image: each row's position in `examples`.
       values: arrays or `Category` by column, "probability" among them; "predicted" as positions of
-        classes. "index" is dropped.
+        outputs, which are the classes. "index" is dropped.
 
     Raises:
       ValueError: if the network gives NaN.
@@ -67,8 +67,43 @@ def tidy(
         **{key: value for key, value in values.items() if key != "index"},
     }
     if "predicted" in values:
-        found["predicted"] = Category(np.asarray(values["predicted"]), classes)
+        found["predicted"] = Category(np.asarray(values["predicted"]), outputs(loaded, classes))
     return found
+
+
+def outputs(loaded: Any, classes: list[str]) -> list[str]:
+    """Names of a network's outputs: the classes, then others if its head has more."""
+    if (count := loaded.model.num_classes) == len(classes):
+        return classes
+    return list(loaded.model.class_names or (f"output {i}" for i in range(count)))
+
+
+def setting_rows(
+    dataset: str,
+    loaded: Loaded,
+    examples: Examples,
+    found: Rows,
+    words: Mapping[str, str],
+    settings: Mapping[str, Sequence[Any]],
+) -> Columns:
+    """A row for each image and setting, in that order.
+
+    Args:
+      found: for this host's images, `index` and values, [n, settings] or, for all of them, [n].
+      settings: columns that tell the settings apart, by name: words or numbers.
+      dataset, loaded, examples, words: as for `tidy`.
+    """
+    count = len(next(iter(settings.values())))
+    image, place = np.divmod(np.arange(len(found["index"]) * count), count)
+    values = {n: v.ravel() if v.ndim > 1 else v[image] for n, v in found.items()}
+    for name, column in settings.items():
+        if isinstance(column[0], str):
+            known = list(dict.fromkeys(column))
+            code = np.array([known.index(word) for word in column], np.int32)
+            values[name] = Category(code[place], known)
+        else:
+            values[name] = np.array(column)[place]
+    return tidy(dataset, loaded, examples, found["index"][image], words, values)
 
 
 def trial_rows(
