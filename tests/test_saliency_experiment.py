@@ -29,7 +29,7 @@ from hypothesis.extra import numpy as arrays
 import rival_jax
 from rival_jax import alignment, models
 from rival_jax.configs.saliency import Saliency
-from rival_jax.experiments import runner
+from rival_jax.experiments import explained, runner
 from rival_jax.experiments.saliency import measures
 from rival_jax.experiments.saliency import page as saliency_page
 from rival_jax.experiments.saliency import study as saliency
@@ -197,7 +197,7 @@ def test_probabilities_are_of_the_explained_and_the_true_class_before_and_after(
     batch = {"image": image, "mask": mask, "label": np.array([1, 0], np.int32)}
     batch["noise_id"] = np.arange(2, dtype=np.uint32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_saliency_unit.saliency, "explain", lambda *a, **k: found)
+        patch.setattr(explained.saliency, "explain", lambda *a, **k: found)
         measure = jax.jit(_saliency_unit.measure, static_argnums=(0, 1))
         got = measure(model, plan, {}, batch, jax.random.key(0))
     high = 1 / (1 + np.exp(1 - 4))

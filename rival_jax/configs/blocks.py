@@ -199,6 +199,17 @@ class Probe(Fit, Synsets):
 
 
 @dataclass(frozen=True)
+class Explaining:
+    """Which maps, and what they explain."""
+
+    # Modules of rival_jax/saliency, or dotted names; after "@", the tap that class maps read.
+    methods: Annotated[tuple[str, ...], Distinct()] = ("relevance",)
+    unfit: Literal["error", "skip"] = "skip"  # methods that a network does not allow
+    target: Literal["predicted", "label"] = "predicted"  # class that is explained
+    scaling: Literal["minmax", "cam", "cam_2021"] = "minmax"  # as two releases of grad-cam
+
+
+@dataclass(frozen=True)
 class Statistics:
     """How intervals are made."""
 

@@ -22,15 +22,11 @@ class Data(blocks.ObjectData):
 
 
 @dataclass(frozen=True)
-class Saliency:
+class Saliency(blocks.Explaining):
     """Which maps, what they explain, and how they are compared with masks."""
 
-    # Modules of rival_jax/saliency, or dotted names; after "@", the tap that class maps read. At
-    # 64 pixels the ResNets' last layer is a grid of 2 x 2, and its maps are no finer.
+    # At 64 pixels the ResNets' last layer is a grid of 2 x 2, and its maps are no finer.
     methods: Annotated[tuple[str, ...], Distinct()] = ("relevance", "hirescam@layer2")
-    unfit: Literal["error", "skip"] = "skip"  # methods that a network does not allow
-    target: Literal["predicted", "label"] = "predicted"  # class that is explained
-    scaling: Literal["minmax", "cam", "cam_2021"] = "minmax"  # as two releases of grad-cam
     threshold: Inside = 0.5  # of the map's maximum, to binarise it
     ties: Literal["outside", "inside"] = "outside"  # values at the threshold; inside as released
     flat: Literal["nan", "zero"] = "nan"  # a flat map's metrics: left out, or an empty map's

@@ -2,6 +2,6 @@
 
 # Modules beside the rooms that are not experiments but shared by them.
 PARTS = {
-    *("changed", "clean", "cures", "groups", "head_context", "noise_trials", "plans"),
-    *("preprocessing", "rows", "runner", "scoring", "sets", "streamed", "subject"),
+    *("changed", "clean", "cures", "explained", "groups", "head_context", "noise_trials"),
+    *("plans", "preprocessing", "rows", "runner", "scoring", "sets", "streamed", "subject"),
 }

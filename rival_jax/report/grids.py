@@ -161,6 +161,22 @@ def rim(mask: np.ndarray) -> np.ndarray:
     return mask & ~inner
 
 
+def heated(photo: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """A photo uint8 [h, w, 3] under a map [h, w] in [0, 1], from black through red to yellow."""
+    strength = strength.astype(np.float32)[..., None]
+    heat = 255 * mpl.colormaps["inferno"](strength[..., 0])[..., :3]
+    return ((1 - 0.65 * strength) * photo + 0.65 * strength * heat).astype(np.uint8)
+
+
+def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A picture uint8 [h, w, 3] at display size, with a mask's rim in white and black."""
+    size = (THUMB, THUMB)
+    drawn = np.array(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+    inside = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    drawn[rim(~inside)], drawn[rim(inside)] = 0, 255
+    return drawn
+
+
 def contact(
     shown: Sequence[tuple[str, str, Mapping[str, np.ndarray]]], names: tuple[str, str]
 ) -> Drawn:

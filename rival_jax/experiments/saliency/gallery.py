@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from PIL import Image
 
 from rival_jax.configs.saliency import Saliency
 from rival_jax.experiments.saliency.measures import HIT, lowest
 from rival_jax.report.figures import Drawn
-from rival_jax.report.grids import THUMB, Cell, rim, sheet
+from rival_jax.report.grids import Cell, heated, outlined, sheet
 from rival_jax.report.images import Images
 
 IN_GALLERY = 2  # hits of each class, three pictures each
@@ -53,19 +51,10 @@ def gallery(hits: Sequence[Mapping[str, Any]], names: Sequence[str], file: Path)
 
 def _drawn(pictures: Mapping[str, np.ndarray], k: int) -> list[np.ndarray]:
     """One hit's photo, map and greyed photo at display size, the mask outlined."""
-    photo, size = pictures["image"][k], (THUMB, THUMB)
-    strength = pictures["saliency"][k].astype(np.float32)[..., None] / 255
-    heat = 255 * colormaps["inferno"](strength[..., 0])[..., :3]
-    over = (1 - 0.65 * strength) * photo + 0.65 * strength * heat
-    grey = np.where(pictures["salient"][k][..., None], 127, photo)
-    mask = Image.fromarray(pictures["mask"][k] > 0).resize(size, Image.Resampling.NEAREST)
-    found = []
-    for picture in (photo, over, grey):
-        big = Image.fromarray(picture.astype(np.uint8)).resize(size, Image.Resampling.LANCZOS)
-        drawn, inside = np.array(big), np.asarray(mask)
-        drawn[rim(~inside)], drawn[rim(inside)] = 0, 255
-        found.append(drawn)
-    return found
+    photo, mask = pictures["image"][k], pictures["mask"][k] > 0
+    over = heated(photo, pictures["saliency"][k].astype(np.float32) / 255)
+    grey = np.where(pictures["salient"][k][..., None], np.uint8(127), photo)
+    return [outlined(picture, mask) for picture in (photo, over, grey)]
 
 
 def _texts(hit: Mapping[str, Any]) -> list[tuple[str, str]]:

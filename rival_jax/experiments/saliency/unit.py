@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rival_jax import alignment, maps, noise, saliency, sorting, taps
+from rival_jax import alignment, maps, noise, sorting
+from rival_jax.experiments.explained import explained
 from rival_jax.types import Array, Batch, Model, Variables
 
 METRICS = (
@@ -47,14 +48,8 @@ class Seen(NamedTuple):
 
 def look(model: Model, plan: Plan, variables: Variables, batch: Batch) -> Seen:
     """The maps of a batch, and the background above the threshold. Raises as the method does."""
-    image, mask = jnp.asarray(batch["image"]), jnp.asarray(batch["mask"])
-    mask = mask > (0.5 if plan.binary_mask else 0)
-    logits, _ = model.forward(variables, image, {})
-    predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
-    target = predicted if plan.target == "predicted" else jnp.asarray(batch["label"])
-    method, _, tap = plan.method.partition("@")
-    read, score = dataclasses.replace(model, cam_tap=tap or model.cam_tap), taps.class_score(target)
-    found = saliency.explain(method, read, variables, image, score, scaling=plan.scaling)
+    mask = jnp.asarray(batch["mask"]) > (0.5 if plan.binary_mask else 0)
+    found, logits, target = explained(plan, model, variables, batch)
     share = maps.max_normalise(jnp.nan_to_num(found))
     marked = share >= plan.threshold if plan.ties_inside else share > plan.threshold
     return Seen(found, mask, marked & ~mask, logits, target)

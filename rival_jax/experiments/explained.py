@@ -1,0 +1,249 @@
+"""Networks' maps: which methods each network allows, what they cost, and the maps themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from rival_jax import noise, saliency, taps
+from rival_jax.experiments.changed import lent
+from rival_jax.experiments.cures import Pair, compared_networks
+from rival_jax.experiments.subject import TYPICAL_BATCH, Loaded, Subject
+from rival_jax.report.grids import heated, outlined
+from rival_jax.runtime import parallel
+from rival_jax.runtime.plugins import plugin
+from rival_jax.types import Array, Batch, Model, Variables
+
+PHOTOS, MAPS = 6, 6  # on a `Sheet`
+
+
+class Way(Protocol):
+    """How maps are made; hashable."""
+
+    method: str  # "gradcam", or "gradcam@layer3" with the tap that class maps read
+    target: str  # "predicted" | "label"
+    scaling: str  # see `saliency.explain`
+
+
+P = TypeVar("P", bound=Any)
+
+
+class Explained(NamedTuple):
+    """A network's maps of a batch."""
+
+    maps: Array  # [b, h, w], in [0, 1] by most scalings; NaN if the scaling leaves NaN
+    logits: Array  # [b, c]
+    target: Array  # int32 [b], the class explained
+
+
+def explained(way: Any, model: Model, variables: Variables, batch: Batch) -> Explained:
+    """The maps of a batch by a `Way`. Raises as the method does."""
+    image = jnp.asarray(batch["image"])
+    logits, _ = model.forward(variables, image, {})
+    predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
+    target = predicted if way.target == "predicted" else jnp.asarray(batch["label"])
+    method, _, tap = way.method.partition("@")
+    read, score = dataclasses.replace(model, cam_tap=tap or model.cam_tap), taps.class_score(target)
+    found = saliency.explain(method, read, variables, image, score, scaling=way.scaling)
+    return Explained(found, logits, target)
+
+
+def allowed(
+    c: Any, networks: Sequence[Model], console: Console, way: Callable[[str], P]
+) -> dict[str, tuple[P, ...]]:
+    """How each model's maps are made, by its name: one `Way` per method.
+
+    Args:
+      c: a block of a config with `methods` and `unfit`.
+      way: of a method.
+
+    Raises:
+      ValueError: a network does not allow a method and may not be skipped, or no network allows
+        any.
+    """
+    found: dict[str, tuple[P, ...]] = {model.name: () for model in networks}
+    for method in c.methods:
+        plugin("saliency", method.partition("@")[0])
+        one = way(method)
+        faults = {model.name: _fault(nameless(model), one) for model in networks}
+        for name, fault in faults.items():
+            if fault and (c.unfit == "error" or all(faults.values())):
+                raise ValueError(f"config.saliency.methods: {method} of {name}: {fault}")
+            if fault:
+                console.print(f"{name}: no {method}: {fault.partition(';')[0]}")
+            else:
+                found[name] += (one,)
+    if without := [name for name, ways in found.items() if not ways]:
+        raise ValueError(f"config.saliency.methods: none is left for {', '.join(without)}")
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _fault(model: Model, way: Any) -> str:
+    """Why a network does not allow a method, "" if it does; traced, without weights."""
+    batch = {"image": jax.ShapeDtypeStruct((1, *model.image_size, 3), jnp.float32)}
+    batch["label"] = jax.ShapeDtypeStruct((1,), jnp.int32)
+    try:
+        variables = jax.eval_shape(model.init, noise.key(0))
+        jax.eval_shape(functools.partial(explained, way, model), variables, batch)
+    except ValueError as error:
+        return str(error).strip()
+    return ""
+
+
+_explained = jax.jit(explained, static_argnums=(0, 1))
+
+
+def pictured(
+    subject: Subject, loaded: Loaded, way: Any, rows: np.ndarray
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
+    """A name, photo uint8 [h, w, 3], map [h, w] and two pictures of each of some examples.
+
+    The pictures: the photo with its object's rim, and, by that name, the map on it.
+    """
+    examples, name = subject.examples(loaded.geometry), f"{loaded.model.name} {way.method}"
+    items = lent(examples, rows)
+    images = np.stack([item["image"] for item in items]).astype(np.float32) / 255
+    batch = {"image": images, "label": examples.labels[rows]}
+    seen = _explained(way, nameless(loaded.model), loaded.variables, batch)
+    for item, one in zip(items, np.nan_to_num(np.asarray(seen.maps)), strict=True):
+        photo = item["image"]
+        rim = outlined(photo, item["mask"] > 127)
+        yield name, photo, one, {"photo and object": rim, name: heated(photo, one)}
+
+
+class Sheet:
+    """Photos, and what networks' maps look like on them: `add` pictures, then show them.
+
+    Pictures are made on request, so that a finished run makes none.
+    """
+
+    def __init__(self, subject: Subject):
+        self._subject, self._made = subject, dict[str, Callable[[np.ndarray], Any]]()
+
+    def add(self, name: str, make: Callable[[np.ndarray], Iterable[Mapping[str, Any]]]) -> None:
+        """`make`: from places of examples to {what is drawn: uint8 [h, w, 3]} for each."""
+        if len(self._made) < MAPS:
+            self._made[name] = make
+
+    def __call__(self) -> list[tuple[str, str, dict[str, np.ndarray]]]:
+        """(class, example, pictures) of one photo of each class, or the first photos of few."""
+        examples = self._subject.first_examples()
+        rows = np.sort(np.unique(examples.labels, return_index=True)[1])[:PHOTOS]
+        rows = rows if len(rows) == PHOTOS else np.arange(len(examples))[:PHOTOS]
+        drawn: list[dict[str, np.ndarray]] = [{} for _ in rows]
+        for make in self._made.values():
+            for mine, more in zip(drawn, make(rows), strict=True):
+                mine.update(more)
+        classes = [examples.classes[examples.labels[row]] for row in rows]
+        return [(c, examples.names[r], d) for c, r, d in zip(classes, rows, drawn, strict=True)]
+
+
+def nameless(model: Model) -> Model:
+    """Equal for all networks of one architecture, so that they share compiled programs."""
+    return dataclasses.replace(model, name="")
+
+
+class Costs:
+    """What is done for one image of each network and way: its cost, measured once.
+
+    Args:
+      ways: of each network, by its name.
+      make: of a network and way, the function and its arguments after variables and batch.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        ways: Mapping[str, Sequence[Any]],
+        make: Callable[[Loaded, Any], tuple[parallel.Bound, tuple[Any, ...]]],
+    ):
+        self._subject, self._ways, self._make = subject, ways, make
+        self._known: dict[Any, parallel.Cost] = {}
+
+    def of(self, loaded: Loaded, way: Any) -> parallel.Cost:
+        """Of one image; the same for all networks of one architecture."""
+        subject, (fn, args) = self._subject, self._make(loaded, way)
+        key = fn, loaded.geometry
+        if key not in self._known:
+            examples = subject.examples(loaded.geometry)
+            batch = next(examples.batches(min(TYPICAL_BATCH, len(examples)), everywhere=True))
+            everything = lambda v, b: fn(v, b, *args)  # noqa: E731
+            place = subject.mesh, subject.sharding
+            self._known[key] = parallel.measure(everything, loaded.variables, dict(batch), *place)
+        return self._known[key]
+
+    def pick(self, loaded: Loaded, way: Any) -> dict[str, int]:
+        """Images per step; large steps gain nothing on a CPU, and take as long to compile."""
+        size, devices = self._subject.config.batch_size, self._subject.mesh.devices
+        if size == "auto" and devices.flat[0].platform == "cpu":
+            size = TYPICAL_BATCH * devices.size
+        elif size == "auto":
+            size, _ = self._subject.batch(self.of(loaded, way), loaded.geometry, 1, 1)
+        return {"images": int(size)}
+
+    def total(self) -> int:
+        """Images, counted as often as they are looked at."""
+        return len(self._subject.first_examples()) * sum(map(len, self._ways.values()))
+
+    def told(self) -> Iterator[tuple[str, float]]:
+        """The cost of each network by each way, for a dry run."""
+        images = len(self._subject.first_examples())
+        for name in self._subject.config.models:
+            loaded = self._subject.load(name)
+            for way in self._ways[loaded.model.name]:
+                cost = self.of(loaded, way)
+                work = f"{images} images, {images * cost.flops / 1e12:,.2f} TFLOP"
+                seconds = images * cost.seconds / self._subject.mesh.size
+                yield f"{loaded.model.name}, {way.method}: {work}", seconds
+
+
+class Explaining:
+    """What experiments on networks' maps, before and after a cure, have in common.
+
+    Attributes:
+      pairs: of networks to compare, see `cures.pairs`.
+      ways: of each network, by its name.
+      sheet: photos with maps on them.
+    """
+
+    counted = "images"
+
+    def __init__(
+        self,
+        config: Any,
+        console: Console,
+        way: Callable[[str], Any],
+        make: Callable[[Loaded, Any], tuple[parallel.Bound, tuple[Any, ...]]],
+    ):
+        self.config, self.subject = config, Subject(config, console)
+        names = [model.name for model in self.subject.models]
+        called = dict(zip(config.models, names, strict=True))
+        self.pairs = compared_networks(config.pairs, called).pairs
+        self.ways = allowed(config.saliency, self.subject.models, console, way)
+        self.cost, self.sheet = Costs(self.subject, self.ways, make), Sheet(self.subject)
+        self.total, self.costs = self.cost.total, self.cost.told
+
+    def pick(self, loaded: Loaded) -> dict[str, Any]:
+        """Images per step, for all methods."""
+        ways = self.ways[loaded.model.name]
+        return {**self.cost.pick(loaded, ways[0]), "flops": loaded.cost().flops}
+
+    def crossed(self) -> list[Pair]:
+        """The pairs whose networks see the same pixels and allow the same methods; notes others."""
+        networks, found = {model.name: model for model in self.subject.models}, []
+        for pair in self.pairs:
+            sizes = {self.subject.geometry(networks[name]) for name in pair}
+            if len(sizes) == 1 and self.ways[pair[0]] == self.ways[pair[1]]:
+                found.append(pair)
+            else:
+                told = "have no maps for each other: sizes of their photos, or methods, differ"
+                self.subject.note(f"{' and '.join(pair)} {told}")
+        return found
