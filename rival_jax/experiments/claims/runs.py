@@ -127,7 +127,9 @@ def _as_robustness(rows: Results, begun: str) -> Iterator[Row]:
             told |= {"measure": "class_accuracy" if part else "accuracy", "protocol": "full"}
             yield {**told, **part}
         elif (measure := word("maps", row["measure"])) and row["test"] == first:
-            yield {**told, "study": "segmentation", "measure": measure}
+            cut = {} if measure == "map" else {"rule": "mean"}
+            told |= {"study": "segmentation", "measure": measure, "method": "relevance"}
+            yield {**told, **cut}
 
 
 def _named(
