@@ -66,18 +66,27 @@ def tap_grads(
 
 
 def logits_and_grads(
-    forward: Forward, variables: Variables, images: Array, score: Score, names: Sequence[str]
+    forward: Forward,
+    variables: Variables,
+    images: Array,
+    score: Score,
+    names: Sequence[str],
+    *,
+    also: Sequence[str] = (),
 ) -> tuple[Array, Array, Taps, Taps]:
-    """The logits [b, c] of the same forward pass, then the results of `tap_grads`."""
+    """The logits [b, c] of the same forward pass, then the results of `tap_grads`.
+
+    `also`: taps whose activations are returned, without gradients.
+    """
     check_float("images", images)
     shapes = jax.eval_shape(lambda v, x: forward(v, x, {})[1], variables, images)
-    check_names(names, shapes)
+    check_names((*names, *also), shapes)
     zeros = {name: jnp.zeros(shapes[name].shape, shapes[name].dtype) for name in names}
 
     def total(added: Taps) -> tuple[Array, tuple[Array, Array, Taps]]:
         logits, taps = forward(variables, images, added)
         scores = score(logits, taps)
-        return scores.sum(), (logits, scores, {name: taps[name] for name in names})
+        return scores.sum(), (logits, scores, {name: taps[name] for name in (*names, *also)})
 
     gradients, (logits, scores, activations) = jax.grad(total, has_aux=True)(zeros)
     return logits, scores, activations, gradients

@@ -43,7 +43,14 @@ MODELS = dict.fromkeys(NAMES, ONE_BLOCK["vit"]) | {"robustvit": VARIANTS["vit"]}
 NUMBERS = {
     "robustvit": {"temperature": 1.0, "foreground_weight": 0.3, "classification_weight": 0.2}
 }
-METHODS = {"attention_gradcam": ONE_BLOCK["vit"], "rollout": VARIANTS["vit"]}
+METHODS = {
+    "attention_gradcam": (ONE_BLOCK["vit"], True),
+    "rollout": (VARIANTS["vit"], False),
+    "raw_attention": (ONE_BLOCK["vit"], False),
+    "lrp": (ONE_BLOCK["vit"], True),
+    "partial_lrp": (ONE_BLOCK["vit"], False),
+    "full_lrp": (ONE_BLOCK["vit"], False),
+}  # a network, and whether derivatives flow through gradients
 SWITCHES = ("through_grads", "method", "border", "explained", "target")
 
 
@@ -93,11 +100,12 @@ def terms_and_gradient(name, model, variables, batch, **options):
         ("robustvit", ONE_BLOCK["vit"], {}),
         ("robustvit", ONE_BLOCK["registers"], {"explained": "prediction", "target": "label"}),
         ("energy", VARIANTS["vit"], {"method": "relevance"}),
+        ("robustvit", ONE_BLOCK["vit"], {"method": "lrp"}),
         ("energy_swap", ONE_BLOCK["registers"], {"temperature": 2.0, "border": "rebinarised"}),
         ("gradmask", ONE_BLOCK["vit"], {"border": "released"}),
         ("rrr", ONE_BLOCK["distilled"], {"border": "rebinarised"}),
     ],
-    ids=["robustvit", "prediction", "energy", "energy_swap", "gradmask", "rrr"],
+    ids=["robustvit", "prediction", "energy", "lrp", "energy_swap", "gradmask", "rrr"],
 )
 def test_gradients_are_finite_differences(name, model, options):
     """In float64, along one direction through all parameters; held constant, they are not."""
@@ -197,9 +205,9 @@ def test_a_network_that_looks_nowhere_has_a_finite_gradient(through_grads):
 @pytest.mark.parametrize("method", METHODS)
 def test_other_methods_make_the_map_by_name(method):
     """Their map, at the image's size, goes through the same losses, and is trained."""
-    model = METHODS[method]
+    model, through_grads = METHODS[method]
     variables, batch = random_variables(model), batch_of(model)
-    options = {"method": method, "through_grads": True, "classification_weight": 0.0}
+    options = {"method": method, "through_grads": through_grads, "classification_weight": 0.0}
 
     @QUICKLY
     def everything(variables):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,9 +13,16 @@ import pytest
 
 from rival_jax import maps, saliency, taps
 from rival_jax.models import clip_resnet, clip_vit, resnet, vit
-from rival_jax.saliency import _layers, integrated_gradients
+from rival_jax.saliency import (
+    _layers,
+    _propagate,
+    full_lrp,
+    integrated_gradients,
+    lrp,
+    partial_lrp,
+)
 from tests.golden.places import at_kept
-from tests.helpers import PARITY, golden, held, nhwc
+from tests.helpers import PARITY, QUICKLY, SMALL, golden, held, nhwc
 from tests.test_models import SMALL_VIT, VARIANTS, from_file, random_images, random_variables
 
 FAMILIES = {
@@ -28,7 +36,8 @@ METHODS = sorted(
     for module in pkgutil.iter_modules(saliency.__path__)
     if not module.name.startswith("_")
 )
-NEED_ATTENTION = {"relevance", "rollout", "raw_attention", "attention_gradcam"}
+LRP = {"lrp", "partial_lrp", "full_lrp"}
+NEED_ATTENTION = {"relevance", "rollout", "raw_attention", "attention_gradcam", *LRP}
 
 
 def loaded(shared, name):
@@ -123,6 +132,62 @@ def test_explanations_of_a_transformer_are_the_reference(shared):
     for key, value in everything().items():
         atol = 2e-5 * np.abs(expected[key]).max()
         close(at_kept(value, expected[key]), expected[key], atol, key)
+
+
+def with_released_epsilon(next_fun, args, kwargs, context):
+    """The release's own copy of the network for LRP has another constant in the last norm."""
+    if context.module.path == ("norm",):
+        object.__setattr__(context.module, "epsilon", 1e-5)
+    return next_fun(*args, **kwargs)
+
+
+# Tolerances of the reference data, relative to the largest value.
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-6), ("float32", 1e-2)])
+def test_lrp_is_the_reference(shared, dtype, rtol):
+    """Every block's attention, three kinds of maps, and the logits of its network."""
+    folder = shared / "golden/robustvit"
+    given = dict(np.load(folder / "explanations.npz"))
+    model, variables = from_file(vit, folder / "vit_a_weights.safetensors", num_heads=4)
+
+    @QUICKLY
+    def everything(variables, images, labels):
+        of = (model, variables, images, taps.class_score(labels))
+        tokens = lambda maps: maps.reshape(len(images), -1)  # noqa: E731
+        maps, logits = lrp.maps_and_logits(*of)
+        cams = _propagate.propagate(*of).attentions
+        return {
+            **{f"lrp_attn_cam_block{i}": cam for i, cam in enumerate(cams)},
+            "transformer_attribution_start0": tokens(maps),
+            "transformer_attribution_start1": tokens(lrp.maps(*of, first_block=1)),
+            "partial_lrp_last_layer": tokens(partial_lrp.maps(*of)),
+            "full_lrp": full_lrp.maps(*of),
+            "logits_lrp_model": logits,
+        }
+
+    with jax.enable_x64(dtype == "float64"), nn.intercept_methods(with_released_epsilon):
+        variables = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), dtype), variables)
+        images = jnp.asarray(nhwc(given["images"]), dtype)
+        labels = {kind: jnp.asarray(given[f"index_{kind}"], jnp.int32) for kind in ("top", "other")}
+        found = {kind: everything(variables, images, label) for kind, label in labels.items()}
+    files = ["explanations_lrp_float64"]
+    files += ["explanations_lrp"] if dtype == "float32" and not SMALL else []
+    for file in files:
+        expected = dict(np.load(folder / f"{file}.npz"))
+        expected.pop("transformer_attribution_start1_top_map", None)
+        for key, wanted in expected.items():
+            name, _, kind = key.rpartition("_")
+            value = found[kind][name] if kind in found else found["top"][key]
+            assert value.dtype == dtype
+            close(at_kept(value, wanted), wanted, rtol * np.abs(wanted).max(), f"{file} {key}")
+
+
+def test_relevance_is_propagated_through_transformers_alone():
+    """Those whose head reads the class token: else the rules would be of another network."""
+    pooled = vit.build(**SMALL_VIT | {"depth": 1}, pool="avg")
+    given = (pooled, random_variables(pooled), random_images(pooled), taps.predicted_score)
+    for method in LRP:
+        with pytest.raises(ValueError, match="only through the package's own vision transformers"):
+            saliency.explain(method, *given)
 
 
 @pytest.mark.parametrize("name", held(["gae_a", "gae_b", "gae_c"], left_out=["gae_b", "gae_c"]))

@@ -91,7 +91,9 @@ class Train:
 class Loss:
     """What is minimised; an objective reads the options it has."""
 
-    method: str = "relevance"  # what makes the map, a module of saliency
+    # What makes the map, a module of saliency: all of attention's train with robustvit, the others
+    # with robustvit_second_order and energy.
+    method: str = "relevance"
     explained: str = "label"  # whose map is trained: "label" | "prediction"
     border: str = "complement"  # of soft masks: "complement" | "released" | "rebinarised"
     foreground_target: str = "mask"  # | "one": equation 2 as printed

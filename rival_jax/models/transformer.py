@@ -76,9 +76,9 @@ class Mlp(nn.Module):
     gelu: str
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, tap: Tap, label: str) -> Array:
         hidden = nn.Dense(self.hidden, kernel_init=SMALL, name="fc1")(x)
-        hidden = GELUS[self.gelu](hidden)
+        hidden = tap(f"{label}/hidden", GELUS[self.gelu](hidden))
         return nn.Dense(x.shape[-1], kernel_init=SMALL, name="fc2")(hidden)
 
 
@@ -103,8 +103,8 @@ class Block(nn.Module):
         y = tap(f"{label}/norm1", nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm1")(x))
         y = Attention(self.heads, self.qkv_bias, name="attn")(y, tap, label, keep, every_row)
         x = x[:, :keep] + self._scaled("ls1", y)
-        y = nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm2")(x)
-        y = Mlp(self.hidden, self.gelu, name="mlp")(y)
+        y = tap(f"{label}/norm2", nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm2")(x))
+        y = Mlp(self.hidden, self.gelu, name="mlp")(y, tap, label)
         return x + self._scaled("ls2", y)
 
     def _scaled(self, name: str, y: Array) -> Array:

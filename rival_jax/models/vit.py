@@ -45,10 +45,11 @@ class ViT(nn.Module):
 
     Taps: "embedding" [b, n, width], the first block's input, "block{i}/norm1" [b, n, width],
     "block{i}/qkv" [b, n, 3 width] (queries, keys, values), "block{i}/attention" [b, heads, n, n]
-    after the softmax, "norm" [b, n, width], the tokens after the final norm (`pool="avg"`: after
-    the last block, since its norm follows the average), and "features" [b, f], the input of the
-    head. A distilled network has two heads, on the class and the distillation token: its features
-    are both tokens side by side (f = 2 width) and its logits the mean of the two heads'.
+    after the softmax, "block{i}/norm2" [b, n, width], "block{i}/hidden" [b, n, hidden] after the
+    GELU, "norm" [b, n, width], the tokens after the final norm (`pool="avg"`: after the last block,
+    since its norm follows the average), and "features" [b, f], the input of the head. A distilled
+    network has two heads, on the class and the distillation token: its features are both tokens
+    side by side (f = 2 width) and its logits the mean of the two heads'.
     """
 
     image_size: tuple[int, int]  # height, width: multiples of the patch size
@@ -110,7 +111,8 @@ class ViT(nn.Module):
             return tap("norm", whole)[:, self.prefix_tokens :].mean(axis=1, keepdims=True)
         norm = nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm")
         tokens, read = tap("norm", norm(whole)), 1 + self.distilled
-        if tap.added.keys() & {"norm", f"{label}/qkv"}:
+        whole_block = {"norm", *(f"{label}/{name}" for name in ("qkv", "norm2", "hidden"))}
+        if tap.added.keys() & whole_block:
             return tokens[:, :read]
         # The head reads one or two tokens: computed again for these alone. Under jit the whole
         # block then drops out, unless its taps are used: a sixteenth of the network's arithmetic.

@@ -7,9 +7,15 @@ from rival_jax.types import Array, Model, Score, Variables
 
 
 def maps(
-    model: Model, variables: Variables, images: Array, score: Score, *, block: int = -1
+    model: Model,
+    variables: Variables,
+    images: Array,
+    score: Score,
+    *,
+    block: int = -1,
+    through_grads: bool = True,
 ) -> Array:
-    """[b, h, w] >= 0, on the grid of patches."""
+    """[b, h, w] >= 0, on the grid of patches; there are no gradients in it."""
     return on_grid(model, probabilities(model, variables, images)[block].mean(1)[:, 0, 1:])
 
 

@@ -219,7 +219,11 @@ def transformers(folder: Path) -> Arrays:
     shown = "raw_attention_last_layer attn_gradcam_before_minmax_top rollout_start0 rollout_start1"
     shown += " attn_gradcam_before_minmax_other images index_top index_other"
     drawn = each(chain(rows(0), some(400)), "raw_attention_last_layer_map attn_gradcam_top_map")
-    return found | npz(folder, "explanations.npz", each(rows(0), shown) | drawn)
+    found |= npz(folder, "explanations.npz", each(rows(0), shown) | drawn)
+    with np.load(folder / "explanations_lrp_float64.npz") as file:
+        kept = each(chain(rows(0), some(100)), [k for k in file.files if file[k].ndim > 2])
+        kept |= each(rows(0), [k for k in file.files if file[k].ndim == 2])
+    return found | npz(folder, "explanations_lrp_float64.npz", kept)
 
 
 def finetuning(folder: Path) -> Arrays:
