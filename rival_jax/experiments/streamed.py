@@ -51,7 +51,7 @@ class Streamed(Material):
     def __init__(self, config: Any, console: Console):
         super().__init__(config, console)
         self.skipped: list[tuple[str, str]] = []  # (name, reason), see `images`
-        self.networks = [self._network(name) for name in config.models]
+        self.networks = [network(self, name) for name in config.models]
         self.distinct([network.model.name for network in self.networks])
         ways = {network.model.num_classes: network.model.name for network in self.networks}
         if len(ways) > 1:
@@ -101,18 +101,7 @@ class Streamed(Material):
 
     def plans(self, bench: Bench) -> dict[str, dict[str, Any]]:
         """Each network's images per step and FLOPs; adds its card."""
-        found = {}
-        for network in self.networks:
-
-            def pick(network: Loaded = network) -> dict[str, Any]:
-                cost, shard = network.cost(), self.config.shard
-                size, _ = step_size(self.config, self.mesh, cost, network.geometry, shard)
-                return {"images": size, "flops": cost.flops}
-
-            name = network.model.name
-            found[name] = bench.plans.of(name, pick, shard=self.config.shard)
-            bench.cards.append({**network.facts, "flops": found[name]["flops"]})
-        return found
+        return {one.model.name: plan(self, bench, one) for one in self.networks}
 
     def facts(self) -> dict[str, Any]:
         """What data.json and the page say about the sets, which stand in place of classes."""
@@ -211,29 +200,6 @@ class Streamed(Material):
         logits = found["logits"][:, list(self.orders[name, one.name])]
         return one.columns(name, start + found["index"], logits)
 
-    def _network(self, name: str) -> Loaded:
-        given = preprocessing(self.config)
-        model, variables = models.load(name, dtype=self.config.dtype, given=given)
-        self.note(*model.notices)
-        geometry = Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
-
-        @functools.cache
-        def cost() -> parallel.Cost:
-            batch = {"image": np.zeros((SAMPLE, *model.image_size, 3), np.uint8)}
-            fn = parallel.Bound(logits_of, (model.forward,))
-            return parallel.measure(fn, variables, batch, self.mesh)
-
-        described = models.describe(model)
-        facts = {
-            "name": model.name,
-            "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
-            "input": described,
-            "head": "own",
-        }
-        self.console.print(described)
-        identity = [model.name, model.mean, model.std, tree_digest(variables), *model.settings]
-        return Loaded(model, variables, geometry, str(identity), cost, facts)
-
     def _order(self, network: Loaded, one: sets.Set) -> tuple[int, ...]:
         """The network's output for each class of the set, or of ImageNet."""
         classes, wnids = one.source.classes, one.source.class_wnids
@@ -256,3 +222,41 @@ class Streamed(Material):
         if one.protocols.ways == sets.WAYS:
             return tuple(imagenet.check(network.model, context).argmax(1).tolist())
         return own.check(network.model, context)
+
+
+def network(material: Material, name: str) -> Loaded:
+    """A network of a config, with its own outputs; its notices go to the reader."""
+    given = preprocessing(material.config)
+    model, variables = models.load(name, dtype=material.config.dtype, given=given)
+    material.note(*model.notices)
+    geometry = Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
+
+    @functools.cache
+    def cost() -> parallel.Cost:
+        batch = {"image": np.zeros((SAMPLE, *model.image_size, 3), np.uint8)}
+        fn = parallel.Bound(logits_of, (model.forward,))
+        return parallel.measure(fn, variables, batch, material.mesh)
+
+    described = models.describe(model)
+    facts = {
+        "name": model.name,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
+        "input": described,
+        "head": "own",
+    }
+    material.console.print(described)
+    identity = [model.name, model.mean, model.std, tree_digest(variables), *model.settings]
+    return Loaded(model, variables, geometry, str(identity), cost, facts)
+
+
+def plan(material: Material, bench: Bench, one: Loaded) -> dict[str, Any]:
+    """A network's images per step and FLOPs, for shards of photos; adds its card."""
+    c = material.config
+
+    def pick() -> dict[str, Any]:
+        size, _ = step_size(c, material.mesh, one.cost(), one.geometry, c.shard)
+        return {"images": size, "flops": one.cost().flops}
+
+    found = bench.plans.of(one.model.name, pick, shard=c.shard)
+    bench.cards.append({**one.facts, "flops": found["flops"]})
+    return found
