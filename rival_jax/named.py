@@ -93,6 +93,12 @@ class Named:
             found = found.where(**{field: [v for v in found.of(field) if v != value]})
         return found
 
+    def reordered(self, axis: Axis) -> Named:
+        """The places with the keys of `axis`, in its order; other places of these fields go."""
+        place = [mine.fields for mine in self.axes].index(axis.fields)
+        there = {key: index for index, key in enumerate(self.axes[place].keys)}
+        return self._chosen(place, [there[key] for key in axis.keys], axis)
+
     def mean(self, field: str, *, by: str = "each") -> Named:
         """The mean over a field, for every combination of the other fields on its axis.
 
@@ -164,7 +170,7 @@ class Named:
     def map(self, function: Callable[..., Array | np.ndarray], *others: Named) -> Named:
         """`function` of this array and others, elementwise at equal keys.
 
-        The result has this array's axes, then those only in the others.
+        The result has this array's axes, then those only in the others; it is NumPy's if all are.
 
         Raises:
           ValueError: if an axis has different keys in two arrays.
@@ -174,7 +180,10 @@ class Named:
             axes += [a for a in other.axes if a.fields not in [mine.fields for mine in axes]]
         every = [one._spread(axes) for one in (self, *others)]
         counts = Counts(*(functools.reduce(np.minimum, parts) for parts in _columns(every)))
-        return Named(function(*(one.values for one in every)), tuple(axes), counts)
+        values = function(*(one.values for one in every))
+        if all(isinstance(one.values, np.ndarray) for one in every):
+            values = np.asarray(values)
+        return Named(values, tuple(axes), counts)
 
     def __sub__(self, other: Named) -> Named:
         return self.map(lambda mine, theirs: mine - theirs, other)

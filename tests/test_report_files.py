@@ -122,10 +122,10 @@ def test_figure_1_and_its_table_hold_the_first_and_last_of_the_ranked_images(fou
     ranked = [*examples.ranked(found.runs, models[2])]
     mine = [row for row in rows if row["model"] == models[2]]
     for side, side_rows in ((ranked, mine[:3]), (ranked[::-1], mine[3:])):
-        first = {line.label: line for line in reversed(side)}
+        first = {line["class"]: line for line in reversed(side)}
         want = sorted(first.values(), key=side.index)[:3]
-        assert [row["example"] for row in side_rows] == [line.example for line in want]
-        close(side_rows[0]["p_fg"], want[0].p_fg)
+        assert [row["example"] for row in side_rows] == [line["example"] for line in want]
+        close(side_rows[0]["p_fg"], want[0]["p_fg"])
 
 
 def test_ranked_images_hold_what_the_rows_hold(found):
@@ -136,12 +136,12 @@ def test_ranked_images_hold_what_the_rows_hold(found):
     fg, bg = (noisy.at(region=region).values for region in measures.SIDES)
     lines = [*examples.ranked(found.runs, found.runs.models[2])]
     order = np.argsort(bg - fg, kind="stable")
-    assert [line.example for line in lines] == [found.runs.images.names[i] for i in order]
+    assert [line["example"] for line in lines] == [found.runs.images.names[i] for i in order]
     clean = probability.at(norm="none").values[:, 0]
     for line, i in zip(lines[::20], order[::20], strict=True):
         want = (clean[i], fg[i], bg[i])
-        assert (line.p_clean, line.p_fg, line.p_bg) == pytest.approx(want)
-        assert (line.irfs > 0) == (bg[i] > fg[i])
+        assert [line[p] for p in examples.PROBABILITIES] == pytest.approx(want)
+        assert (line["irfs"] > 0) == (bg[i] > fg[i])
 
 
 def test_the_same_numbers_give_the_same_bytes(found, tmp_path):

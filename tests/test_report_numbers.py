@@ -94,18 +94,18 @@ def test_figure_1_and_the_ranked_images(shared, orders, found):
     labels, names = found.runs.images.labels, found.runs.images.names
     for k, model in enumerate(orders["fig1_model_order"]):
         lines = [*examples.ranked(found.runs, model)]
-        gaps = [line.p_bg - line.p_fg for line in lines]
+        gaps = [line["p_bg"] - line["p_fg"] for line in lines]
         assert gaps == sorted(gaps)
-        assert np.unique([line.level for line in lines]) == pytest.approx(orders["fig1_sigma"])
-        assert sorted(line.example for line in lines) == sorted(names)
+        assert np.unique([line["level"] for line in lines]) == pytest.approx(orders["fig1_sigma"])
+        assert sorted(line["example"] for line in lines) == sorted(names)
         for c, label in enumerate(found.runs.images.classes):
-            mine = [line for line in lines if line.label == label][:5]
-            index = [names.index(line.example) for line in mine]
+            mine = [line for line in lines if line["class"] == label][:5]
+            index = [names.index(line["example"]) for line in mine]
             stored = [i for i in want["fig1_worst_index"][k, c] if i >= 0]
             assert index == stored
             assert (labels[index] == c).all()
-            near([m.p_bg - m.p_fg for m in mine], want["fig1_worst_gap"][k, c, : len(mine)])
-            near([m.p_fg for m in mine], want["fig1_worst_pfg"][k, c, : len(mine)])
+            near([m["p_bg"] - m["p_fg"] for m in mine], want["fig1_worst_gap"][k, c, : len(mine)])
+            near([m["p_fg"] for m in mine], want["fig1_worst_pfg"][k, c, : len(mine)])
 
 
 def test_figure_2(shared, orders, found):

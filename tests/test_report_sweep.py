@@ -106,8 +106,11 @@ def test_rows_that_units_json_does_not_list_are_left_alone(tmp_path):
     [
         ({"labels": LABELS[:3]}, r"3 examples where the first model has 4 \(3.jpg"),
         ({"fingerprint": "beef"}, r"pictures \(fingerprint\): b has beef, a has 5e1f"),
-        ({"trials": 1}, "trials under linf noise: b at level 0.1 has 1, a at level 0.1 has 2"),
-        ({"levels": LEVELS[:1]}, "model b has no rows for linf noise of level 0.2"),
+        (
+            {"trials": 1},
+            r"trials under linf noise: b at level 0.1 \(foreground\) has 1, a .* has 2",
+        ),
+        ({"levels": LEVELS[:1]}, r"trials under linf noise: b at level 0.2 \(foreground\) has 0"),
         ({"labels": np.array([0, 0, 1, 1])}, r"labels: b has \(.*\), a has"),
         ({"classes": CLASSES[::-1]}, "classes: b has"),
     ],
@@ -123,7 +126,9 @@ def test_a_unit_that_is_cut_short_is_refused(tmp_path):
     run = small(tmp_path)
     file = next((run / "rows" / "b").glob("linf_0*"))
     row_files.write([row_files.read(file).slice(1)], file, file.name)
-    with pytest.raises(ValueError, match=r"model b, linf 0.1 has 15 of 16 rows.*delete its file"):
+    with pytest.raises(
+        ValueError, match=r"model b, linf 0.1 foreground has 7 of 8 rows.*delete its"
+    ):
         joined.read(run)
 
 

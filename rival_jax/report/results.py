@@ -20,6 +20,7 @@ Row = Mapping[str, Any]
 FIRST = ("study", "measure")
 NUMBERS = ("estimate", "low", "high", "p", "images", "classes")
 LAST = ("contrast", *NUMBERS)
+NO_INTERVAL = dict.fromkeys(("low", "high", "p"), float("nan"))  # of a row that has none
 PARQUET, CSV = "summary.parquet", "summary.csv"
 
 

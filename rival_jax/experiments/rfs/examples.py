@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,13 +17,15 @@ from rival_jax.experiments.rfs.measures import SIDES, WORDS, rfs
 from rival_jax.experiments.subject import Subject
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import Cell, contact, sheet
+from rival_jax.report.results import Row
 from rival_jax.report.tables import Table, signed
 
 FIGURE_1_LEVEL = {"linf": 60 / 255, "l2": 75.0}  # the study's, and about as strong in l2
 EACH = 3  # images on either side, per model
 CONTACT_CLASSES = 10
 FILE = "ranked_images.csv"
-HEADER = ("model", "level", "example", "class", "p_clean", "p_fg", "p_bg", "irfs")
+PROBABILITIES = ("p_clean", "p_fg", "p_bg")  # of the true class, in the order of `KINDS`
+HEADER = ("model", "level", "example", "class", *PROBABILITIES, "irfs")
 KINDS = ("photo", "foreground noise", "background noise")
 Pictures = Callable[[str], Sequence[np.ndarray]]
 """Name of an example -> it, with noise on the foreground, on the background; uint8 [h, w, 3]."""
@@ -55,27 +57,12 @@ def noised_pictures(config: Config, subject: Subject) -> Pictures:
     return pictures
 
 
-class Line(NamedTuple):
-    """One image under noise of the level shown: trial-mean probabilities of its class.
-
-    `HEADER` names the same columns in files.
-    """
-
-    model: str
-    level: float
-    example: str
-    label: str
-    p_clean: float
-    p_fg: float
-    p_bg: float
-    irfs: float
-
-
-def ranked(runs: Joined, model: str) -> Iterator[Line]:
+def ranked(runs: Joined, model: str) -> Iterator[Row]:
     """All images, lowest p_bg - p_fg first: those that background noise hurts most.
 
     As in the study's figure 1, not by iRFS: that is -1 or 1 for an image whose probabilities are
-    both next to 0, where there is nothing to see.
+    both next to 0, where there is nothing to see. The columns are `HEADER`; the probabilities are
+    trial means at the level `shown`.
     """
     images = runs.images
     probability = images.values["probability"].at(model=model)
@@ -87,29 +74,34 @@ def ranked(runs: Joined, model: str) -> Iterator[Line]:
     numbers = np.stack([one.values for one in (clean, *sides, rfs(noisy))], axis=1)
     for i in np.argsort(numbers[:, 2] - numbers[:, 1], kind="stable").tolist():
         label = images.classes[images.labels[i]]
-        yield Line(model, level, images.names[i], label, *numbers[i].tolist())
+        told = (model, level, images.names[i], label, *numbers[i].tolist())
+        yield dict(zip(HEADER, told, strict=True))
 
 
-def extremes(runs: Joined, models: Sequence[str]) -> Iterator[tuple[str, str, list[Line]]]:
-    """(model, "lowest" or "highest", lines): `EACH` of `ranked` of different classes.
+def extremes(runs: Joined, models: Sequence[str]) -> Iterator[tuple[str, str, list[Row]]]:
+    """(model, "lowest" or "highest", rows): `EACH` of `ranked` of different classes.
 
     From either end, the first and the very last image first.
     """
     for model in models:
-        lines = [*ranked(runs, model)]
-        for side, order in (("lowest", lines), ("highest", lines[::-1])):
-            first: dict[str, Line] = {}
-            for line in order:
-                first.setdefault(line.label, line)
+        rows = [*ranked(runs, model)]
+        for side, order in (("lowest", rows), ("highest", rows[::-1])):
+            first: dict[str, Row] = {}
+            for row in order:
+                first.setdefault(row["class"], row)
             yield model, side, [*first.values()][:EACH]
 
 
 def table(runs: Joined, models: Sequence[str]) -> Table:
     """The images of `extremes`, with their probabilities."""
     rows = [
-        (model, side, line.label, line.example, *(f"{p:.2f}" for p in line[4:7]), signed(line.irfs))
-        for model, side, lines in extremes(runs, models)
-        for line in lines
+        (
+            *(model, side, row["class"], row["example"]),
+            *(f"{row[p]:.2f}" for p in PROBABILITIES),
+            signed(row["irfs"]),
+        )
+        for model, side, some in extremes(runs, models)
+        for row in some
     ]
     header = ("model", "p_bg - p_fg", "class", "image", "p", *(f"p, {k}" for k in KINDS[1:]))
     return Table(WORDS.text("extremes"), (*header, "iRFS"), rows)
@@ -118,14 +110,14 @@ def table(runs: Joined, models: Sequence[str]) -> Table:
 def figure_1(runs: Joined, models: Sequence[str], pictures: Pictures) -> Drawn:
     """Two lines for each model: the images on which background noise hurts most, and least."""
     cells: list[Cell] = []
-    told: list[Line] = []
-    for row, (model, side, lines) in enumerate(extremes(runs, models)):
-        told += lines
-        for k, line in enumerate(lines):
-            for i, picture in enumerate(pictures(line.example)):
+    told: list[tuple[Any, ...]] = []
+    for place, (model, side, rows) in enumerate(extremes(runs, models)):
+        told += [tuple(row.values()) for row in rows]
+        for k, row in enumerate(rows):
+            for i, picture in enumerate(pictures(row["example"])):
                 title = "" if i or k else f"{model}, {side}"
-                text = f"{KINDS[i] if i else line.label}, p {line[4 + i]:.2f}"
-                cells.append((row, 3 * k + i, picture, title, text))
+                text = f"{KINDS[i] if i else row['class']}, p {row[PROBABILITIES[i]]:.2f}"
+                cells.append((place, 3 * k + i, picture, title, text))
     return Drawn(sheet(cells), HEADER, told)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,19 +57,15 @@ class Joined(NamedTuple):
 
 
 class _Model(NamedTuple):
-    """One model of a run; the images and places are in an order of its own."""
+    """One model of a run; its images and places are in an order of its own."""
 
     title: str
     folder: Path
     data: Mapping[str, Any]
     card: Mapping[str, Any]
-    names: tuple[str, ...]  # of the images
-    labels: np.ndarray
-    places: tuple[Place, ...]
-    means: Mapping[str, np.ndarray]  # over trials [image, place], by column
-    by_trial: np.ndarray  # accuracy [place, trial], NaN where there is no such trial
-    settings: Mapping[tuple[str, float], tuple[tuple[str, ...], int]]
-    """(norm, level) -> (regions, number of trials)"""
+    images: Images  # means over trials; axes: example, `PLACE`
+    by_trial: Named  # accuracy, NaN where there is no such trial; axes: trial, `PLACE`
+    trials: Mapping[Place, int]  # how many
 
 
 def read(*workdirs: str | os.PathLike) -> Joined:
@@ -84,47 +81,40 @@ def read(*workdirs: str | os.PathLike) -> Joined:
     if not workdirs:
         raise ValueError("no runs to read; name the workdir of at least one rfs run")
     models = [model for workdir in workdirs for model in _read_run(Path(workdir))]
-    first, once = models[0], Counter(model.title for model in models)
-    titles = [m.title if once[m.title] == 1 else f"{m.title} ({m.folder})" for m in models]
-    models = [m._replace(title=title) for m, title in zip(models, titles, strict=True)]
-    _check_same("data set", titles, [model.data["name"] for model in models])
-    order = [_order(model, first) for model in models]
-    _check_same("classes", titles, [tuple(model.data["classes"]) for model in models])
-    labels = [model.labels[mine] for model, mine in zip(models, order, strict=True)]
-    _check_same("labels", titles, [tuple(mine) for mine in labels])
-    _check_same("pictures (fingerprint)", titles, [model.data["fingerprint"] for model in models])
-    places = _places(models)
-    where = [[model.places.index(place) for place in places] for model in models]
-    named = Axis(("model",), tuple((title,) for title in titles)), Axis(PLACE, places)
-    names, values = Axis(("example",), tuple((name,) for name in first.names)), {}
+    once = Counter(model.title for model in models)
+    models = [
+        m if once[m.title] == 1 else m._replace(title=f"{m.title} ({m.folder})") for m in models
+    ]
+    _check_images(models)
+    first, places = models[0], _places(models)
+    noisy = places._replace(keys=tuple(key for key in places.keys if key[0] != "none"))
+    count = min((first.trials[place] for place in noisy.keys), default=0)
+    trials = Axis(("trial",), tuple((trial,) for trial in range(count)))
+    values = {}
     for column in COLUMNS:
-        every = zip(models, order, where, strict=True)
-        means = [model.means[column][np.ix_(mine, there)] for model, mine, there in every]
-        values[column] = per_image(np.stack(means, 1), (names, *named))
+        parts = [model.images.values[column] for model in models]
+        values[column] = _side_by_side(models, parts, parts[0].axes[0], places)
     notices = [notice for model in models for notice in model.data.get("notices", [])]
     return Joined(
-        Images(values, first.labels, tuple(first.data["classes"])),
-        _by_trial(models, titles, [place for place in places if place[0] != "none"]),
+        first.images._replace(values=values),
+        _side_by_side(models, [model.by_trial for model in models], trials, noisy),
         {**first.data, "notices": list(dict.fromkeys(notices))},
         [{**model.card, "name": model.title} for model in models],
         [*dict.fromkeys(model.folder for model in models)],
     )
 
 
-def _by_trial(models: Sequence[_Model], titles: Sequence[str], noisy: Sequence[Place]) -> Named:
-    """[trial, model, place]"""
-    accuracy = [model.by_trial[[model.places.index(place) for place in noisy]] for model in models]
-    values = np.stack([one[:, np.isfinite(one).all(0)].T for one in accuracy], 1)
-    trials = Axis(("trial",), tuple((trial,) for trial in range(len(values))))
-    names = Axis(("model",), tuple((title,) for title in titles))
-    return per_image(values, (trials, names, Axis(PLACE, tuple(noisy))))
+def _side_by_side(models: Sequence[_Model], parts: Sequence[Named], *axes: Axis) -> Named:
+    """Every model's part of an array, with equal axes; "model" becomes the second axis."""
+    alike = [functools.reduce(Named.reordered, axes, part).values for part in parts]
+    titles = Axis(("model",), tuple((model.title,) for model in models))
+    return per_image(np.stack(alike, 1), (axes[0], titles, axes[1]))
 
 
-def _read_run(path: Path) -> list[_Model]:
+def _read_run(path: Path) -> Iterator[_Model]:
     data, cards, units = (read_json(path / f"{name}.json") for name in ("data", "models", "units"))
     if not isinstance(units, dict):
         raise ValueError(f"{path / 'units.json'} names no units; run the same command again")
-    models = []
     for card in cards:
         name, classes = card["name"], data["classes"]
         files = [path / file for unit, file in units.items() if unit.rpartition("/")[0] == name]
@@ -134,71 +124,71 @@ def _read_run(path: Path) -> list[_Model]:
                 "run the same command again"
             )
         found = read_images(files, (PLACE, "trial"), COLUMNS, classes)
-        settings = _settings(f"{path}: model {name}", found)
-        values = {column: np.asarray(one.values) for column, one in found.values.items()}
-        means = {column: np.nanmean(one, 2) for column, one in values.items()}
-        of_class = statistics.class_means(values["correct"], found.labels, len(classes))
-        by_trial = of_class[np.unique(found.labels)].mean(0)
-        places = found.values["correct"].axes[1].keys
-        facts = (name, path, data, card, found.names, found.labels, places)
-        models.append(_Model(*facts, means, by_trial, settings))
-    return models
+        correct = found.values["correct"]
+        trials = _trials(f"{path}: model {name}", correct)
+        means = {
+            column: per_image(np.nanmean(one.values, 2), one.axes[:2])
+            for column, one in found.values.items()
+        }
+        of_class = statistics.class_means(np.asarray(correct.values), found.labels, len(classes))
+        accuracy = of_class[np.unique(found.labels)].mean(0).T
+        by_trial = per_image(accuracy, (correct.axes[2], correct.axes[1]))
+        yield _Model(name, path, data, card, found._replace(values=means), by_trial, trials)
 
 
-def _settings(model: str, found: Images) -> dict[tuple[str, float], tuple[tuple[str, ...], int]]:
-    """See `_Model.settings`. Raises ValueError if an image lacks a trial that others have."""
-    correct, settings = found.values["correct"], {}
-    places: Sequence[Place] = correct.axes[1].keys
-    for norm, level in dict.fromkeys(place[:2] for place in places):
-        where = [i for i, place in enumerate(places) if place[:2] == (norm, level)]
-        there = np.isfinite(correct.values[:, where])
-        trials, count = int(there.any((0, 1)).sum()), int(there.sum())
-        if count < (size := len(found.names) * len(where) * trials):
+def _trials(model: str, correct: Named) -> dict[Place, int]:
+    """How many trials every place has. Raises ValueError if an image lacks one that others have."""
+    found = {}
+    there = np.isfinite(correct.values).swapaxes(0, 1)  # [places, images, trials]
+    for place, some in zip(correct.axes[1].keys, there, strict=True):
+        found[place] = trials = int(some.any(0).sum())
+        if (count := int(some.sum())) < (size := trials * len(some)):
             raise ValueError(
-                f"{model}, {norm} {level:g} has {count} of {size} rows ({len(where)} regions x "
-                f"{trials} trials x {len(found.names)} examples); delete its file and run the same "
-                "command again"
+                f"{model}, {place[0]} {place[1]:g} {place[2]} has {count} of {size} rows ({trials} "
+                f"trials x {len(some)} examples); delete its file and run the same command again"
             )
-        regions = sorted((places[i][2] for i in where), key=REGIONS.index)
-        settings[norm, level] = tuple(regions), trials
-    return settings
+    return found
 
 
-def _order(model: _Model, first: _Model) -> list[int]:
-    """The positions of the first model's images. Raises ValueError if they are others."""
-    if odd := sorted(set(model.names) ^ set(first.names)):
-        raise ValueError(
-            f"model {model.title}: {len(model.names)} examples where the first model has "
-            f"{len(first.names)} ({odd[0]} is in one of them only); models are compared on the "
-            "same examples, so report these runs separately"
-        )
-    place = {name: i for i, name in enumerate(model.names)}
-    return [place[name] for name in first.names]
+def _check_images(models: Sequence[_Model]) -> None:
+    """Raises ValueError if models were measured on different images or classes."""
+    first, titles = models[0], [model.title for model in models]
+    _check_same("data set", titles, [model.data["name"] for model in models])
+    names = set(first.images.names)
+    for model in models:
+        if odd := sorted(names ^ set(model.images.names)):
+            raise ValueError(
+                f"model {model.title}: {len(model.images.names)} examples where the first model "
+                f"has {len(names)} ({odd[0]} is in one of them only); models are compared on the "
+                "same examples, so report these runs separately"
+            )
+    _check_same("classes", titles, [tuple(model.data["classes"]) for model in models])
+    labels = [sorted(zip(m.images.names, m.images.labels.tolist(), strict=True)) for m in models]
+    _check_same("labels", titles, [tuple(label for _, label in some) for some in labels])
+    _check_same("pictures (fingerprint)", titles, [model.data["fingerprint"] for model in models])
 
 
-def _places(models: Sequence[_Model]) -> tuple[Place, ...]:
+def _places(models: Sequence[_Model]) -> Axis:
     """What all models have rows of, the clean images first, levels ascending.
 
     Raises:
       ValueError: if one has others, or another number of trials.
     """
-    norms = ["none", *(norm for model in models for norm, _ in model.settings)]
-    every = {level for model in models for level in model.settings}
-    levels = sorted(every, key=lambda level: (norms.index(level[0]), level[1]))
-    for model in models:
-        if missing := [level for level in levels if level not in model.settings]:
-            raise ValueError(
-                f"{model.folder}: model {model.title} has no rows for {missing[0][0]} noise of "
-                f"level {missing[0][1]:g}, others do; finish that run (the same command again), or "
-                "leave it out"
-            )
-    for norm in dict.fromkeys(norms):
-        mine = [(m, level) for m in models for level in levels if level[0] == norm]
-        titles = [f"{model.title} at level {level:g}" for model, (_, level) in mine]
-        for i, what in enumerate(("regions", "trials")):
-            told = [model.settings[level][i] for model, level in mine]
-            _check_same(f"{what} under {norm} noise", titles, told)
-    return tuple((*level, region) for level in levels for region in models[0].settings[level][0])
+    every = {place for model in models for place in model.trials}
+    found: list[Place] = []
+    for norm in dict.fromkeys(["none", *(place[0] for model in models for place in model.trials)]):
+        levels = sorted({place[1] for place in every if place[0] == norm})
+        regions = {place[2] for place in every if place[0] == norm}
+        regions = sorted(regions, key=REGIONS.index)
+        here = [(norm, level, region) for level in levels for region in regions]
+        told = {
+            f"{model.title} at level {place[1]:g} ({place[2]})": model.trials.get(place, 0)
+            for model in models
+            for place in here
+        }
+        _check_same(f"trials under {norm} noise", [*told], [*told.values()])
+        found += here
+    return Axis(PLACE, tuple(found))
 
 
 def _check_same(what: str, titles: Sequence[str], values: Sequence[Any]) -> None:
@@ -207,5 +197,5 @@ def _check_same(what: str, titles: Sequence[str], values: Sequence[Any]) -> None
             raise ValueError(
                 f"{what}: {title} has {short(str(value), 80)}, {titles[0]} has "
                 f"{short(str(values[0]), 80)}; only runs on the same examples under the same noise "
-                "can be compared, report them separately"
+                "can be compared: finish the one that has less, or report them separately"
             )

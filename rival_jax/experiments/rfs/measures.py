@@ -1,4 +1,4 @@
-"""What is told of accuracy under noise: RFS in both orders of averaging, iRFS, differences."""
+"""What is reported of accuracy under noise: RFS, iRFS and differences, with their intervals."""
 
 from __future__ import annotations
 
@@ -11,37 +11,31 @@ import numpy as np
 from rival_jax import metrics
 from rival_jax.experiments.rfs.joined import Joined
 from rival_jax.named import Named
-from rival_jax.report.results import Results, Row
+from rival_jax.report.results import NO_INTERVAL, Results, Row
 from rival_jax.report.study import Means, Measure, Study
 from rival_jax.report.style import look
 from rival_jax.report.tables import counted
 from rival_jax.report.words import Words
-from rival_jax.types import Array
 
 WORDS = Words(__package__)
 NORMS = WORDS.titles("norms")
 SIDES = ("foreground", "background")
-NOTHING = dict.fromkeys(("low", "high", "p"), np.nan)
 
 
 def rfs(accuracy: Named) -> Named:
-    """RFS of the accuracies under foreground and under background noise; of NumPy, if they are."""
+    """RFS of the accuracies under foreground noise and under background noise."""
     fg, bg = (accuracy.at(region=side) for side in SIDES)
-    return fg.map(_rfs, bg)
-
-
-def _rfs(fg: Array | np.ndarray, bg: Array | np.ndarray) -> Array | np.ndarray:
-    found = metrics.rfs(jnp.asarray(fg), jnp.asarray(bg))
-    return np.asarray(found) if isinstance(fg, np.ndarray) else found
+    return fg.map(lambda *sides: metrics.rfs(*map(jnp.asarray, sides)), bg)
 
 
 def derived(columns: dict[str, Named]) -> dict[str, Named]:
-    """Of each image: correct, at every level and averaged over levels ("overall").
+    """Measures of every image.
 
-    And iRFS of its trial-mean probabilities, averaged over levels, with the share of levels at
-    which it is below 0, and whether it is at each ("irfs_negative_at"). The averages are measures
-    of an image, not of class means, so that where nothing varies intervals tell what images that
-    were not seen could have.
+    "correct" at every level, and averaged over levels ("overall"); iRFS of the probabilities, each
+    averaged over trials: its mean over levels ("irfs"), whether it is below 0 at a level
+    ("irfs_negative_at"), and at what share of the levels ("irfs_negative"). Averages over levels
+    are made for each image, not of class means: where nothing varies, the interval then still
+    allows for images that were not seen.
     """
     correct, probability = columns["correct"], columns["probability"].without(norm="none")
     irfs = rfs(probability)
@@ -58,7 +52,7 @@ def derived(columns: dict[str, Named]) -> dict[str, Named]:
 def measures(means: Means, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
     """Everything of every model, and of groups, whose accuracies are averaged before RFS.
 
-    iRFS is of models alone: that of averaged probabilities would be no average of anything.
+    Groups have no iRFS: that of averaged probabilities is not an average of the models' iRFS.
     """
     correct, overall = means["correct"], means["overall"]
     yield from _of_accuracy(correct, overall, "model")
@@ -72,7 +66,7 @@ def measures(means: Means, members: Mapping[str, Sequence[str]]) -> Iterator[Mea
 
 
 def _of_accuracy(correct: Named, overall: Named, field: str) -> Iterator[Measure]:
-    """Accuracies and RFS; what has no level is of the accuracies averaged over levels."""
+    """Accuracies and RFS; those without a level are of accuracies averaged over levels."""
     every = correct.mean("class")
     yield Measure("accuracy", every.at(norm="none", level=0.0))
     by_level, mean = every.without(norm="none"), overall.mean("class")
@@ -106,7 +100,7 @@ def noise_errors(
     Args:
       by_trial: accuracy of single trials; the first axis is "trial".
       members: models of every group; may be empty.
-      sizes: "images" and "classes" that all numbers are of.
+      sizes: how many "images" and "classes" each accuracy is the mean of.
     """
     trials = len(by_trial.values)
     rows: list[Row] = []
@@ -124,12 +118,12 @@ def noise_errors(
                 for axis, index in zip(axes, place, strict=True):
                     row |= dict(zip(axis.fields, axis.keys[index], strict=True))
                 row["contrast"] = f"minus {row.pop('minus')}" if "minus" in row else ""
-                rows.append({**row, "estimate": float(errors[place]), **NOTHING, **sizes})
+                rows.append({**row, "estimate": float(errors[place]), **NO_INTERVAL, **sizes})
     return Results(rows)
 
 
 def relative_differences(results: Results) -> Results:
-    """`(a_bg - a_fg) / a_bg` at every level, which the study compares RFS with; where defined."""
+    """`(a_bg - a_fg) / a_bg` at every level where a_bg is not 0; the study compares RFS with it."""
     rows = []
     gaps = results.where(measure="accuracy", contrast="background minus foreground")
     under = results.where(measure="accuracy", region="background", **{"class": None})
@@ -137,7 +131,7 @@ def relative_differences(results: Results) -> Results:
         told = {name: row.get(name) for name in ("model", "group", "norm", "level")}
         if accuracy := under.one(**told)["estimate"]:
             share = row["estimate"] / accuracy
-            rows.append({**row, "measure": "relative_difference", "estimate": share, **NOTHING})
+            rows.append({**row, "measure": "relative_difference", "estimate": share, **NO_INTERVAL})
     return Results(rows)
 
 
@@ -151,7 +145,7 @@ class Found(NamedTuple):
 
     @property
     def norms(self) -> list[str]:
-        """Of the noise."""
+        """The norms of the noise."""
         return self.results.of("norm")
 
     @property
@@ -165,11 +159,11 @@ class Found(NamedTuple):
         return ("group", [*self.members]) if self.members else ("model", self.runs.models)
 
     def levels(self, norm: str) -> list[float]:
-        """Ascending."""
+        """The levels of a norm, ascending."""
         return self.results.where(norm=norm).of("level")
 
     def rows(self, measure: str | tuple[str, ...], norm: Any = None, **wanted: Any) -> Results:
-        """Results of models, of means over levels and classes, unless `wanted` says otherwise."""
+        """Numbers of models, means over levels and classes, unless `wanted` says otherwise."""
         usual = {"group": None, "level": None, "class": None, "contrast": ""}
         return self.results.where(measure=measure, norm=norm, **{**usual, **wanted})
 
@@ -192,7 +186,7 @@ class Found(NamedTuple):
 
 
 def tabled(runs: Joined, named: Mapping[str, Sequence[str]], **options: Any) -> Found:
-    """The table of results, with what it is of; `options` of `statistics.bootstrap`."""
+    """The table of results, with the runs that it is of; `options`: of `statistics.bootstrap`."""
     members = runs.groups(named)
     images = runs.images._replace(values=STUDY.derived(runs.images.values))
     results = STUDY.results(images, members, **options)

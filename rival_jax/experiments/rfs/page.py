@@ -43,7 +43,7 @@ def told(
       ValueError: for groups that do not fit the models.
     """
     found = tabled(runs, named, **run.config["statistics"])
-    lines = (line for model in runs.models for line in examples.ranked(runs, model))
+    lines = ([*row.values()] for model in runs.models for row in examples.ranked(runs, model))
     with atomic(run.path / examples.FILE) as partial:
         partial.write_text(tables.as_csv(examples.HEADER, lines), encoding="utf-8")
     return found.results, page(found, pictures)
