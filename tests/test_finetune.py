@@ -17,6 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from rival_jax import data, models
+from rival_jax.data.split import split
 from rival_jax.experiments import runner
 from rival_jax.experiments.finetune import measures, photos, study, trainings
 from rival_jax.experiments.finetune.measures import Network
@@ -228,8 +229,8 @@ class TestNeeds:
     def data(self, folder, source, **changes):
         c = config(folder, **changes)
         material = Material(frozen(c), Console(quiet=True))
-        training = photos.Training(material, source, Geometry((16, 16)))
-        return training.data(self.LABELS, 3, ("other", "outputs")), training.images[0]
+        training = photos.Training(material, source, Geometry((16, 16)), self.LABELS)
+        return training.data(3, ("other", "outputs")), training.images[0]
 
     def others(self, batches):
         """By index: the other image and mask, from what is no padding."""
@@ -280,7 +281,7 @@ class TestSplit:
 
     def found(self, folder, source, seed=0, **changes):
         c = config(folder, **{f"split.{key}": value for key, value in changes.items()})
-        return photos.split(source, frozen(c), seed)
+        return split(source, seed, **vars(frozen(c).split))
 
     def names(self, source, positions):
         return [source.names[i] for i in positions]
@@ -316,11 +317,13 @@ class TestSplit:
             self.found(folder, source, classes=("cat",))
 
     def test_too_few_images_are_named(self, folder, source):
-        with pytest.raises(ValueError, match=r"class ant has 7 images .* 32 are asked for: lower"):
+        with pytest.raises(
+            ValueError, match=r"class ant has 7 images, and 32 are asked for: lower"
+        ):
             self.found(folder, source, per_class=30)
         got = self.found(folder, source, per_class=30, on_few="take")
         assert (len(got.train), len(got.validation)) == (10, 4)
-        with pytest.raises(ValueError, match="num_classes=9, but masked_folder has 4 classes"):
+        with pytest.raises(ValueError, match="num_classes=9, but there are 4 classes"):
             self.found(folder, source, num_classes=9)
         with pytest.raises(ValueError, match=r"needs classes that are not trained on"):
             self.found(folder, source, num_classes=4, validation="held_out")
@@ -362,8 +365,8 @@ def test_every_variant_is_an_objective_with_its_options(folder):
             "config.variants: no 'robustvitt'; did you mean 'robustvit",
         ),
         ({"variants": ("original",)}, "names nothing to finetune"),
-        ({"settings": ("relevanceweight=1",)}, "did you mean relevance_weight"),
-        ({"settings": ("border=1",)}, "'border' is not a number of the objective energy_swap"),
+        ({"settings": ("relevanceweight=1",)}, "did you mean 'relevance_weight'"),
+        ({"settings": ("border=1",)}, "among the numbers of energy_swap is no 'border'"),
         ({"train.trained": "attention"}, "trained='attention' names no parameter; there are: "),
         ({"settings": ("background_weight",)}, "expected 'background_weight=4'"),
         ({"seeds": (0, 0)}, "config.seeds: .*no two alike"),
@@ -528,7 +531,7 @@ def test_a_step_of_the_networks_own_outputs(folder, monkeypatch):
     """Classes of one ImageNet output each are trained as that output."""
     members = np.eye(4, 6)[::-1] > 0
     monkeypatch.setattr(trainings.head_context, "context", lambda *args: None)
-    monkeypatch.setattr(trainings.imagenet, "membership", lambda context: members)
+    monkeypatch.setattr(trainings.imagenet, "check", lambda model, context: members)
     c = config(folder)
     c.unlock()
     c.head = "imagenet"

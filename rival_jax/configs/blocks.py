@@ -165,6 +165,10 @@ class Noise:
         """The levels of a norm."""
         return self.sigmas if norm == "linf" else self.epsilons
 
+    def every(self) -> list[tuple[str, float]]:
+        """Each norm with each of its levels."""
+        return [(norm, level) for norm in self.norms for level in self.levels(norm)]
+
 
 @dataclass(frozen=True)
 class Fit:

@@ -43,14 +43,6 @@ class Shifted(blocks.Place):
 
 
 @dataclass(frozen=True)
-class Tokencut(blocks.Place):
-    """For the variant tokencut: photos with found masks."""
-
-    name: str = "masked_folder"
-    split: str = "train"
-
-
-@dataclass(frozen=True)
 class Split:
     """Which classes and images are trained on (set A), and which validate."""
 
@@ -165,7 +157,8 @@ class Config(blocks.Measuring, blocks.Open):
     probe: blocks.Synsets = blocks.Synsets()
     data: Data = Data()
     shifted: Shifted = Shifted()
-    tokencut: Tokencut = Tokencut()
+    # For the variants of that name: photos with found masks.
+    tokencut: blocks.Place = blocks.Place(name="masked_folder", split="train")
     split: Split = Split()
     train: Train = Train()
     loss: Loss = Loss()
@@ -221,7 +214,6 @@ STUDY = {  # on one's own masked photos
     "split.per_class": 3,
     "split.validation": "held_out",
     "split.validation_per_class": 1,
-    "split.on_few": "error",
     "train.learning_rate": 6e-7,
     "train.epochs": 50,
     "train.trained": "",
@@ -243,13 +235,8 @@ PRESETS: Presets = {
     "paper": {**STUDY, **SECOND_ORDER, "split.images": "first", "loss.foreground_target": "one"},
     "released": RELEASED,
     **{
-        network: {
-            **RELEASED,
-            "models": (name,),
-            "train.learning_rate": rate,
-            "loss.temperature": temperature,
-        }
-        for network, (name, rate, temperature) in PUBLISHED.items()
+        network: RELEASED | {"models": (name,), "train.learning_rate": rate, "loss.temperature": t}
+        for network, (name, rate, t) in PUBLISHED.items()
     },
 }
 

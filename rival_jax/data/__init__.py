@@ -27,7 +27,7 @@ PARTS = {
     *("any_size", "archives", "checks", "chosen", "class_maps", "evaluation", "examples", "files"),
     *("manifests", "mask_formats", "mask_labels", "mask_values"),
     *("orientation", "pairs", "photos", "pickles", "pixels", "remarks", "rival10_tfds", "shard"),
-    *("source", "transforms"),
+    *("source", "split", "transforms"),
 }
 
 

@@ -212,10 +212,11 @@ class Subject(Material):
         images = len(self.examples(geometry))
         return step_size(self.config, self.mesh, cost, geometry, images, trials, regions)
 
-    def pick(self, loaded: Loaded) -> dict[str, Any]:
-        """A plan (see `Plans`) for single forward passes: images per step, and FLOPs per image."""
-        size = self.batch(loaded.cost(), loaded.geometry, 1, 1)[0]
-        return {"images": size, "flops": loaded.cost().flops}
+    def pick(self, loaded: Loaded, trials: int = 1, regions: int = 1) -> dict[str, Any]:
+        """A plan, see `Plans`: images per step, trials at once, FLOPs of a forward pass."""
+        cost = loaded.cost()
+        images, at_once = self.batch(cost, loaded.geometry, trials, regions)
+        return {"images": images, "trials": at_once, "flops": cost.flops}
 
     def first_examples(self) -> data.Examples:
         """The evaluated split in the first model's geometry."""

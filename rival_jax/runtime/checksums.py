@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
-from rival_jax.runtime import buckets
+from rival_jax.runtime import buckets, hosts
 from rival_jax.runtime.workdir import atomic
 
 ENDING = ".blake2b"
@@ -25,9 +26,19 @@ def holds(path: Path) -> bool:
         return False
 
 
-def fetch(path: Path) -> None:
-    """Downloads a checksum that another host has uploaded; see `buckets.fetch`."""
-    buckets.fetch(_beside(path))
+def shared(folder: Path, write: Callable[[], object]) -> None:
+    """Process 0 writes a folder of files, and its checksum; afterwards every host sees them."""
+    names: list[str] = []
+    if hosts.first():
+        write()
+        note(folder)
+        names = sorted(file.name for file in folder.iterdir())
+        for name in names:
+            buckets.push(folder / name)
+    names = hosts.agreed(names)
+    if not hosts.first():
+        for file in (*(folder / name for name in names), _beside(folder)):
+            buckets.fetch(file)
 
 
 def _beside(path: Path) -> Path:

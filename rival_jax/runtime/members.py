@@ -8,6 +8,8 @@ from typing import Any
 
 from rival_jax.types import Batch, Variables
 
+PARTS = ("train", "held_out")  # of an entry of a history, see `train.fit`
+
 
 @dataclasses.dataclass(frozen=True)
 class Member:

@@ -1,14 +1,39 @@
-"""TensorBoard event files of numbers, written without TensorFlow: the format is small.
+"""The epochs of trainings, logged, and written as TensorBoard event files of numbers.
 
-A file is a row of records: length, its checksum, an `Event` message, its checksum.
+They are written without TensorFlow: the format is small. A file is a row of records: length, its
+checksum, an `Event` message, its checksum.
 """
 
 from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from rival_jax.runtime import hosts
+from rival_jax.runtime.members import PARTS, Member, Watch
+from rival_jax.runtime.progress import Meter
+from rival_jax.runtime.results import Run
+
+
+def watched(run: Run, meter: Meter, members: Sequence[Member], say: Callable[..., object]) -> Watch:
+    """Moves a progress bar, logs every epoch, and writes its numbers for TensorBoard."""
+    folder = run.path / "tensorboard"
+    curves = {one.name: EventFile(folder / one.name) for one in members if hosts.first()}
+
+    def on_epoch(entry: dict[str, Any]) -> None:
+        if not hosts.first():
+            return
+        timed = entry["train"] and entry["member"] == members[0].name
+        run.log("epoch", **entry, **(meter.lap() if timed else {}))
+        told = {f"{part}/{k}": v for part in PARTS for k, v in (entry[part] or {}).items()}
+        if entry["learning_rate"] is not None:  # as before the first epoch
+            told = {"learning_rate": entry["learning_rate"], **told}
+        curves[entry["member"]].write(entry["epoch"] + 1, told)
+
+    return Watch(meter.advance, on_epoch, say)
 
 
 class EventFile:

@@ -1,4 +1,4 @@
-"""What is measured on networks, from photos to the table of results: levels and gains."""
+"""What is measured on networks before and after: answers, maps, RFS, and the gains."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow.compute as pc
 
 from rival_jax import alignment, metrics, saliency, taps
 from rival_jax.configs.finetune import Evaluate
@@ -17,15 +18,14 @@ from rival_jax.experiments.finetune.trainings import Job
 from rival_jax.experiments.finetune.variants import ORIGINAL
 from rival_jax.experiments.rows import answers
 from rival_jax.named import Axis, Counts, Named
-from rival_jax.report.results import Results, Row
-from rival_jax.report.study import Images, Means, Measure, Study
-from rival_jax.runtime import row_files
+from rival_jax.report.results import NO_INTERVAL, Results, Row
+from rival_jax.report.study import Means, Measure, Study
+from rival_jax.runtime.results import read_rows
 from rival_jax.types import Array, Batch, Model, Variables
 
 MAPS = ("iou", "average_precision", "pixel_accuracy")
 GAIN = f"minus {ORIGINAL}"
-FIELDS = ("variant", "seed", "alpha")  # they identify a network, in place of its name
-NO_INTERVAL = dict.fromkeys(("low", "high", "p"), np.nan)
+FIELDS = ("variant", "seed", "alpha")  # they identify a network in results, instead of its name
 
 
 def maps_of(model: Model, c: Evaluate, variables: Variables, batch: Batch) -> tuple[Array, Array]:
@@ -55,15 +55,15 @@ def scored(model: Model, c: Evaluate, variables: Variables, batch: Batch) -> dic
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network to be tested; each test is a unit of rows."""
+    """A network to be tested: the original, a finetuned one, or a mixture of both."""
 
     name: str
     variant: str
     seed: int | None  # None: the original
-    alpha: float  # weight of the finetuned parameters
+    alpha: float  # share of the finetuned weights; also 1 for the original
     masked: tuple[str, ...]  # set A: classes whose masks it was trained with
-    depends_on: dict[str, Any]
-    job: Job | None = None
+    depends_on: dict[str, Any]  # everything that determines its weights
+    job: Job | None = None  # its training
 
 
 @jax.jit
@@ -74,7 +74,8 @@ def mixed(original: Variables, tuned: Variables, alpha: Array | float) -> Variab
 
 
 def tested(means: Means, networks: Sequence[Network]) -> Iterator[Measure]:
-    """Levels and gains of every measure; also accuracy by class, and on sets A and B."""
+    """Every measure and its gain over the original; accuracy also by class, and on sets A and B."""
+    means = {name: _told_apart(one, networks) for name, one in means.items()}
     correct = means["correct"]
     for name, one in {"accuracy": correct, **means}.items():
         if name != "correct":
@@ -89,9 +90,9 @@ def tested(means: Means, networks: Sequence[Network]) -> Iterator[Measure]:
     yield Measure("accuracy", correct.mean("class").without(variant=ORIGINAL))
 
 
-def noisy(means: Means) -> Iterator[Measure]:
+def noisy(means: Means, networks: Sequence[Network]) -> Iterator[Measure]:
     """RFS of every network: from accuracies averaged over classes and levels, then over seeds."""
-    level = means["correct"].mean("class").mean("level")
+    level = _told_apart(means["correct"], networks).mean("class").mean("level")
     sides = {"fg": level.at(region="foreground"), "bg": level.at(region="background")}
     ratio = sides["fg"].map(metrics.rfs, sides["bg"])
     yield from _with_gain("rfs", ratio.mean("seed"))
@@ -125,24 +126,24 @@ def results(
     found, rest = Results([]), dict(files)
     for test in tests:
         images = TESTS.read([rest.pop(f"{one.name}/{test}") for one in networks], classes)
-        found += TESTS.results(_told_apart(images, networks), networks, **options)
+        found += TESTS.results(images, networks, **options)
     noise = [path for name, path in rest.items() if not name.endswith("/training")]
-    found += NOISE.results(_told_apart(NOISE.read(noise, classes), networks), **options)
+    found += NOISE.results(NOISE.read(noise, classes), networks, **options)
     return found.changed(lambda row: row if row.get("seed") is None else {**row, **NO_INTERVAL})
 
 
 def losses(files: Sequence[Path]) -> Results:
-    """The total loss of trainings from their rows, by "model", "epoch" (0: the original), "part".
+    """The total loss of some trainings, from their rows: by "model", "epoch" and "part".
 
-    Parts are "train", "held out" and "kept" (the best epoch).
+    Epoch 0 is the original. Parts are "train", "held out" and "kept" (the held-out loss of the best
+    epoch).
     """
     rows: list[Row] = []
-    for row in (row for file in files for row in row_files.read(file).to_pylist()):
-        if row["term"] == "total":
-            told = {"measure": "loss", "model": row["model"], "epoch": row["epoch"] + 1}
-            told |= {"estimate": row["value"], **NO_INTERVAL}
-            kept = ["kept"] if row["best"] and row["part"] == "held_out" else []
-            rows += [{**told, "part": part} for part in (row["part"].replace("_", " "), *kept)]
+    for row in read_rows(*files).filter(pc.field("term") == "total").to_pylist():
+        told = {"measure": "loss", "model": row["model"], "epoch": row["epoch"] + 1}
+        told |= {"estimate": row["value"], **NO_INTERVAL}
+        kept = ["kept"] if row["best"] and row["part"] == "held_out" else []
+        rows += [{**told, "part": part} for part in (row["part"].replace("_", " "), *kept)]
     return Results(rows)
 
 
@@ -157,25 +158,26 @@ def _original(level: Named) -> Named:
 
 
 def _sets(correct: Named, networks: Sequence[Network]) -> Named:
-    """Which classes each network had masks of (set A) or not (set B), as arrays of counts only.
+    """Zeros; their counts say which classes each network had masks of (set A), or not (set B).
 
-    Combined with other arrays, it leaves no images outside a set, so that a mean over classes is a
-    mean over the set.
+    Added to another array, they leave no images outside a set, so that a mean over classes becomes
+    a mean over the classes of the set.
     """
     classes = correct.of("class")
     inside = np.array([[name in one.masked for one in networks] for name in classes])
     many = np.where(np.stack([inside, ~inside], axis=-1), np.iinfo(int).max, 0)
-    keys = tuple((one.variant, one.seed, one.alpha) for one in networks)
-    axes = (Axis(("class",), tuple((name,) for name in classes)), Axis(FIELDS, keys))
+    axes = (Axis(("class",), tuple((name,) for name in classes)), _axis(networks))
     axes += (Axis(("set",), (("A",), ("B",))),)
     return Named(np.zeros(many.shape, np.float32), axes, Counts(many, many, many, many))
 
 
-def _told_apart(found: Images, networks: Sequence[Network]) -> Images:
+def _told_apart(one: Named, networks: Sequence[Network]) -> Named:
     """The same with `FIELDS` in place of the networks' names."""
-    facts, values = {one.name: (one.variant, one.seed, one.alpha) for one in networks}, {}
-    for name, one in found.values.items():
-        place = [axis.fields for axis in one.axes].index(("model",))
-        told = Axis(FIELDS, tuple(facts[network] for (network,) in one.axes[place].keys))
-        values[name] = dataclasses.replace(one, axes=one._with(place, told))
-    return found._replace(values=values)
+    place = [axis.fields for axis in one.axes].index(("model",))
+    known = {network.name: network for network in networks}
+    told = _axis([known[name] for (name,) in one.axes[place].keys])
+    return dataclasses.replace(one, axes=(*one.axes[:place], told, *one.axes[place + 1 :]))
+
+
+def _axis(networks: Sequence[Network]) -> Axis:
+    return Axis(FIELDS, tuple((one.variant, one.seed, one.alpha) for one in networks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ WORDS = Words(__package__)
 MOST_CURVES = 8
 SPREAD = "standard deviation"
 MEASURES = WORDS.titles("maps")
+TITLES = {**MEASURES, "": "accuracy", GAIN: "gain", "test": "test set"}
 Shown = tuple[str, str, np.ndarray, np.ndarray, list[tuple[np.ndarray, str]]]
 """(name, class, photo uint8 [h, w, 3], mask uint8 [h, w], map and class that each network gives)"""
 WHOLE: dict[str, None] = dict.fromkeys(("seed", "class", "set"))  # rows over all seeds and classes
@@ -45,29 +47,31 @@ def page(
     """
     pure = results.where(alpha=1.0)
     levels, gained = (main(pure.where(**WHOLE, contrast=c)) for c in ("", GAIN))
-    tuned, mixed = gained.of("variant"), mixtures(results)
+    accuracy, rfs = (levels.where(measure=name) for name in ("accuracy", "rfs"))
+    tuned, maps = gained.of("variant"), pure.where(**WHOLE, contrast="", measure=tuple(MEASURES))
+    compared = [
+        _dots("comparison", accuracy, "test", label="accuracy, %", percent=True),
+        _dots("rfs", rfs, "norm", label="RFS"),
+    ]
+    numbers = [_table("levels", levels), _table("gains", gained)]
+    seen = WORDS.picture("maps", lambda: drawn_maps(networks[1].name, shown()), photos=True)
+    aligned = _table("alignment", maps, ("test",), "measure", columns=list(MEASURES))
+    sets = _table("sets", pure.where(set=("A", "B"), variant=tuned), ("test", "set"), "contrast")
+    by_class = classes(pure, networks[0].masked)
     few = losses.where(model=losses.of("model")[:MOST_CURVES])
-    told = {"by": "part", "panel": "model", "label": "total loss", "across": 4}
-    training = functools.partial(figures.curves, few, "epoch", **told)
-    told = {"by": "variant", "panel": "test", "label": "accuracy, %", "percent": True}
-    path = functools.partial(figures.curves, mixed, "alpha", **told)
-    maps = functools.partial(drawn_maps, networks[1].name, shown)
-    maps = WORDS.picture("maps", maps, photos=True)
-    compared = [_table("levels", levels), _table("gains", gained)]
-    title, line = "Between the original and the finetuned weights", ("variant", "alpha")
-    table = tables.pivot(WORDS.text("mixed"), mixed, line, "test", percent)
-    between = Section(title, (), [WORDS.picture("path", path)], [table])
+    look: dict[str, Any] = {"by": "part", "panel": "model", "label": "total loss", "across": 4}
+    training = WORDS.picture("training", functools.partial(figures.curves, few, "epoch", **look))
     return Document(
         title=WORDS.text("title"),
         subtitle=f"{config.models[0]}, {counted(len(tuned), 'variant')}, "
         f"{counted(len(config.seeds), 'seed')}",
         headline=[sentence(gained.where(variant=name), name) for name in tuned][:8],
         sections=[
-            Section("Before and after", (), _compared(levels), compared),
-            Section("Where it looks", (), [maps], [alignment(pure)]),
-            Section("Classes with masks and without", tables=[sets(pure), classes(pure, networks)]),
-            *([between] if mixed.rows else []),
-            Section("Training", (), [WORDS.picture("training", training)], [seeds(pure)]),
+            Section("Before and after", (), compared, numbers),
+            Section("Where it looks", (), [seen], [aligned]),
+            Section("Classes with masks and without", (), (), [sets, by_class]),
+            *mixtures(results),
+            Section("Training", (), [training], [seeds(pure)]),
         ],
         method=_method(config),
         caveats=WORDS.caveats(),
@@ -86,41 +90,18 @@ def main(found: Results) -> Results:
 
 def sentence(gained: Results, name: str) -> str:
     """What a variant gained, in one sentence."""
-    points = lambda value: f"{round(100 * value, 1) + 0.0:+.1f}"  # noqa: E731
     told: dict[str, list[str]] = {"accuracy": [], "iou": [], "rfs": []}
     for row in gained:
-        estimate, low, high = (points(row[end]) for end in figures.ENDS)
+        estimate, low, high = (f"{round(100 * row[end], 1) + 0.0:+.1f}" for end in figures.ENDS)
         given = {"points": f"{estimate} [{low}, {high}]", "ratio": ratio(row), **row}
         told[row["measure"]].append(WORDS.text(row["measure"], **given))
     said = [f"accuracy {', '.join(told['accuracy'])}", *told["iou"], *told["rfs"]]
     return f"{name}: {'; '.join(said)}."
 
 
-def alignment(pure: Results) -> Table:
-    """How well maps find objects."""
-    found = pure.where(**WHOLE, contrast="", measure=tuple(MEASURES)).changed(_with_test_set)
-    told: dict[str, Any] = {"titles": MEASURES, "columns": [*MEASURES]}
-    told["order"] = found.of("variant")
-    title, rows = WORDS.text("alignment"), ("variant", "test set")
-    return tables.pivot(title, found, rows, "measure", percent, **told)
-
-
-def sets(pure: Results) -> Table:
-    """Accuracy and gain on the classes with masks in training (A) and on the others (B)."""
-    found = pure.where(set=("A", "B")).changed(_with_test_set)
-    told: dict[str, Any] = {"titles": {"": "accuracy", GAIN: "gain"}}
-    told["order"] = found.where(contrast=GAIN).of("variant")
-    title, rows = WORDS.text("sets"), ("variant", "test set", "set")
-    return tables.pivot(title, found, rows, "contrast", percent, **told)
-
-
-def _with_test_set(row: Row) -> Row:
-    return {**row, "test set": row["test"]}
-
-
-def classes(pure: Results, networks: Sequence[Network]) -> Table:
+def classes(pure: Results, masked: Sequence[str]) -> Table:
     """Accuracy of every class on the last test set, and each variant's gain."""
-    last, masked = pure.of("test")[-1], networks[0].masked
+    last = pure.of("test")[-1]
     found = pure.where(test=last, **{"class": pure.of("class")})
     found = found.where(variant=ORIGINAL) + found.where(contrast=GAIN)
     found = found.changed(lambda row: {**row, "set": "A" if row["class"] in masked else "B"})
@@ -132,32 +113,33 @@ def seeds(pure: Results) -> Table:
     """Every seed's accuracy, and RFS, and their standard deviation."""
     each = main(pure.where(seed=pure.of("seed")))
     spread: list[Row] = []
-    for name in each.of("variant"):
-        for shown in each.of("shown"):
-            rows = each.where(variant=name, shown=shown).rows
-            values = [row["estimate"] for row in rows]
-            if len(rows) > 1:
-                estimate = float(np.std(values, ddof=1))
-                spread.append({**rows[0], "seed": SPREAD, "estimate": estimate})
-    rows, order, every = ("variant", "seed"), each.of("variant"), each + Results(spread)
-    return tables.pivot(WORDS.text("seeds"), every, rows, "shown", _seed_cell, order=order)
+    for name, shown in itertools.product(each.of("variant"), each.of("shown")):
+        rows = each.where(variant=name, shown=shown).rows
+        if len(rows) > 1:
+            estimate = float(np.std([row["estimate"] for row in rows], ddof=1))
+            spread.append({**rows[0], "seed": SPREAD, "estimate": estimate})
+    return _table("seeds", each + Results(spread), ("seed",))
 
 
-def mixtures(results: Results) -> Results:
-    """Accuracy along the lines from the original's weights, "alpha" 0, to every variant's, 1."""
+def mixtures(results: Results) -> list[Section]:
+    """Accuracy along the lines from the original's weights, alpha 0, to every variant's, 1."""
     accuracy = results.where(**WHOLE, measure="accuracy", contrast="")
     start = accuracy.where(variant=ORIGINAL).changed(lambda row: {**row, "alpha": 0.0})
     found: list[Row] = []
     for name in dict.fromkeys(row["variant"] for row in accuracy if row["alpha"] != 1):
         line = sorted([*start, *accuracy.where(variant=name)], key=lambda row: row["alpha"])
         found += [{**row, "variant": name, "alpha": f"{row['alpha']:g}"} for row in line]
-    return Results(found)
+    rows, title = Results(found), "Between the original and the finetuned weights"
+    draw = functools.partial(figures.curves, rows, "alpha", by="variant", panel="test")
+    path = WORDS.picture("path", functools.partial(draw, label="accuracy, %", percent=True))
+    table = _table("mixed", rows, ("alpha",), "test")
+    return [Section(title, (), [path], [table])] if found else []
 
 
-def drawn_maps(network: str, shown: Callable[[], Iterable[Shown]]) -> Drawn:
+def drawn_maps(network: str, shown: Iterable[Shown]) -> Drawn:
     """A column for each image: the photo, its mask, and its map before and after."""
     cells, lines = [], []
-    for column, (name, label, photo, mask, seen) in enumerate(shown()):
+    for column, (name, label, photo, mask, seen) in enumerate(shown):
         rows = [(photo, label, ""), (np.repeat(mask[..., None], 3, 2), "mask", "")]
         for when, (strength, says) in zip(("before", "after"), seen, strict=True):
             strength = np.nan_to_num(strength)
@@ -170,17 +152,10 @@ def drawn_maps(network: str, shown: Callable[[], Iterable[Shown]]) -> Drawn:
     return Drawn(sheet(cells), ("example", "class", "network", "says_before", "says_after"), lines)
 
 
-def _compared(levels: Results) -> list[Picture]:
-    """Accuracy on the test sets and RFS, each with the original's as lines."""
-    found = []
-    named = (("comparison", "accuracy", "test", "accuracy, %"), ("rfs", "rfs", "norm", "RFS"))
-    for name, measure, panel, label in named:
-        mine = levels.where(measure=measure)
-        told: dict[str, Any] = {"panel": panel, "label": label, "percent": measure == "accuracy"}
-        told["lines"] = mine.where(variant=ORIGINAL)
-        draw = functools.partial(figures.dots, mine, "variant", **told)
-        found.append(WORDS.picture(name, draw))
-    return found
+def _dots(name: str, found: Results, panel: str, **look: Any) -> Picture:
+    """A number of every variant, the original's as lines."""
+    told = {"panel": panel, "lines": found.where(variant=ORIGINAL), **look}
+    return WORDS.picture(name, lambda: figures.dots(found, "variant", **told))
 
 
 def _method(config: Config) -> list[str]:
@@ -192,13 +167,17 @@ def _method(config: Config) -> list[str]:
     return WORDS.texts("method", **given)
 
 
-def _table(title: str, levels: Results) -> Table:
-    cell = lambda row: ratio(row) if row["measure"] == "rfs" else percent(row)  # noqa: E731
-    order = levels.of("variant")
-    return tables.pivot(WORDS.text(title), levels, ("variant",), "shown", cell, order=order)
+def _table(
+    name: str, found: Results, rows: Sequence[str] = (), column: str = "shown", **look: Any
+) -> Table:
+    """A table whose lines are variants, in order."""
+    title, order = WORDS.text(name), found.of("variant")
+    look = {"titles": TITLES, "order": order, **look}
+    return tables.pivot(title, found, ("variant", *rows), column, _cell, **look)
 
 
-def _seed_cell(row: Row) -> str:
-    sign = "" if row["seed"] == SPREAD else "+"
-    estimate = row["estimate"]
-    return f"{estimate:{sign}.2f}" if row["measure"] == "rfs" else f"{100 * estimate:.1f}"
+def _cell(row: Row) -> str:
+    """Percent, or RFS; standard deviations without a sign."""
+    if row["measure"] != "rfs":
+        return percent(row)
+    return f"{row['estimate']:.2f}" if row.get("seed") == SPREAD else ratio(row)

@@ -1,14 +1,14 @@
 """Relevance finetuning of ViTs (RobustViT), its baselines and ablations, before and after.
 
-Variants x settings x seeds. A training is a unit of rows and two saved networks; every test of a
-network is a unit of rows.
+Variants x settings x seeds. A unit of work is a training, which also saves two networks, or one
+test of one network.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from rival_jax.experiments.finetune.page import Shown, page
 from rival_jax.experiments.finetune.trainings import CHECKPOINTS, ROWS_VERSION, Trainings, kept
 from rival_jax.experiments.finetune.variants import ORIGINAL
 from rival_jax.experiments.noise_trials import Sweep, noise_trials
-from rival_jax.experiments.plans import Plans
 from rival_jax.experiments.rows import tidy
 from rival_jax.experiments.runner import Bench, Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject
@@ -42,7 +41,7 @@ MAP_COST = 3  # a relevance map takes as long as this many forward passes
 
 
 class Experiment:
-    """A network, its trainings and all networks' tests, checked.
+    """A network, its trainings, and the tests of all networks, checked.
 
     Attributes:
       tests: the test sets by name; noise is added to the first, which is `subject`.
@@ -93,25 +92,23 @@ class Experiment:
         yield told, passes * self.original.cost().seconds
 
     def _forwards(self) -> tuple[int, int]:
-        """How many maps, and how many noisy images, all tests take."""
+        """How many maps all tests make, and how many noisy images they classify."""
         images = [len(test.first_examples()) for test in self.tests.values()]
-        noisy = images[0] * len(self._levels()) * self.config.noise.trials * len(REGIONS)
+        noisy = images[0] * len(self.config.noise.every()) * self.config.noise.trials * len(REGIONS)
         return len(self.networks) * sum(images), (1 + len(self.trainings.jobs)) * noisy
-
-    def _levels(self) -> list[tuple[str, float]]:
-        c = self.config.noise
-        return [(norm, level) for norm in c.norms for level in c.levels(norm)]
 
     def work(self, bench: Bench) -> Iterator[Unit]:
         """The units of all trainings, then those of every network."""
-        run = bench.run
+        run, trials = bench.run, self.config.noise.trials
         yield from self.trainings.units(bench)
-        maps, noisy = self._plans(bench.plans)
+        pick = functools.partial(self.subject.pick, self.original)
+        asked = {"images": len(self.subject.first_examples())}
+        maps = bench.plans.of("scores", functools.partial(pick, 1, MAP_COST), **asked)
+        pick, asked = functools.partial(pick, trials, len(REGIONS)), {**asked, "trials": trials}
+        noisy = bench.plans.of("noise", pick, **asked)
         for network in self.networks:
             weights = functools.partial(self._weights, network, run)
-            yield from self._tested(network, maps, weights)
-            if network.alpha == 1:
-                yield from self._noisy(network, noisy, weights)
+            yield from self._units(network, weights, maps, noisy)
         bench.cards.append(self.original.facts)
         run.save_json("networks.json", [self._card(network, run) for network in self.networks])
         self.console.print(f"the finetuned networks: {run.path / 'models'}")
@@ -131,81 +128,68 @@ class Experiment:
             facts |= {which: str(network.job.folder(run, which)) for which in CHECKPOINTS}
         return facts
 
-    def _plans(self, plans: Plans) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Images per step, for maps and for noise, with trials at once for the latter."""
-        trials, images = self.config.noise.trials, len(self.subject.first_examples())
+    def _units(
+        self,
+        network: Network,
+        weights: Callable[[], Variables],
+        maps: Mapping[str, Any],
+        noisy: Mapping[str, Any],
+    ) -> Iterator[Unit]:
+        """A network's answers and maps on every test set; and under noise, unless it is a mixture.
 
-        def sized(trials: int, regions: int) -> dict[str, Any]:
-            cost, geometry = self.original.cost(), self.original.geometry
-            size, at_once = self.subject.batch(cost, geometry, trials, regions)
-            return {"images": size, "trials": at_once, "flops": cost.flops}
-
-        maps = plans.of("scores", functools.partial(sized, 1, MAP_COST), images=images)
-        noisy = functools.partial(sized, trials, len(REGIONS))
-        return maps, plans.of("noise", noisy, images=images, trials=trials)
-
-    def _named(self, network: Network) -> Loaded:
-        """The original under another's name."""
-        model = dataclasses.replace(self.original.model, name=network.name)
-        return dataclasses.replace(self.original, model=model)
+        Args:
+          weights: reads the network's weights.
+          maps, noisy: plans, see `Subject.pick`.
+        """
+        config, c, model = self.config, self.config.noise, self.original.model
+        named = dataclasses.replace(model, name=network.name)
+        loaded = dataclasses.replace(self.original, model=named)
+        fn = parallel.Bound(scored, (model, config.evaluate))
+        settled = {name: getattr(config.evaluate, name) for name in ("method", "explained")}
+        settled |= {"masked": list(network.masked)}
+        for test, subject in self.tests.items():
+            columns = functools.partial(self._columns, loaded, network.masked, test)
+            task = Pass(subject, loaded, maps["images"], fn, (), columns, weights=weights)
+            clean = network.name if subject is self.subject else ""
+            about = self._about(network, subject) | settled
+            yield Unit(f"{network.name}/{test}", about, task, clean=clean)
+        for norm, level in c.every() if network.alpha == 1 else ():
+            sweep = Sweep(norm, REGIONS, c.trials, noisy["trials"], config.data.mask == "binary")
+            fn = parallel.Bound(noise_trials, (model.forward, sweep))
+            args = (noise.key(config.seed), jnp.float32(level))
+            words = {"norm": norm, "level": f"{level:.6g}"}
+            columns = functools.partial(self._noise_columns, loaded, words)
+            told = (noisy["images"], fn, args, columns, c.trials * len(REGIONS))
+            task = Pass(self.subject, loaded, *told, weights=weights)
+            settled = {"norm": norm, "level": level, "trials": c.trials, "seed": config.seed}
+            about = self._about(network, self.subject) | settled | {"mask": config.data.mask}
+            yield Unit(f"{network.name}/{norm}_{words['level']}", about, task, noisy["flops"])
 
     def _about(self, network: Network, subject: Subject) -> dict[str, Any]:
         fingerprint = subject.examples(self.original.geometry).fingerprint
         return network.depends_on | {"version": ROWS_VERSION, "data": fingerprint}
 
-    def _tested(
-        self, network: Network, plan: Mapping[str, Any], weights: Callable[[], Variables]
-    ) -> Iterator[Unit]:
-        """Answers and maps of a network on every test set; `weights` reads its weights."""
-        named, c = self._named(network), self.config.evaluate
-        fn = parallel.Bound(scored, (self.original.model, c))
-        settled = {"method": c.method, "explained": c.explained, "masked": list(network.masked)}
-        for test, subject in self.tests.items():
-            columns = functools.partial(self._columns, network, subject, test)
-            task = Pass(subject, named, plan["images"], fn, (), columns, weights=weights)
-            clean = network.name if subject is self.subject else ""
-            about = self._about(network, subject) | settled
-            yield Unit(f"{network.name}/{test}", about, task, clean=clean)
-
-    def _noisy(
-        self, network: Network, plan: Mapping[str, Any], weights: Callable[[], Variables]
-    ) -> Iterator[Unit]:
-        """Answers of a network under every noise in the first test set."""
-        named, config, c = self._named(network), self.config, self.config.noise
-        for norm, level in self._levels():
-            sweep = Sweep(norm, REGIONS, c.trials, plan["trials"], config.data.mask == "binary")
-            fn = parallel.Bound(noise_trials, (self.original.model.forward, sweep))
-            args = (noise.key(config.seed), jnp.float32(level))
-            words = {"norm": norm, "level": f"{level:.6g}"}
-            columns = functools.partial(self._noise_columns, network, words)
-            told = (plan["images"], fn, args, columns, c.trials * len(REGIONS))
-            task = Pass(self.subject, named, *told, weights=weights)
-            settled = {"norm": norm, "level": level, "trials": c.trials, "seed": config.seed}
-            about = self._about(network, self.subject) | settled | {"mask": config.data.mask}
-            yield Unit(f"{network.name}/{norm}_{words['level']}", about, task, plan["flops"])
-
     def _columns(
-        self, network: Network, subject: Subject, test: str, found: parallel.Rows
+        self, loaded: Loaded, masked: Sequence[str], test: str, found: parallel.Rows
     ) -> Columns:
-        """Adds "A" for images of the classes whose masks were trained on, "B" for the others."""
-        examples, image = subject.examples(self.original.geometry), found["index"]
-        given = (self.config.data.name, self._named(network), examples, image, {"test": test})
-        outside = np.array([name not in network.masked for name in examples.classes])
-        inside = Category(outside[examples.labels[image]].astype(np.int32), ["A", "B"])
-        return {**tidy(*given, found), "class_set": inside}
+        """Rows of answers and maps; "A" marks images of classes whose masks were trained on."""
+        examples, image = self.tests[test].examples(loaded.geometry), found["index"]
+        outside = np.array([name not in masked for name in examples.classes], np.int32)
+        values = {**found, "class_set": Category(outside[examples.labels[image]], ["A", "B"])}
+        return tidy(self.config.data.name, loaded, examples, image, {"test": test}, values)
 
     def _noise_columns(
-        self, network: Network, words: dict[str, str], found: parallel.Rows
+        self, loaded: Loaded, words: dict[str, str], found: parallel.Rows
     ) -> Columns:
-        """Means over trials, for each region."""
-        examples, images = self.subject.examples(self.original.geometry), found["index"]
-        values = {
+        """Rows of answers under noise, means over trials, one for each region."""
+        examples, images = self.subject.examples(loaded.geometry), found["index"]
+        values: dict[str, Any] = {
             key: found[key].mean(1, dtype=np.float64).astype(np.float32).ravel()
             for key in ("probability", "correct")
         }
         image, region = np.repeat(images, len(REGIONS)), np.tile([0, 1], len(images))
-        given = (self.config.data.name, self._named(network), examples, image, words)
-        return {**tidy(*given, values), "region": Category(region, list(REGIONS))}
+        values["region"] = Category(region, list(REGIONS))
+        return tidy(self.config.data.name, loaded, examples, image, words, values)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""

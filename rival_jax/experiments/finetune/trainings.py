@@ -1,8 +1,9 @@
-"""The trainings of a finetuning: listed, run in groups by one program, kept as models."""
+"""The trainings of a finetuning: which there are, how they are run, where networks are kept."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rival_jax import models, weights
+from rival_jax import models
 from rival_jax.configs.finetune import Config
 from rival_jax.experiments import head_context
 from rival_jax.experiments.finetune import photos
@@ -19,10 +20,10 @@ from rival_jax.experiments.finetune.variants import Setting, settings
 from rival_jax.experiments.runner import Bench, Unit
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.heads import imagenet
-from rival_jax.runtime import buckets, checksums, hosts, parallel, train
-from rival_jax.runtime.members import Member, Trained, Watch
+from rival_jax.runtime import checksums, hosts, parallel, train
+from rival_jax.runtime.members import PARTS, Member, Trained
 from rival_jax.runtime.results import Category, Columns, Run, digest
-from rival_jax.runtime.tensorboard import EventFile
+from rival_jax.runtime.tensorboard import watched
 from rival_jax.runtime.update import Recipe
 from rival_jax.types import Model, Variables
 
@@ -36,7 +37,7 @@ class Job:
 
     setting: Setting
     seed: int
-    images: Images  # its training images
+    images: Images  # that it is trained on
     depends_on: dict[str, Any]
 
     @property
@@ -49,7 +50,7 @@ class Job:
         return run.path / "models" / digest(self.depends_on) / f"{self.name}_{checkpoint}"
 
     def unit(self, history: Sequence[Mapping[str, Any]] = ()) -> Unit:
-        """Its rows, from the history of its epochs; unused if the rows exist."""
+        """Its rows, made from the history of its epochs, which may be left out if they exist."""
         compute = lambda on_batch: self._rows(history)  # noqa: E731
         return Unit(f"{self.name}/training", self.depends_on, compute, everywhere=True)
 
@@ -57,24 +58,15 @@ class Job:
         """Saves its networks; afterwards all hosts see them."""
         for checkpoint in CHECKPOINTS:
             folder = self.folder(run, checkpoint)
-            files = [folder / name for name in (weights.CONFIG, weights.TENSORS)]
-            if hosts.first():
-                models.save(folder, model, getattr(trained, checkpoint))
-                checksums.note(folder)
-                for file in files:
-                    buckets.push(file)
-            hosts.barrier()
-            if not hosts.first():
-                for file in files:
-                    buckets.fetch(file)
-                checksums.fetch(folder)
+            variables = getattr(trained, checkpoint)
+            checksums.shared(folder, functools.partial(models.save, folder, model, variables))
 
     def _rows(self, history: Sequence[Mapping[str, Any]]) -> Columns:
         """One row for each epoch, part and term."""
         found = [
             (entry["epoch"], part, term, value, entry["best"], entry["learning_rate"])
             for entry in history
-            for part in ("train", "held_out")
+            for part in PARTS
             for term, value in sorted((entry[part] or {}).items())
         ]
         epochs, parts, terms, values, best, rates = zip(*found, strict=True)
@@ -106,7 +98,7 @@ def kept(folder: Path) -> Variables:
 
 
 class Trainings:
-    """The network, its training images and the trainings, checked before any of them starts."""
+    """The original network, the training images and all trainings, checked before any starts."""
 
     def __init__(self, config: Config, tests: Mapping[str, Subject]):
         self.config, self.subject = config, next(iter(tests.values()))
@@ -120,6 +112,7 @@ class Trainings:
                 f"head {config.head!r} cannot be finetuned through; pass --config.head=own, or "
                 "imagenet for a network with ImageNet's 1000 outputs"
             )
+        self.on_cpu = self.subject.mesh.devices.flat[0].platform == "cpu"
         self._costs: dict[Any, parallel.Cost] = {}
         trained, self.labels = outputs(self.subject, self.raw, self.original)
         self.settings = settings(config, trained)
@@ -130,11 +123,12 @@ class Trainings:
             else:
                 source = photos.found_masks(config, self.subject.first_examples().classes)
             photos.refuse_overlap(source, {n: test.first_examples() for n, test in tests.items()})
-            self.training[masks] = Training(self.subject, source, self.original.geometry)
+            known = self.original.geometry, self.labels
+            self.training[masks] = Training(self.subject, source, *known)
         self.jobs = [self._job(one, seed) for one in self.settings for seed in config.seeds]
 
     def _job(self, setting: Setting, seed: int) -> Job:
-        """A job with everything that determines its result."""
+        """A training, and everything that determines its result."""
         options = {
             k: v if isinstance(v, (int, float, str)) else str(v) for k, v in setting.options.items()
         }
@@ -165,7 +159,7 @@ class Trainings:
         """The cost of one image in an update, measured on a batch."""
         if setting.terms in self._costs:
             return self._costs[setting.terms]
-        batch = self.training[setting.masks].sample(self.labels, setting.needs)
+        batch = self.training[setting.masks].sample(setting.needs)
         numbers = {name: np.float32(value) for name, value in setting.numbers.items()}
 
         def loss(params: Any, variables: Variables, given: Any) -> Any:
@@ -181,7 +175,7 @@ class Trainings:
         return found
 
     def _groups(self) -> Iterator[list[Job]]:
-        """Trainings that run in one program."""
+        """The trainings, in groups that run in one program each."""
         kinds: dict[Any, list[Job]] = {}
         for job in self.jobs:
             setting = job.setting
@@ -196,52 +190,38 @@ class Trainings:
         asked = self.config.train.together
         if asked != "auto":
             return int(asked)
-        device = self.subject.mesh.devices.flat[0]
-        if device.platform == "cpu":  # one training fills its cores; several only spill caches
+        if self.on_cpu:  # one training fills its cores; several only spill caches
             return 1
+        budget = parallel.memory_budget(self.subject.mesh.devices.flat[0])
         bytes_each = self.step_cost(job.setting).bytes * self.recipe.batch_size
-        return hosts.agreed(max(1, int(parallel.memory_budget(device) / max(bytes_each, 1))))
+        return hosts.agreed(max(1, int(budget / max(bytes_each, 1))))
 
     def _fitted(self, jobs: Sequence[Job], bench: Bench) -> Iterator[Unit]:
         """Trains some jobs and saves their networks, each before its unit."""
-        first, run, meter = jobs[0].setting, bench.run, bench.meter
+        first, run, images = jobs[0].setting, bench.run, self.training[jobs[0].setting.masks]
         more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
-        on_cpu = self.subject.mesh.devices.flat[0].platform == "cpu"  # a CPU's peak is not known
-        meter.say(jobs[0].name + more, 0.0 if on_cpu else self.step_cost(first).flops)
+        # a CPU's peak is not known
+        bench.meter.say(jobs[0].name + more, 0.0 if self.on_cpu else self.step_cost(first).flops)
         members = [
             Member(job.name, job.seed, job.setting.learning_rate, job.setting.numbers)
             for job in jobs
         ]
-        folders = {job.name: run.path / "tensorboard" / job.name for job in jobs if hosts.first()}
-        curves = {name: EventFile(folder) for name, folder in folders.items()}
-
-        def on_epoch(entry: dict[str, Any]) -> None:
-            if not hosts.first():
-                return
-            speed = meter.lap() if entry["train"] and entry["member"] == members[0].name else {}
-            run.log("epoch", **entry, **speed)
-            numbers = {"learning_rate": entry["learning_rate"]}
-            for part in ("train", "held_out"):
-                numbers |= {f"{part}/{k}": v for k, v in (entry[part] or {}).items()}
-            told = {name: value for name, value in numbers.items() if value is not None}
-            curves[entry["member"]].write(entry["epoch"] + 1, told)
-
-        about, training = [job.depends_on for job in jobs], self.training[first.masks]
-        held_out = min(len(found.validation) for found in training.images.values())
+        held_out = min(len(found.validation) for found in images.images.values())
         held_out = min(held_out, max(8, 4 * self.recipe.batch_size))
+        about = [job.depends_on for job in jobs]
         folder = run.path / "training" / digest(about)
         found = train.fit(
             first.terms,
             self._variables(first),
             self.recipe,
             members,
-            training.data(self.labels, held_out, first.needs),
+            images.data(held_out, first.needs),
             mesh=self.subject.mesh,
             folder=folder,
             about={"jobs": about},
             sharding=self.config.sharding,
             seconds=self.config.train.save_seconds,
-            watch=Watch(meter.advance, on_epoch, self.subject.console.print),
+            watch=watched(run, bench.meter, members, self.subject.console.print),
         )
         for job, one in zip(jobs, found, strict=True):
             job.keep(run, self.raw, one)
@@ -249,7 +229,7 @@ class Trainings:
         train.forget(folder)
 
     def _variables(self, setting: Setting) -> Variables:
-        """What a training starts from, and what else its objective reads."""
+        """The weights that a training starts from, and those that its objective compares with."""
         found = self.original.variables
         return {**found, "original": found["params"]} if "original" in setting.needs else found
 
@@ -264,8 +244,7 @@ def outputs(subject: Subject, raw: Model, loaded: Loaded) -> tuple[Model, np.nda
     classes = subject.first_examples().classes
     if config.head != "imagenet" or config.outputs == "head":
         return loaded.model, np.arange(len(classes), dtype=np.int32)
-    members = imagenet.membership(head_context.context(subject, raw))
-    members = imagenet.of_outputs(raw, members)
+    members = imagenet.check(raw, head_context.context(subject, raw))
     several = [name for name, row in zip(classes, members, strict=True) if row.sum() > 1]
     if several:
         raise ValueError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +33,7 @@ VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "energy_swap_tokencut": ("energy_swap", SECOND_ORDER),
 }
 FOUND_MASKS = ("tokencut", "energy_swap_tokencut")  # trained with the masks of `config.tokencut`
+RATE = "learning_rate"  # may be among an objective's own options, and among changed numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Setting:
     learning_rate: float
     masks: str  # "data" | "tokencut"
     options: dict[str, Any]  # all the objective's options, for the record
-    needs: tuple[str, ...] = ()  # besides images, masks and labels, see `objectives`
+    needs: tuple[str, ...]  # besides images, masks and labels, see `objectives`
 
 
 def settings(config: Config, model: Model) -> list[Setting]:
@@ -57,8 +57,8 @@ def settings(config: Config, model: Model) -> list[Setting]:
     """
     names = [name for name in config.variants if name != ORIGINAL]
     found = [_setting(config, model, name, words) for name in names for words in config.settings]
-    if len({setting.name for setting in found}) < len(found):
-        told = [setting.name for setting in found]
+    told = [setting.name for setting in found]
+    if len(set(told)) < len(told):
         raise ValueError(f"config.variants x config.settings: {told} has one twice")
     if not found:
         raise ValueError("config.variants names nothing to finetune; name at least one objective")
@@ -72,30 +72,25 @@ def _setting(config: Config, model: Model, name: str, words: str) -> Setting:
     module = plugin("objectives", objective)
     known = [*inspect.signature(module.terms).parameters][3:]
     options = {key: value for key, value in block(config, "loss").items() if key in known}
-    options |= block(config, objective.replace(".", "_"))
-    rate = options.pop("learning_rate", config.train.learning_rate)
-    options |= own
-    changed = _parsed(words)
-    rate = changed.pop("learning_rate", rate)
-    for key, value in changed.items():
-        if key not in known or not _is_number(options.get(key, 0.0)):
-            near = difflib.get_close_matches(key, [*known, "learning_rate"], n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(
-                f"config.settings: {key!r} is not a number of the objective {objective}{hint}"
-            )
+    options = {RATE: config.train.learning_rate, **options}
+    options |= {**block(config, objective.replace(".", "_")), **own}
+    numbers = [key for key in (*known, RATE) if _is_number(options.get(key, 0.0))]
+    for key, value in _parsed(words).items():
+        if key not in numbers:
+            text = f"config.settings: among the numbers of {objective} is "
+            raise ValueError(text + no_such(key, numbers))
         options[key] = value
-    unknown = sorted(options.keys() - set(known))
-    if unknown:
+    rate = float(options.pop(RATE))
+    if unknown := sorted(options.keys() - set(known)):
         raise ValueError(f"config.{objective}: " + no_such(unknown[0], known))
-    numbers = {key: float(value) for key, value in options.items() if _is_number(value)}
-    fixed = tuple(sorted((k, v) for k, v in options.items() if k not in numbers))
+    changeable = {key: float(value) for key, value in options.items() if _is_number(value)}
+    fixed = tuple(sorted((k, v) for k, v in options.items() if k not in changeable))
     return Setting(
         name=f"{name} {words}".strip().replace(" ", "+"),
         variant=name,
         terms=Bound(_terms, (module.terms, model, fixed)),
-        numbers=numbers,
-        learning_rate=float(rate),
+        numbers=changeable,
+        learning_rate=rate,
         masks="tokencut" if name in FOUND_MASKS else "data",
         options=options,
         needs=tuple(getattr(module, "NEEDS", ())),
@@ -119,13 +114,9 @@ def _is_number(value: Any) -> bool:
 
 def _parsed(words: str) -> dict[str, float]:
     """ "a=1 b=2" as numbers."""
-    found = {}
-    for word in words.split():
-        key, _, value = word.partition("=")
-        try:
-            found[key] = float(value)
-        except ValueError:
-            raise ValueError(
-                f"config.settings: got {word!r}, expected 'background_weight=4'"
-            ) from None
-    return found
+    pairs = (word.partition("=") for word in words.split())
+    try:
+        return {key: float(value) for key, _, value in pairs}
+    except ValueError:
+        text = f"config.settings: got {words!r}, expected 'background_weight=4'"
+        raise ValueError(text) from None
