@@ -127,7 +127,8 @@ def test_a_unit_that_is_cut_short_is_refused(tmp_path):
     file = next((run / "rows" / "b").glob("linf_0*"))
     row_files.write([row_files.read(file).slice(1)], file, file.name)
     with pytest.raises(
-        ValueError, match=r"model b, linf 0.1 foreground has 7 of 8 rows.*delete its"
+        ValueError,
+        match=r"model b, linf 0.1 foreground: trial 0 has 3 of 4 images; delete its file",
     ):
         joined.read(run)
 

@@ -28,19 +28,16 @@ PROBABILITIES = ("p_clean", "p_fg", "p_bg")  # of the true class, in the order o
 HEADER = ("model", "level", "example", "class", *PROBABILITIES, "irfs")
 KINDS = ("photo", "foreground noise", "background noise")
 Pictures = Callable[[str], Sequence[np.ndarray]]
-"""Name of an example -> it, with noise on the foreground, on the background; uint8 [h, w, 3]."""
+"""Name of an example -> the photo, and with noise on either region; uint8 [h, w, 3], as `KINDS`."""
 
 
 def shown(norm: str, levels: Sequence[float]) -> float:
-    """The level that pictures are shown at, the nearest to that of figure 1."""
+    """The level at which pictures are shown: the nearest to that of figure 1."""
     return min(levels, key=lambda level: abs(level - FIGURE_1_LEVEL[norm]))
 
 
 def noised_pictures(config: Config, subject: Subject) -> Pictures:
-    """The photos as the networks were shown them, under the first norm at the level `shown`.
-
-    The noise is that of trial 0 as it was scored.
-    """
+    """Photos as the networks saw them under the first norm, at the level `shown`, in trial 0."""
     norm, examples = config.noise.norms[0], subject.first_examples()
     level = shown(norm, config.noise.levels(norm))
     sweep = Sweep(norm, SIDES, 1, 1, config.data.mask == "binary")
@@ -79,9 +76,9 @@ def ranked(runs: Joined, model: str) -> Iterator[Row]:
 
 
 def extremes(runs: Joined, models: Sequence[str]) -> Iterator[tuple[str, str, list[Row]]]:
-    """(model, "lowest" or "highest", rows): `EACH` of `ranked` of different classes.
+    """(model, "lowest" or "highest", rows): `EACH` of `ranked`, of different classes.
 
-    From either end, the first and the very last image first.
+    On both sides the most extreme image comes first.
     """
     for model in models:
         rows = [*ranked(runs, model)]

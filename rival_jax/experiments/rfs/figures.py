@@ -70,7 +70,7 @@ def accuracies(found: Found, norm: str) -> Drawn:
 
 
 def _unit_square(axes: Axes, values: np.ndarray) -> None:
-    """Limits around the values, where both noises hurt equally, and lines of constant RFS."""
+    """Sets limits around the values; draws the line of equal accuracies, and those of equal RFS."""
     limits = max(values.min() - 0.04, -0.02), min(values.max() + 0.04, 1.02)
     axes.set(xlim=limits, ylim=limits)
     for axis in (axes.xaxis, axes.yaxis):

@@ -1,4 +1,4 @@
-"""Finished runs read back and joined: every model on the same images under the same noise."""
+"""Finished runs read and joined: every model on the same images under the same noise."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ from rival_jax.runtime.names import short
 PLACE = ("norm", "level", "region")
 COLUMNS = ("probability", "correct")
 REGIONS = ("clean", "foreground", "background", "all")
-Place = tuple[str, float, str]
 
 
 class Joined(NamedTuple):
     """One or more finished runs."""
 
     images: Images  # "probability" of the true class and "correct": means over trials
-    by_trial: Named  # accuracy of every trial alone: "trial", "model", ("norm", "level", "region")
+    by_trial: Named  # accuracy of every trial alone; axes: trial, model, `PLACE`
     data: Mapping[str, Any]  # data.json of the first, with what all of them have to say
     cards: Sequence[Mapping[str, Any]]  # models.json of all, by title
     folders: Sequence[Path]
@@ -56,18 +55,6 @@ class Joined(NamedTuple):
         return {} if all(len(members) == 1 for members in found.values()) else found
 
 
-class _Model(NamedTuple):
-    """One model of a run; its images and places are in an order of its own."""
-
-    title: str
-    folder: Path
-    data: Mapping[str, Any]
-    card: Mapping[str, Any]
-    images: Images  # means over trials; axes: example, `PLACE`
-    by_trial: Named  # accuracy, NaN where there is no such trial; axes: trial, `PLACE`
-    trials: Mapping[Place, int]  # how many
-
-
 def read(*workdirs: str | os.PathLike) -> Joined:
     """Joins finished runs; a model that is in several of them gets its run's path appended.
 
@@ -80,38 +67,41 @@ def read(*workdirs: str | os.PathLike) -> Joined:
     """
     if not workdirs:
         raise ValueError("no runs to read; name the workdir of at least one rfs run")
-    models = [model for workdir in workdirs for model in _read_run(Path(workdir))]
-    once = Counter(model.title for model in models)
-    models = [
-        m if once[m.title] == 1 else m._replace(title=f"{m.title} ({m.folder})") for m in models
+    parts = [part for workdir in workdirs for part in _read_run(Path(workdir))]
+    once = Counter(name for part in parts for name in part.models)
+    titles = [
+        name if once[name] == 1 else f"{name} ({part.folders[0]})"
+        for part in parts
+        for name in part.models
     ]
-    _check_images(models)
-    first, places = models[0], _places(models)
+    _check_images(parts, titles)
+    first, (places, trials) = parts[0], _settings(parts, titles)
     noisy = places._replace(keys=tuple(key for key in places.keys if key[0] != "none"))
-    count = min((first.trials[place] for place in noisy.keys), default=0)
-    trials = Axis(("trial",), tuple((trial,) for trial in range(count)))
     values = {}
-    for column in COLUMNS:
-        parts = [model.images.values[column] for model in models]
-        values[column] = _side_by_side(models, parts, parts[0].axes[0], places)
-    notices = [notice for model in models for notice in model.data.get("notices", [])]
+    for column, one in first.images.values.items():
+        some = [part.images.values[column] for part in parts]
+        values[column] = _side_by_side(some, titles, one.axes[0], places)
+    by_trial = _side_by_side([part.by_trial for part in parts], titles, trials, noisy)
+    notices = [notice for part in parts for notice in part.data.get("notices", [])]
+    cards = [card for part in parts for card in part.cards]
     return Joined(
         first.images._replace(values=values),
-        _side_by_side(models, [model.by_trial for model in models], trials, noisy),
+        by_trial,
         {**first.data, "notices": list(dict.fromkeys(notices))},
-        [{**model.card, "name": model.title} for model in models],
-        [*dict.fromkeys(model.folder for model in models)],
+        [{**card, "name": title} for card, title in zip(cards, titles, strict=True)],
+        [*dict.fromkeys(part.folders[0] for part in parts)],
     )
 
 
-def _side_by_side(models: Sequence[_Model], parts: Sequence[Named], *axes: Axis) -> Named:
-    """Every model's part of an array, with equal axes; "model" becomes the second axis."""
+def _side_by_side(parts: Sequence[Named], titles: Sequence[str], *axes: Axis) -> Named:
+    """The models of all parts on the second axis; the first and the third become `axes`."""
     alike = [functools.reduce(Named.reordered, axes, part).values for part in parts]
-    titles = Axis(("model",), tuple((model.title,) for model in models))
-    return per_image(np.stack(alike, 1), (axes[0], titles, axes[1]))
+    models = Axis(("model",), tuple((title,) for title in titles))
+    return per_image(np.concatenate(alike, 1), (axes[0], models, axes[1]))
 
 
-def _read_run(path: Path) -> Iterator[_Model]:
+def _read_run(path: Path) -> Iterator[Joined]:
+    """Each model of a run alone, with images and places in an order of its own."""
     data, cards, units = (read_json(path / f"{name}.json") for name in ("data", "models", "units"))
     if not isinstance(units, dict):
         raise ValueError(f"{path / 'units.json'} names no units; run the same command again")
@@ -123,72 +113,76 @@ def _read_run(path: Path) -> Iterator[_Model]:
                 f"{path}: no rows for the clean images of model {name}; the run is not finished: "
                 "run the same command again"
             )
-        found = read_images(files, (PLACE, "trial"), COLUMNS, classes)
+        found = read_images(files, ("model", PLACE, "trial"), COLUMNS, classes)
         correct = found.values["correct"]
-        trials = _trials(f"{path}: model {name}", correct)
+        _check_trials(f"{path}: model {name}", correct)
         means = {
-            column: per_image(np.nanmean(one.values, 2), one.axes[:2])
+            column: per_image(np.nanmean(one.values, 3), one.axes[:3])
             for column, one in found.values.items()
         }
         of_class = statistics.class_means(np.asarray(correct.values), found.labels, len(classes))
-        accuracy = of_class[np.unique(found.labels)].mean(0).T
-        by_trial = per_image(accuracy, (correct.axes[2], correct.axes[1]))
-        yield _Model(name, path, data, card, found._replace(values=means), by_trial, trials)
+        accuracy = np.moveaxis(of_class[np.unique(found.labels)].mean(0), 2, 0)
+        by_trial = per_image(accuracy, (correct.axes[3], *correct.axes[1:3]))
+        yield Joined(found._replace(values=means), by_trial, data, [card], [path])
 
 
-def _trials(model: str, correct: Named) -> dict[Place, int]:
-    """How many trials every place has. Raises ValueError if an image lacks one that others have."""
-    found = {}
-    there = np.isfinite(correct.values).swapaxes(0, 1)  # [places, images, trials]
-    for place, some in zip(correct.axes[1].keys, there, strict=True):
-        found[place] = trials = int(some.any(0).sum())
-        if (count := int(some.sum())) < (size := trials * len(some)):
-            raise ValueError(
-                f"{model}, {place[0]} {place[1]:g} {place[2]} has {count} of {size} rows ({trials} "
-                f"trials x {len(some)} examples); delete its file and run the same command again"
-            )
-    return found
+def _check_trials(model: str, correct: Named) -> None:
+    """Raises ValueError if an image lacks a trial that others have."""
+    images = np.isfinite(correct.values).sum((0, 1))  # [place, trial]
+    every = len(correct.values)
+    for place, trial in np.argwhere((images > 0) & (images < every))[:1]:
+        norm, level, region = correct.axes[2].keys[place]
+        raise ValueError(
+            f"{model}, {norm} {level:g} {region}: trial {correct.axes[3].keys[trial][0]} has "
+            f"{images[place, trial]} of {every} images; delete its file and run the same command "
+            "again"
+        )
 
 
-def _check_images(models: Sequence[_Model]) -> None:
+def _check_images(parts: Sequence[Joined], titles: Sequence[str]) -> None:
     """Raises ValueError if models were measured on different images or classes."""
-    first, titles = models[0], [model.title for model in models]
-    _check_same("data set", titles, [model.data["name"] for model in models])
-    names = set(first.images.names)
-    for model in models:
-        if odd := sorted(names ^ set(model.images.names)):
+    _check_same("data set", titles, [part.data["name"] for part in parts])
+    first = parts[0].images.names
+    for title, part in zip(titles, parts, strict=True):
+        if odd := set(first) ^ set(part.images.names):
             raise ValueError(
-                f"model {model.title}: {len(model.images.names)} examples where the first model "
-                f"has {len(names)} ({odd[0]} is in one of them only); models are compared on the "
+                f"model {title}: {len(part.images.names)} examples where the first model has "
+                f"{len(first)} ({min(odd)} is in one of them only); models are compared on the "
                 "same examples, so report these runs separately"
             )
-    _check_same("classes", titles, [tuple(model.data["classes"]) for model in models])
-    labels = [sorted(zip(m.images.names, m.images.labels.tolist(), strict=True)) for m in models]
-    _check_same("labels", titles, [tuple(label for _, label in some) for some in labels])
-    _check_same("pictures (fingerprint)", titles, [model.data["fingerprint"] for model in models])
+    every = [part.images for part in parts]
+    labels = [dict(zip(some.names, some.labels.tolist(), strict=True)) for some in every]
+    _check_same("classes", titles, [some.classes for some in every])
+    _check_same("labels", titles, [tuple(some[name] for name in first) for some in labels])
+    _check_same("pictures (fingerprint)", titles, [part.data["fingerprint"] for part in parts])
 
 
-def _places(models: Sequence[_Model]) -> Axis:
-    """What all models have rows of, the clean images first, levels ascending.
+def _settings(parts: Sequence[Joined], titles: Sequence[str]) -> tuple[Axis, Axis]:
+    """What all models have rows of: places, the clean images first, levels ascending; and trials.
 
     Raises:
       ValueError: if one has others, or another number of trials.
     """
-    every = {place for model in models for place in model.trials}
-    found: list[Place] = []
-    for norm in dict.fromkeys(["none", *(place[0] for model in models for place in model.trials)]):
-        levels = sorted({place[1] for place in every if place[0] == norm})
-        regions = {place[2] for place in every if place[0] == norm}
+    counts = [
+        dict(zip(one.axes[2].keys, np.isfinite(one.values).sum((0, 1)).tolist(), strict=True))
+        for one in (part.by_trial for part in parts)
+    ]
+    every = list(dict.fromkeys(place for count in counts for place in count))
+    found: list[Any] = []
+    for norm in dict.fromkeys(["none", *(norm for norm, _, _ in every)]):
+        levels = sorted({level for other, level, _ in every if other == norm})
+        regions = {region for other, _, region in every if other == norm}
         regions = sorted(regions, key=REGIONS.index)
         here = [(norm, level, region) for level in levels for region in regions]
         told = {
-            f"{model.title} at level {place[1]:g} ({place[2]})": model.trials.get(place, 0)
-            for model in models
+            f"{title} at level {place[1]:g} ({place[2]})": count.get(place, 0)
+            for title, count in zip(titles, counts, strict=True)
             for place in here
         }
         _check_same(f"trials under {norm} noise", [*told], [*told.values()])
         found += here
-    return Axis(PLACE, tuple(found))
+    trials = min((count for place, count in counts[0].items() if place[0] != "none"), default=0)
+    return Axis(PLACE, tuple(found)), Axis(("trial",), tuple((trial,) for trial in range(trials)))
 
 
 def _check_same(what: str, titles: Sequence[str], values: Sequence[Any]) -> None:

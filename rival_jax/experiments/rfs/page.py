@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,7 @@ def headline(found: Found) -> list[str]:
 
 
 def _sentence(found: Found, norm: str) -> str:
-    """On the only model, or on those with the highest and the lowest RFS."""
+    """A sentence on the only model, or on those with the highest and the lowest RFS."""
     names, pairs, rfs = found.ranked(norm), found.pairs(norm), found.rows("rfs_of_means", norm)
     first, last = names[0], names[-1]
     told = {"norm": NORMS[norm], "images": found.images, "models": len(names), "first": first}
@@ -111,7 +111,7 @@ def _sentence(found: Found, norm: str) -> str:
 
 
 def _leaning(found: Found, norm: str, name: str) -> str:
-    """Which noise costs a model more, if its RFS differs from 0 among those of all models."""
+    """Which noise costs a model more, if its RFS differs from 0, tested among all models."""
     every = found.rows("rfs_of_means", norm)
     judged = of_rows(every, found.options["confidence"])
     if not judged[every.of("model").index(name)].differs:
@@ -165,7 +165,7 @@ def results_table(found: Found, norm: str) -> Table:
         rows.changed(lambda row: {**row, "column": row.get("region") or row["measure"]}),
         ("model",),
         "column",
-        lambda row: (percent if row["measure"] == "accuracy" else ratio)(row),
+        _cell,
         titles=COLUMNS,
         columns=[name for name in COLUMNS if name in ("rfs_of_means", *rows.of("region"))],
         order=found.ranked(norm),
@@ -180,17 +180,9 @@ def _tables(found: Found, norm: str) -> list[Table]:
 
 def further(found: Found, norm: str) -> Table:
     """The other order of averaging, iRFS, and what the finite number of trials adds to RFS."""
-    written: dict[str, Callable[[Row], str]] = {"irfs_negative": percent, NOISE: _error}
-    return tables.pivot(
-        f"{NORMS[norm]}: other summaries",
-        found.rows(tuple(FURTHER), norm),
-        ("model",),
-        "measure",
-        lambda row: written.get(row["measure"], ratio)(row),
-        titles=FURTHER,
-        columns=list(FURTHER),
-        order=found.ranked(norm),
-    )
+    title, rows = f"{NORMS[norm]}: other summaries", found.rows(tuple(FURTHER), norm)
+    look = {"titles": FURTHER, "columns": list(FURTHER), "order": found.ranked(norm)}
+    return tables.pivot(title, rows, ("model",), "measure", _cell, **look)
 
 
 def differences(found: Found, norm: str, field: str = "model") -> Table:
@@ -199,13 +191,16 @@ def differences(found: Found, norm: str, field: str = "model") -> Table:
     confidence, named = found.options["confidence"], {field: f"{field}s"}
     pairs = found.pairs(norm, field)
     table = tables.differences(title, pairs, (field,), ratio, confidence, titles=named)
-    errors = [*map(_error, found.pairs(norm, field, NOISE))] or [""] * len(pairs)
+    errors = [*map(_cell, found.pairs(norm, field, NOISE))] or [""] * len(pairs)
     rows = [(*row, error) for row, error in zip(table.rows, errors, strict=True)]
     return Table(title, (*table.header, "noise error"), rows)
 
 
-def _error(row: Row) -> str:
-    return f"{row['estimate']:.3f}"
+def _cell(row: Row) -> str:
+    """A share in percent, an RFS, or a noise error."""
+    if row["measure"] == NOISE:
+        return f"{row['estimate']:.3f}"
+    return percent(row) if row["measure"] in ("accuracy", "irfs_negative") else ratio(row)
 
 
 def by_class(found: Found, norm: str) -> Table:

@@ -41,17 +41,12 @@ class Experiment:
             raise ValueError("config.noise.regions needs 'foreground' and 'background' for RFS")
         self.config, self.subject = config, Subject(config, console)
         self.asked = {"trials": config.noise.trials, "regions": len(config.noise.regions)}
+        self.pick = functools.partial(self.subject.pick, **self.asked)
 
     def forwards(self) -> int:
         """Forward passes per image and network: one clean, then levels x trials x regions."""
-        levels = sum(len(self.config.noise.levels(norm)) for norm in self.config.noise.norms)
+        levels = len(self.config.noise.every())
         return 1 + levels * self.asked["trials"] * self.asked["regions"]
-
-    def pick(self, loaded: Loaded) -> dict[str, Any]:
-        """A plan: images per step, trials at once, FLOPs of a forward pass."""
-        cost = loaded.cost()
-        images, at_once = self.subject.batch(cost, loaded.geometry, **self.asked)
-        return {"images": images, "trials": at_once, "flops": cost.flops}
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
         """The units of one network, the clean images first; nothing is computed yet."""
@@ -64,17 +59,16 @@ class Experiment:
         columns = functools.partial(rows, ("none", 0.0, ("clean",)))
         clean = over(Bound(clean_answers, (forward,)), (), columns)
         yield Unit(f"{name}/clean", base, clean, flops=plan["flops"], clean=name)
-        for norm in config.noise.norms:
+        for norm, level in config.noise.every():
             sweep = Sweep(norm, regions, trials, plan["trials"], config.data.mask == "binary")
             fn = Bound(noise_trials, (forward, sweep))
-            for level in config.noise.levels(norm):
-                settings = {"norm": norm, "level": level, "trials": trials, "regions": regions}
-                settings |= {"seed": config.seed, "mask": config.data.mask}
-                args = (noise.key(config.seed), jnp.float32(level))
-                columns = functools.partial(rows, (norm, level, regions))
-                noisy = over(fn, args, columns, each=trials * len(regions))
-                unit = f"{name}/{norm}_{level:.6g}"
-                yield Unit(unit, base | settings, noisy, flops=plan["flops"])
+            settings = {"norm": norm, "level": level, "trials": trials, "regions": regions}
+            settings |= {"seed": config.seed, "mask": config.data.mask}
+            args = (noise.key(config.seed), jnp.float32(level))
+            columns = functools.partial(rows, (norm, level, regions))
+            noisy = over(fn, args, columns, each=trials * len(regions))
+            unit = f"{name}/{norm}_{level:.6g}"
+            yield Unit(unit, base | settings, noisy, flops=plan["flops"])
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it; images are ranked in a file of their own."""
