@@ -1,4 +1,7 @@
+import dataclasses
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,6 +42,22 @@ def test_places_are_chosen_by_their_fields():
         LEVEL.at(head="x")
     with pytest.raises(ValueError, match="region: no such value"):
         LEVEL.at(region="sky")
+
+
+def test_places_are_reordered_with_their_counts():
+    images = np.arange(12).reshape(3, 4)
+    level = dataclasses.replace(LEVEL, counts=LEVEL.counts._replace(images=images))
+    axis = Axis(TREATED[0], (("blur", "bg"), ("none", "none")))
+    found = level.reordered(axis)
+    assert found.axes == (level.axes[0], axis)
+    np.testing.assert_array_equal(found.values, level.values[:, [3, 0]])
+    np.testing.assert_array_equal(found.counts.images, images[:, [3, 0]])
+
+
+def test_functions_of_numpy_arrays_give_numpy_arrays():
+    assert isinstance(LEVEL.map(jnp.square).values, np.ndarray)
+    traced = dataclasses.replace(LEVEL, values=jnp.asarray(LEVEL.values))
+    assert isinstance(LEVEL.map(jnp.add, traced).values, jax.Array)
 
 
 def test_differences_are_later_minus_earlier_of_what_differs_in_one_field():

@@ -13,7 +13,16 @@ LEVELS = [0.1, 0.2]
 LABELS = np.array([0, 0, 1, 3])
 
 
-def small(path, models=("a", "b"), seed=0, labels=LABELS, levels=LEVELS, trials=2, **options):
+def small(
+    path,
+    models=("a", "b"),
+    seed=0,
+    labels=LABELS,
+    levels=LEVELS,
+    regions=2,
+    trials=2,
+    **options,
+):
     """A run of random numbers that depend on the model's name and the example's only."""
     names = options.setdefault("names", [f"{i}.jpg" for i in range(len(labels))])
     draws = {
@@ -21,7 +30,9 @@ def small(path, models=("a", "b"), seed=0, labels=LABELS, levels=LEVELS, trials=
         for m in models
         for n in names
     }
-    noisy = np.array([[draws[m, n][: len(levels), :, :trials] for n in names] for m in models])
+    noisy = np.array(
+        [[draws[m, n][: len(levels), :regions, :trials] for n in names] for m in models]
+    )
     noisy = np.moveaxis(noisy, 1, -1)  # [m, l, r, t, n]
     clean = np.array([[draws[m, n][-1, -1, -1] for n in names] for m in models])
     return write_run(
@@ -111,6 +122,7 @@ def test_rows_that_units_json_does_not_list_are_left_alone(tmp_path):
             r"trials under linf noise: b at level 0.1 \(foreground\) has 1, a .* has 2",
         ),
         ({"levels": LEVELS[:1]}, r"trials under linf noise: b at level 0.2 \(foreground\) has 0"),
+        ({"regions": 1}, r"trials under linf noise: b at level 0.1 \(background\) has 0"),
         ({"labels": np.array([0, 0, 1, 1])}, r"labels: b has \(.*\), a has"),
         ({"classes": CLASSES[::-1]}, "classes: b has"),
     ],
