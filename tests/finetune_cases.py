@@ -11,10 +11,11 @@ from PIL import Image
 from rich.console import Console
 
 from rival_jax import models
-from rival_jax.experiments import finetune, runner
+from rival_jax.experiments import runner
 from rival_jax.models import vit
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
+from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.results import Run
 from tests.helpers import config_of, draw_study
 
@@ -86,7 +87,8 @@ def run_in(folder: Path, config, **options) -> Run:
     """The run, with its report."""
     run, console = Run(folder, config.to_dict(), **options), Console(file=io.StringIO())
     run.log("start", argv=[])
-    runner.run(finetune.Experiment(config, console), run, console)
+    experiment = plugin("experiments", config.experiment).Experiment(config, console)
+    runner.run(experiment, run, console)
     return run
 
 

@@ -22,6 +22,24 @@ def arrays(batch: Batch, *names: str) -> list[Array]:
     return [jnp.asarray(batch[name]) for name in names]
 
 
+def with_original(variables: Variables) -> tuple[Variables, Variables]:
+    """The network in training, and the one before, for objectives that need "original".
+
+    Raises:
+      ValueError: if it is missing.
+    """
+    if "original" not in variables:
+        raise ValueError(
+            f"variables: got {', '.join(variables)}; this objective needs original too, the "
+            "parameters before the training"
+        )
+    network = {kind: tree for kind, tree in variables.items() if kind != "original"}
+    original = jax.tree.map(
+        lambda leaf, now: leaf.astype(now.dtype), variables["original"], variables["params"]
+    )
+    return network, {**network, "params": original}
+
+
 def correct(logits: Array, label: Array) -> Array:
     """1 where the label is predicted, else 0: [b]."""
     return (logits.argmax(-1) == label).astype(logits.dtype)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from rival_jax import ablation, losses
-from rival_jax.objectives._terms import arrays, correct, energy_and_logits
+from rival_jax.objectives._terms import arrays, correct, energy_and_logits, with_original
 from rival_jax.types import Array, Batch, Model, Variables
 
 NEEDS = ("original", "other", "outputs")
@@ -52,19 +51,11 @@ def terms(
         "mask": jnp.repeat(mask, 2, axis=0),
         "label": jnp.repeat(label, 2),
     }
-    if "original" not in variables:
-        raise ValueError(
-            f"variables: got {', '.join(variables)}; this objective needs original too, the "
-            "parameters before the training"
-        )
-    network = {kind: tree for kind, tree in variables.items() if kind != "original"}
+    network, original = with_original(variables)
     options: Any = {"method": method, "through_grads": through_grads, "border": border}
     energies, both = energy_and_logits(model, network, twice, **options)
     energy, logits, on_other = energies.reshape(-1, 2).mean(1), both[::2], both[1::2]
-    original = jax.tree.map(
-        lambda leaf, now: leaf.astype(now.dtype), variables["original"], variables["params"]
-    )
-    before, _ = model.forward({**network, "params": original}, image, {})
+    before, _ = model.forward(original, image, {})
     kept = losses.distillation_loss(logits, before, temperature=temperature)
     swapped = losses.label_loss(on_other, label, temperature=temperature, outputs=outputs)
     total = relevance_weight * energy + kept_weight * kept + swapped_weight * swapped

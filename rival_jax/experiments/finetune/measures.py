@@ -75,7 +75,7 @@ def mixed(original: Variables, tuned: Variables, alpha: Array | float) -> Variab
 
 def tested(means: Means, networks: Sequence[Network]) -> Iterator[Measure]:
     """Every measure and its gain over the original; accuracy also by class, and on sets A and B."""
-    means = {name: _told_apart(one, networks) for name, one in means.items()}
+    means = {name: told_apart(one, networks) for name, one in means.items()}
     correct = means["correct"]
     for name, one in {"accuracy": correct, **means}.items():
         if name != "correct":
@@ -92,7 +92,7 @@ def tested(means: Means, networks: Sequence[Network]) -> Iterator[Measure]:
 
 def noisy(means: Means, networks: Sequence[Network]) -> Iterator[Measure]:
     """RFS of every network: from accuracies averaged over classes and levels, then over seeds."""
-    level = _told_apart(means["correct"], networks).mean("class").mean("level")
+    level = told_apart(means["correct"], networks).mean("class").mean("level")
     sides = {"fg": level.at(region="foreground"), "bg": level.at(region="background")}
     ratio = sides["fg"].map(metrics.rfs, sides["bg"])
     yield from _with_gain("rfs", ratio.mean("seed"))
@@ -171,7 +171,7 @@ def _sets(correct: Named, networks: Sequence[Network]) -> Named:
     return Named(np.zeros(many.shape, np.float32), axes, Counts(many, many, many, many))
 
 
-def _told_apart(one: Named, networks: Sequence[Network]) -> Named:
+def told_apart(one: Named, networks: Sequence[Network]) -> Named:
     """The same with `FIELDS` in place of the networks' names."""
     place = [axis.fields for axis in one.axes].index(("model",))
     known = {network.name: network for network in networks}

@@ -138,7 +138,7 @@ class Trainings:
             "model": self.original.digest,
             "objective": [setting.variant, options],
             "learning_rate": setting.learning_rate,
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": dataclasses.asdict(self._recipe(setting)),
             "augmentation": self.config.train.augmentation,
             "outputs": self.config.outputs,
             "mask": self.config.data.mask,
@@ -174,12 +174,15 @@ class Trainings:
         self._costs[setting.terms] = found
         return found
 
+    def _recipe(self, setting: Setting) -> Recipe:
+        return dataclasses.replace(self.recipe, trained=setting.trained)
+
     def _groups(self) -> Iterator[list[Job]]:
         """The trainings, in groups that run in one program each."""
         kinds: dict[Any, list[Job]] = {}
         for job in self.jobs:
             setting = job.setting
-            key = (setting.terms, setting.masks, tuple(setting.numbers))
+            key = (setting.terms, setting.masks, setting.trained, tuple(setting.numbers))
             kinds.setdefault(key, []).append(job)
         for mine in kinds.values():
             size = self._together(mine[0])
@@ -213,7 +216,7 @@ class Trainings:
         found = train.fit(
             first.terms,
             self._variables(first),
-            self.recipe,
+            self._recipe(first),
             members,
             images.data(held_out, first.needs),
             mesh=self.subject.mesh,

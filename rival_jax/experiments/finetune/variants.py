@@ -16,6 +16,7 @@ from rival_jax.types import Array, Batch, Model, Variables
 
 ORIGINAL = "original"
 FIRST_ORDER, SECOND_ORDER = {"through_grads": False}, {"through_grads": True}
+LAST_LAYER = r"^(head|head_dist|fc)/"
 # Name -> objective (a module of `objectives`) and its options: the control, the baselines as
 # intended and as released, RobustViT, its table 4, other masks.
 VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
@@ -29,6 +30,9 @@ VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "robustvit": ("robustvit", FIRST_ORDER),
     "robustvit_second_order": ("robustvit", SECOND_ORDER),
     **{k.replace(" ", "_"): ("robustvit", {**FIRST_ORDER, **v}) for k, v in ABLATIONS.items()},
+    "masktune": ("masktune", {}),
+    "swapped": ("swapped", {}),
+    "last_layer": ("swapped", {"trained": LAST_LAYER}),
     "tokencut": ("robustvit", FIRST_ORDER),
     "energy_swap_tokencut": ("energy_swap", SECOND_ORDER),
 }
@@ -46,6 +50,7 @@ class Setting:
     numbers: dict[str, float]
     learning_rate: float
     masks: str  # "data" | "tokencut"
+    trained: str  # see `config.train`
     options: dict[str, Any]  # all the objective's options, for the record
     needs: tuple[str, ...]  # besides images, masks and labels, see `objectives`
 
@@ -80,7 +85,7 @@ def _setting(config: Config, model: Model, name: str, words: str) -> Setting:
             text = f"config.settings: among the numbers of {objective} is "
             raise ValueError(text + no_such(key, numbers))
         options[key] = value
-    rate = float(options.pop(RATE))
+    rate, trained = float(options.pop(RATE)), str(options.pop("trained", config.train.trained))
     if unknown := sorted(options.keys() - set(known)):
         raise ValueError(f"config.{objective}: " + no_such(unknown[0], known))
     changeable = {key: float(value) for key, value in options.items() if _is_number(value)}
@@ -92,6 +97,7 @@ def _setting(config: Config, model: Model, name: str, words: str) -> Setting:
         numbers=changeable,
         learning_rate=rate,
         masks="tokencut" if name in FOUND_MASKS else "data",
+        trained=trained,
         options=options,
         needs=tuple(getattr(module, "NEEDS", ())),
     )

@@ -1,0 +1,148 @@
+"""The page of cures under one budget: the front, the best within the bound, all points."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from rival_jax import fronts
+from rival_jax.configs.pareto import Config
+from rival_jax.experiments.finetune.measures import GAIN
+from rival_jax.experiments.finetune.page import WHOLE
+from rival_jax.report import figures, tables
+from rival_jax.report.document import Document, Section
+from rival_jax.report.results import Results, Row
+from rival_jax.report.tables import Table, percent
+from rival_jax.report.words import Words
+
+WORDS = Words(__package__)
+NONE = "none"
+TERMS = WORDS.titles("terms")
+
+
+def page(
+    config: Config, document: Document, results: Results, cures: Mapping[str, Sequence[str]]
+) -> Document:
+    """The page of a finetuning with the front before all else.
+
+    Args:
+      document: of the finetuning.
+      cures: the settings of each.
+    """
+    bound, confidence = config.front.bound, config.statistics.confidence
+    every = points(results, {name: cure for cure, names in cures.items() for name in names})
+    first, last = results.of("test")[0], results.of("test")[-1]
+    told: dict[str, Any] = {"first": first, "last": last, "bound": 100 * bound}
+    told["alphas"] = ", ".join(f"{alpha:g}" for alpha in (*config.evaluate.alphas, 1))
+    best = results.where(study="pareto", measure=("lost", "gained"))
+    level, pairs = best.where(contrast=""), Results(row for row in best if row["contrast"])
+    titles = {"lost": f"lost on {first}", "gained": f"gained on {last}"}
+    drawn = functools.partial(
+        figures.curves,
+        every,
+        "lost",
+        by="cure",
+        percent=True,
+        label=f"{titles['gained']}, points",
+        titles={"lost": f"{titles['lost']}, %"},
+    )
+    gained = pairs.where(measure="gained")
+    compared = tables.differences(WORDS.text("differences"), gained, ("cure",), percent, confidence)
+    front = Section(
+        WORDS.text("section"),
+        (),
+        [WORDS.picture("front", drawn, **told)],
+        [
+            _within(level, every, bound, titles),
+            *([compared] if gained.rows else []),
+            _points(every, titles),
+            _rule(results.where(study="pareto", measure=tuple(TERMS)), bound),
+        ],
+    )
+    return document._replace(
+        title=WORDS.text("title"),
+        subtitle=f"{document.subtitle}; {WORDS.text('subtitle', **told)}",
+        headline=[_sentence(level.where(cure=name), told) for name in cures],
+        sections=[front, *document.sections],
+        method=[*WORDS.texts("method", **told), *document.method],
+        caveats=[*WORDS.caveats(), *document.caveats],
+        source=f"{document.source} {WORDS.text('source')}",
+    )
+
+
+def points(results: Results, cures: Mapping[str, str]) -> Results:
+    """What every setting gains on the last test set, with "lost" on the first, and "front".
+
+    Args:
+      cures: the cure of each setting.
+    """
+    pairs = results.where(**WHOLE, study="finetune", measure="accuracy", contrast=GAIN)
+    first, last = (pairs.where(test=pairs.of("test")[place]).rows for place in (0, -1))
+    price, gain = (jnp.array([row["estimate"] for row in rows]) for rows in (first, last))
+    front = fronts.on_front(-price, gain).tolist()
+    rows = []
+    for before, after, is_best in zip(first, last, front, strict=True):
+        lost = {"estimate": -before["estimate"], "low": -before["high"], "high": -before["low"]}
+        told = {"cure": cures[after["variant"]], "lost": lost["estimate"], "price": lost}
+        rows.append({**after, **told, "front": "yes" if is_best else ""})
+    return Results(rows)
+
+
+def _sentence(level: Results, told: Mapping[str, Any]) -> str:
+    lost, gained = (level.one(measure=name) for name in ("lost", "gained"))
+    if not gained["estimate"]:
+        return WORDS.text("none", **gained)
+    shown = {"lost": percent(lost), "gained": percent(gained)}
+    return WORDS.text("headline", cure=gained["cure"], **shown, **told)
+
+
+def _within(level: Results, every: Results, bound: float, titles: Mapping[str, str]) -> Table:
+    """Each cure's best setting, and what it loses and gains."""
+    table = tables.pivot(WORDS.text("within"), level, ("cure",), "measure", percent, titles=titles)
+    taken = [_taken(every.where(cure=name), bound) for name, *_ in table.rows]
+    rows = [(*row, name) for row, name in zip(table.rows, taken, strict=True)]
+    return Table(table.title, (*table.header, "setting"), rows)
+
+
+def _taken(mine: Results, bound: float) -> str:
+    price, gain = (jnp.array([row[name] for row in mine]) for name in ("lost", "estimate"))
+    place = int(fronts.within(price, gain, bound=bound))
+    return _named(mine.rows[place]) if place >= 0 else NONE
+
+
+def _named(row: Row) -> str:
+    return f"{row['variant']}, {row['alpha']:g}"
+
+
+def _points(every: Results, titles: Mapping[str, str]) -> Table:
+    lines = [
+        (row["variant"], f"{row['alpha']:g}", percent(row["price"]), percent(row), row["front"])
+        for row in every
+    ]
+    header = ("setting", "share of finetuned weights", *titles.values(), "on the front")
+    return Table(WORDS.text("points"), header, lines)
+
+
+def _rule(found: Results, bound: float) -> Table:
+    """Which learning rate RobustViT's rule takes for each cure."""
+    taken: dict[str, tuple[float, str]] = {}
+    for name in found.of("setting"):
+        ends = [found.where(setting=name, measure=term).rows for term in TERMS]
+        (before, after), loss = ([row["estimate"] for row in rows] for rows in ends)
+        first = ends[0][0]
+        if before - after <= bound and (not loss or loss[1] <= loss[0]):
+            best = (first["rate"], name)
+            taken[first["cure"]] = max(best, taken.get(first["cure"], best))
+    names = [name for _, name in taken.values()]
+    told = found.changed(
+        lambda row: {
+            **row,
+            "taken": "yes" if row["setting"] in names else "",
+            "number": f"{TERMS[row['measure']]} {row['when']}",
+        }
+    )
+    cell = lambda row: percent(row) if row["measure"] == "correct" else f"{row['estimate']:.3f}"  # noqa: E731
+    return tables.pivot(WORDS.text("rule"), told, ("setting", "rate", "taken"), "number", cell)

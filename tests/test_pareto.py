@@ -1,0 +1,187 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rival_jax import fronts, models
+from rival_jax.experiments.pareto import study
+from rival_jax.named import Axis
+from rival_jax.objectives import energy_swap, masktune, swapped
+from rival_jax.report import style
+from rival_jax.report.images import Images, joined, per_image, split
+from rival_jax.report.results import Results
+from rival_jax.report.study import Study
+from tests import finetune_cases as cases
+from tests.finetune_cases import run_in
+from tests.helpers import config_of
+
+CURES = ("cross_entropy", "last_layer")
+POINTS = st.lists(st.tuples(*(st.floats(-1, 1, width=32),) * 2), min_size=1, max_size=8)
+
+
+@settings(deadline=None, max_examples=40)
+@given(POINTS)
+def test_the_front_is_what_no_other_point_beats(points):
+    price, gain = map(jnp.array, zip(*points, strict=True))
+    beaten = [any(c <= p and r >= g and (c < p or r > g) for c, r in points) for p, g in points]
+    assert fronts.on_front(price, gain).tolist() == [not one for one in beaten]
+
+
+@settings(deadline=None, max_examples=40)
+@given(POINTS, st.floats(-1, 1, width=32))
+def test_the_best_within_the_bound(points, bound):
+    price, gain = map(jnp.array, zip(*points, strict=True))
+    worth = [(-g, i) for i, (p, g) in enumerate(points) if p <= bound and g > 0]
+    place = int(fronts.within(price, gain, bound=bound))
+    assert place == (min(worth)[1] if worth else -1)
+    lost, won = fronts.cross_fitted(jnp.stack([price] * 2), jnp.stack([gain] * 2), bound=bound)
+    expected = points[place] if worth else (0, 0)
+    assert (float(lost), float(won)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_choice_among_equal_points_gains_nothing():
+    """Twenty points that gain nothing, measured with an error of 0.1 on each half."""
+    price, gain = 0.1 * jax.random.normal(jax.random.key(0), (2, 4000, 2, 20))
+    whole = jnp.sort(gain.mean(1), -1)[:, -1]
+    lost, won = fronts.cross_fitted(price, gain, bound=0.02)
+    assert whole.mean() > 0.1  # the best of twenty on the images that chose it
+    assert abs(won.mean()) < 4 * won.std() / 4000**0.5
+    assert abs(lost.mean()) < 4 * lost.std() / 4000**0.5
+
+
+def made(gains):
+    """A study of two tests; `gains` (reference, shifted) of cure "a" and "b", on 400 images."""
+    names = [("original", None, 1.0), ("a", 0, 1.0), ("a", 0, 0.5), ("b", 0, 1.0)]
+    axis = Axis(("variant", "seed", "alpha"), tuple(names))
+    parts = {}
+    for number, test in enumerate(("first", "last")):
+        level = 0.5 + np.array([0.0, *(gain[number] for gain in gains)])
+        right = (np.arange(400)[:, None] % 100 < 100 * level).astype(float)
+        images = tuple((f"{test}{i:03}",) for i in range(400))
+        correct = per_image(right, (Axis(("example",), images), axis))
+        found = Images({"correct": correct}, np.arange(400) // 200, ("x", "y"))
+        parts[test] = found, split(correct, "half", study.halves(found))
+    told = {"a": ["a"], "b": ["b"]}, ("first", "last"), 0.02
+    options = {"resamples": 50, "seed": 0}
+    return Study("pareto", (), (), study.chosen).results(joined("test", parts), *told, **options)
+
+
+def test_a_dear_setting_is_not_taken():
+    found = made([(-0.2, 0.3), (-0.01, 0.1), (0.0, 0.0)])
+    for name, value, contrast in (("gained", 0.1, ""), ("lost", 0.01, "")):
+        row = found.one(measure=name, cure="a", contrast=contrast)
+        assert row["estimate"] == pytest.approx(value, abs=0.02)
+        assert (row["images"], row["classes"]) == (400, 2)
+        assert found.one(measure=name, cure="b", contrast=contrast)["estimate"] == 0
+    pair = found.one(measure="gained", cure="b", contrast="minus a")
+    assert pair["estimate"] == pytest.approx(-0.1, abs=0.02)
+    assert made([(-0.01, 0.3), (-0.2, 0.1), (0.0, 0.0)]).one(measure="gained", cure="a")[
+        "estimate"
+    ] == pytest.approx(0.3, abs=0.02)
+
+
+def test_every_class_is_halved():
+    images = Axis(("example",), tuple((f"{i}.png",) for i in range(11)))
+    labels = np.array([0] * 6 + [1] * 5)
+    found = Images({"correct": per_image(np.ones(11), (images,))}, labels, ("x", "y"))
+    half = np.array(study.halves(found))
+    assert [(half[labels == k] == "0").sum() for k in (0, 1)] == [3, 3]
+    turned = Axis(("example",), images.keys[::-1])
+    back = Images({"correct": per_image(np.ones(11), (turned,))}, labels[::-1], ("x", "y"))
+    assert study.halves(back) == half[::-1].tolist()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = cases.make(tmp_path_factory.mktemp("pareto"))
+    c = cases.config(folder)
+    changed = config_of("pareto")
+    changed.update({k: c[k] for k in ("models", "data", "shifted", "split", "noise", "cache")})
+    changed.train = c.train
+    changed.statistics.resamples, changed.variants = 40, CURES
+    changed.settings = ("", "learning_rate=3e-2")
+    changed.evaluate.alphas = (0.5,)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", 30)  # drawn faster
+        return run_in(folder / "finished", changed)
+
+
+@pytest.mark.whole
+def test_one_command_says_which_cure(finished):
+    found = Results.read(finished.path).where(study="pareto")
+    for name in CURES:
+        for measure in ("lost", "gained"):
+            row = found.one(measure=measure, cure=name, contrast="")
+            assert row["low"] <= row["estimate"] <= row["high"]
+    text = (finished.path / "tables.md").read_text()
+    for title in ("Best setting within the bound", "Every setting, points", "RobustViT's rule"):
+        assert title in text
+    assert (finished.path / "figures" / "front.csv").is_file()
+
+
+@pytest.mark.whole
+def test_only_the_last_layer_is_trained(finished):
+    cards = {card["name"]: card for card in finished.read_json("networks.json")}
+    _, before = models.load(finished.config["models"][0])
+    for name, few in (("last_layer_seed0", True), ("cross_entropy_seed0", False)):
+        _, after = models.load(cards[name]["last"])
+        pairs = zip(
+            jax.tree.leaves_with_path(before["params"]),
+            jax.tree.leaves(after["params"]),
+            strict=True,
+        )
+        moved = {p[0].key for (p, a), b in pairs if not np.array_equal(a, b)}
+        assert (moved == {"head"}) == few
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return models.load(str(cases.save_one_block(tmp_path_factory.mktemp("net") / "tiny")))
+
+
+def batch_of(key=0):
+    keys = jax.random.split(jax.random.key(key), 4)
+    image, other = (jax.random.uniform(k, (3, 16, 16, 3)) for k in keys[:2])
+    mask, other_mask = (
+        (jax.random.uniform(k, (3, 16, 16)) > 0.5).astype(jnp.float32) for k in keys[2:]
+    )
+    told = {"image": image, "mask": mask, "label": jnp.array([0, 1, 2])}
+    told |= {"other_image": other, "other_mask": other_mask}
+    return told | {"outputs": jnp.tile(jnp.array([0, 1]), (3, 1))}
+
+
+def test_swapped_is_the_term_of_energy_swap(tiny):
+    model, variables = tiny
+    batch = batch_of() | {"label": jnp.array([0, 1, 1])}
+    before = {**variables, "original": variables["params"]}
+    whole = jax.jit(lambda v: energy_swap.terms(model, v, batch)["swapped"])(before)
+    found = swapped.terms(model, variables, batch)
+    np.testing.assert_allclose(found["total"], whole, rtol=1e-5)
+
+
+def test_masktune_hides_what_the_original_relied_on(tiny):
+    model, variables = tiny
+    given, batch = {**variables, "original": variables["params"]}, batch_of()
+    run = jax.jit(
+        lambda given, batch, d: masktune.terms(
+            model, given, batch, method="relevance", deviations=d
+        )["total"]
+    )
+    logits, _ = model.forward(variables, batch["image"], {})
+    plain = -jax.nn.log_softmax(logits)[jnp.arange(3), batch["label"]]
+    np.testing.assert_allclose(run(given, batch, 100.0), plain, rtol=1e-4)
+    everything, _ = model.forward(
+        variables, jnp.broadcast_to(jnp.array(model.mean), batch["image"].shape), {}
+    )
+    hidden = -jax.nn.log_softmax(everything)[jnp.arange(3), batch["label"]]
+    np.testing.assert_allclose(run(given, batch, -100.0), hidden, rtol=1e-4)
+    assert not np.allclose(run(given, batch, 1.0), plain, rtol=1e-3)
+    # Where the training has moved the network, the original's map still decides.
+    shaken = jax.tree.map(lambda x: x + 0.1, variables["params"])
+    moved = {**variables, "params": shaken, "original": variables["params"]}
+    swapped_roles = {**variables, "params": shaken, "original": shaken}
+    assert not np.allclose(run(moved, batch, 1.0), run(swapped_roles, batch, 1.0), rtol=1e-4)
+    with pytest.raises(ValueError, match="needs original"):
+        masktune.terms(model, variables, batch)
