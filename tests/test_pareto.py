@@ -10,7 +10,7 @@ from rival_jax.experiments.pareto import study
 from rival_jax.named import Axis
 from rival_jax.objectives import energy_swap, masktune, swapped
 from rival_jax.report import style
-from rival_jax.report.images import Images, joined, per_image, split
+from rival_jax.report.images import Images, per_image
 from rival_jax.report.results import Results
 from rival_jax.report.study import Study
 from tests import finetune_cases as cases
@@ -36,61 +36,75 @@ def test_the_best_within_the_bound(points, bound):
     worth = [(-g, i) for i, (p, g) in enumerate(points) if p <= bound and g > 0]
     place = int(fronts.within(price, gain, bound=bound))
     assert place == (min(worth)[1] if worth else -1)
-    lost, won = fronts.cross_fitted(jnp.stack([price] * 2), jnp.stack([gain] * 2), bound=bound)
-    expected = points[place] if worth else (0, 0)
-    assert (float(lost), float(won)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_choice_among_equal_points_gains_nothing():
-    """Twenty points that gain nothing, measured with an error of 0.1 on each half."""
-    price, gain = 0.1 * jax.random.normal(jax.random.key(0), (2, 4000, 2, 20))
-    whole = jnp.sort(gain.mean(1), -1)[:, -1]
-    lost, won = fronts.cross_fitted(price, gain, bound=0.02)
-    assert whole.mean() > 0.1  # the best of twenty on the images that chose it
-    assert abs(won.mean()) < 4 * won.std() / 4000**0.5
-    assert abs(lost.mean()) < 4 * lost.std() / 4000**0.5
-
-
-def made(gains):
-    """A study of two tests; `gains` (reference, shifted) of cure "a" and "b", on 400 images."""
-    names = [("original", None, 1.0), ("a", 0, 1.0), ("a", 0, 0.5), ("b", 0, 1.0)]
-    axis = Axis(("variant", "seed", "alpha"), tuple(names))
+def parts_of(values):
+    """Two test sets of two classes; `values` by set: is point right [images, points]?"""
+    names = [("original", 1.0), ("a", 1.0), ("a", 0.5), ("b", 1.0), ("b", 0.5)]
+    axis = Axis(("variant", "alpha"), tuple(names[: values["first"].shape[1]]))
     parts = {}
-    for number, test in enumerate(("first", "last")):
-        level = 0.5 + np.array([0.0, *(gain[number] for gain in gains)])
-        right = (np.arange(400)[:, None] % 100 < 100 * level).astype(float)
-        images = tuple((f"{test}{i:03}",) for i in range(400))
-        correct = per_image(right, (Axis(("example",), images), axis))
-        found = Images({"correct": correct}, np.arange(400) // 200, ("x", "y"))
-        parts[test] = found, split(correct, "half", study.halves(found))
-    told = {"a": ["a"], "b": ["b"]}, ("first", "last"), 0.02
-    options = {"resamples": 50, "seed": 0}
-    return Study("pareto", (), (), study.chosen).results(joined("test", parts), *told, **options)
+    for test, right in values.items():
+        images = Axis(("example",), tuple((f"{test}{i:03}",) for i in range(len(right))))
+        hits = per_image(right.astype(float), (images, axis))
+        labels = np.arange(len(right)) * 2 // len(right)
+        parts[test] = Images({"correct": hits}, labels, ("x", "y")), hits
+    return parts
+
+
+CURE_POINTS = {"a": ["a"], "b": ["b"]}
+
+
+def results_of(values):
+    found, taken = study.chosen(parts_of(values), CURE_POINTS, 0.02)
+    made = Study("pareto", (), (), study.gains)
+    return made.results(found, ("first", "last"), resamples=50, seed=0), taken
+
+
+def test_a_choice_is_not_judged_by_the_images_that_made_it():
+    """Points that gain nothing: the best looks good on the images that chose it alone."""
+    rng, chosen, judged = np.random.default_rng(0), [], []
+    for _ in range(300):
+        values = {test: rng.random((40, 5)) < 0.5 for test in ("first", "last")}
+        parts = parts_of(values)
+        found, _ = study.chosen(parts, {"a": ["a", "b"]}, 1.0)
+        joined = np.asarray(found.values["joined"].values)[40:, 1]
+        judged.append(np.diff(joined.mean(0))[0])
+        level = values["last"].mean(0)
+        chosen.append(level[1:].max() - level[0])
+    assert np.mean(chosen) > 0.05
+    assert abs(np.mean(judged)) < 4 * np.std(judged) / 300**0.5
 
 
 def test_a_dear_setting_is_not_taken():
-    found = made([(-0.2, 0.3), (-0.01, 0.1), (0.0, 0.0)])
-    for name, value, contrast in (("gained", 0.1, ""), ("lost", 0.01, "")):
-        row = found.one(measure=name, cure="a", contrast=contrast)
-        assert row["estimate"] == pytest.approx(value, abs=0.02)
+    def values(*levels):
+        return np.arange(400)[:, None] * 7 % 100 < 100 * (0.5 + np.array([0.0, *levels]))
+
+    dear = {"first": values(-0.2, -0.01, 0, -0.1), "last": values(0.3, 0.1, -0.1, 0)}
+    found, taken = results_of(dear)
+    assert taken == {"a": [("a", 0.5)] * 2, "b": [("original", 1.0)] * 2}
+    for measure, value in (("gained", 0.1), ("lost", 0.01)):
+        row = found.one(measure=measure, cure="a", contrast="")
+        assert row["estimate"] == pytest.approx(value, abs=0.01)
         assert (row["images"], row["classes"]) == (400, 2)
-        assert found.one(measure=name, cure="b", contrast=contrast)["estimate"] == 0
+        assert found.one(measure=measure, cure="b", contrast="")["estimate"] == 0
     pair = found.one(measure="gained", cure="b", contrast="minus a")
-    assert pair["estimate"] == pytest.approx(-0.1, abs=0.02)
-    assert made([(-0.01, 0.3), (-0.2, 0.1), (0.0, 0.0)]).one(measure="gained", cure="a")[
-        "estimate"
-    ] == pytest.approx(0.3, abs=0.02)
+    assert pair["estimate"] == pytest.approx(-0.1, abs=0.01)
+    cheap = {"first": values(-0.01, -0.2, 0, 0), "last": dear["last"]}
+    found, taken = results_of(cheap)
+    assert taken["a"] == [("a", 1.0)] * 2
+    gained = found.one(measure="gained", cure="a", contrast="")
+    assert gained["estimate"] == pytest.approx(0.3, abs=0.01)
 
 
 def test_every_class_is_halved():
     images = Axis(("example",), tuple((f"{i}.png",) for i in range(11)))
     labels = np.array([0] * 6 + [1] * 5)
     found = Images({"correct": per_image(np.ones(11), (images,))}, labels, ("x", "y"))
-    half = np.array(study.halves(found))
-    assert [(half[labels == k] == "0").sum() for k in (0, 1)] == [3, 3]
+    half = study.halves(found)
+    assert [(half[labels == k] == 0).sum() for k in (0, 1)] == [3, 3]
     turned = Axis(("example",), images.keys[::-1])
     back = Images({"correct": per_image(np.ones(11), (turned,))}, labels[::-1], ("x", "y"))
-    assert study.halves(back) == half[::-1].tolist()
+    assert study.halves(back).tolist() == half[::-1].tolist()
 
 
 @pytest.fixture(scope="module")

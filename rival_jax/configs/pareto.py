@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import ml_collections
 
-from rival_jax.configs import Presets, at_preset, finetune
+from rival_jax.configs import Presets, at_preset, blocks, finetune
 from rival_jax.configs.values import Share
 
 
@@ -27,7 +27,8 @@ class Config(finetune.Config):
     experiment: str = "pareto"
     variants: tuple[str, ...] = ("cross_entropy", "last_layer", "energy_swap")
     train: finetune.Train = finetune.Train(epochs=6)
-    evaluate: finetune.Evaluate = finetune.Evaluate(alphas=(0.3, 0.6))
+    evaluate: finetune.Evaluate = finetune.Evaluate(alphas=(0.5,))
+    noise: blocks.Noise = blocks.Noise(sigmas=(120 / 255,), epsilons=(100.0,), trials=2)
     front: Front = Front()
 
 
@@ -47,6 +48,7 @@ SCENES = {
     "train.epochs": 12,
     "gradmask.relevance_weight": 1e5,
     "rrr.relevance_weight": 1.0,
+    "noise.sigmas": finetune.Config().noise.sigmas,
     "noise.trials": 1,
 }
 RATES = ("learning_rate=5e-7", "learning_rate=1.5e-6", "learning_rate=5e-6")  # RobustViT's range

@@ -12,25 +12,30 @@ from rival_jax import fronts
 from rival_jax.configs.pareto import Config
 from rival_jax.experiments.finetune.measures import GAIN
 from rival_jax.experiments.finetune.page import WHOLE
+from rival_jax.experiments.finetune.variants import ORIGINAL
 from rival_jax.report import figures, tables
 from rival_jax.report.document import Document, Section
-from rival_jax.report.results import Results, Row
+from rival_jax.report.results import Results
 from rival_jax.report.tables import Table, percent
 from rival_jax.report.words import Words
 
 WORDS = Words(__package__)
-NONE = "none"
 TERMS = WORDS.titles("terms")
 
 
 def page(
-    config: Config, document: Document, results: Results, cures: Mapping[str, Sequence[str]]
+    config: Config,
+    document: Document,
+    results: Results,
+    cures: Mapping[str, Sequence[str]],
+    taken: Mapping[str, Sequence[tuple[str, float]]],
 ) -> Document:
     """The page of a finetuning with the front before all else.
 
     Args:
       document: of the finetuning.
       cures: the settings of each.
+      taken: of each, the setting and share that either half of the images chose.
     """
     bound, confidence = config.front.bound, config.statistics.confidence
     every = points(results, {name: cure for cure, names in cures.items() for name in names})
@@ -56,7 +61,7 @@ def page(
         (),
         [WORDS.picture("front", drawn, **told)],
         [
-            _within(level, every, bound, titles),
+            _within(level, taken, titles),
             *([compared] if gained.rows else []),
             _points(every, titles),
             _rule(results.where(study="pareto", measure=tuple(TERMS)), bound),
@@ -86,7 +91,7 @@ def points(results: Results, cures: Mapping[str, str]) -> Results:
     rows = []
     for before, after, is_best in zip(first, last, front, strict=True):
         lost = {"estimate": -before["estimate"], "low": -before["high"], "high": -before["low"]}
-        told = {"cure": cures[after["variant"]], "lost": lost["estimate"], "price": lost}
+        told = {"cure": cures[after["variant"]], "lost": 100 * lost["estimate"], "price": lost}
         rows.append({**after, **told, "front": "yes" if is_best else ""})
     return Results(rows)
 
@@ -99,22 +104,19 @@ def _sentence(level: Results, told: Mapping[str, Any]) -> str:
     return WORDS.text("headline", cure=gained["cure"], **shown, **told)
 
 
-def _within(level: Results, every: Results, bound: float, titles: Mapping[str, str]) -> Table:
-    """Each cure's best setting, and what it loses and gains."""
+def _within(
+    level: Results, taken: Mapping[str, Sequence[tuple[str, float]]], titles: Mapping[str, str]
+) -> Table:
+    """What each cure's best setting loses and gains, and which it is for either half."""
     table = tables.pivot(WORDS.text("within"), level, ("cure",), "measure", percent, titles=titles)
-    taken = [_taken(every.where(cure=name), bound) for name, *_ in table.rows]
-    rows = [(*row, name) for row, name in zip(table.rows, taken, strict=True)]
-    return Table(table.title, (*table.header, "setting"), rows)
+    named = {cure: "; ".join(dict.fromkeys(map(_named, some))) for cure, some in taken.items()}
+    rows = [(*row, named[row[0]]) for row in table.rows]
+    return Table(table.title, (*table.header, "settings"), rows)
 
 
-def _taken(mine: Results, bound: float) -> str:
-    price, gain = (jnp.array([row[name] for row in mine]) for name in ("lost", "estimate"))
-    place = int(fronts.within(price, gain, bound=bound))
-    return _named(mine.rows[place]) if place >= 0 else NONE
-
-
-def _named(row: Row) -> str:
-    return f"{row['variant']}, {row['alpha']:g}"
+def _named(point: tuple[str, float]) -> str:
+    name, share = point
+    return "none" if name == ORIGINAL else f"{name} x {share:g}"
 
 
 def _points(every: Results, titles: Mapping[str, str]) -> Table:
