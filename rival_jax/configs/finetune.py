@@ -141,7 +141,7 @@ class Config(blocks.Measuring, blocks.Open):
     models: blocks.Models = ("scenes/vit_00_95",)  # one
     # Besides: original, cross_entropy, energy, robustvit, gradmask, gradmask_released, rrr,
     # rrr_released, robustvit_second_order, the rows of table 4 (below), tokencut,
-    # energy_swap_tokencut, or a dotted module.
+    # energy_swap_tokencut, masktune, swapped, last_layer, or a dotted module.
     variants: tuple[str, ...] = ("energy_swap",)
     # For each variant: "" as below, or "background_weight=4 learning_rate=1e-3".
     settings: tuple[str, ...] = ("",)
