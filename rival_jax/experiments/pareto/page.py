@@ -52,7 +52,7 @@ def page(
         by="cure",
         percent=True,
         label=f"{titles['gained']}, points",
-        titles={"lost": f"{titles['lost']}, %"},
+        titles={"lost": f"{titles['lost']}, points"},
     )
     gained = pairs.where(measure="gained")
     compared = tables.differences(WORDS.text("differences"), gained, ("cure",), percent, confidence)
