@@ -56,8 +56,8 @@ class Experiment(finetune.Experiment):
         for name, subject in self.tests.items():
             units = [files[f"{network.name}/{name}"] for network in self.networks]
             found = TESTS.read(units, subject.first_examples().classes)
-            found = told_apart(found, self.networks)
-            parts[name] = found, found.values["correct"].at(test=name).mean("seed")
+            correct = told_apart(found.values["correct"], self.networks).at(test=name)
+            parts[name] = found, correct.mean("seed")
         found, taken = chosen(parts, self.cures, self.whole.front.bound)
         study, told = Study("pareto", (), (), gains), options(self.config, "statistics")
         results += study.results(found, tuple(self.tests), **told) + self._validated(files)
