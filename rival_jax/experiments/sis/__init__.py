@@ -1,0 +1,3 @@
+"""Sufficient input subsets (RobustViT, appendix A)."""
+
+from rival_jax.experiments.sis.study import Experiment as Experiment
