@@ -1,4 +1,4 @@
-"""What each process of `test_multihost` runs: rfs and saliency of a small study, no figures."""
+"""What each process of `test_multihost` runs: four experiments on a small study, no figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from rival_jax import noise
 from rival_jax.data import Examples, load
-from rival_jax.experiments import rfs, runner, saliency
+from rival_jax.experiments import knn, rfs, runner, saliency, sis
 from rival_jax.report.results import Results
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.results import Run
@@ -29,12 +29,17 @@ flags.DEFINE_integer("heartbeat", 10, "")
 
 
 def configs(study: Path):
-    """Both experiments on 30 bundled images, with a network that knows what is on them."""
-    found = {"rfs": (rfs, config_of("rfs")), "saliency": (saliency, config_of("saliency"))}
+    """All on 30 bundled images, with a network that knows what is on them."""
+    rooms = {"rfs": rfs, "saliency": saliency, "knn": knn, "sis": sis}
+    found = {name: (room, config_of(name)) for name, room in rooms.items()}
     for _, config in found.values():
-        config.models, config.cache = ("scenes/vit_95",), str(study / "cache")
+        config.models = ("scenes/vit_95",)
         config.data.scenes.per_class, config.statistics.resamples = 3, 50
-    (_, noisy), (_, maps) = found.values()
+        if "cache" in config:
+            config.cache = str(study / "cache")
+    noisy, maps, near, few = (config for _, config in found.values())
+    near.knn.k, near.shard = (5, 10), 16
+    few.sis.methods, few.sis.pixels = ("random",), 512  # its order does not depend on rounding
     noisy.noise.sigmas, noisy.noise.trials = (0.8,), 2
     maps.saliency.methods, maps.saliency.draws = ("gradcam",), 2
     maps.groups = ()

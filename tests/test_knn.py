@@ -12,9 +12,10 @@ import pytest
 from rival_jax import knn
 from rival_jax.experiments import runner
 from rival_jax.experiments.knn import Experiment
+from rival_jax.report import style
 from rival_jax.runtime.results import read_rows
 from tests.finetune_cases import one_block_study
-from tests.helpers import REFERENCE, config_of, dry_run, quiet, row_bytes, run_in
+from tests.helpers import REFERENCE, config_of, draw_study, dry_run, quiet, row_bytes, run_in
 
 COUNT, CLASSES = 37, 4
 
@@ -83,11 +84,107 @@ def test_pixels_are_told_apart():
 # ---- the experiment
 
 
-def tiny(study, cache, **changes):
+def tiny(study, **changes):
     config = config_of("knn")
-    config.models, config.cache = (str(study / "tiny"),), str(cache)
+    config.models = (str(study / "tiny"),)
     config.data.name, config.data.root = "image_folder", str(study / "data")
     config.knn.k, config.shard, config.statistics.resamples = (1, 4, 20), 4, 40
     with config.unlocked():
         config.update_from_flattened_dict(changes)
     return config
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run on 16 photos without splits, two of which are one photo; and its console."""
+    study = one_block_study(tmp_path_factory.mktemp("knn"))
+    photos = study / "data" / "images" / "class0"
+    shutil.copy(photos / "0.png", photos / "again.png")
+    console = quiet()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", 30)  # drawn faster
+        run, results = run_in(study / "run", tiny(study), console)
+    return study, run, results, " ".join(console.file.getvalue().split())
+
+
+def by_hand(study, k):
+    """What each photo's k nearest of the others vote for, by majority: {example: class}."""
+    experiment = Experiment(tiny(study), quiet())
+    one, source = experiment.networks[0], experiment.test
+    photos = np.stack([np.asarray(source[i]["image"]) for i in range(len(source))])
+    _, taps = one.model.forward(one.variables, jnp.asarray(photos, jnp.float32) / 255, {})
+    features = np.asarray(taps["features"])
+    features = features / np.linalg.norm(features, axis=1, keepdims=True)
+    like = features @ features.T - 9 * np.eye(len(features))
+    found = {}
+    for name, row in zip(source.names, like, strict=True):
+        near = source.labels[np.argsort(-row, kind="stable")[:k]]
+        counts = np.bincount(near, minlength=3)
+        winner = next(c for c in near if counts[c] == counts.max())
+        found[name] = source.classes[winner]
+    return found
+
+
+def test_photos_are_classified_by_the_others(done):
+    study, run, results, said = done
+    rows = read_rows(run.path / "rows").to_pylist()
+    assert len(rows) == 16 * 2 * 2  # photos, votes, numbers of neighbours
+    for k in (1, 4):
+        mine = [r for r in rows if (r["vote"], r["k"]) == ("majority", k)]
+        assert {r["example"]: r["predicted"] for r in mine} == by_hand(study, k)
+    assert all(r["correct"] == (r["predicted"] == r["label"]) for r in rows)
+    nearest = [r["probability"] for r in rows if r["k"] == 1]
+    assert set(nearest) == {0.0, 1.0}
+    row = results.one(measure="accuracy", vote="weighted", k=4)
+    assert row["images"] == 16
+    assert "neighbours of a photo are the other photos of split test" in said
+    assert "There are 15 neighbours: k = 20 is left out" in said
+
+
+def test_photos_that_are_there_twice_are_told(done):
+    _, run, _, said = done
+    twice = {r["example"] for r in read_rows(run.path / "rows").to_pylist() if r["twin"]}
+    assert twice == {"class0/0.png", "class0/again.png"}
+    told = "2 of 16 photos are also among the neighbours, pixel by pixel (such as class0/0.png)"
+    assert told in said
+    assert told in (run.path / "report.html").read_text()
+    for ending in ("png", "svg", "csv"):
+        assert (run.path / "figures" / f"accuracy.{ending}").stat().st_size > 0
+
+
+def test_a_deleted_unit_comes_back_the_same(done, monkeypatch):
+    study, run, _, _ = done
+    monkeypatch.setattr(runner, "write_document", lambda *args: None)
+    before = row_bytes(run.path)
+    assert len(before) == 4  # shards
+    next((run.path / "rows").rglob("0001*.parquet")).unlink()
+    run_in(run.path, tiny(study))
+    assert row_bytes(run.path) == before
+
+
+def test_what_cannot_be_asked_for(done, tmp_path):
+    study = done[0]
+    with pytest.raises(ValueError, match=r"config.knn.k: there are 15 neighbours; name fewer"):
+        Experiment(tiny(study, **{"knn.k": (16,)}), quiet())
+    assert "tiny: 32 photos" in dry_run(tiny(study))
+    for split, classes in (("train", 2), ("test", 3)):
+        draw_study(tmp_path / split, classes=classes, per_class=2)
+    split = tiny(study, **{"data.root": str(tmp_path)})
+    with pytest.raises(ValueError, match="splits 'train' and 'test' need the same classes, and "):
+        Experiment(split, quiet())
+
+
+def test_neighbours_of_another_split(done, tmp_path, monkeypatch):
+    """Fewer than a hundred photos are enough; a photo's copy in the other split is counted."""
+    monkeypatch.setattr(runner, "write_document", lambda *args: None)
+    draw_study(tmp_path / "train", per_class=3)
+    draw_study(tmp_path / "test", per_class=2)
+    for path in (tmp_path / "test" / "images").rglob("0.png"):
+        path.rename(path.with_name("other.png"))
+    changes = {"data.root": str(tmp_path), "knn.k": (1,), "knn.votes": ("weighted",)}
+    run, _ = run_in(tmp_path / "run", tiny(done[0], **changes))
+    rows = {r["example"]: r for r in read_rows(run.path / "rows").to_pylist()}
+    assert len(rows) == 6
+    copies = {name for name, row in rows.items() if row["twin"]}
+    assert "class0/other.png" in copies
+    assert all(rows[name]["correct"] for name in copies)  # each has its copy's class

@@ -22,12 +22,13 @@ pytestmark = pytest.mark.whole
 
 PIXEL = 5e-3  # what a pixel does to a metric whose value lies on the threshold, to the last bit
 ALL = bool(os.environ.get("RIVAL_JAX_ALL_TOPOLOGIES"))  # minutes; otherwise under one
+NAMES = ("rfs", "saliency", "knn", "sis")
 TOPOLOGIES = ((1, 1), (2, 2), *(((1, 8), (4, 1)) if ALL else ()))  # processes, devices of each
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[tuple[int, int], Path]:
-    """Work directories of rfs and saliency, by topology; run side by side."""
+    """Work directories of all experiments, by topology; run side by side."""
     study = tmp_path_factory.mktemp("multihost")
     draw_study(study / "data", per_class=5)
     save_tiny_vit(study / "tiny")
@@ -45,12 +46,12 @@ def runs(tmp_path_factory) -> dict[tuple[int, int], Path]:
 def rows_of(out: Path, name: str):
     """All rows of a run in one order."""
     rows = read_rows(out / name / "rows")
-    keys = [key for key in rows.column_names if rows[key].type in ("string", "int16")]
+    keys = [key for key in rows.column_names if rows[key].type in ("string", "int16", "int32")]
     keys += [key for key in ("level",) if key in rows.column_names]
     return rows.sort_by([(key, "ascending") for key in keys])
 
 
-@pytest.mark.parametrize("name", ["rfs", "saliency"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("topology", TOPOLOGIES[1:], ids=lambda t: f"{t[0]} x {t[1]}")
 def test_rows_do_not_depend_on_the_topology(runs, topology, name):
     want, got = (rows_of(runs[key], name) for key in (TOPOLOGIES[0], topology))
@@ -66,7 +67,7 @@ def test_rows_do_not_depend_on_the_topology(runs, topology, name):
 
 @pytest.mark.parametrize("topology", TOPOLOGIES[1:], ids=lambda t: f"{t[0]} x {t[1]}")
 def test_noise_and_summaries_do_not_depend_on_the_topology(runs, topology):
-    for name in ("rfs", "saliency"):
+    for name in NAMES:
         want, got = (
             {file: json.loads((runs[key] / name / file).read_text()) for file in FILES}
             for key in (TOPOLOGIES[0], topology)
@@ -74,7 +75,7 @@ def test_noise_and_summaries_do_not_depend_on_the_topology(runs, topology):
         assert got["noise.json"] == want["noise.json"]
         assert len(got["noise.json"]) == 14  # one of 15 photos cannot be read
         assert got["data.json"] == want["data.json"]
-        close(got["summary.json"], want["summary.json"], 1e-4 if name == "rfs" else PIXEL)
+        close(got["summary.json"], want["summary.json"], PIXEL if name == "saliency" else 1e-4)
 
 
 @pytest.mark.skipif(not ALL, reason="takes minutes: set RIVAL_JAX_ALL_TOPOLOGIES=1")

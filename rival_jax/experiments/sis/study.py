@@ -79,12 +79,12 @@ def cells(model: Model, variables: Variables, images: Array) -> Array:
 
 
 def measure(
-    model: Model, plan: Plan, variables: Variables, batch: Batch, key: Array, named: Array
+    model: Model, plan: Plan, variables: Variables, batch: Batch, key: Array, which: Array
 ) -> dict[str, Array]:
     """The sufficient subset of every image, for one class.
 
     Args:
-      key: of the random order. named: the class, if the plan names one.
+      key: of the random order. which: the class, a place in `TARGETS` and then the classes.
 
     Returns:
       [b] each: the `answers` on the photo; the class `explained`; `reached`, whether a subset
@@ -94,8 +94,8 @@ def measure(
     image, mask, label = (jnp.asarray(batch[name]) for name in ("image", "mask", "label"))
     logits, _ = model.forward(variables, image, {})
     ranks, mean = jnp.argsort(-logits, axis=1), jnp.asarray(model.mean)
-    known = {"predicted": ranks[:, 0], "second": ranks[:, 1], "label": label}
-    target = known.get(plan.target, jnp.full(len(image), named)).astype(jnp.int32)
+    known = jnp.stack([ranks[:, 0], ranks[:, 1], label])  # in the order of `TARGETS`
+    target = jnp.where(which < len(known), known[which], which - len(known)).astype(jnp.int32)
 
     def confidence(removed: Array) -> Array:
         shown = mean + (image - mean) * (1 - removed[..., None])
@@ -153,9 +153,9 @@ class Experiment:
         base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": c.dtype, "head": head}
         base |= {"data": examples.fingerprint, "seed": c.seed}
         for one, each in zip(self.plans, self.passes[model.name], strict=True):
-            named = self.classes.index(one.target) if one.target in self.classes else 0
-            fn = parallel.Bound(measure, (dataclasses.replace(model, name=""), one))
-            args = noise.key(c.seed), np.int32(named)
+            alike = dataclasses.replace(one, target="")  # one program for all classes
+            fn = parallel.Bound(measure, (dataclasses.replace(model, name=""), alike))
+            args = noise.key(c.seed), np.int32((*TARGETS, *self.classes).index(one.target))
             columns = functools.partial(self._columns, loaded, one)
             rows = Pass(self.subject, loaded, plan["images"], fn, args, columns, each)
             clean = model.name if one == self.plans[0] else ""

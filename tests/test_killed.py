@@ -1,0 +1,61 @@
+"""Experiments that were killed after a unit end with the rows of those that were not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rival_jax.experiments import runner
+from tests.finetune_cases import one_block_study
+from tests.helpers import config_of, row_bytes, run_in
+
+pytestmark = pytest.mark.whole
+SCRIPT = """
+import json, os, signal, sys
+from ml_collections import ConfigDict
+from rich.console import Console
+from rival_jax.experiments import runner
+from rival_jax.runtime.plugins import plugin
+from rival_jax.runtime.results import Run
+log = Run.log
+def told(run, event, **about):
+    log(run, event, **about)
+    if sys.argv[3] in about.get("unit", ""):
+        os.kill(os.getpid(), signal.SIGKILL)
+Run.log = told
+config = ConfigDict(json.load(open(sys.argv[1])), convert_dict=True)
+console = Console(quiet=True)
+run = Run(sys.argv[2], config.to_dict())
+runner.run(plugin("experiments", config.experiment).Experiment(config, console), run, console)
+"""
+
+
+@pytest.mark.parametrize(("name", "last"), [("knn", "0001"), ("sis", "gradient")])
+def test_killed_and_restarted_gives_the_same_bytes(name, last, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "write_document", lambda *args: None)
+    study, config = one_block_study(tmp_path / "study"), config_of(name)
+    config.models, config.statistics.resamples = (str(study / "tiny"),), 40
+    config.data.name, config.data.root = "masked_folder", str(study / "data")
+    if name == "knn":
+        config.knn.k, config.shard = (4,), 4
+    else:
+        config.cache, config.sis.pixels = str(tmp_path), 64
+    calm, _ = run_in(tmp_path / "calm", config)
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    # What is compiled already is read from a copy: a killed process may leave half a file.
+    compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    env |= {"JAX_COMPILATION_CACHE_DIR": str(compiled), "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "config.json"), str(tmp_path / "hit")]
+    assert subprocess.run([*command, last], env=env).returncode == -signal.SIGKILL
+    want = row_bytes(calm.path)
+    assert 0 < len(row_bytes(tmp_path / "hit")) < len(want)
+    run_in(tmp_path / "hit", config)
+    assert row_bytes(tmp_path / "hit") == want
