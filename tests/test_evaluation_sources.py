@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import gzip
+import inspect
 import io
 import json
 import pickle
@@ -48,6 +49,14 @@ MINI = [  # name, place in evaluation_mini, options, photos, outputs that are ri
         *(6, (105,)),
     ),
 ]
+
+OPTIONS = {
+    kind: list(inspect.signature(plugin("data", kind).load).parameters)[2:]
+    for kind in (
+        *("factor_table", "hard_imagenet", "imagenet", "imagenet9", "imagenet_c", "imagenet_v2"),
+        *("labelled_folder", "objectnet", "siscore"),
+    )
+}
 
 
 def good(source):
@@ -521,6 +530,27 @@ def test_another_set_of_siscore_is_not_taken_for_it(tmp_path):
 
 
 # ImageNet-9, ImageNet-C, Hard ImageNet.
+
+
+@pytest.mark.parametrize("words", ["beach,dog", "('beach','dog')", "\"('beach', 'dog')\""])
+def test_lists_are_words_of_a_command_line(tmp_path, words):
+    names = [f"{place}/n02085620/{i}.png" for i, place in enumerate(("sand", "sand", "snow"))]
+    root = lay(tmp_path, names, encoded(0, "PNG"))
+    levels = words.replace("beach", "place").replace("dog", "label")
+    kind, folder, told = data.named(f"factor_table={root} levels={levels}")
+    source = data.load(kind, folder, "test", **told)
+    assert source.factors == {"place": ["sand", "sand", "snow"]}
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_every_option_of_a_set_can_be_given_and_a_misspelt_one_is_named(kind, tmp_path):
+    for option in OPTIONS[kind]:
+        for text, known in ((f"{option}=1", True), (f"{option[:-1]}_=1", False)):
+            _, root, told = data.named(f"{kind}={tmp_path} {text}")
+            told_of = f"data {kind}: option: no '{option[:-1]}_'"
+            with pytest.raises(ValueError, match="." if known else told_of) as raised:
+                data.load(kind, root, "test", **told)  # the folder is empty
+            assert (told_of in str(raised.value)) != known
 
 
 def test_imagenet9_pairs_variants_and_has_outputs_of_no_group(tmp_path):

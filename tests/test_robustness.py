@@ -725,6 +725,7 @@ def test_a_folder_of_synsets_is_scored_among_them(networks, tmp_path, no_figures
         (("imagenet_aa=/x",), "no 'imagenet_aa'; did you mean 'imagenet_a'"),
         (("imagenet_a=/nowhere",), "there is no folder or archive /nowhere"),
         ((f"{SET} fotos=3",), "option: no 'fotos'; did you mean 'photos'"),
+        ((f"{SET} photos=many",), "option photos: got 'many', expected a whole number"),
         ((f"{SET} photos=8", f"{SET} photos=9 as='{SET} photos=8'"), "two have one name"),
         ((f"{SET} wrong=1",), "a label is none of its 4 classes"),
         ((f"{SET} factor=label",), "factor label has the name of a column"),

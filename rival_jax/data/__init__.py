@@ -30,6 +30,8 @@ PARTS = {
     *("source", "split", "transforms"),
 }
 
+KINDS = {bool: "True or False", int: "a whole number", float: "a number"}  # of options
+
 
 def load(name: str, root: str | Path, split: str, /, **options: Any) -> Source:
     """The examples of one split of a data set; nothing is decoded yet.
@@ -41,8 +43,8 @@ def load(name: str, root: str | Path, split: str, /, **options: Any) -> Source:
       options: of the data set.
 
     Raises:
-      ValueError: for an unknown data set or option, with the nearest names; for data that are not
-        laid out as expected, with the places searched.
+      ValueError: for an unknown data set or option, with the nearest names; for a value of another
+        type; for data that are not laid out as expected, with the places searched.
     """
     sets = [m.name for m in pkgutil.iter_modules(__path__) if m.name not in PARTS]
     if "." not in name and name not in sets:
@@ -53,17 +55,20 @@ def load(name: str, root: str | Path, split: str, /, **options: Any) -> Source:
     known = _options(module)
     if options.get("attributes") and "attributes" not in known:
         raise ValueError(f"data {name} has no attribute masks; {_with_attributes(sets)} have")
-    for option in options:
+    given = {}
+    for option, value in options.items():
         if option not in known:
             raise ValueError(f"data {name}: option: " + no_such(option, known))
-    return module.load(Path(root).expanduser(), split, **options)
+        given[option] = _as(known[option].default, value, f"data {name}: option {option}")
+    return module.load(Path(root).expanduser(), split, **given)
 
 
 def named(text: str) -> tuple[str, str, dict[str, Any]]:
     """What to load, from one string of a config: "name=root option=value ...".
 
     Returns:
-      The name, its root ("" if none is given), and the options. Values are Python's, or words.
+      The name, its root ("" if none is given), and the options. Values are Python's, or words; for
+      a list of words, with commas between them, `load` makes a tuple.
 
     Raises:
       ValueError: for another form.
@@ -87,8 +92,21 @@ def named(text: str) -> tuple[str, str, dict[str, Any]]:
     return name, root, given
 
 
-def _options(module: ModuleType) -> list[str]:
-    return list(inspect.signature(module.load).parameters)[2:]
+def _options(module: ModuleType) -> dict[str, inspect.Parameter]:
+    return dict(list(inspect.signature(module.load).parameters.items())[2:])
+
+
+def _as(default: Any, value: Any, where: str) -> Any:
+    """An option's value, of the type of its default; "a,b" and "('a','b')" become lists."""
+    kind = type(default)
+    if kind is tuple and not isinstance(value, (tuple, list)):
+        words = str(value).strip("()[]").split(",")
+        return tuple(word.strip(" '\"") for word in words if word.strip())
+    if kind is str and isinstance(value, (int, float)):
+        return str(value)
+    if kind in KINDS and not (type(value) is kind or (kind, type(value)) == (float, int)):
+        raise ValueError(f"{where}: got {value!r}, expected {KINDS[kind]}")
+    return value
 
 
 def _with_attributes(sets: list[str]) -> str:

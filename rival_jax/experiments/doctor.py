@@ -16,6 +16,7 @@ from rich.console import Console
 from rival_jax import data
 from rival_jax.data.archives import Span
 from rival_jax.data.source import check_names
+from rival_jax.experiments.sets import called
 from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.results import Run
 
@@ -56,7 +57,7 @@ def dry_run(config: Any, console: Console) -> None:
       ValueError: for an unknown set.
     """
     for text in config.sets:
-        _, root, _ = _named(text, config)
+        _, root, *_ = _called(text, config)
         there = "there" if root.exists() else "not there"
         console.print(f"{text}: {root} is {there}", markup=False)
     console.print(f"{len(config.sets)} data sets; nothing was read")
@@ -75,13 +76,12 @@ def layouts(console: Console) -> dict[str, str]:
 
 def examine(text: str, config: Any) -> dict[str, Any]:
     """What is found of one set; `faults` are what would make a number wrong."""
-    module, root, options = _named(text, config)
+    module, root, split, options = _called(text, config)
     name = module.__name__.removeprefix("rival_jax.data.")
     told: dict[str, Any] = {"set": text, "root": str(root), "layout": _layout(module)}
     faults = list(_archives(module, root, config.hashes))
     notes: list[str] = []
     try:
-        split = str(options.pop("split", config.split))
         source = data.load(name, root, split, **options)
         check_names(source)
     except (ValueError, OSError) as error:
@@ -116,12 +116,11 @@ def show(told: dict[str, Any], console: Console) -> None:
     console.print("\n  ".join(lines), markup=False)
 
 
-def _named(text: str, config: Any) -> tuple[ModuleType, Path, dict[str, Any]]:
-    try:
-        name, root, options = data.named(text)
-    except ValueError as error:
-        raise ValueError(f"config.sets: {error}") from error
-    return plugin("data", name), Path(root or config.root).expanduser(), options
+def _called(text: str, config: Any) -> tuple[ModuleType, Path, str, dict[str, Any]]:
+    """A set's module, its root, split and options."""
+    one = called(text)
+    root = Path(one.root or config.root).expanduser()
+    return plugin("data", one.kind), root, one.split or config.split, one.options
 
 
 def _layout(module: ModuleType) -> str:
