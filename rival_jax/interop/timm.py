@@ -48,6 +48,17 @@ def save(
     (folder / CARD).write_text(_card(model, card or {}), encoding="utf-8")
 
 
+def save_with_card(
+    folder: Path, model: Model, variables: Variables, card: Mapping[str, Any]
+) -> None:
+    """As `save`, or, if timm has no such network, as `models.save` with a card for ourselves."""
+    try:
+        save(folder, model, variables, card=card)
+    except ValueError:
+        models.save(folder, model, variables)
+        (folder / CARD).write_text(_card(model, card, in_timm=False), encoding="utf-8")
+
+
 def as_timm(model: Model, variables: Variables) -> tuple[Model, Variables]:
     """The same function as a network that exists in timm.
 
@@ -156,15 +167,20 @@ def _with_head(model: Model, variables: Variables) -> tuple[Model, Variables]:
     return as_vit(plain, name=model.name, **treatment), {**variables, "params": params}
 
 
-def _card(model: Model, card: Mapping[str, Any]) -> str:
-    lines = ["---", "library_name: timm", "tags: [image-classification, timm, rival_jax]"]
+def _card(model: Model, card: Mapping[str, Any], *, in_timm: bool = True) -> str:
+    tags = ["image-classification", *(["timm"] if in_timm else []), "rival_jax"]
+    lines = ["---", f"library_name: {'timm' if in_timm else 'rival_jax'}"]
+    lines += [f"tags: [{', '.join(tags)}]"]
     if "licence" in card:
         lines.append(f"license: {card['licence']}")
     lines += ["---", f"# {model.name}", "", models.describe(model), "", "## Use", "", "```python"]
+    if in_timm:
+        lines += [
+            "import timm",
+            'model = timm.create_model("local-dir:path/to/this/folder", pretrained=True)',
+            "",
+        ]
     lines += [
-        "import timm",
-        'model = timm.create_model("local-dir:path/to/this/folder", pretrained=True)',
-        "",
         "import rival_jax.models",
         'model, variables = rival_jax.models.load("path/to/this/folder")',
         "```",
