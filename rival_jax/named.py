@@ -230,11 +230,15 @@ class Named:
         return Named(values, tuple(axes), Counts(*counts))
 
 
-def stacked(field: str, parts: Mapping[Any, Named]) -> Named:
-    """Stacks arrays with equal axes along a new first axis, named by the keys of `parts`."""
-    found = list(parts.values())
+def stacked(field: str | tuple[str, ...], parts: Mapping[Any, Named]) -> Named:
+    """Stacks arrays with equal axes along a new first axis, named by the keys of `parts`.
+
+    Args:
+      field: of the new axis; or several, then the keys are tuples.
+    """
+    found, fields = list(parts.values()), (field,) if isinstance(field, str) else field
     every = [one._spread(found[0].axes) for one in found]
-    axis = Axis((field,), tuple((name,) for name in parts))
+    axis = Axis(fields, tuple((key,) if isinstance(field, str) else key for key in parts))
     counts = Counts(*(np.stack(arrays) for arrays in _columns(every)))
     values = _library(found[0].values).stack([one.values for one in every])
     return Named(values, (axis, *found[0].axes), counts)

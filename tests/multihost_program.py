@@ -1,4 +1,4 @@
-"""What each process of `test_multihost` runs: four experiments on a small study, no figures."""
+"""What each process of `test_multihost` runs: some experiments of a small study, no figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from rival_jax import noise
 from rival_jax.data import Examples, load
-from rival_jax.experiments import knn, rfs, runner, saliency, sis
+from rival_jax.experiments import knn, perturbation, rfs, runner, saliency, segmentation, sis
 from rival_jax.report.results import Results
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.results import Run
@@ -29,7 +29,7 @@ flags.DEFINE_integer("heartbeat", 10, "")
 
 
 def configs(study: Path):
-    """All on 30 bundled images, with a network that knows what is on them."""
+    """Some on 30 bundled images, with a network that knows what is on them; two on drawn ones."""
     rooms = {"rfs": rfs, "saliency": saliency, "knn": knn, "sis": sis}
     found = {name: (room, config_of(name)) for name, room in rooms.items()}
     for _, config in found.values():
@@ -43,6 +43,22 @@ def configs(study: Path):
     noisy.noise.sigmas, noisy.noise.trials = (0.8,), 2
     maps.saliency.methods, maps.saliency.draws = ("gradcam",), 2
     maps.groups = ()
+    return found | drawn(study)
+
+
+def drawn(study: Path):
+    """Experiments on maps of a network of random weights."""
+    rooms = {"segmentation": segmentation, "perturbation": perturbation}
+    found = {name: (room, config_of(name)) for name, room in rooms.items()}
+    for _, config in found.values():
+        config.models, config.saliency.methods = (str(study / "tiny"),), ("gradcam",)
+        config.data.name, config.data.root = "masked_folder", str(study / "data")
+        config.data.on_bad, config.statistics.resamples = "skip", 50
+        config.cache = str(study / "cache")
+    (_, cut), (_, taken) = found.values()
+    cut.segmentation.levels = 2
+    taken.perturbation.fills, taken.perturbation.shares = ("black",), (0.3,)
+    taken.perturbation.steps = 2
     return found
 
 

@@ -421,6 +421,23 @@ def test_bad_values_stop_before_any_work(study, key, value, message):
 
 
 @pytest.mark.whole
+def test_the_released_protocol_on_matlabs_file(study, tmp_path, no_figures):
+    """All outputs, no classes, mean and std 1/2; flat maps are all background."""
+    rng = np.random.default_rng(0)
+    photos = rng.integers(0, 256, (4, 16, 16, 3), np.uint8)
+    labels = rng.integers(-1, 2, (4, 16, 16)).astype(np.int16)
+    write_mat(tmp_path / "gtsegs_ijcv.mat", photos, labels)
+    config = config_of("segmentation", "released")
+    config.models, config.data.root = (str(study / "tiny"),), str(tmp_path / "gtsegs_ijcv.mat")
+    config.statistics.resamples = 30
+    run, results = run_in(tmp_path / "run", config)
+    assert results.of("measure")[:3] == ["pixel_accuracy", "miou", "map"]
+    assert not any(np.isnan(row["hit"]) for row in read_rows(run.path / "rows").to_pylist())
+    known = {row["labelled"] for row in read_rows(run.path / "rows").to_pylist()}
+    assert known == {np.float32((one >= 0).mean()) for one in labels}
+
+
+@pytest.mark.whole
 def test_a_dry_run_tells_the_cost(study):
     said = dry_run(tiny(study))
     assert "tiny, relevance: 15 images" in said

@@ -11,6 +11,8 @@ from rival_jax.configs.values import BatchSize, Count, Distinct, Inside, Positiv
 # What the RIVAL10 study did, as presets set it; and its released code.
 PAPER = {"normalise": "none", "probe.recipe": "study"}
 RELEASED = {**PAPER, "probe.select": "test", "probe.batch_norm": "drifting"}
+# What RobustViT's evaluations feed every network, regardless of how it was trained.
+ROBUSTVIT = {"preprocessing.mean": (0.5, 0.5, 0.5), "preprocessing.std": (0.5, 0.5, 0.5)}
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,8 @@ class Config(blocks.Evaluating):
 
 TABLE_1 = ("imagenet", "imagenet_v2", "imagenet_a", "imagenet_r", "imagenet_sketch", "objectnet")
 SI_SCORE = tuple(f"siscore kind={kind}" for kind in ("location", "rotation", "area"))
-RELEASED = {  # regardless of how a network was trained
-    "preprocessing.mean": (0.5, 0.5, 0.5),
-    "preprocessing.std": (0.5, 0.5, 0.5),
+RELEASED = {
+    **blocks.ROBUSTVIT,
     "preprocessing.interpolation": "bilinear",
     "preprocessing.crop_pct": 224 / 256,
     "protocols": ("full", "full_5", "first", "first_5"),

@@ -60,9 +60,7 @@ class Config(blocks.Changing):
 STUDY = {"data.name": "imagenet_segmentation", "head": "full", "saliency.unfit": "error"}
 RELEASED = {
     **STUDY,
-    "preprocessing.mean": (0.5, 0.5, 0.5),
-    "preprocessing.std": (0.5, 0.5, 0.5),
-    "preprocessing.interpolation": "bilinear",
+    **blocks.ROBUSTVIT,
     "segmentation.rules": ("mean",),
     "segmentation.metrics": ("pixel_accuracy", "miou", "map"),
     "segmentation.flat": "zero",

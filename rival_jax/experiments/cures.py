@@ -17,6 +17,7 @@ from rival_jax.report.study import Means, Measure, Study
 
 Pair = tuple[str, str]
 """Names of two networks; reported is the second's number minus the first's."""
+Pairs = Sequence[Pair]
 
 
 class Cure(NamedTuple):

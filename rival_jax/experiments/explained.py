@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
@@ -22,6 +22,8 @@ from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Batch, Model, Variables
 
 PHOTOS, MAPS = 6, 6  # on a `Sheet`
+Draw = Callable[[str, np.ndarray, Array], Mapping[str, np.ndarray]]
+"""Pictures by name, of a name, a photo uint8 [h, w, 3] and a map [h, w] in [0, 1]."""
 
 
 class Way(Protocol):
@@ -43,12 +45,20 @@ class Explained(NamedTuple):
     target: Array  # int32 [b], the class explained
 
 
-def explained(way: Any, model: Model, variables: Variables, batch: Batch) -> Explained:
-    """The maps of a batch by a `Way`. Raises as the method does."""
+RANDOM = "random"  # in the place of a method: no map, but an order of pixels by `key`
+
+
+def explained(
+    way: Any, model: Model, variables: Variables, batch: Batch, key: Array | None = None
+) -> Explained:
+    """The maps of a batch by a `Way`, which may be `RANDOM`. Raises as the method does."""
     image = jnp.asarray(batch["image"])
     logits, _ = model.forward(variables, image, {})
     predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
     target = predicted if way.target == "predicted" else jnp.asarray(batch["label"])
+    if way.method == RANDOM:
+        size = (image.shape[1], image.shape[2])
+        return Explained(noise.gaussian(key, batch["noise_id"], 0, size), logits, target)
     method, _, tap = way.method.partition("@")
     read, score = dataclasses.replace(model, cam_tap=tap or model.cam_tap), taps.class_score(target)
     found = saliency.explain(method, read, variables, image, score, scaling=way.scaling)
@@ -101,37 +111,19 @@ def _fault(model: Model, way: Any) -> str:
 _explained = jax.jit(explained, static_argnums=(0, 1))
 
 
-def pictured(
-    subject: Subject, loaded: Loaded, way: Any, rows: np.ndarray
-) -> Iterator[tuple[str, np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
-    """A name, photo uint8 [h, w, 3], map [h, w] and two pictures of each of some examples.
-
-    The pictures: the photo with its object's rim, and, by that name, the map on it.
-    """
-    examples, name = subject.examples(loaded.geometry), f"{loaded.model.name} {way.method}"
-    items = lent(examples, rows)
-    images = np.stack([item["image"] for item in items]).astype(np.float32) / 255
-    batch = {"image": images, "label": examples.labels[rows]}
-    seen = _explained(way, nameless(loaded.model), loaded.variables, batch)
-    for item, one in zip(items, np.nan_to_num(np.asarray(seen.maps)), strict=True):
-        photo = item["image"]
-        rim = outlined(photo, item["mask"] > 127)
-        yield name, photo, one, {"photo and object": rim, name: heated(photo, one)}
-
-
 class Sheet:
-    """Photos, and what networks' maps look like on them: `add` pictures, then show them.
+    """Photos, and networks' maps on them: `add` networks, then call it for the pictures.
 
-    Pictures are made on request, so that a finished run makes none.
+    They are made on request, so that a finished run makes none.
     """
 
     def __init__(self, subject: Subject):
-        self._subject, self._made = subject, dict[str, Callable[[np.ndarray], Any]]()
+        self._subject, self._added = subject, list[tuple[Loaded, Any, Draw]]()
 
-    def add(self, name: str, make: Callable[[np.ndarray], Iterable[Mapping[str, Any]]]) -> None:
-        """`make`: from places of examples to {what is drawn: uint8 [h, w, 3]} for each."""
-        if len(self._made) < MAPS:
-            self._made[name] = make
+    def add(self, loaded: Loaded, way: Any, draw: Draw) -> None:
+        """A network's maps; `draw`: what else is drawn of each, beside the map on the photo."""
+        if len(self._added) < MAPS:
+            self._added.append((loaded, way, draw))
 
     def __call__(self) -> list[tuple[str, str, dict[str, np.ndarray]]]:
         """(class, example, pictures) of one photo of each class, or the first photos of few."""
@@ -139,11 +131,27 @@ class Sheet:
         rows = np.sort(np.unique(examples.labels, return_index=True)[1])[:PHOTOS]
         rows = rows if len(rows) == PHOTOS else np.arange(len(examples))[:PHOTOS]
         drawn: list[dict[str, np.ndarray]] = [{} for _ in rows]
-        for make in self._made.values():
-            for mine, more in zip(drawn, make(rows), strict=True):
+        for loaded, way, draw in self._added:
+            for mine, more in zip(drawn, self._pictures(loaded, way, draw, rows), strict=True):
                 mine.update(more)
         classes = [examples.classes[examples.labels[row]] for row in rows]
         return [(c, examples.names[r], d) for c, r, d in zip(classes, rows, drawn, strict=True)]
+
+    def _pictures(
+        self, loaded: Loaded, way: Any, draw: Draw, rows: np.ndarray
+    ) -> Iterator[dict[str, np.ndarray]]:
+        examples, name = (
+            self._subject.examples(loaded.geometry),
+            f"{loaded.model.name} {way.method}",
+        )
+        items = lent(examples, rows)
+        images = np.stack([item["image"] for item in items]).astype(np.float32) / 255
+        batch = {"image": images, "label": examples.labels[rows]}
+        seen = _explained(way, nameless(loaded.model), loaded.variables, batch)
+        for item, one in zip(items, jnp.nan_to_num(seen.maps), strict=True):
+            rim = outlined(item["image"], item["mask"] > 127)
+            shown = {"photo and object": rim, name: heated(item["image"], np.asarray(one))}
+            yield shown | draw(name, item["image"], one)
 
 
 def nameless(model: Model) -> Model:
@@ -157,6 +165,7 @@ class Costs:
     Args:
       ways: of each network, by its name.
       make: of a network and way, the function and its arguments after variables and batch.
+      weights: from a network's to the function's.
     """
 
     def __init__(
@@ -164,8 +173,9 @@ class Costs:
         subject: Subject,
         ways: Mapping[str, Sequence[Any]],
         make: Callable[[Loaded, Any], tuple[parallel.Bound, tuple[Any, ...]]],
+        weights: Callable[[Variables], Any] = lambda variables: variables,
     ):
-        self._subject, self._ways, self._make = subject, ways, make
+        self._subject, self._ways, self._make, self._weights = subject, ways, make, weights
         self._known: dict[Any, parallel.Cost] = {}
 
     def of(self, loaded: Loaded, way: Any) -> parallel.Cost:
@@ -176,8 +186,9 @@ class Costs:
             examples = subject.examples(loaded.geometry)
             batch = next(examples.batches(min(TYPICAL_BATCH, len(examples)), everywhere=True))
             everything = lambda v, b: fn(v, b, *args)  # noqa: E731
+            given = self._weights(loaded.variables), dict(batch)
             place = subject.mesh, subject.sharding
-            self._known[key] = parallel.measure(everything, loaded.variables, dict(batch), *place)
+            self._known[key] = parallel.measure(everything, *given, *place)
         return self._known[key]
 
     def pick(self, loaded: Loaded, way: Any) -> dict[str, int]:
@@ -208,6 +219,10 @@ class Costs:
 class Explaining:
     """What experiments on networks' maps, before and after a cure, have in common.
 
+    Args:
+      way: of a method, see `allowed`.
+      cost: arguments of `Costs`, from `make` on.
+
     Attributes:
       pairs: of networks to compare, see `cures.pairs`.
       ways: of each network, by its name.
@@ -221,14 +236,14 @@ class Explaining:
         config: Any,
         console: Console,
         way: Callable[[str], Any],
-        make: Callable[[Loaded, Any], tuple[parallel.Bound, tuple[Any, ...]]],
+        *cost: Any,
     ):
         self.config, self.subject = config, Subject(config, console)
         names = [model.name for model in self.subject.models]
         called = dict(zip(config.models, names, strict=True))
         self.pairs = compared_networks(config.pairs, called).pairs
         self.ways = allowed(config.saliency, self.subject.models, console, way)
-        self.cost, self.sheet = Costs(self.subject, self.ways, make), Sheet(self.subject)
+        self.cost, self.sheet = Costs(self.subject, self.ways, *cost), Sheet(self.subject)
         self.total, self.costs = self.cost.total, self.cost.told
 
     def pick(self, loaded: Loaded) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from rival_jax import segmentation
 from rival_jax.configs import options, typed
 from rival_jax.configs.segmentation import Config, Segmentation
 from rival_jax.experiments.cures import Pair
-from rival_jax.experiments.explained import Explaining, explained, nameless, pictured
+from rival_jax.experiments.explained import Explaining, explained, nameless
 from rival_jax.experiments.rows import answers, setting_rows
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.segmentation.page import page
@@ -121,7 +121,7 @@ class Experiment(Explaining):
         base |= {"data": examples.fingerprint, "head": head}
         for number, one in enumerate(self.ways[name]):
             columns = functools.partial(self._columns, loaded, one)
-            self.sheet.add(f"{name} {one.method}", functools.partial(self._pictures, loaded, one))
+            self.sheet.add(loaded, one, functools.partial(marked, one.rules[0]))
             clean = name if not number and len(examples.classes) > 1 else ""
             rows = Pass(self.subject, loaded, plan["images"], _fn(loaded, one), (), columns)
             yield Unit(f"{name}/{one.method}", base | dataclasses.asdict(one), rows, clean=clean)
@@ -139,11 +139,11 @@ class Experiment(Explaining):
         results = STUDY.results(found, self.pairs, self.config.segmentation, **told)
         return results, page(self.config, results, self.sheet)
 
-    def _pictures(self, loaded: Loaded, plan: Plan, rows: np.ndarray) -> Iterator[dict[str, Any]]:
-        """Photos with the object's rim, and under a map with the rim of what it marks."""
-        for name, photo, maps, shown in pictured(self.subject, loaded, plan, rows):
-            cut = segmentation.RULES[plan.rules[0]](jnp.asarray(maps))
-            yield shown | {name: outlined(heated(photo, maps), maps > float(cut))}
+
+def marked(rule: str, name: str, photo: np.ndarray, found: Array) -> dict[str, np.ndarray]:
+    """A map on its photo, with the rim of what a rule marks."""
+    inside = np.asarray(found > segmentation.RULES[rule](found))
+    return {name: outlined(heated(photo, np.asarray(found)), inside)}
 
 
 def _fn(loaded: Loaded, plan: Plan) -> parallel.Bound:

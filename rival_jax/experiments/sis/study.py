@@ -19,14 +19,14 @@ from rich.console import Console
 from rival_jax import noise, sis
 from rival_jax.configs import options, typed
 from rival_jax.configs.sis import Config
-from rival_jax.experiments.cures import Pair, between, compared
+from rival_jax.experiments.cures import Pair, compared_networks
 from rival_jax.experiments.rows import answers, tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.sis.page import page
 from rival_jax.experiments.subject import Loaded, Subject, one_of
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
-from rival_jax.report.study import Means, Measure, Study
+from rival_jax.report.study import Means, Measure, Study, compared
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Category, Columns, Run, read_rows
 from rival_jax.types import Array, Batch, Model, Variables
@@ -41,7 +41,7 @@ def measures(means: Means, pairs: list[Pair]) -> Iterator[Measure]:
     """How often a subset suffices, its size and its share on the object; differences."""
     for name in NUMBERS:
         level = means[name].mean("class")
-        yield from between(name, level, pairs)
+        yield from compared(name, level, pairs)
         yield Measure(name, level.differences("method"))
 
 
@@ -136,7 +136,8 @@ class Experiment:
         self.plans = [Plan(*each, c.threshold, c.pixels) for each in of]
         of_plans = lambda model: [plan.forwards(model) for plan in self.plans]  # noqa: E731
         self.passes = {model.name: of_plans(model) for model in self.subject.models}
-        self.pairs = compared(config.pairs, config.models, list(self.passes))
+        called = dict(zip(config.models, self.passes, strict=True))
+        self.pairs = compared_networks(config.pairs, called).pairs
 
     def forwards(self) -> int:
         """About how many forward passes an image and network take."""

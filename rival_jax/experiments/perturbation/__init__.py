@@ -1,0 +1,3 @@
+"""Photos perturbed in the order of networks' maps (RobustViT, appendix N; RISE)."""
+
+from rival_jax.experiments.perturbation.study import Experiment as Experiment
