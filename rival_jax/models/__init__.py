@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
 import math
 import pathlib
 import pkgutil
@@ -23,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import noise, weights
-from rival_jax.models import assumed, exported, renaming, settings
+from rival_jax.models import assumed, exported, from_torch, renaming, settings
 from rival_jax.models.network import INPUT, Network, module_of
 from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Geometry, Model, Variables
@@ -56,7 +57,9 @@ def load(
       name: a bundled model; a published one ("timm/vit_base_patch16_224.augreg_in21k_ft_in1k",
         "torchvision/resnet50.IMAGENET1K_V1", see configs/models.py), downloaded the first time;
         or a local folder or file, see `weights.locate`. "my_lab.swin:path" reads it with the family
-        module `my_lab.swin`; otherwise the tensors' names decide the family.
+        module `my_lab.swin`; otherwise the tensors' names decide the family, and where none fits,
+        timm's network of `config.json`'s architecture is exported once (needs torch and timm). So
+        is what "torch:my_lab.networks:function" returns, see `from_torch.by_function`.
       dtype: "float32" or "bfloat16", for weights and hence computation. Batch norm statistics,
         features and logits are float32 either way.
       image_size: height and width, if not the ones the network was made for; position embeddings
@@ -75,14 +78,33 @@ def load(
         raise ValueError(f"dtype {dtype!r} is not one of {', '.join(PRECISIONS)}")
     prefix, found = _FAMILY.match(name), located(name)
     tensors = weights.read_tensors(found.file)
+    asked = (dtype, image_size, positions, given or {})
     try:
-        said = {}
-        if found.config is None or found.config.graph is None:
+        return _read(found, tensors, prefix and prefix[1], *asked)
+    except ValueError as error:
+        new = isinstance(error.__cause__, _Unrecognised)
+        if prefix or not (new or importlib.util.find_spec("timm")):
+            raise
+        found = from_torch.by_timm(found, tensors, error)
+    return _read(found, weights.read_tensors(found.file), None, *asked)
+
+
+def _read(
+    found: weights.Located,
+    tensors: Mapping[str, np.ndarray],
+    family_name: str | None,
+    dtype: str,
+    image_size: tuple[int, int] | None,
+    positions: str,
+    given: Mapping[str, Any],
+) -> tuple[Model, Variables]:
+    """A network from its file; see `load`."""
+    try:
+        said, graphed = {}, found.config is not None and found.config.graph is not None
+        if not graphed:
             tensors, said = renaming.canonical(tensors)
-            family = plugin("models", prefix[1]) if prefix else _family(tensors)
-        else:
-            family = exported
-        config = assumed.settled(found, family, tensors, said, given or {})
+        family = plugin("models", family_name) if family_name else _family(tensors, graphed)
+        config = assumed.settled(found, family, tensors, said, given)
         treatment = {key: getattr(config, key) for key in INPUT}
         keywords = family.infer(tensors, config)
         settings.check_asked(config.model_args, family.__name__.rpartition(".")[2])
@@ -149,7 +171,9 @@ def without_normalisation(model: Model) -> Model:
 
 
 def located(name: str) -> weights.Located:
-    """A model's file and configuration, bundled or found by `weights.locate`."""
+    """A model's file and configuration: bundled, exported, or found by `weights.locate`."""
+    if name.startswith(from_torch.PREFIX):
+        return from_torch.by_function(name)
     name = name[match.end() :] if (match := _FAMILY.match(name)) else name
     if name not in bundled():
         return weights.locate(name, bundled())
@@ -188,7 +212,13 @@ def _cast(dtype: str) -> Callable[[Array], Array]:
     return cast
 
 
-def _family(tensors: Mapping[str, np.ndarray]) -> ModuleType:
+class _Unrecognised(ValueError):
+    """Tensors of no family here."""
+
+
+def _family(tensors: Mapping[str, np.ndarray], graphed: bool = False) -> ModuleType:
+    if graphed:
+        return exported
     names = [info.name for info in pkgutil.iter_modules(__path__)]
     modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
     families = [module for module in modules if hasattr(module, "recognises")]
@@ -197,4 +227,4 @@ def _family(tensors: Mapping[str, np.ndarray]) -> ModuleType:
             return family
     known = ", ".join(family.__name__.rpartition(".")[2] for family in families)
     some = ", ".join(sorted(tensors)[:5])
-    raise ValueError(f"tensors named {some} ... belong to no known family ({known})")
+    raise _Unrecognised(f"tensors named {some} ... belong to no known family ({known})")

@@ -46,9 +46,8 @@ def export(
       feature_tap: what probes read, else "features", the classifier's input.
 
     Raises:
-      ImportError: torch is missing.
-      ValueError: the module cannot be exported (says which operation of which module), or does not
-        compute the same here.
+      ValueError: torch is missing; the module cannot be exported (says which operation of which
+        module), or does not compute the same here.
     """
     torch = needed("torch")
     network = network.eval().cpu().float()
@@ -82,13 +81,13 @@ def export(
 
 
 def needed(package: str) -> Any:
-    """An optional package. Raises ImportError that says how to install it."""
+    """An optional package. Raises ValueError that says how to install it."""
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ImportError(
-            f"{package} is needed to export a network, for this step alone, and is not installed "
-            f"({error}): pip install 'rival_jax[torch]', or pip install torch timm"
+        raise ValueError(
+            f"{package} is needed to export a network, once, and cannot be imported ({error}): "
+            "pip install torch timm"
         ) from error
 
 

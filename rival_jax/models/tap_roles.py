@@ -164,7 +164,9 @@ class _Roles:
                 "no module has an output with spatial extent that the logits depend on"
             )
         names = [name for name, node in self.lowered.outputs.items() if node == max(reached)]
-        return min(names, key=lambda name: name.count("."))
+        # The first computed it; modules around it return the same, and later ones pass it on.
+        around = [name for name in names if f"{names[0]}.".startswith(f"{name}.")]
+        return min(around, key=lambda name: name.count("."))
 
     def _reached(
         self, features: int, spatial: Mapping[int, Any], grids: Mapping[str, list[int]]
