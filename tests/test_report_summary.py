@@ -187,7 +187,7 @@ def test_without_groups_there_are_none(runs):
 
 
 def test_tables_show_the_results(by_hand):
-    table = page.results_table(by_hand, "linf")
+    (table,) = page.of_models(by_hand, "linf", "results")
     assert table.header == ("model", "clean", "foreground noise", "background noise", "RFS")
     assert [row[0] for row in table.rows] == ["a", "b"], "highest RFS first"
     assert table.rows[0][1].startswith("75.0 [")
@@ -197,8 +197,8 @@ def test_tables_show_the_results(by_hand):
     pairs = page.differences(by_hand, "linf")
     assert "| b minus a | -1.64 [" in tables.as_markdown(pairs)
     assert pairs.rows[0][2:] == ("too few images", "", "0.250")
-    assert page.further(by_hand, "linf").rows[0][0::4] == ("a", "0.250")
-    assert [row[0] for row in page.by_class(by_hand, "linf").rows] == ["dog", "cat"]
+    assert page.of_models(by_hand, "linf", "further")[0].rows[0][0::4] == ("a", "0.250")
+    assert [row[0] for row in page.by_class(by_hand, "linf")[0].rows] == ["dog", "cat"]
     brackets = page.page(by_hand, None).sections[0].text[1]
     assert "95 % BCa bootstrap intervals over 4 images" in brackets
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,6 @@ from rival_jax.runtime.results import Run, atomic
 CLASSES_SHOWN = 40
 CROWDED = 0.05  # mean accuracies this near 0 or 1 leave RFS a ratio of small numbers
 NOISE = "rfs_of_means_noise_error"
-COLUMNS, FURTHER = WORDS.titles("columns"), WORDS.titles("further")
 
 
 def told(
@@ -60,7 +60,7 @@ def page(found: Found, pictures: Pictures | None) -> Document:
     kind, level = WORDS.text(options["method"]), 100 * options["confidence"]
     brackets = WORDS.text("brackets", kind=kind, percent=level, images=found.images, **options)
     figure_6 = WORDS.picture("fig6", functools.partial(figures.bars, found), percent=level)
-    overview = [results_table(found, norm) for norm in norms]
+    overview = [table for norm in norms for table in of_models(found, norm, "results")]
     return Document(
         title=WORDS.text("title", shown=shown, data=runs.data["name"]),
         subtitle="; ".join([", ".join(sizes), *noise]),
@@ -156,33 +156,22 @@ def caveats(found: Found) -> list[tuple[str, str]]:
     )
 
 
-def results_table(found: Found, norm: str) -> Table:
-    """Every model's accuracies, in percent, and RFS under noise of one norm, highest RFS first."""
-    rows = found.rows("accuracy", (None, norm)) + found.rows("rfs_of_means", norm)
-    levels = levels_text(norm, found.levels(norm))
-    return tables.pivot(
-        f"{NORMS[norm]}: {levels}, {counted(found.runs.trials, 'trial')}",
-        rows.changed(lambda row: {**row, "column": row.get("region") or row["measure"]}),
-        ("model",),
-        "column",
-        _cell,
-        titles=COLUMNS,
-        columns=[name for name in COLUMNS if name in ("rfs_of_means", *rows.of("region"))],
-        order=found.ranked(norm),
-    )
+def of_models(found: Found, norm: str, *names: str) -> list[Table]:
+    """Tables of models under noise of one norm, highest RFS first; `names`: in words.toml."""
+    order = found.ranked(norm)
+    rows = found.rows(tuple(found.results.of("measure")), (None, norm))
+    rows = rows.changed(lambda row: {**row, "column": row.get("region") or row["measure"]})
+    ranked = Results(sorted(rows, key=lambda row: order.index(row["model"])))
+    trials = counted(found.runs.trials, "trial")
+    told = {"norm": NORMS[norm], "levels": levels_text(norm, found.levels(norm)), "trials": trials}
+    return WORDS.tables(ranked, *names, cells={"number": _cell}, **told)
 
 
 def _tables(found: Found, norm: str) -> list[Table]:
     fields = ["model", "group"] if found.members else ["model"]
     pairs = [differences(found, norm, field) for field in fields]
-    return [further(found, norm), *(t for t in pairs if t.rows), by_class(found, norm)]
-
-
-def further(found: Found, norm: str) -> Table:
-    """The other order of averaging, iRFS, and what the finite number of trials adds to RFS."""
-    title, rows = f"{NORMS[norm]}: other summaries", found.rows(tuple(FURTHER), norm)
-    look = {"titles": FURTHER, "columns": list(FURTHER), "order": found.ranked(norm)}
-    return tables.pivot(title, rows, ("model",), "measure", _cell, **look)
+    further = of_models(found, norm, "further")
+    return [*further, *(t for t in pairs if t.rows), *by_class(found, norm)]
 
 
 def differences(found: Found, norm: str, field: str = "model") -> Table:
@@ -203,17 +192,18 @@ def _cell(row: Row) -> str:
     return percent(row) if row["measure"] in ("accuracy", "irfs_negative") else ratio(row)
 
 
-def by_class(found: Found, norm: str) -> Table:
+def by_class(found: Found, norm: str) -> list[Table]:
     """RFS of every class, from its accuracies averaged over levels, lowest first."""
-    order, some = found.results.of("class"), ""
+    order, models, some = found.results.of("class"), found.ranked(norm), ""
     rows = found.rows("rfs_of_means", norm, **{"class": order})
     sums = {name: sum(row["estimate"] for row in rows.where(**{"class": name})) for name in order}
     order = sorted(order, key=sums.__getitem__)
     if len(order) > CLASSES_SHOWN:
         half, some = CLASSES_SHOWN // 2, f", the {CLASSES_SHOWN} most extreme"
         order = order[:half] + order[-half:]
-    title, models = f"{NORMS[norm]}: RFS by class{some}", found.ranked(norm)
-    return tables.pivot(title, rows, ("class",), "model", ratio, columns=models, order=order)
+    place = {pair: k for k, pair in enumerate(itertools.product(order, models))}
+    shown = sorted(rows.where(**{"class": order}), key=lambda r: place[r["class"], r["model"]])
+    return WORDS.tables(Results(shown), "by_class", norm=NORMS[norm], some=some)
 
 
 def _pictures(found: Found, norm: str) -> list[Picture]:
