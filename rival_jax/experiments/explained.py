@@ -57,8 +57,10 @@ def explained(
     predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
     target = predicted if way.target == "predicted" else jnp.asarray(batch["label"])
     if way.method == RANDOM:
-        size = (image.shape[1], image.shape[2])
-        return Explained(noise.gaussian(key, batch["noise_id"], 0, size), logits, target)
+        if key is None:
+            raise ValueError("a random order needs a key")
+        size, ids = (image.shape[1], image.shape[2]), jnp.asarray(batch["noise_id"])
+        return Explained(noise.gaussian(key, ids, 0, size), logits, target)
     method, _, tap = way.method.partition("@")
     read, score = dataclasses.replace(model, cam_tap=tap or model.cam_tap), taps.class_score(target)
     found = saliency.explain(method, read, variables, image, score, scaling=way.scaling)
@@ -151,7 +153,7 @@ class Sheet:
         for item, one in zip(items, jnp.nan_to_num(seen.maps), strict=True):
             rim = outlined(item["image"], item["mask"] > 127)
             shown = {"photo and object": rim, name: heated(item["image"], np.asarray(one))}
-            yield shown | draw(name, item["image"], one)
+            yield {**shown, **draw(name, item["image"], one)}
 
 
 def nameless(model: Model) -> Model:

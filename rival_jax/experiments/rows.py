@@ -95,7 +95,7 @@ def setting_rows(
     """
     count = len(next(iter(settings.values())))
     image, place = np.divmod(np.arange(len(found["index"]) * count), count)
-    values = {n: v.ravel() if v.ndim > 1 else v[image] for n, v in found.items()}
+    values: dict[str, Any] = {n: v.ravel() if v.ndim > 1 else v[image] for n, v in found.items()}
     for name, column in settings.items():
         if isinstance(column[0], str):
             known = list(dict.fromkeys(column))

@@ -41,7 +41,7 @@ class Watch:
 
     on_step: Callable[[int], None] = lambda images: None  # images of this host's part
     on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None  # one member's entry
-    say: Callable[[str], None] = print
+    say: Callable[[str], object] = print
 
 
 @dataclasses.dataclass(frozen=True)

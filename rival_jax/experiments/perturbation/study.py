@@ -156,7 +156,8 @@ class Experiment(Explaining):
         depends_on = {"version": ROWS_VERSION, "maps": maps.digest, "model": loaded.digest}
         depends_on |= {"dtype": c.dtype, "data": examples.fingerprint, "head": head, "by": by}
         depends_on |= {"seed": c.seed if by == RANDOM else None, **dataclasses.asdict(way)}
-        settings = dict(zip(SETTING, zip(*way.settings, strict=True), strict=True))
+        values = zip(*way.settings, strict=True)
+        settings: dict[str, Any] = dict(zip(SETTING, values, strict=True))
         words = {"map": by, "method": way.method}
 
         def columns(found: parallel.Rows) -> Columns:

@@ -127,7 +127,7 @@ class Experiment(Explaining):
             yield Unit(f"{name}/{one.method}", base | dataclasses.asdict(one), rows, clean=clean)
 
     def _columns(self, loaded: Loaded, plan: Plan, found: parallel.Rows) -> Columns:
-        settings = {"rule": [*plan.rules, *["level"] * len(plan.levels)]}
+        settings: dict[str, Any] = {"rule": [*plan.rules, *["level"] * len(plan.levels)]}
         settings["level"] = [*[0.0] * len(plan.rules), *plan.levels]
         given = self.config.data.name, loaded, self.subject.examples(loaded.geometry), found
         return setting_rows(*given, {"method": plan.method}, settings)

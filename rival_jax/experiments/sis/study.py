@@ -102,13 +102,14 @@ def measure(
         found, _ = model.forward(variables, shown, {})
         return jnp.take_along_axis(jax.nn.softmax(found), target[:, None], axis=1)[:, 0]
 
+    shape: Any = mask.shape  # (b, h, w)
     if plan.method == "patches":
-        grid = cells(model, variables, image).shape[1:3]
-        order, curve = sis.patch_order(confidence, mask.shape, grid)
+        grid: Any = cells(model, variables, image).shape[1:3]
+        order, curve = sis.patch_order(confidence, shape, grid)
     else:
-        random = noise.gaussian(key, jnp.asarray(batch["noise_id"]), 0, mask.shape[1:])
+        random = noise.gaussian(key, jnp.asarray(batch["noise_id"]), 0, shape[1:])
         score = random if plan.method == "random" else None
-        order, curve = sis.order_in_steps(confidence, mask.shape, plan.pixels, score=score)
+        order, curve = sis.order_in_steps(confidence, shape, plan.pixels, score=score)
     kept, reached = sis.sufficient(order, curve, plan.threshold)
     inside = (kept * mask).sum((1, 2)) / jnp.maximum(kept.sum((1, 2)), 1)
     without = jnp.where(reached, 0, jnp.nan)

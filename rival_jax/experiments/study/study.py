@@ -30,6 +30,7 @@ from rival_jax.runtime.results import Run
 
 WORDS = Words(__package__)
 RATIOS = ("rfs", "nll", "brier")  # all else is a share
+PHOTOS = ("name", "root", "split", "on_bad", "resize", "scenes", "rival10")
 FINETUNE, CARD = "finetune", "model"
 ENDS = ("estimate", "low", "high", "p", "images", "classes", "contrast")
 
@@ -82,8 +83,11 @@ def _after(config: Config, stage: str, networks: tuple[str, ...]) -> Any:
     if stage == "robustness":
         return made
     given, tuned = made.data, config.finetune.data
-    shared = [f.name for f in dataclasses.fields(tuned) if hasattr(given, f.name)]
-    data = dataclasses.replace(given, **{name: getattr(tuned, name) for name in shared})
+    told = {name: getattr(tuned, name) for name in PHOTOS}
+    for name in ("masked_folder", "tfds"):  # how unlabelled pixels count is the stage's
+        void = getattr(given, name).void
+        told[name] = dataclasses.replace(getattr(tuned, name), void=void)
+    data = dataclasses.replace(given, **told)
     return dataclasses.replace(made, data=data, head=config.finetune.head)
 
 
