@@ -4,13 +4,14 @@ import csv
 import io
 import json
 import math
+import shutil
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from rival_jax.experiments import claims
+from rival_jax.experiments import claims, runner
 from rival_jax.experiments.claims import numbers, study, tables
 from rival_jax.experiments.claims.definitions import deviation
 from rival_jax.experiments.claims.language import Reader
@@ -21,7 +22,7 @@ from rival_jax.experiments.claims.study import judged
 from rival_jax.experiments.claims.values import Index, Measured, Missing, Printed, restricted
 from rival_jax.report.results import Results
 from rival_jax.runtime.results import Run
-from tests.helpers import config_of
+from tests.helpers import config_of, run_in
 
 CLAIMS = {claim.id: claim for claim in tables.claims()}
 WORD = {"yes": HOLDS, "no": FAILS, "not_available": OPEN, "yes_without_vit_b": OPEN}
@@ -411,6 +412,49 @@ def test_the_whole_on_runs_of_rival10(tmp_path, monkeypatch):
     }
     assert beside["n_images test"] == ("5306", "10", "-5296", "")
     assert beside["n_images train"][:3] == ("21178", "100", "-21078")
+
+
+def few_photos(source, folder):
+    """RIVAL10's layout with the first photo of every synset in each split."""
+    for split in ("train", "test"):
+        seen = set()
+        for photo in sorted((source / split / "ordinary").glob("*_[0-9]*.JPEG")):
+            wnid = photo.name.split("_")[0]
+            if "merged" not in photo.name and wnid not in seen:
+                seen.add(wnid)
+                for kind in ("ordinary", "entire_object_masks"):
+                    (folder / split / kind).mkdir(parents=True, exist_ok=True)
+                    shutil.copy(source / split / kind / photo.name, folder / split / kind)
+    return folder
+
+
+@pytest.mark.whole
+def test_real_photos_decide_what_they_can(all_shared, tmp_path, monkeypatch):
+    """A run of rfs with a real ViT-Tiny: enough for its own claims."""
+    monkeypatch.setattr(runner, "write_document", lambda *a: None)
+    root = few_photos(all_shared / "data/rival10_mini/RIVAL10", tmp_path / "RIVAL10")
+    network = all_shared / "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    config = config_of("rfs", "clean")
+    config.models, config.data.name, config.data.root = (str(network),), "rival10", str(root)
+    config.head, config.noise.sigmas, config.noise.trials = "imagenet", (60 / 255,), 1
+    config.cache, config.statistics.resamples = str(tmp_path / "cache"), 50
+    _, results = run_in(tmp_path / "rfs", config)
+    runs = read([str(tmp_path / "rfs")], ())
+    found = list(study.judge(runs, study.theirs(runs), {"vits": ["vit_tiny"]}))
+    assert len(found) == 181
+    words = {one.claim.id: (one.claimed.word, one.own.word) for one in found}
+    for name, (claimed, own) in {
+        "R10-002": (HOLDS, HOLDS),  # every photo has a mask
+        "R10-004": (HOLDS, HOLDS),  # ten classes
+        "R10-012": (FAILS, FAILS),  # 17 photos are no 5,000
+        "R10-037": (FAILS, FAILS),  # one level of noise is no seven
+        "R10-055": (OPEN, OPEN),  # one group alone does not differ
+        "RVT-001": (OPEN, OPEN),  # nothing was cured
+    }.items():
+        assert words[name] == (claimed, own), name
+    (clean,) = (one.own.value for one in found if one.claim.id == "R10-029")
+    accuracy = results.where(measure="accuracy", region="clean", contrast="", **{"class": None})
+    assert clean.estimate == pytest.approx(100 * accuracy.one(model=network.name)["estimate"])
 
 
 def test_without_any_run_there_is_a_page(tmp_path, monkeypatch, only):

@@ -23,7 +23,7 @@ from rival_jax.data.transforms import resize_photo
 from rival_jax.experiments import runner
 from rival_jax.experiments.cures import Cure, cure, pairs
 from rival_jax.experiments.robustness import Experiment
-from rival_jax.experiments.robustness.study import beyond
+from rival_jax.experiments.robustness.study import accuracies, beyond
 from rival_jax.experiments.scoring import Protocols
 from rival_jax.named import Axis
 from rival_jax.report import exact, style
@@ -557,6 +557,17 @@ def test_calibration_is_that_of_the_bins(seed):
             confidence.values[:, k], right.values[:, k] > 0.5
         )
         assert np.abs(gaps[:, k].mean(0)).sum() == pytest.approx(want)
+
+
+def test_the_calibration_error_of_one_unit_is_at_most_one():
+    right = named(np.ones((9, 1, 2)), "set", "model")
+    found = Images({"full": right}, np.zeros(9, int), ("a",))
+    gap = confidence_gaps(named(np.full((9, 1, 2), 0.7), "set", "model"), right)
+    study = Study("x", (), (), accuracies, signed=("gap",), averages=("micro", "macro"))
+    drawn = by_unit(found._replace(values={"full": right, "gap": gap}), ["object"] * 9)
+    row = study.results(drawn, [], resamples=50).where(measure="ece").rows[0]
+    assert row["estimate"] == pytest.approx(0.3, abs=1e-6)
+    assert row["low"] <= row["estimate"] <= row["high"] <= 1
 
 
 def by_line(key, shifted, base):

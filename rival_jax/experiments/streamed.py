@@ -141,7 +141,8 @@ class Streamed(Material):
         for family in sets.families(self.sets):
             columns = (*family[0].protocols.names, *Calibration._fields)
             some = [file for one in family for file in self.files(one, files)]
-            found = read_images(some, ("set", "model"), columns, family[0].source.classes)
+            classes = family[0].source.classes
+            found = read_images(some, ("set", "model"), columns, classes, whole=True)
             there = set(found.names)
             for one in family:
                 said = f"photo of {one.name} could not be read"

@@ -35,9 +35,9 @@ def read_images(
     classes: Sequence[str],
     *,
     averaged: Sequence[str] = (),
-    sparse: bool = False,
+    whole: bool = False,
 ) -> Images:
-    """See `Study.read`; without derived measures."""
+    """See `Study.read`; without derived measures. `whole`: every image must have all its rows."""
     axes = [(axis,) if isinstance(axis, str) else axis for axis in axes]
     fields = [field for axis in axes for field in axis]
     words = ["example", "label", *fields]
@@ -66,7 +66,7 @@ def read_images(
     labels = np.zeros(shape[0], np.int32)
     labels[codes[0][0]] = _numbers(table.column("label"), classes, files[0])
     found = Images(values, labels, tuple(classes))
-    if not sparse:
+    if whole:
         _refuse_holes(found)
     return found
 

@@ -80,7 +80,7 @@ class Study:
           ValueError: if two rows have the same place, a label is not one of the classes, or an
             image was not measured under all settings.
         """
-        options = {"averaged": self.averaged, "sparse": self.sparse}
+        options = {"averaged": self.averaged, "whole": not self.sparse}
         found = read_images(files, self.axes, self.columns, classes, **options)
         return found._replace(values=self.derived(found.values))
 

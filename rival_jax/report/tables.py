@@ -167,7 +167,8 @@ def differences(
     judged = verdicts.of_rows(results, confidence, adjust)
     lines = []
     for row, verdict in zip(results, judged, strict=True):
-        first, *others = (str(told.get(row.get(name), row.get(name))) for name in rows)
+        values = ("" if row.get(name) is None else row[name] for name in rows)
+        first, *others = (str(told.get(value, value)) for value in values)
         named = f"{first} {row['contrast']}".strip()
         lines.append((named, *others, cell(row), verdict.word, verdict.p))
     header = (*(told.get(name, name) for name in rows), quantity, "differs", "p")

@@ -42,7 +42,8 @@ def accuracies(means: Means, pairs: Pairs) -> Numbers:
     level = stacked("protocol", {name: one for name, one in means.items() if name != "gap"})
     yield from compared("accuracy", level, pairs)
     gap = means["gap"].at(average="micro").map(jnp.abs).mean("bin")
-    yield from compared("ece", gap.map(lambda share: calibration.BINS * share), pairs)
+    error = gap.map(lambda share: jnp.minimum(calibration.BINS * share, 1.0))  # also of one photo
+    yield from compared("ece", error, pairs)
     if len(sets := level.of("set")) > 1:
         drop = level.at(set=sets[0]) - level.without(set=sets[0])
         yield from compared("accuracy_drop", drop, pairs)
