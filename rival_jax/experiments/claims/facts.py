@@ -1,7 +1,7 @@
-"""What finished runs tell beside their results: of their data, settings and networks.
+"""Facts about the data, settings and networks of finished runs, beside their results.
 
-One function for each fact that claims speak of, of runs, the newest first, and the arguments of
-the fact in `quantities.csv`; None if no run tells it.
+One function for each fact in `quantities.csv`. Its arguments are the runs, the newest first, and
+the fact's own; it returns None if no run knows.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def attribute_names(runs: Runs) -> tuple[str, ...] | None:
 
 
 def max_label_correlation(runs: Runs) -> float | None:
-    """The largest of two attributes, in size."""
+    """The largest correlation between the labels of two attributes, without its sign."""
     every = (row for run in _of(runs, "attributes") for row in run.rows)
     rows = [row for row in every if row["measure"] == "label_correlation"]
     found = [abs(r["estimate"]) for r in rows if r["attribute"] != r["other_attribute"]]
@@ -82,7 +82,7 @@ def test_share_from_imagenet_train(runs: Runs) -> float | None:
 
 
 def wrong_hits(runs: Runs, *classes: str) -> float | None:
-    """Of saliency's hits of some classes, the share that is taken for another class."""
+    """The share of saliency's hits in some classes that are classified wrongly."""
     for run in _of(runs, "saliency"):
         hits = pyarrow.csv.read_csv(run.path / "hits.csv").to_pylist()
         mine = [hit["label"] != hit["predicted"] for hit in hits if hit["label"] in classes]
@@ -117,7 +117,7 @@ def imagenet_s_classes(runs: Runs) -> int | None:
 
 
 def imagenet_s_images_per_class(runs: Runs) -> int | None:
-    """Photos of each."""
+    """The most photos that one of these classes has."""
     return max(_imagenet_s(runs), default=0) or None
 
 

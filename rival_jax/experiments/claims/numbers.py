@@ -23,10 +23,10 @@ Real = Union["Number", float, int]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Number:
-    """A number in an interval; what is not known lies anywhere.
+    """A number and the interval it lies in; an unknown number may be anything.
 
-    Sums and products take the ends that are furthest apart, which covers whatever the numbers have
-    in common. `Measured.minus` knows better where a run has tested the difference itself.
+    Sums and products combine the ends that are furthest apart: that is right however two numbers
+    depend on each other. If a run has tested a difference itself, `Measured.minus` uses that.
     """
 
     estimate: float
@@ -69,15 +69,15 @@ class Number:
     __radd__, __rmul__ = __add__, __mul__
 
     def scaled(self, factor: float | int) -> Number:
-        """In another unit, and still the result that it was."""
+        """The same result in another unit."""
         a, b, c = (factor * x for x in self.ends)
         return dataclasses.replace(self, estimate=a, low=b, high=c)
 
     def stretched(self, count: int, confidence: float) -> Number:
-        """With the interval that covers together with those of `count` - 1 other comparisons.
+        """With an interval wide enough to hold together with those of `count` - 1 comparisons more.
 
-        By Bonferroni, with ends in the normal's proportions. Where p was adjusted to above the
-        level it holds 0.
+        By Bonferroni, widened as a normal distribution's would be. If p times `count` is above the
+        level, the interval includes 0.
         """
         level = 1 - confidence
         quantile = statistics.NormalDist().inv_cdf
@@ -95,7 +95,7 @@ Some = Iterable[Real]
 
 
 def number(value: Real) -> Number:
-    """An exact one; True and False are margins that leave nothing open."""
+    """A plain value as an exact number; True holds for sure, False fails for sure."""
     if isinstance(value, Number):
         return value
     if isinstance(value, bool):
@@ -104,7 +104,7 @@ def number(value: Real) -> Number:
 
 
 def mean(values: Some) -> Number:
-    """The mean; of nothing, nothing is known."""
+    """The mean; unknown if there are no values."""
     every = [number(value) for value in values]
     return sum(every, number(0.0)) / len(every) if every else UNKNOWN
 
@@ -124,7 +124,7 @@ def largest(values: Some) -> Number:
 
 
 def spread(values: Some) -> Number:
-    """The largest minus the smallest; of one alone, nothing is known."""
+    """The largest minus the smallest; unknown if there are fewer than two."""
     every = [number(value) for value in values]
     if len(every) < 2:
         return UNKNOWN
@@ -133,7 +133,7 @@ def spread(values: Some) -> Number:
 
 
 def share(margins: Some) -> Number:
-    """How many of some comparisons hold, as a share of them."""
+    """The share of comparisons that hold."""
     every = [number(value) for value in margins]
     if not every:
         return UNKNOWN
@@ -151,10 +151,10 @@ def trend(places: Sequence[float], values: Sequence[Number]) -> Number:
 
 
 def spearman(first: Sequence[Real], second: Sequence[Real]) -> Number:
-    """Rank correlation of estimates, with an interval over such networks as these are.
+    """Rank correlation of estimates; its interval is over networks like these.
 
     Raises:
-      ValueError: if they are not as many.
+      ValueError: if the numbers of estimates differ.
 
     Source: Bonett and Wright, Psychometrika 65, 2000: Fisher's z with variance (1 + r^2/2)/(n - 3).
     """
@@ -171,12 +171,12 @@ def spearman(first: Sequence[Real], second: Sequence[Real]) -> Number:
 
 
 def seen(value: Number) -> Number:
-    """The estimate alone: what is so of the images that were measured."""
+    """The estimate without its interval: true of the measured images, not beyond them."""
     return number(value.estimate) if math.isfinite(value.estimate) else UNKNOWN
 
 
 def known(value: Number) -> Number | bool:
-    """True, or unknown."""
+    """True if there is an estimate; otherwise unknown."""
     return True if value.known else UNKNOWN
 
 
@@ -187,7 +187,7 @@ def same(words: Any, wanted: str) -> Number:
 
 
 def margin(difference: Number, *, strict: bool) -> Number:
-    """Whether a difference is above 0, or not below 0, as a margin; 0 itself counts if exact."""
+    """How far a difference is above 0; an exact 0 fails if `strict`, otherwise it holds."""
     ends = [round(x, DIGITS) if math.isfinite(x) else x for x in difference.ends]
     if difference.low == difference.high:
         ends = [x - TINY if strict else x + TINY for x in ends]

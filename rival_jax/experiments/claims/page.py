@@ -60,8 +60,8 @@ def _headline(found: Sequence[Any], view: str) -> str:
         "own": "On the networks and data at hand",
     }
     return (
-        f"{told[view]}: {counts[HOLDS]} of {len(found)} claims hold, {counts[FAILS]} fail, of "
-        f"{counts[OPEN]} your runs cannot tell."
+        f"{told[view]}: {counts[HOLDS]} of {len(found)} claims hold, {counts[FAILS]} fail, and "
+        f"your runs cannot decide {counts[OPEN]}."
     )
 
 
@@ -116,7 +116,7 @@ def _digits(value: float) -> str:
 
 
 def why(one: Any) -> str:
-    """Why nothing can be said of the paper's networks; "" where something can."""
+    """Why a claim cannot be decided for the paper's networks; "" if it can."""
     if one.claimed.word != OPEN:
         return ""
     if not one.claim.relation:
@@ -127,8 +127,8 @@ def why(one: Any) -> str:
         return "; ".join(lacking(one.missing))
     margin = one.claimed.margin
     if not (math.isfinite(margin.low) and math.isfinite(margin.high)):
-        return "a number that has no interval"
-    return f"the interval has the threshold in it: by {written(margin)}"
+        return "one of its numbers has no interval"
+    return f"the interval includes the threshold: by {written(margin)}"
 
 
 def lacking(missing: Sequence[Missing]) -> Iterator[str]:
@@ -152,7 +152,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def printed_table(indices: Mapping[str, Index]) -> Table:
-    """Every printed number that the user has too, with theirs and that of other protocols."""
+    """Every printed number that the user has measured too, by all protocols."""
     rows = []
     for one in tables.published():
         measured = Measured(indices["R10" if one.source == "RIVAL10" else "RVT"])

@@ -26,16 +26,16 @@ class Finished(NamedTuple):
     config: Mapping[str, Any]
     data: Mapping[str, Any]
     cards: Sequence[Mapping[str, Any]]
-    rows: Sequence[Row]  # of results; networks as the papers call them, blanks before what was done
+    rows: Sequence[Row]  # results; networks have the papers' names, then blanks and what was done
 
     @property
     def experiment(self) -> str:
-        """That it is of."""
+        """Its experiment."""
         return self.config["experiment"]
 
     @property
     def begun(self) -> frozenset[str]:
-        """All networks that it is of, without what was done to them."""
+        """Its networks, each without what was done to it."""
         every = [row["network"] for row in self.rows if row["network"]]
         return frozenset(name.split(" ")[0] for names in every for name in names)
 
@@ -46,7 +46,7 @@ class Finished(NamedTuple):
         return named and set(self.data.get("classes", ())) == set(SYNSETS)
 
     def at(self, key: str) -> Any:
-        """A value of its config, "noise.trials"; None if there is no such."""
+        """A value of its config, such as "noise.trials"; None if there is no such key."""
         found: Any = self.config
         for part in key.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None

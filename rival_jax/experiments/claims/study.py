@@ -158,11 +158,11 @@ def about(runs: Sequence[Finished]) -> dict[str, Any]:
     """What the page says of data: those of the runs."""
     names = dict.fromkeys(f"{run.data['name']} ({run.path})" for run in runs)
     told = f"Those of {len(runs)} finished runs: {', '.join(names)}." if runs else NOTHING
-    notices = [] if runs else [f"{NOTHING} What is told is what the papers print."]
+    notices = [] if runs else [f"{NOTHING} Only what the papers print is shown."]
     for run in (run for run in runs if run.rival10 and run.data["images"] < WHOLE):
         notices.append(
             f"{run.path} has {run.data['images']} photos of RIVAL10, which has {WHOLE} to test on: "
-            "what is told of the papers' networks and data is of these photos alone."
+            "verdicts on the papers' networks and data are for these photos only."
         )
     nothing = {"name": "finished runs", "split": "all", "images": 0, "fingerprint": ""}
     return {**nothing, "sentence": told, "classes": [], "counts": [], "notices": notices}

@@ -21,7 +21,7 @@ from rival_jax.weights import catalogue
 Sets = Mapping[str, tuple[Any, ...]]
 """What claims go through, by name: words, or levels."""
 PAPERS = {"R10": "RIVAL10", "RVT": "RobustViT"}
-EXACT = ("dataset", "protocol", "definition")  # kinds of claims about what is, not what is measured
+EXACT = ("dataset", "protocol", "definition")  # kinds of claims about facts, not measurements
 _FOLDER = pathlib.Path(rival_jax.__file__).parent / "assets" / "claims"
 
 
@@ -32,9 +32,9 @@ class Claim(NamedTuple):
     section: str
     kind: str  # "finding" | "dataset" | "protocol" | "definition" | "opinion"
     claim: str
-    needs: str  # experiments whose runs tell, or why no run does
+    needs: str  # the experiments whose runs decide it, or why none can
     relation: str  # see `language`; "": a person has to judge
-    threshold: str  # "paper" | "assumed": an ordering or number of the paper's, or of ours
+    threshold: str  # whose ordering or number it is: "paper" | "assumed" (ours)
     note: str
 
     @property

@@ -19,11 +19,11 @@ Key = tuple[str, str, frozenset]  # study, measure, (column, value) of all other
 
 
 class Missing(NamedTuple):
-    """A number that no run has."""
+    """A number that is in no run."""
 
     study: str
-    network: str  # "" where it is of none
-    other: str  # of what else: "imagenet_a", "level 0.2353"
+    network: str  # "" if it is not about a network
+    other: str  # what else it is about: "imagenet_a", "level 0.2353"
 
 
 class Printed:
@@ -43,7 +43,7 @@ class Printed:
             return tuple(found.split())
 
     def group(self, name: str, members: tuple[str, ...], *arguments: Any) -> None:
-        """None: of groups nothing is printed."""
+        """None: nothing is printed about groups."""
 
     def minus(self, first: Number, second: Number) -> Number:
         """See `Measured.minus`."""
@@ -55,7 +55,7 @@ class Index:
 
     def __init__(self, runs: Sequence[Finished]):
         self.runs = runs
-        self.rows: dict[Key, list[Row]] = {}  # of the newest run that has some
+        self.rows: dict[Key, list[Row]] = {}  # each from the newest run that has it
         self.words: dict[tuple[str, str], dict[Hashable, None]] = {}
         for run in runs:
             mine: dict[Key, list[Row]] = {}
@@ -92,17 +92,17 @@ class Measured:
 
     Args:
       index: of results.
-      exact: whether the claim is about what is, so that estimates are all there is to it.
+      exact: whether the claim is about facts, so that estimates have no intervals.
 
     Attributes:
-      missing: what was asked for and no run has, in order.
+      missing: what was asked for and is in no run, in order.
     """
 
     def __init__(self, index: Index, *, exact: bool = False):
         self.index, self.exact, self.missing = index, exact, dict[Missing, None]()
 
     def get(self, name: str, *arguments: Any) -> Any:
-        """A number, or a fact: words or numbers in a tuple; what is `UNKNOWN` is in `missing`."""
+        """A number, or a fact: a number or a tuple; if it is `UNKNOWN`, `missing` says why."""
         one = tables.quantities()[name]
         if not one.study:
             return self._fact(one, arguments)
@@ -121,7 +121,7 @@ class Measured:
         return self._find(one, {**one.places(("", *arguments)), "network": members})
 
     def minus(self, first: Number, second: Number) -> Number:
-        """A difference, with the interval and p of its own where a run has tested it."""
+        """A difference; if a run has tested it, with that test's interval and p."""
         if first.key and second.key:
             (one, a), (other, b) = first.key, second.key
             if one == other and {**a, "network": ()} == {**b, "network": ()}:
@@ -179,7 +179,7 @@ def vocabulary(values: Measured | Printed, sets: Sets) -> dict[str, Any]:
 def _of_network_or_group(
     values: Measured | Printed, sets: Sets, one: Quantity, *arguments: Any
 ) -> Any:
-    """A quantity; a group's number as a run averaged it, else the mean over its members."""
+    """A quantity; for a group, a run's average if there is one, else its members' mean."""
     first, *more = given = tuple(one.given(arguments).values()) or ("",)
     if not one.study or first not in sets.get("GROUPS", ()):
         return values.get(one.name, *(given if one.parameters else ()))
@@ -194,7 +194,7 @@ def _rounded(value: Any) -> Any:
 def restricted(
     sets: Mapping[str, Set], index: Index, study: str, own: Mapping[str, Sequence[str]]
 ) -> Sets:
-    """A paper's sets with what was measured in their place, as `Set.own` says.
+    """A paper's sets, with what the user measured in place of their members (see `Set.own`).
 
     Args:
       index: of results.
