@@ -335,7 +335,7 @@ def test_all_outputs_are_those_of_the_classes_and_then_the_others():
     context, notes = asked(classes, (("n01443537",), ("n01440764",)))
     made, _, facts = full.attach(wide, {}, context)
     assert logits_of(made)[0, :4].tolist() == [1, 0, 2, 3]
-    assert made.class_names[:3] == (*classes, "output 2")
+    assert made.class_names[:3] == (*classes, "n01484850")
     assert facts["head"] == "all 1000 outputs"
     assert "1000 outputs are taken to be ImageNet's" in notes[0]
     loaded = SimpleNamespace(model=made)

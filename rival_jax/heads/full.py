@@ -25,7 +25,8 @@ def attach(
     """
     first, count = check(model, context), model.num_classes
     order = (*first, *(i for i in range(count) if i not in set(first)))
-    outputs = model.class_names or tuple(f"output {i}" for i in range(count))
+    told = imagenet.wnids() if first and count == 1000 else [f"output {i}" for i in range(count)]
+    outputs = model.class_names or tuple(told)
     names = (*context.classes[: len(first)], *(outputs[i] for i in order[len(first) :]))
     facts = {"head": f"all {count} outputs"}
     forward = model.forward

@@ -99,7 +99,7 @@ def membership(context: Context) -> np.ndarray:
     Raises:
       ValueError: for a class without synsets, or with one not in ImageNet-1k.
     """
-    position = {wnid: index for index, wnid in enumerate(_wnids())}
+    position = {wnid: index for index, wnid in enumerate(wnids())}
     members = np.zeros((len(context.classes), len(position)), bool)
     for row, (name, group) in enumerate(zip(context.classes, _synsets(context)[1], strict=True)):
         unknown = [wnid for wnid in group if wnid not in position]
@@ -152,10 +152,10 @@ def of_outputs(model: Model, members: np.ndarray) -> np.ndarray:
       ValueError: the outputs are named, but neither by synsets nor by ImageNet's usual list.
     """
     outputs = model.class_names
-    if outputs is None or outputs == _wnids():
+    if outputs is None or outputs == wnids():
         return members
     try:
-        return members[:, np.argsort(_meeting.by_name(outputs, _wnids(), None))]
+        return members[:, np.argsort(_meeting.by_name(outputs, wnids(), None))]
     except ValueError as error:
         if all(name in outputs[i].casefold() for i, name in _USUAL.items()):
             return members
@@ -165,7 +165,8 @@ def of_outputs(model: Model, members: np.ndarray) -> np.ndarray:
         ) from error
 
 
-def _wnids() -> tuple[str, ...]:
+def wnids() -> tuple[str, ...]:
+    """ImageNet's 1000 synsets in order."""
     return tuple(_asset("imagenet_wnids.txt").split())
 
 

@@ -80,7 +80,8 @@ def _differences(config: Config, pairs: Results) -> list[Table]:
     """Every metric's, for each pair of networks."""
     rows, confidence = ("network", "measure", "rule"), config.statistics.confidence
     told = WORDS.text("differences"), pairs, rows, percent, confidence
-    return [tables.differences(*told, quantity="points", titles=TITLES)] if pairs.rows else []
+    titles = {**TITLES, None: ""}  # of metrics without a rule
+    return [tables.differences(*told, quantity="points", titles=titles)] if pairs.rows else []
 
 
 def _curve(level: Results) -> figures.Drawn:
@@ -89,4 +90,5 @@ def _curve(level: Results) -> figures.Drawn:
     rows = level.where(measure="precision").changed(
         lambda row: {**row, "recall": recall[row["network"], row["level"]]["estimate"]}
     )
-    return figures.curves(rows, "recall", by="network", percent=True, label="precision, %")
+    look = {"percent": True, "label": "precision, %", "at_end": True}
+    return figures.curves(rows, "recall", by="network", **look)
