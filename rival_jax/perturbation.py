@@ -39,7 +39,7 @@ def curves(
     """
     fine = [k / steps for k in range(steps + 1)]
     own = {"deletion": (deletion, fine[1:]), "insertion": (insertion, fine[:-1])}
-    found = [(test, fill, shares) for test in tests if test not in own for fill in fills]
+    found = [(test, fill, sorted(shares)) for test in tests if test not in own for fill in fills]
     found += [(test, *own[test]) for test in tests if test in own]
     return {(test, fill): tuple(some) for test, fill, some in found}
 
@@ -189,8 +189,8 @@ def area(values: Float[Array, "*b s"], shares: Sequence[float], rule: Area) -> F
     Args:
       values: [*, s], at each share.
       shares: ascending; the first is 0 if and only if the rule is "from_zero" or the curve has it.
-      rule: "trapezoid": between the first share and the last. "from_zero": the same, of a curve
-        that begins at the unchanged photo. "mean": of the values.
+      rule: "trapezoid": between the first share and the last (of a single one: its value).
+        "from_zero": the same, of a curve that begins at the unchanged photo. "mean": of the values.
 
     Raises:
       ValueError: for shares that do not fit values or rule.
@@ -200,11 +200,11 @@ def area(values: Float[Array, "*b s"], shares: Sequence[float], rule: Area) -> F
     [0.625, 0.667]
     """
     steps = jnp.asarray(shares, jnp.float32)
-    if values.shape[-1] != len(shares) or len(shares) < 1 + (rule != "mean"):
+    if not len(shares) or values.shape[-1] != len(shares):
         raise ValueError(f"shares: got {len(shares)} for values {values.shape}, rule {rule!r}")
     if rule == "from_zero" and shares[0] != 0:
         raise ValueError(f"shares: got {shares[0]} as the first, expected 0 by rule {rule!r}")
-    if rule == "mean":
+    if rule == "mean" or len(shares) == 1:
         return values.mean(-1)
     between = (values[..., 1:] + values[..., :-1]) / 2
     return (between * jnp.diff(steps)).sum(-1) / (steps[-1] - steps[0])

@@ -54,6 +54,7 @@ def test_areas_are_those_of_numpy():
         perturbation.area(part, shares[1:], "from_zero")
     with pytest.raises(ValueError, match=r"shares: got 2 for values \(3, 3\)"):
         perturbation.area(part, shares[:2], "mean")
+    np.testing.assert_array_equal(perturbation.area(part[:, :1], (0.1,), "trapezoid"), part[:, 0])
     columns = [jnp.asarray(v, jnp.float32) for v in values.T]
     for test, some, at in (
         ("deletion", columns[1:], shares[1:]),

@@ -127,9 +127,7 @@ def pairs(named: Sequence[str], models: Mapping[str, str], cures: Mapping[str, C
     return found or list(itertools.combinations(order, 2))
 
 
-def crossed_between(
-    name: str, level: Named, pairs: Sequence[Pair], own: str = "own"
-) -> Iterator[Measure]:
+def crossed_between(name: str, level: Named, pairs: Pairs, own: str = "own") -> Iterator[Measure]:
     """Both networks of each pair by their own maps and the other's; one by one, so no "model".
 
     Args:

@@ -87,6 +87,7 @@ def _run(
             cured[Path(model).name] = _after(names.get(begun, begun), one.variant)
     tuned = config["experiment"] == "finetune"
     rows = _as_robustness(results, cards[0]["name"]) if tuned else results
+    rows = _as_published(results) if config["experiment"] == "segmentation" else rows
     known, members = {**cured, **names}, groups(config.get("groups", ()))
     named = functools.partial(_named, known, members, _sets(config))
     return Finished(path, config, facts, cards, [named(row) for row in rows])
@@ -112,6 +113,12 @@ def _after(begun: str, variant: str) -> str:
     return begun if variant == "original" else f"{begun} {word('variant', variant)}"
 
 
+def _as_published(rows: Results) -> Iterator[Row]:
+    """Results of config segmentation as the paper has them: relevance, cut at its mean."""
+    for row in rows.where(method=(None, "relevance"), rule=(None, "mean"), level=None):
+        yield {**row, "method": None, "rule": None}
+
+
 def _as_robustness(rows: Results, begun: str) -> Iterator[Row]:
     """Results of config finetune as those of robustness and segmentation; means over seeds."""
     first = next(iter(rows.of("test")), None)
@@ -127,9 +134,7 @@ def _as_robustness(rows: Results, begun: str) -> Iterator[Row]:
             told |= {"measure": "class_accuracy" if part else "accuracy", "protocol": "full"}
             yield {**told, **part}
         elif (measure := word("maps", row["measure"])) and row["test"] == first:
-            cut = {} if measure == "map" else {"rule": "mean"}
-            told |= {"study": "segmentation", "measure": measure, "method": "relevance"}
-            yield {**told, **cut}
+            yield {**told, "study": "segmentation", "measure": measure}
 
 
 def _named(

@@ -67,21 +67,16 @@ class Quantity(NamedTuple):
         return {key for key, value in self.columns.items() if "{" in value} - {"network", "minus"}
 
     def places(self, arguments: Sequence[Any]) -> dict[str, Any]:
-        """Which results it is: the measure, and the values of columns; networks in tuples.
-
-        A column is left out where our word for the value is empty.
-        """
+        """Which results it is: the measure, and the values of columns; networks in tuples."""
         given, told = self.given(arguments), {"measure": self.measure}
         found: dict[str, Any] = {}
         for column, text in {**told, **self.columns}.items():
             alone = text.strip("{}")
             whole = alone in given and alone != text
             value = given[alone] if whole else text.format(**given)
-            known = word(column, value) if isinstance(value, str) else None
-            value = value if known is None else known
+            value = (word(column, value) or value) if isinstance(value, str) else value
             is_network = column in ("network", "minus")
-            if value != "":
-                found[column] = (value.partition(" original")[0],) if is_network else value
+            found[column] = (value.partition(" original")[0],) if is_network else value
         return found
 
 

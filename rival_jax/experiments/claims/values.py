@@ -110,7 +110,7 @@ class Measured:
         found = self._find(one, told)
         if found is None:
             (of,) = told.get("network", ("",))
-            asked = (told[column] for column in told if column in one.asked)
+            asked = (told[column] for column in one.columns if column in one.asked)
             words = [f"{x:g}" if isinstance(x, float) else str(x) for x in asked]
             self.missing[Missing(one.study, of, " ".join(words))] = None
         return found or UNKNOWN

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from rich.console import Console
 from rival_jax import segmentation
 from rival_jax.configs import options, typed
 from rival_jax.configs.segmentation import Config, Segmentation
-from rival_jax.experiments.cures import Pair
+from rival_jax.experiments.cures import Pairs
 from rival_jax.experiments.explained import Explaining, explained, nameless
 from rival_jax.experiments.rows import answers, setting_rows
 from rival_jax.experiments.runner import Pass, Unit
@@ -67,7 +67,7 @@ def derived(columns: dict[str, Named]) -> dict[str, Named]:
     return {**cut, **rest, "miou_by_photo": alone}
 
 
-def measures(means: Means, pairs: Sequence[Pair], c: Segmentation) -> Iterator[Measure]:
+def measures(means: Means, pairs: Pairs, c: Segmentation) -> Iterator[Measure]:
     """The metrics by rule, and what cures change of them; precision and recall by level."""
     by_photo = {name: one.mean("class", by="images") for name, one in means.items()}
 
