@@ -24,9 +24,11 @@ def table(look: Look, results: Results, title: str, confidence: float, cells: Ce
     Args:
       look: `lines`, the columns of results that identify a line, and optionally `where`, the values
         that results must have; `cell`, how a number is written: "percent", "ratio" or one of
-        `cells`; `column`, whose values become columns, "model" if not given. With `tested`, the
-        heading of the numbers, it is a table of differences; then `adjust` is "holm" or "rate", and
-        with `most` it has only lines that differ from 0, at most so many.
+        `cells`; `column`, whose values become columns, "model" if not given; `columns` and
+        `titles`, see `tables.pivot`; `grouped`, whether lines alike in the first of `lines` are put
+        together. With `tested`, the heading of the numbers, it is a table of differences; then
+        `adjust` is "holm" or "rate", and with `most` it has only lines that differ from 0, at most
+        so many.
       results: differences have a contrast, all other numbers have none.
     """
     lines, tested = look["lines"], look.get("tested")
@@ -36,7 +38,9 @@ def table(look: Look, results: Results, title: str, confidence: float, cells: Ce
     if not rows.rows:
         return []
     if not tested:
-        return [tables.pivot(title, rows, lines, look.get("column", "model"), cell)]
+        options = {name: look[name] for name in ("columns", "titles") if name in look}
+        options |= {"order": rows.of(lines[0])} if look.get("grouped") else {}
+        return [tables.pivot(title, rows, lines, look.get("column", "model"), cell, **options)]
     options = {"quantity": tested, "adjust": ADJUST[look.get("adjust", "holm")]}
     found = tables.differences(title, rows, lines, cell, confidence, **options)
     if "most" in look:
@@ -45,6 +49,12 @@ def table(look: Look, results: Results, title: str, confidence: float, cells: Ce
 
 
 def figure(look: Look, results: Results) -> Callable[[], Drawn]:
-    """A function that draws results; `look`: `kind`, a function of `figures`, and its keywords."""
+    """A function that draws results.
+
+    Args:
+      look: `kind`, a function of `figures`, and its keywords; `lines` says which of the results.
+    """
     options = {name: value for name, value in look.items() if name != "kind"}
+    if "lines" in options:
+        options["lines"] = results.where(**options["lines"])
     return functools.partial(getattr(figures, look["kind"]), results, **options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -13,19 +12,16 @@ from matplotlib import colormaps
 from rival_jax.configs.finetune import Config
 from rival_jax.experiments.finetune.measures import GAIN, Network
 from rival_jax.experiments.finetune.variants import ORIGINAL
-from rival_jax.report import figures, tables
-from rival_jax.report.document import Document, Picture, Section
-from rival_jax.report.figures import Drawn
+from rival_jax.report.document import Document, Section
+from rival_jax.report.figures import ENDS, Drawn
 from rival_jax.report.grids import sheet
 from rival_jax.report.results import Results, Row
-from rival_jax.report.tables import Table, counted, percent, ratio
+from rival_jax.report.tables import counted, percent, ratio
 from rival_jax.report.words import Words
 
 WORDS = Words(__package__)
 MOST_CURVES = 8
 SPREAD = "standard deviation"
-MEASURES = WORDS.titles("maps")
-TITLES = {**MEASURES, "": "accuracy", GAIN: "gain", "test": "test set"}
 Shown = tuple[str, str, np.ndarray, np.ndarray, list[tuple[np.ndarray, str]]]
 """(name, class, photo uint8 [h, w, 3], mask uint8 [h, w], map and class that each network gives)"""
 WHOLE: dict[str, None] = dict.fromkeys(("seed", "class", "set"))  # rows over all seeds and classes
@@ -46,21 +42,20 @@ def page(
       shown: returns images as the original and the first finetuned network see them.
     """
     pure = results.where(alpha=1.0)
-    levels, gained = (main(pure.where(**WHOLE, contrast=c)) for c in ("", GAIN))
-    accuracy, rfs = (levels.where(measure=name) for name in ("accuracy", "rfs"))
-    tuned, maps = gained.of("variant"), pure.where(**WHOLE, contrast="", measure=tuple(MEASURES))
-    compared = [
-        _dots("comparison", accuracy, "test", label="accuracy, %", percent=True),
-        _dots("rfs", rfs, "norm", label="RFS"),
-    ]
-    numbers = [_table("levels", levels), _table("gains", gained)]
-    seen = WORDS.picture("maps", lambda: drawn_maps(networks[1].name, shown()), photos=True)
-    aligned = _table("alignment", maps, ("test",), "measure", columns=list(MEASURES))
-    sets = _table("sets", pure.where(set=("A", "B"), variant=tuned), ("test", "set"), "contrast")
+    whole, told = pure.where(**WHOLE), functools.partial(WORDS.tables, cells={"number": _cell})
+    levels, gained = (main(whole.where(contrast=c)).having(contrast="") for c in ("", GAIN))
+    tuned, mixed = gained.of("variant"), mixtures(results)
+    each = {"accuracy": "comparison", "rfs": "rfs"}
+    compared = [WORDS.drawn(name, levels.where(measure=one)) for one, name in each.items()]
+    seen = functools.partial(drawn_maps, networks[1].name, shown)
+    maps = WORDS.picture("maps", seen, photos=True)
+    parts = told(pure.where(variant=tuned).changed(_named), "sets")
     by_class = classes(pure, networks[0].masked)
-    few = losses.where(model=losses.of("model")[:MOST_CURVES])
-    look: dict[str, Any] = {"by": "part", "panel": "model", "label": "total loss", "across": 4}
-    training = WORDS.picture("training", functools.partial(figures.curves, few, "epoch", **look))
+    parts += told(by_class, "classes", test=pure.of("test")[-1])
+    path = [WORDS.drawn("path", mixed)] if mixed.rows else []
+    training = WORDS.drawn("training", losses.where(model=losses.of("model")[:MOST_CURVES]))
+    numbers = [*told(levels, "levels"), *told(gained, "gains")]
+    between = "Between the original and the finetuned weights"
     return Document(
         title=WORDS.text("title"),
         subtitle=f"{config.models[0]}, {counted(len(tuned), 'variant')}, "
@@ -68,10 +63,10 @@ def page(
         headline=[sentence(gained.where(variant=name), name) for name in tuned][:8],
         sections=[
             Section("Before and after", (), compared, numbers),
-            Section("Where it looks", (), [seen], [aligned]),
-            Section("Classes with masks and without", (), (), [sets, by_class]),
-            *mixtures(results),
-            Section("Training", (), [training], [seeds(pure)]),
+            Section("Where it looks", (), [maps], told(whole, "alignment")),
+            Section("Classes with masks and without", tables=parts),
+            Section(between, (), path, told(mixed, "mixed")),
+            Section("Training", (), [training], told(seeds(pure), "seeds")),
         ],
         method=_method(config),
         caveats=WORDS.caveats(),
@@ -92,24 +87,23 @@ def sentence(gained: Results, name: str) -> str:
     """What a variant gained, in one sentence."""
     told: dict[str, list[str]] = {"accuracy": [], "iou": [], "rfs": []}
     for row in gained:
-        estimate, low, high = (f"{round(100 * row[end], 1) + 0.0:+.1f}" for end in figures.ENDS)
+        estimate, low, high = (f"{round(100 * row[end], 1) + 0.0:+.1f}" for end in ENDS)
         given = {"points": f"{estimate} [{low}, {high}]", "ratio": ratio(row), **row}
         told[row["measure"]].append(WORDS.text(row["measure"], **given))
     said = [f"accuracy {', '.join(told['accuracy'])}", *told["iou"], *told["rfs"]]
     return f"{name}: {'; '.join(said)}."
 
 
-def classes(pure: Results, masked: Sequence[str]) -> Table:
-    """Accuracy of every class on the last test set, and each variant's gain."""
-    last = pure.of("test")[-1]
-    found = pure.where(test=last, **{"class": pure.of("class")})
+def classes(pure: Results, masked: Sequence[str]) -> Results:
+    """The original's accuracy of every class on the last test set, and each variant's gain."""
+    found = pure.where(test=pure.of("test")[-1], **{"class": pure.of("class")})
     found = found.where(variant=ORIGINAL) + found.where(contrast=GAIN)
-    found = found.changed(lambda row: {**row, "set": "A" if row["class"] in masked else "B"})
-    title = WORDS.text("classes", test=last)
-    return tables.pivot(title, found, ("class", "set"), "variant", percent)
+    return found.changed(
+        lambda row: {**row, "set": "A" if row["class"] in masked else "B", "contrast": ""}
+    )
 
 
-def seeds(pure: Results) -> Table:
+def seeds(pure: Results) -> Results:
     """Every seed's accuracy, and RFS, and their standard deviation."""
     each = main(pure.where(seed=pure.of("seed")))
     spread: list[Row] = []
@@ -118,28 +112,24 @@ def seeds(pure: Results) -> Table:
         if len(rows) > 1:
             estimate = float(np.std([row["estimate"] for row in rows], ddof=1))
             spread.append({**rows[0], "seed": SPREAD, "estimate": estimate})
-    return _table("seeds", each + Results(spread), ("seed",))
+    return each + Results(spread)
 
 
-def mixtures(results: Results) -> list[Section]:
-    """Accuracy along the lines from the original's weights, alpha 0, to every variant's, 1."""
+def mixtures(results: Results) -> Results:
+    """Accuracy along the lines from the original's weights, "alpha" 0, to every variant's, 1."""
     accuracy = results.where(**WHOLE, measure="accuracy", contrast="")
-    start = accuracy.where(variant=ORIGINAL).changed(lambda row: {**row, "alpha": 0.0})
+    start = accuracy.where(variant=ORIGINAL).having(alpha=0.0)
     found: list[Row] = []
     for name in dict.fromkeys(row["variant"] for row in accuracy if row["alpha"] != 1):
         line = sorted([*start, *accuracy.where(variant=name)], key=lambda row: row["alpha"])
         found += [{**row, "variant": name, "alpha": f"{row['alpha']:g}"} for row in line]
-    rows, title = Results(found), "Between the original and the finetuned weights"
-    draw = functools.partial(figures.curves, rows, "alpha", by="variant", panel="test")
-    path = WORDS.picture("path", functools.partial(draw, label="accuracy, %", percent=True))
-    table = _table("mixed", rows, ("alpha",), "test")
-    return [Section(title, (), [path], [table])] if found else []
+    return Results(found)
 
 
-def drawn_maps(network: str, shown: Iterable[Shown]) -> Drawn:
+def drawn_maps(network: str, shown: Callable[[], Iterable[Shown]]) -> Drawn:
     """A column for each image: the photo, its mask, and its map before and after."""
     cells, lines = [], []
-    for column, (name, label, photo, mask, seen) in enumerate(shown):
+    for column, (name, label, photo, mask, seen) in enumerate(shown()):
         rows = [(photo, label, ""), (np.repeat(mask[..., None], 3, 2), "mask", "")]
         for when, (strength, says) in zip(("before", "after"), seen, strict=True):
             strength = np.nan_to_num(strength)
@@ -152,12 +142,6 @@ def drawn_maps(network: str, shown: Iterable[Shown]) -> Drawn:
     return Drawn(sheet(cells), ("example", "class", "network", "says_before", "says_after"), lines)
 
 
-def _dots(name: str, found: Results, panel: str, **look: Any) -> Picture:
-    """A number of every variant, the original's as lines."""
-    told = {"panel": panel, "lines": found.where(variant=ORIGINAL), **look}
-    return WORDS.picture(name, lambda: figures.dots(found, "variant", **told))
-
-
 def _method(config: Config) -> list[str]:
     train, told = config.train, config.statistics
     given = {**vars(train), **vars(config.split), **vars(config.evaluate)}
@@ -167,13 +151,9 @@ def _method(config: Config) -> list[str]:
     return WORDS.texts("method", **given)
 
 
-def _table(
-    name: str, found: Results, rows: Sequence[str] = (), column: str = "shown", **look: Any
-) -> Table:
-    """A table whose lines are variants, in order."""
-    title, order = WORDS.text(name), found.of("variant")
-    look = {"titles": TITLES, "order": order, **look}
-    return tables.pivot(title, found, ("variant", *rows), column, _cell, **look)
+def _named(row: Row) -> Row:
+    """A level or a gain, told apart by its "number"."""
+    return {**row, "number": "gain" if row["contrast"] else "accuracy", "contrast": ""}
 
 
 def _cell(row: Row) -> str:
