@@ -18,7 +18,7 @@ from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Run
 
 
-def watched(run: Run, meter: Meter, members: Sequence[Member], say: Callable[..., object]) -> Watch:
+def watched(run: Run, meter: Meter, members: Sequence[Member], say: Callable[[str], None]) -> Watch:
     """Moves a progress bar, logs every epoch, and writes its numbers for TensorBoard."""
     folder = run.path / "tensorboard"
     curves = {one.name: EventFile(folder / one.name) for one in members if hosts.first()}
