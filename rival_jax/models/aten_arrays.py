@@ -13,6 +13,7 @@ from jax import lax
 
 from rival_jax.types import Array
 
+Number = int | float
 END = 2**62  # an index beyond it means the end of an axis
 MOST_COUNTED = 2**24  # numbers in a range
 
@@ -26,7 +27,7 @@ def reduced(function: Callable[..., Array]) -> Callable[..., Array]:
     return reduce
 
 
-def variance(a: Array, dim: Any = None, *, correction: float = 1, keepdim: bool = False) -> Array:
+def variance(a: Array, dim: Any = None, *, correction: Number = 1, keepdim: bool = False) -> Array:
     """The squared distances from the mean, summed, by their number less `correction`."""
     axes = _axes(a, dim)
     squares = (a - a.mean(axes, keepdims=True)) ** 2
@@ -34,7 +35,7 @@ def variance(a: Array, dim: Any = None, *, correction: float = 1, keepdim: bool 
     return squares.sum(axes, keepdims=keepdim) / (count - correction)
 
 
-def norm(a: Array, order: float = 2, dim: Any = None, keepdim: bool = False) -> Array:
+def norm(a: Array, order: Number = 2, dim: Any = None, keepdim: bool = False) -> Array:
     """The Euclidean length, or the sum of magnitudes."""
     if order not in (1, 2):
         raise ValueError(f"a norm of order {order}; 1 and 2 are known")
@@ -47,13 +48,13 @@ def largest(a: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
     return a.max(dim, keepdims=keepdim), jnp.argmax(a, dim, keepdims=keepdim)
 
 
-def power(a: Array, exponent: float) -> Array:
+def power(a: Array, exponent: Number) -> Array:
     """A whole power by products, so that it has a derivative at 0 and below."""
     whole = float(exponent).is_integer() and abs(exponent) < 64
     return a ** (int(exponent) if whole else exponent)
 
 
-def divided(a: Array, b: Array, *, rounding_mode: str | None = None) -> Array:
+def divided(a: Array, b: Array | Number, *, rounding_mode: str | None = None) -> Array:
     """a / b, perhaps rounded."""
     rounded = {None: lambda x: x, "floor": jnp.floor, "trunc": jnp.trunc}[rounding_mode]
     whole = jnp.result_type(a, b) if rounding_mode else None
@@ -110,7 +111,7 @@ def split(a: Array, sizes: Sequence[int], dim: int = 0) -> list[Array]:
     return jnp.split(a, np.cumsum(sizes)[:-1], axis=dim)
 
 
-def padded(a: Array, pad: Sequence[int], value: float = 0) -> Array:
+def padded(a: Array, pad: Sequence[int], value: Number = 0) -> Array:
     """More on both sides, from the last axis to the first; negative numbers cut."""
     pairs = [(0, 0, 0)] * a.ndim
     for i in range(len(pad) // 2):
@@ -128,24 +129,24 @@ def clipped(a: Array, low: Any = None, high: Any = None) -> Array:
     return jnp.clip(a, low, high)
 
 
-def filled(size: Sequence[int], value: float, *, dtype: Any = None) -> Array:
+def filled(size: Sequence[int], value: Number, *, dtype: Any = None) -> Array:
     """One value everywhere."""
     return jnp.full(size, value, dtype)
 
 
-def filled_like(a: Array, value: float, *, dtype: Any = None) -> Array:
+def filled_like(a: Array, value: Number, *, dtype: Any = None) -> Array:
     """One value everywhere, in the shape of `a`."""
     return jnp.full(a.shape, value, a.dtype if dtype is None else dtype)
 
 
-def counted(start: float, end: float, step: float = 1, *, dtype: Any = None) -> Array:
+def counted(start: Number, end: Number, step: Number = 1, *, dtype: Any = None) -> Array:
     """start, start + step, ..., below `end`."""
     if not abs((end - start) / step) <= MOST_COUNTED:
         raise ValueError(f"a range from {start} to {end} by {step}")
     return jnp.arange(start, end, step, dtype)
 
 
-def product_and_sum(c: Array, a: Array, b: Array, *, beta: float = 1, alpha: float = 1) -> Array:
+def product_and_sum(c: Array, a: Array, b: Array, *, beta: Number = 1, alpha: Number = 1) -> Array:
     """beta c + alpha (a @ b)."""
     product = a @ b if alpha == 1 else alpha * (a @ b)
     return product + (c if beta == 1 else beta * c)
@@ -156,13 +157,13 @@ def cast(a: Array, *, dtype: Any = None) -> Array:
     return a if dtype is None else a.astype(dtype)
 
 
-def elu(a: Array, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Array:
+def elu(a: Array, alpha: Number = 1, scale: Number = 1, input_scale: Number = 1) -> Array:
     """Exponential below 0, and linear above."""
     below = alpha * jnp.expm1(jnp.where(a > 0, 0, a) * input_scale)
     return scale * jnp.where(a > 0, a, below)
 
 
-def softplus(a: Array, beta: float = 1, threshold: float = 20) -> Array:
+def softplus(a: Array, beta: Number = 1, threshold: Number = 20) -> Array:
     """log(1 + exp(beta a)) / beta, linear where beta a is above the threshold."""
     return jnp.where(a * beta > threshold, a, jax.nn.softplus(a * beta) / beta)
 

@@ -138,7 +138,8 @@ def _computed(
             raise ValueError(f"a value of shape {getattr(value, 'shape', ())}")
     except Exception as error:  # wrong arguments can make an operation raise anything
         where = f"node {number}, {node.op} in {node.module or 'the network itself'}"
-        raise ValueError(f"{where}: {str(error) or type(error).__name__}") from error
+        said = str(error).strip().split("\n")[0]
+        raise ValueError(f"{where}: {said or type(error).__name__}") from error
     return value
 
 

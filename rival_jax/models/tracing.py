@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 BATCH = 3  # of the example
@@ -24,7 +25,8 @@ def trace(torch: Any, network: Any, image_size: tuple[int, int]) -> tuple[Any, l
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), plain:
+        with torch.no_grad(), plain, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch about its own parts
             program = torch.export.export(
                 watching, (image,), dynamic_shapes=(batch,), strict=False
             ).run_decompositions()
