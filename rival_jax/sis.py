@@ -23,7 +23,7 @@ QUARTERS = 4  # parts of `exact_order`, each with fewer candidates than the one 
 
 def order_in_steps(
     confidence: Confidence,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     per_step: int,
     *,
     score: Float[Array, "b h w"] | None = None,
@@ -126,7 +126,7 @@ def exact_order(
 
 
 def patch_order(
-    confidence: Confidence, shape: tuple[int, int, int], cells: tuple[int, int]
+    confidence: Confidence, shape: tuple[int, ...], cells: tuple[int, ...]
 ) -> tuple[Int[Array, "b h w"], Float[Array, "n b"]]:
     """`exact_order` of the patches of images, told of their pixels.
 
