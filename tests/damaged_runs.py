@@ -31,6 +31,11 @@ NAMES = ("$\\frac{$", "<b>x</b>", "=1+1", "a|b`", "[red]x[/red]", "\x1b[31m\x07"
          "_", " ")  # fmt: skip
 
 
+def saved(draw: style.Draw, target: Path) -> style.Files:
+    """A figure drawn and written; whatever goes wrong is raised."""
+    return style._write(style._drawn(draw), target)
+
+
 def renamed(folder: Path, target: Path, names: Mapping[str, str]) -> Path:
     """A copy of a finished run in which some names are others."""
     shutil.copytree(

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from rival_jax.report import html, lettering, style, tables
+from rival_jax.report import html, lettering, tables
 from rival_jax.runtime import names, progress
 from rival_jax.runtime.console import Terminal
 from rival_jax.runtime.results import Run
-from tests.damaged_runs import NAMES, shows
+from tests.damaged_runs import NAMES, saved, shows
 
 ANY = st.one_of(st.text(), st.sampled_from(NAMES), st.text("\\=+-@'|`<>&$_[](): \t\r\n\x1bab"))
 
@@ -162,7 +162,7 @@ def test_all_that_a_figure_says_is_text(tmp_path):
         figure.text(0, 0, "\udc80$\\frac{$")
         return figure, ("name",), [(name,) for name in NAMES]
 
-    files = style.save(draw, tmp_path / "figure")
+    files = saved(draw, tmp_path / "figure")
     ElementTree.parse(files.svg)
     shows(files.svg.read_text())
     assert "$\\frac{$" in files.svg.read_text()
@@ -179,7 +179,7 @@ def test_what_looks_like_a_formula_is_drawn_as_text(name, tmp_path):
         axes.legend()
         return figure, ("name",), [(name,)]
 
-    drawn = style.save(draw, tmp_path / "figure").svg
+    drawn = saved(draw, tmp_path / "figure").svg
     ElementTree.parse(drawn)
     assert drawn.read_text().count(f"{name} -->") == 3
 

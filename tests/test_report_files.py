@@ -19,6 +19,7 @@ from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results
 from rival_jax.runtime.results import Run
+from tests.damaged_runs import saved
 from tests.fake_runs import CLASSES, invented
 from tests.helpers import REFERENCE, config_of, quiet
 
@@ -42,7 +43,7 @@ def pictures(name):
 
 
 def drawn(draw, folder):
-    files = style.save(draw, folder / "figure")
+    files = saved(draw, folder / "figure")
     assert files.png.read_bytes().startswith(b"\x89PNG")
     assert b"</svg>" in files.svg.read_bytes()[-20:]
     with files.csv.open() as file:
@@ -146,7 +147,7 @@ def test_ranked_images_hold_what_the_rows_hold(found):
 
 def test_the_same_numbers_give_the_same_bytes(found, tmp_path):
     one, two = (
-        style.save(functools.partial(figures.accuracies, found, "linf"), tmp_path / name)
+        saved(functools.partial(figures.accuracies, found, "linf"), tmp_path / name)
         for name in ("one", "two")
     )
     for kind in ("png", "svg", "csv"):

@@ -158,6 +158,9 @@ def test_filters_and_tables():
     results = Results(rows)
     assert results.where(model=("a", "b"), kind="x").of("model") == ["a", "b"]
     assert results.where(kind="x").ranked("model") == ["b", "a"]
+    mixed = Results([*rows[:2], {**rows[2], "contrast": "minus a"}, {"measure": "n"}])
+    assert mixed.where(contrast=bool).rows == [mixed.rows[2]], "neither empty nor missing"
+    assert tables.differences("d", Results([]), ("model",), tables.percent, 0.95).rows == []
     with pytest.raises(KeyError, match="2 results"):
         results.one(model="a")
     shown = tables.pivot("t", Results(rows[:3]), ("model",), "kind", tables.percent)
@@ -262,14 +265,18 @@ def test_columns_of_several_types_are_text(tmp_path):
     assert Results.read(tmp_path).of("level") == ["0.5", "mean"]
 
 
-def test_tables_of_an_earlier_report_are_removed(tmp_path):
+def test_tables_of_an_earlier_report_and_those_without_rows_are_left_out(tmp_path):
     run = Run(tmp_path, {})
     facts = {"name": "d", "split": "test", "classes": ["a"], "counts": [1], "images": 1}
     run.save_json("data.json", {**facts, "fingerprint": "f"})
     run.save_json("models.json", [])
     for titles in (["First", "Second"], ["Second"]):
         told = [tables.Table(title, ("a",), [("1",)]) for title in titles]
-        section = Section("S", tables=told)
-        document = Document("t", "s", ["h"], [section], ["m"], [], "source")
+        empty = tables.Table("Empty", ("a",), [])
+        sections = [Section("S", tables=[empty, *told]), Section("Nothing", tables=[empty])]
+        document = Document("t", "s", ["h"], sections, ["m"], [], "source")
         write_document(run, Terminal(quiet=True), document)
     assert [path.name for path in (tmp_path / "tables").iterdir()] == ["01_second.csv"]
+    text = (tmp_path / "report.html").read_text()
+    assert "Empty" not in text
+    assert "Nothing" not in text

@@ -1,13 +1,16 @@
-"""Photos shown to a network in changed form: the donor of each, and the rows that follow."""
+"""Changed photos, as networks are shown them: donors, batches of rows, pictures to look at."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rival_jax.data import Examples
 from rival_jax.data.source import name_hash
+from rival_jax.types import Array
 
 
 def partners(
@@ -43,3 +46,50 @@ def lent(examples: Examples, rows: np.ndarray) -> list[dict[str, Any]]:
     """The results of `Examples.example` for `rows`, each decoded once."""
     once = {int(row): examples.example(int(row)) for row in np.unique(rows)}
     return [once[int(row)] for row in rows]
+
+
+def repacked(
+    examples: Examples,
+    size: int,
+    owner: np.ndarray,
+    made: Callable[[int, Mapping[str, Any]], Mapping[str, Any]],
+) -> Iterator[Any]:
+    """Batches of rows that are made from images, any number from each, in one pass over the images.
+
+    With several hosts, each makes the rows of its own images; all have equally many batches. In
+    padding, `index` is -1.
+
+    Args:
+      size: rows per batch, of all hosts together.
+      owner: every row's image, ascending [r].
+      made: (number of a row, its image's part of a batch) -> the row.
+    """
+    each = -(-size // len(examples.rows_of_hosts))
+    ends = np.searchsorted(owner, [(r.start, r.stop) for r in examples.rows_of_hosts])
+
+    def stream() -> Iterator[Mapping[str, Any]]:
+        item: Mapping[str, Any] = {}
+        for batch in examples.batches(size):
+            for place, image in enumerate(np.asarray(batch["index"]).tolist()):
+                item = {name: np.asarray(values)[place] for name, values in batch.items()}
+                mine = np.searchsorted(owner, [image, image + 1]).tolist()
+                yield from (made(row, item) for row in range(*mine))
+        yield from itertools.repeat({**made(0, item), "index": np.int32(-1)})
+
+    rows = stream()
+    for _ in range(-(-int(np.diff(ends).max()) // each)):
+        some = list(itertools.islice(rows, each))
+        yield {name: np.stack([row[name] for row in some]) for name in some[0]}
+
+
+def pictures(
+    show: Callable[..., Array], changes: Mapping[str, Sequence[Any]]
+) -> list[dict[str, np.ndarray]]:
+    """Some photos under every change, uint8 [h, w, 3] each, to look at.
+
+    Args:
+      show: returns all photos changed, [k, h, w, 3] in [0, 1].
+      changes: in words -> the arguments of `show`.
+    """
+    made = [np.asarray(255 * show(*change) + 0.5).astype(np.uint8) for change in changes.values()]
+    return [dict(zip(changes, of_photo, strict=True)) for of_photo in zip(*made, strict=True)]

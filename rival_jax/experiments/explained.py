@@ -16,7 +16,7 @@ from rival_jax import noise, saliency, taps
 from rival_jax.experiments.changed import lent
 from rival_jax.experiments.cures import Pair, compared_networks
 from rival_jax.experiments.subject import TYPICAL_BATCH, Loaded, Subject
-from rival_jax.report.grids import heated, outlined
+from rival_jax.report.grids import heated, outlined, thumb
 from rival_jax.runtime import parallel
 from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Batch, Model, Variables
@@ -151,7 +151,7 @@ class Sheet:
         batch = {"image": images, "label": examples.labels[rows]}
         seen = _explained(way, nameless(loaded.model), loaded.variables, batch)
         for item, one in zip(items, jnp.nan_to_num(seen.maps), strict=True):
-            rim = outlined(item["image"], item["mask"] > 127)
+            rim = outlined(thumb(item["image"]), thumb(item["mask"] > 127))
             shown = {"photo and object": rim, name: heated(item["image"], np.asarray(one))}
             yield {**shown, **draw(name, item["image"], one)}
 

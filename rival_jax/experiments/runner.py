@@ -18,7 +18,7 @@ from rival_jax.report.results import Results
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Columns, Run
-from rival_jax.types import Batch, Variables
+from rival_jax.types import Batch, Model, Variables
 
 OnBatch = Callable[[int], None]
 """Called with a batch's share of a unit's work, in what the experiment counts."""
@@ -104,9 +104,10 @@ class Experiment(Protocol):
 
     Optional members, of the experiment or else of its subject: `work(bench)` yields the units of
     all networks in place of `units`; `heads()` returns each network's heads, name -> options;
-    `pick(loaded)` returns a plan, see `Plans`; `facts()` is data.json; `costs()` yields
-    (text, seconds) for a dry run; `total()` is how much there is of what `counted` names, if not
-    forward passes.
+    `pick(loaded)` returns a plan, see `Plans`; `facts()` is data.json; `passes(model)` returns what
+    is done with a network, in words, and its forward passes, in place of `forwards`; `costs()`
+    yields (text, seconds) for a dry run; `total()` is how much there is of what `counted` names, if
+    not forward passes.
     """
 
     subject: Subject
@@ -176,12 +177,20 @@ def _heads(experiment: Any) -> dict[str, dict[str, Any]]:
     return heads() if heads else {experiment.config.head: {}}
 
 
+def _passes(experiment: Any, model: Model) -> tuple[str, int]:
+    """What is done with a network, in words, and its forward passes."""
+    passes = _member(experiment, "passes")
+    if passes:
+        return passes(model)
+    images, count = len(experiment.subject.first_examples()), experiment.forwards()
+    return f"{images} images x {count}", images * count
+
+
 def _total(experiment: Any) -> int:
     total = _member(experiment, "total")
     if total:
         return total()
-    images = len(experiment.subject.first_examples())
-    return images * experiment.forwards() * len(experiment.config.models)
+    return sum(_passes(experiment, model)[1] for model in experiment.subject.models)
 
 
 def _networks(experiment: Any, bench: Bench) -> Iterator[Unit]:
@@ -204,15 +213,12 @@ def _networks(experiment: Any, bench: Bench) -> Iterator[Unit]:
 
 def _costs(experiment: Any) -> Iterator[tuple[str, float]]:
     """The cost of each network's forward passes."""
-    subject, count = experiment.subject, experiment.forwards()
-    images = len(subject.first_examples())
+    subject = experiment.subject
     subject.read_training()
     for name in experiment.config.models:
         model, _, measured = subject.bare(name)
-        cost = measured()
-        passes = images * count
+        (text, passes), cost = _passes(experiment, model), measured()
         yield (
-            f"{model.name}: {images} images x {count} = {passes:,} forwards, "
-            f"{passes * cost.flops / 1e12:,.1f} TFLOP",
+            f"{model.name}: {text} = {passes:,} forwards, {passes * cost.flops / 1e12:,.1f} TFLOP",
             passes * cost.seconds / subject.mesh.size,
         )

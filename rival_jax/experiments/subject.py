@@ -112,7 +112,7 @@ class Subject(Material):
     unreadable photos, bad masks.
 
     Args:
-      heads: whether `load` will be called; if so, what heads need is checked at once.
+      heads: whether networks get a head; if so, what heads need is checked at once.
 
     Raises:
       ValueError, FileNotFoundError: naming the thing, the place and the cure.
@@ -120,6 +120,7 @@ class Subject(Material):
 
     def __init__(self, config: Any, console: Console, *, heads: bool = True):
         super().__init__(config, console)
+        self.heads = heads
         self.clean: dict[str, dict[str, Any]] = {}  # see `_clean`
         check_treatment(config)
         self.sharding = str(getattr(config, "sharding", "replicated"))
@@ -184,22 +185,26 @@ class Subject(Material):
         return model, variables, cost
 
     def load(self, name: str, **probe: Any) -> Loaded:
-        """A network with its head; `probe`: options that replace those in config.probe."""
+        """A network with its head, if heads are wanted.
+
+        Args:
+          probe: options that replace those in config.probe.
+        """
         model, variables, cost = self.bare(name)
-        geometry = self.geometry(model)
-        batch_size = lambda: self.batch(cost(), geometry, 1, 1)[0]  # noqa: E731
-        context = _heads.context(self, model, batch_size, **probe)
-        description = models.describe(model, geometry)
-        parameters = jax.tree.leaves(variables["params"])
-        model, variables, head = plugin("heads", self.config.head).attach(model, variables, context)
-        digest = tree_digest(variables)
-        identity = [model.name, head, model.mean, model.std, digest, *model.settings]
+        geometry, head = self.geometry(model), {}
         facts = {
             "name": model.name,
-            "parameters": sum(leaf.size for leaf in parameters),
-            "input": description,
-            "head": "; ".join(head.values()),
+            "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
+            "input": models.describe(model, geometry),
         }
+        if self.heads:
+            batch_size = lambda: self.batch(cost(), geometry, 1, 1)[0]  # noqa: E731
+            context = _heads.context(self, model, batch_size, **probe)
+            attach = plugin("heads", self.config.head).attach
+            model, variables, head = attach(model, variables, context)
+        told = [model.name, *([head] if self.heads else [])]
+        identity = [*told, model.mean, model.std, tree_digest(variables), *model.settings]
+        facts["head"] = "; ".join(head.values()) or "none: features alone"
         return Loaded(model, variables, geometry, str(identity), cost, facts)
 
     def batch(

@@ -49,10 +49,11 @@ def write_document(run: Run, console: Console, document: Document) -> None:
     Args:
       run: holds data.json (`Subject.facts`) and models.json (`Loaded.facts` of each model).
       console: gets the tables and the report's path.
-      document: what to show; empty sections are left out. Tables come first; a picture that cannot
-        be drawn is replaced by a notice.
+      document: what to show; tables without rows and empty sections are left out. Tables come
+        first; a picture that cannot be drawn is replaced by a notice.
     """
-    sections = [s for s in document.sections if s.text or s.pictures or s.tables]
+    sections = [s._replace(tables=[t for t in s.tables if t.rows]) for s in document.sections]
+    sections = [s for s in sections if s.text or s.pictures or s.tables]
     everything = [table for section in sections for table in section.tables]
     tables.show_tables(everything, console)
     files = _files(everything)

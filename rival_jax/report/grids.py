@@ -21,6 +21,8 @@ THUMB, GUTTER, LINE = 112, 6, 17  # pixels
 CELL = 0.38  # inches, in a heat map
 Cell = tuple[int, int, np.ndarray, str, str]
 """(row, column, picture uint8 [h, w, 3], bold text above, text above)."""
+Shown = Sequence[tuple[str, str, Mapping[str, np.ndarray]]]
+"""Photos to look at: (title, example, {what was done: uint8 [h, w, 3]})."""
 
 
 def heat_maps(
@@ -151,6 +153,19 @@ def sheet(cells: Sequence[Cell]) -> Figure:
     return figure
 
 
+def thumb(picture: np.ndarray, size: tuple[int, int] = (THUMB, THUMB)) -> np.ndarray:
+    """A photo uint8 [h, w, 3], or a mask bool [h, w], at the size shown (width, height)."""
+    way = Image.Resampling.NEAREST if picture.dtype == bool else Image.Resampling.LANCZOS
+    return np.array(Image.fromarray(picture).resize(size, way))
+
+
+def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A picture uint8 [h, w, 3] with the outline of a mask, white in black."""
+    drawn = picture.copy()
+    drawn[rim(mask)], drawn[rim(~mask)] = 255, 0
+    return drawn
+
+
 def rim(mask: np.ndarray) -> np.ndarray:
     """The pixels of a mask, bool [h, w], next to pixels outside it; the picture's border is no rim.
 
@@ -168,22 +183,10 @@ def heated(photo: np.ndarray, strength: np.ndarray) -> np.ndarray:
     return ((1 - 0.65 * strength) * photo + 0.65 * strength * heat).astype(np.uint8)
 
 
-def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A picture uint8 [h, w, 3] at display size, with a mask's rim in white and black."""
-    size = (THUMB, THUMB)
-    drawn = np.array(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
-    inside = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-    drawn[rim(~inside)], drawn[rim(inside)] = 0, 255
-    return drawn
-
-
-def contact(
-    shown: Sequence[tuple[str, str, Mapping[str, np.ndarray]]], names: tuple[str, str]
-) -> Drawn:
-    """A column for each image, a row for each change made to it.
+def contact(shown: Shown, names: tuple[str, str]) -> Drawn:
+    """A column for each photo, a row for each change made to it.
 
     Args:
-      shown: (title, example, {what was done: uint8 [h, w, 3]}).
       names: the CSV's names for title and example.
     """
     cells: list[Cell] = []

@@ -21,6 +21,16 @@ FIRST = ("study", "measure")
 NUMBERS = ("estimate", "low", "high", "p", "images", "classes")
 LAST = ("contrast", *NUMBERS)
 NO_INTERVAL = dict.fromkeys(("low", "high", "p"), float("nan"))  # of a row that has none
+
+
+def plain(
+    study: str, measure: str, estimate: float | int, images: int, classes: int, **axes: Any
+) -> dict[str, Any]:
+    """A row for a number without an interval."""
+    row = {"study": study, "measure": measure, **axes, "contrast": "", **NO_INTERVAL}
+    return row | {"estimate": float(estimate), "images": images, "classes": classes}
+
+
 PARQUET, CSV = "summary.parquet", "summary.csv"
 
 
@@ -46,12 +56,15 @@ class Results:
     def where(self, **wanted: Any) -> Results:
         """The rows whose columns have the wanted values; a tuple or list means one of them.
 
-        None matches rows without a value in the column.
+        None matches rows without a value in the column, `bool` those with one that is not "".
         """
         kept = self.rows
         for column, value in wanted.items():
             several = value if isinstance(value, (tuple, list)) else (value,)
-            kept = [row for row in kept if row.get(column) in several]
+            if value is bool:
+                kept = [row for row in kept if row.get(column)]
+            else:
+                kept = [row for row in kept if row.get(column) in several]
         return Results(kept)
 
     def one(self, **wanted: Any) -> Row:

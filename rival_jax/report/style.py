@@ -72,20 +72,16 @@ Draw = Callable[[], tuple[Figure, Sequence[str], Iterable[Sequence]]]
 """Returns (figure, header of its CSV, its lines); called with the house style set."""
 
 
-def save(draw: Draw, target: Path) -> Files:
+def attempt(draw: Draw, target: Path, run: results.Run, console: Console) -> Files | Missing:
     """Draws a figure and writes `target`.png, .svg and .csv, its numbers.
+
+    A figure that cannot be drawn is reported and left out; the run goes on. Its files from an
+    earlier report are removed, since they show other numbers.
 
     Args:
       draw: makes the figure.
       target: path without an ending; its folder is created.
-    """
-    return _write(_drawn(draw), target)
-
-
-def attempt(draw: Draw, target: Path, run: results.Run, console: Console) -> Files | Missing:
-    """`save`, but a figure that cannot be drawn is reported and left out; the run goes on.
-
-    Its files from an earlier report are removed, since they show other numbers.
+      run, console: get the report.
     """
     try:
         content = _drawn(draw)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich import box
@@ -18,6 +19,7 @@ from rival_jax.runtime.console import Terminal, plain
 from rival_jax.runtime.names import csv_cell
 from rival_jax.runtime.names import latex as in_latex
 from rival_jax.runtime.names import markdown as in_markdown
+from rival_jax.runtime.workdir import atomic
 
 PRINTED, WIDE = 21, 200  # rows on the console, and columns if it is not a terminal
 
@@ -76,6 +78,12 @@ def as_csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([csv_cell(cell) for cell in line] for line in (header, *lines))
     return buffer.getvalue()
+
+
+def write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+    """Writes a CSV file, see `as_csv`."""
+    with atomic(path) as partial:
+        partial.write_text(as_csv(header, lines), encoding="utf-8")
 
 
 def show_tables(tables: Iterable[Table], console: Console) -> None:
