@@ -6,6 +6,7 @@ import functools
 import pathlib
 import resource
 import time
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,9 +17,11 @@ import saliency_inputs
 from worker import cores, serve
 
 from rival_jax import alignment, models, neurons, saliency, taps
-from rival_jax.experiments.neurons.passes import Passes, Search
+from rival_jax.configs.neurons import Config, Neurons
+from rival_jax.experiments.neurons.passes import Search
+from rival_jax.experiments.subject import Loaded
 from rival_jax.runtime import parallel
-from rival_jax.types import Array, Batch, Model, Taps, Variables
+from rival_jax.types import Array, Batch, Geometry, Model, Taps, Variables
 
 BATCH = 16
 
@@ -92,12 +95,18 @@ class Ours:
         """Reads the photos into memory, or with `hold` False draws them when they are asked for."""
         self.images, self.attributes = images, attributes
         model = Model("patches", network, lambda key: {}, features, cam_tap="grid")
-        stacked = {"projection": jnp.asarray(saliency_inputs.projection(features))[None]}
-        self.passes = Passes(
-            Search(model, True, 0.5), stacked, 1, parallel.data_mesh(), lambda done: None
-        )
+        variables = {"projection": jnp.asarray(saliency_inputs.projection(features))}
+        loaded = Loaded(model, variables, Geometry((saliency_inputs.SIZE,) * 2), "", None, {})
         held = list(self._drawn()) if hold else []
-        self.photos = (lambda: iter(held)) if hold else self._drawn
+        photos: Any = types.SimpleNamespace(
+            batches=lambda size, everywhere=False: iter(held) if hold else self._drawn(),
+            classes=range(saliency_inputs.CLASSES),
+            attributes=range(attributes),
+            rows_of_hosts=[range(images)],
+        )
+        config = Config(neurons=Neurons(shuffled=0, top=saliency_inputs.TOP))
+        mesh, pairs = parallel.data_mesh(), np.ones((saliency_inputs.CLASSES, attributes), bool)
+        self.search = Search(loaded, photos, photos, pairs, BATCH, config, mesh, lambda done: None)
 
     def _drawn(self) -> Iterator[Any]:
         for first in range(0, self.images, BATCH):
@@ -113,8 +122,8 @@ class Ours:
     def neurons(self, program: str) -> dict[str, Any]:
         """The search, timed: scores [c, f, a] of every feature."""
         start = time.perf_counter()
-        top = self.passes.top(self.photos, saliency_inputs.CLASSES, saliency_inputs.TOP)
-        iou = self.passes.ious_of_top(self.photos, [range(self.images)], top, self.attributes)
+        top = self.search.top()
+        iou = self.search.ious_of_top(top)
         # An absent attribute's mask is empty, its IoU 0: no labels are needed to average.
         found = jnp.asarray(top.index >= 0)
         scores = np.asarray(neurons.score(jnp.asarray(iou), jnp.ones(iou.shape, bool), found))

@@ -1,4 +1,4 @@
-"""Which feature of a network stands for which attribute: top images, maps against masks, tests."""
+"""Which feature of a network stands for which attribute: top images, and maps against masks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num, Shaped
 
-from rival_jax import maps, significance
+from rival_jax import maps
 from rival_jax.types import Model, Variables
+
+MOST_UNITS = 64  # features of an image whose maps are made together, at most
 
 
 class Top(NamedTuple):
@@ -210,65 +212,42 @@ def with_shuffled(variables: Variables, count: int, seed: int) -> Variables:
     return jax.tree.map(stacked, dict(variables))
 
 
-def pairing_p_value(
-    cross: Float[np.ndarray, "n n"], *, permutations: int = 9999, seed: int = 0
-) -> float:
-    """Permutation test of whether a feature follows an attribute from image to image.
+def wanted(index: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The features to look at in the top images, as rows of equal width.
 
-    Null: which image's map goes with which image's mask does not matter, as for a feature that
-    marks the place where the attribute of this class usually is. The statistic is the mean IoU.
+    An image has several rows if more features want it than fit into one.
 
     Args:
-      cross: IoU of image i's map with image j's mask; n images of one class.
-      permutations: random ones, besides the identity.
+      index: of `neurons.Top`, [c, networks x f, k].
+      count: of networks.
 
     Returns:
-      (1 + permutations as good as the identity) / (1 + permutations), never below the truth on
-      average; 1 for fewer than two images.
+      each row's image, ascending [r]; its features and their places in `index`, int32
+      [r, networks, u], -1 where there is none.
     """
-    cross = np.asarray(cross, np.float64)
-    rng, rows = np.random.default_rng(seed), np.arange(len(cross))
-    observed = cross[rows, rows].mean() if len(cross) else 0.0
-    orders = rng.permuted(np.tile(rows, (permutations, 1)), axis=1)
-    as_good = (cross[rows, orders].mean(1) >= observed - 1e-12).sum() if len(cross) else orders.size
-    return float((1 + as_good) / (1 + permutations)) if len(cross) > 1 else 1.0
+    slot = np.flatnonzero(index >= 0)
+    image = index.ravel()[slot].astype(np.int64)
+    column = slot // index.shape[2] % index.shape[1]
+    network, unit = np.divmod(column, index.shape[1] // count)
+    order = np.lexsort((network, image))
+    slot, image, network, unit = (part[order] for part in (slot, image, network, unit))
+    pair = image * count + network
+    many = np.bincount(pair, minlength=(index.max() + 1) * count).reshape(-1, count).max(1)
+    width = int(np.clip(np.quantile(many[many > 0], 0.9), 1, MOST_UNITS))
+    turn, place = np.divmod(np.arange(len(slot)) - np.searchsorted(pair, pair), width)
+    key = image * (turn.max() + 1) + turn
+    _, first, row = np.unique(key, return_index=True, return_inverse=True)
+    tables = np.full((2, len(first), count, width), -1, np.int32)
+    tables[:, row, network, place] = unit, slot
+    return image[first], tables[0], tables[1]
 
 
-def shuffled_p_values(scores: Float[np.ndarray, "networks t"]) -> Float[np.ndarray, " t"]:
-    """Permutation test of whether a network has detectors that shuffled weights do not have.
-
-    Null: weights are exchangeable within each tensor, as in any randomly initialised network: the
-    network is one more draw of the shuffled ones, and any row could have been the first. Features
-    of random convolutions do follow bright, dark or large parts from image to image, so
-    `pairing_p_value` alone reports many of them; here all rows contain them. A task's excess is its
-    score minus the mean of all networks on it; the excesses of all tasks form one reference
-    distribution, so a few networks resolve small p-values.
-
-    Args:
-      scores: of the network in question, then of shuffled ones; t tasks, such as the held-out IoU
-        of the best feature for each class and attribute, with the feature selected anew per
-        network.
-
-    Returns:
-      (1 + shuffled excesses as large) / (1 + shuffled excesses); all 1 if there are none. Uniform
-      over the tasks under the null. If only some tasks are null and spreads differ, the average
-      over tasks is controlled, as in SAM (Tusher et al., PNAS 2001).
-    """
-    excess = np.asarray(scores, np.float64)
-    excess = excess - excess.mean(0, keepdims=True)
-    reference = np.sort(excess[1:].ravel())
-    as_large = len(reference) - np.searchsorted(reference, excess[0] - 1e-12)
-    return (1 + as_large) / (1 + len(reference))
-
-
-def false_alarms(scores: Float[np.ndarray, "networks t"], rate: float) -> int:
-    """In how many shuffled networks `shuffled_p_values` finds something, each put in first place.
-
-    `rate` is the false discovery rate.
-    """
-    others = scores[1:]
-    found = [shuffled_p_values(np.roll(others, -i, axis=0)) for i in range(len(others))]
-    return sum(bool((significance.benjamini_hochberg(p) <= rate).any()) for p in found)
+def cross_iou(inside: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """IoU [n, n] of every map with every mask, of pixels packed as bits, uint8 [n, bytes]."""
+    count = lambda bits: np.bitwise_count(bits).sum(-1, dtype=np.int64)  # noqa: E731
+    both = count(inside[:, None] & masks)
+    either = count(inside)[:, None] + count(masks) - both
+    return (both / np.maximum(either, 1)).astype(np.float32)
 
 
 def _bits(pixels: Array) -> Array:

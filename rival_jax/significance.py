@@ -228,3 +228,64 @@ def benjamini_hochberg(p_values: Float[np.ndarray, "*t"]) -> Float[np.ndarray, "
     ranked[order] = np.minimum.accumulate(steps[::-1])[::-1]
     adjusted[made] = np.minimum(ranked, 1)
     return adjusted
+
+
+def pairing_p_value(
+    cross: Float[np.ndarray, "n n"], *, permutations: int = 9999, seed: int = 0
+) -> float:
+    """Permutation test of whether a feature follows an attribute from image to image.
+
+    Null: which image's map goes with which image's mask does not matter, as for a feature that
+    marks the place where the attribute of this class usually is. The statistic is the mean IoU.
+
+    Args:
+      cross: IoU of image i's map with image j's mask; n images of one class.
+      permutations: random ones, besides the identity.
+
+    Returns:
+      (1 + permutations as good as the identity) / (1 + permutations), never below the truth on
+      average; 1 for fewer than two images.
+    """
+    cross = np.asarray(cross, np.float64)
+    rng, rows = np.random.default_rng(seed), np.arange(len(cross))
+    observed = cross[rows, rows].mean() if len(cross) else 0.0
+    orders = rng.permuted(np.tile(rows, (permutations, 1)), axis=1)
+    as_good = (cross[rows, orders].mean(1) >= observed - 1e-12).sum() if len(cross) else orders.size
+    return float((1 + as_good) / (1 + permutations)) if len(cross) > 1 else 1.0
+
+
+def shuffled_p_values(scores: Float[np.ndarray, "networks t"]) -> Float[np.ndarray, " t"]:
+    """Permutation test of whether a network has detectors that shuffled weights do not have.
+
+    Null: weights are exchangeable within each tensor, as in any randomly initialised network: the
+    network is one more draw of the shuffled ones, and any row could have been the first. Features
+    of random convolutions do follow bright, dark or large parts from image to image, so
+    `pairing_p_value` alone reports many of them; here all rows contain them. A task's excess is its
+    score minus the mean of all networks on it; the excesses of all tasks form one reference
+    distribution, so a few networks resolve small p-values.
+
+    Args:
+      scores: of the network in question, then of shuffled ones; t tasks, such as the held-out IoU
+        of the best feature for each class and attribute, with the feature selected anew per
+        network.
+
+    Returns:
+      (1 + shuffled excesses as large) / (1 + shuffled excesses); all 1 if there are none. Uniform
+      over the tasks under the null. If only some tasks are null and spreads differ, the average
+      over tasks is controlled, as in SAM (Tusher et al., PNAS 2001).
+    """
+    excess = np.asarray(scores, np.float64)
+    excess = excess - excess.mean(0, keepdims=True)
+    reference = np.sort(excess[1:].ravel())
+    as_large = len(reference) - np.searchsorted(reference, excess[0] - 1e-12)
+    return (1 + as_large) / (1 + len(reference))
+
+
+def false_alarms(scores: Float[np.ndarray, "networks t"], rate: float) -> int:
+    """In how many shuffled networks `shuffled_p_values` finds something, each put in first place.
+
+    `rate` is the false discovery rate.
+    """
+    others = scores[1:]
+    found = [shuffled_p_values(np.roll(others, -i, axis=0)) for i in range(len(others))]
+    return sum(bool((benjamini_hochberg(p) <= rate).any()) for p in found)

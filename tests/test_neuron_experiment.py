@@ -161,8 +161,8 @@ def test_a_restart_gives_the_same_bytes_and_computes_what_is_missing(
     shutil.copytree(done[1].path, tmp_path / "run")
     assert len(before) == 3
     calls = []
-    mapped = _neuron_passes.Passes._mapped
-    monkeypatch.setattr(_neuron_passes.Passes, "_mapped", lambda *a: calls.append(1) or mapped(*a))
+    rows = _neuron_passes.Search.rows
+    monkeypatch.setattr(_neuron_passes.Search, "rows", lambda *a: calls.append(1) or rows(*a))
     shuffle = mock.Mock(side_effect=neurons.with_shuffled)
     monkeypatch.setattr(neurons, "with_shuffled", shuffle)
     second, run = run_in(tmp_path / "run", config)
@@ -221,7 +221,8 @@ def test_dry_run_prints_the_cost(weights):
     console = quiet()
     runner.dry_run(Experiment(stamped_config(shuffled=3), console), console)
     said = console.file.getvalue()
-    assert "120 images twice and 120 once, by 4 networks: 1,440 forwards" in said
+    assert "120 images twice and 120 once (" in said
+    assert "), by 4 networks = 1,440 forwards, " in said
     assert "nothing was run" in said
 
 

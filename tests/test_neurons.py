@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
 from rival_jax import alignment, maps, neurons, saliency, significance, taps
-from rival_jax.experiments.neurons import passes
 from rival_jax.models import clip_resnet, clip_vit, resnet, vit
 from tests.helpers import PARITY, golden
 from tests.test_models import from_file
@@ -191,13 +190,14 @@ def roughly_uniform(p):
 def test_pairing_is_uniform_under_its_null_and_small_for_a_detector():
     rng = np.random.default_rng(0)
     p = [
-        neurons.pairing_p_value(rng.random((12, 12)), permutations=199, seed=i) for i in range(300)
+        significance.pairing_p_value(rng.random((12, 12)), permutations=199, seed=i)
+        for i in range(300)
     ]
     roughly_uniform(p)
     cross = rng.random((12, 12)) * 0.4 + 0.5 * np.eye(12)
-    assert neurons.pairing_p_value(cross, permutations=199) == 1 / 200
-    assert neurons.pairing_p_value(np.ones((5, 5)), permutations=199) == 1
-    assert neurons.pairing_p_value(np.ones((1, 1))) == 1
+    assert significance.pairing_p_value(cross, permutations=199) == 1 / 200
+    assert significance.pairing_p_value(np.ones((5, 5)), permutations=199) == 1
+    assert significance.pairing_p_value(np.ones((1, 1))) == 1
 
 
 def test_pairing_forgives_a_map_that_sits_where_the_attribute_usually_is():
@@ -208,9 +208,9 @@ def test_pairing_forgives_a_map_that_sits_where_the_attribute_usually_is():
     still = np.tile((rows >= 9) & (rows < 17), (20, 1))
     cross = np.asarray(attribute_iou(jnp.asarray(still), jnp.asarray(masks)))
     assert np.diag(cross).mean() > 0.6
-    assert neurons.pairing_p_value(cross) == 1
+    assert significance.pairing_p_value(cross) == 1
     follows = np.asarray(attribute_iou(jnp.asarray(masks), jnp.asarray(masks)))
-    assert neurons.pairing_p_value(follows) < 0.001
+    assert significance.pairing_p_value(follows) < 0.001
 
 
 def test_shuffled_weights_are_uniform_under_their_null_and_a_detector_stands_out():
@@ -220,15 +220,15 @@ def test_shuffled_weights_are_uniform_under_their_null_and_a_detector_stands_out
     for _ in range(60):
         own = 0.05 * rng.normal(size=(21, 1))  # a network's tasks hang together
         scores = level + own + 0.1 * rng.normal(size=(21, 30))
-        found = neurons.shuffled_p_values(scores)
+        found = significance.shuffled_p_values(scores)
         p.append(found[rng.integers(30)])
         alarms += (significance.benjamini_hochberg(found) <= 0.05).any()
         scores[0, 7] += 1.0
-        q = significance.benjamini_hochberg(neurons.shuffled_p_values(scores))
+        q = significance.benjamini_hochberg(significance.shuffled_p_values(scores))
         assert q[7] <= 0.05
     assert scipy.stats.kstest(p, "uniform").pvalue > 0.01
     assert alarms <= 9  # 5 % of 60 is 3
-    assert neurons.shuffled_p_values(np.ones((1, 3))).tolist() == [1, 1, 1]
+    assert significance.shuffled_p_values(np.ones((1, 3))).tolist() == [1, 1, 1]
 
 
 def test_benjamini_hochberg_is_scipys():
@@ -272,20 +272,24 @@ def test_unit_maps_are_gradcam_of_the_unit(shared, name):
 def test_every_wanted_pair_is_looked_at_once():
     rng = np.random.default_rng(0)
     index = rng.integers(-1, 7, (2, 2 * 3, 4))  # [c, networks x f, k] of 7 images
-    rows = np.array([0, 1, 2, 3, 4, 5, 6, -1])
-    batches = [
-        {"image": rows[i : i + 4], "attribute_masks": rows[i : i + 4], "label": rows[i : i + 4],
-         "index": rows[i : i + 4]} for i in (0, 4)
-    ]  # fmt: skip
-    seen = []
-    for batch in passes.wanted(index, 2, batches, [range(7)]):
-        assert batch["units"].shape == batch["slot"].shape
-        assert batch["units"].shape[:2] == (4, 2)
-        for i, n, u in zip(*np.nonzero(batch["slot"] >= 0), strict=True):
-            slot = batch["slot"][i, n, u]
-            if batch["index"][i] >= 0:
-                c, column, k = np.unravel_index(slot, index.shape)
-                assert index[c, column, k] == batch["index"][i] == batch["image"][i]
-                assert divmod(column, 3) == (n, batch["units"][i, n, u])
-                seen.append(slot)
-    assert sorted(seen) == np.flatnonzero(index.ravel() >= 0).tolist()
+    images, units, slots = neurons.wanted(index, 2)
+    assert units.shape == slots.shape
+    assert slots.shape[:2] == (len(images), 2)
+    assert len(images) > 7, "some image has two rows"
+    assert (np.diff(images) >= 0).all()
+    assert ((units < 0) == (slots < 0)).all()
+    for row, network, place in zip(*np.nonzero(slots >= 0), strict=True):
+        c, column, k = np.unravel_index(slots[row, network, place], index.shape)
+        assert index[c, column, k] == images[row]
+        assert divmod(column, 3) == (network, units[row, network, place])
+    assert sorted(slots[slots >= 0]) == np.flatnonzero(index.ravel() >= 0).tolist()
+
+
+def test_maps_of_images_against_masks_of_others():
+    rng = np.random.default_rng(0)
+    inside, masks = rng.random((2, 5, 40)) > 0.7
+    inside[0] = masks[1] = False
+    got = neurons.cross_iou(np.packbits(inside, axis=1), np.packbits(masks, axis=1))
+    want = np.asarray(attribute_iou(jnp.asarray(inside), jnp.asarray(masks)))
+    assert got.dtype == want.dtype
+    np.testing.assert_array_equal(got, want)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from rival_jax.configs.neurons import Config
 from rival_jax.experiments.neurons.detectors import Found
 from rival_jax.report import figures, tables
 from rival_jax.report.document import Document, Picture, Section
 from rival_jax.report.figures import Drawn
-from rival_jax.report.grids import THUMB, Cell, rim, sheet
+from rival_jax.report.grids import Cell, outlined, sheet, thumb
 from rival_jax.report.lettering import letters
-from rival_jax.report.results import Results, Row
+from rival_jax.report.results import NO_INTERVAL, Results, Row
 from rival_jax.report.style import COLOURS, FAINT, INK, MUTED
 from rival_jax.report.tables import Table
 from rival_jax.report.words import Words
@@ -33,7 +31,7 @@ BINS = np.linspace(0, 1, 21)
 RED = np.array([230, 0, 0])
 KEY = ("class", "attribute", "feature")
 WRITTEN = {
-    **dict.fromkeys(("tested", "reported"), "{:.0f}"),
+    **dict.fromkeys(("tested", "reported", "images"), "{:.0f}"),
     **dict.fromkeys(("p_pairing", "p_shuffled"), "{:.4f}"),
     "q": "{:.3f}",
 }
@@ -41,7 +39,12 @@ OF_ALL, OF_PAIR = WORDS.titles("of_all"), WORDS.titles("of_pair")
 
 
 def page(config: Config, results: Results, found: Found, shown: Mapping[str, Shown]) -> Document:
-    """All that the results say; `shown`: photos of every model."""
+    """All results.
+
+    Args:
+      found: the rows behind them.
+      shown: model -> its photos.
+    """
     c, models = config.neurons, results.of("model")
     whole = results.where(**{"class": None})
     alarms = "; ".join(
@@ -88,24 +91,20 @@ def _headline(name: str, results: Results) -> str:
 
 def _pairs(name: str, pairs: Results) -> Table:
     """A line for every pair, in the order of the results."""
-    images = pairs.where(measure="iou").changed(lambda row: {**row, "measure": "images"})
+    images = pairs.where(measure="iou").changed(
+        lambda row: {**row, **NO_INTERVAL, "measure": "images", "estimate": row["images"]}
+    )
     told = (pairs + images).changed(lambda row: {**row, "class, attribute": _pair(row)})
     titles: dict[Any, str] = {**OF_PAIR, -1: "none"}
     rows, title = ("class, attribute", "feature"), WORDS.text("pairs", model=name)
     columns = list(OF_PAIR)
-    return tables.pivot(title, told, rows, "measure", _of_pair, titles=titles, columns=columns)
-
-
-def _of_pair(row: Row) -> str:
-    if row["measure"] == "images":
-        return str(row["images"])
-    if row["measure"] == "reported":
-        return "yes" if row["estimate"] else "no"
-    return _cell(row)
+    return tables.pivot(title, told, rows, "measure", _cell, titles=titles, columns=columns)
 
 
 def _cell(row: Row) -> str:
     """A number, and its interval if there is one."""
+    if row["measure"] == "reported" and row.get("class"):
+        return "yes" if row["estimate"] else "no"
     text = WRITTEN.get(row["measure"], "{:.2f}").format(row["estimate"])
     return text if np.isnan(row["low"]) else f"{text} [{row['low']:.2f}, {row['high']:.2f}]"
 
@@ -122,20 +121,22 @@ def _pictures(
     """
     pairs = results.where(measure="iou").rows[:count]
     told = {"model": name, "pairs": "; ".join(map(_pair, pairs)), "each": EACH, "most": MOST_PAIRS}
-    drawn = functools.partial(_top, results, pairs, found, shown)
-    below = functools.partial(_bottom, results, pairs, found)
-    overview = functools.partial(_overview, results)
-    fig10 = [
-        WORDS.picture(f"{stem}_fig10_top", drawn, words="top", photos=True, **told),
-        WORDS.picture(f"{stem}_fig10_bottom", below, words="bottom", **told),
+    drawn: dict[str, Callable[[], Drawn]] = {
+        "fig10_top": lambda: _top(results, pairs, found, shown),
+        "fig10_bottom": lambda: _bottom(results, pairs, found),
+        "pairs": lambda: _overview(results),
+    }
+    return [
+        WORDS.picture(f"{stem}_{kind}", draw, words=kind, photos=kind == "fig10_top", **told)
+        for kind, draw in drawn.items()
+        if pairs or kind == "pairs"
     ]
-    return [*fig10[: 2 * count], WORDS.picture(f"{stem}_pairs", overview, words="pairs", **told)]
 
 
-def _number(results: Results, row: Row, measure: str) -> float:
-    """Another number of a row's pair; NaN if there is none."""
-    found = results.where(measure=measure, **{name: row[name] for name in KEY}).rows
-    return found[0]["estimate"] if found else np.nan
+def _numbers(results: Results, pair: Row) -> dict[str, float]:
+    """All numbers of a pair, by measure."""
+    mine = results.where(**{name: pair[name] for name in KEY})
+    return {row["measure"]: row["estimate"] for row in mine}
 
 
 def _top(results: Results, pairs: Sequence[Row], found: Found, shown: Shown) -> Drawn:
@@ -143,7 +144,7 @@ def _top(results: Results, pairs: Sequence[Row], found: Found, shown: Shown) -> 
     lines: list[Sequence[Any]] = []
     for place, pair in enumerate(pairs):
         iou, activation, names = found.of(pair)
-        reported = bool(_number(results, pair, "reported"))
+        reported = bool(_numbers(results, pair)["reported"])
         title = f"{_pair(pair)} (feature {pair['feature']})"
         title += "" if reported else ", not reported"
         for column, i in enumerate(np.argsort(-activation, kind="stable")[:EACH].tolist()):
@@ -155,24 +156,22 @@ def _top(results: Results, pairs: Sequence[Row], found: Found, shown: Shown) -> 
 
 
 def _overlay(*parts: np.ndarray) -> np.ndarray:
-    """A photo, red where it is salient, the mask outlined in white and black, at the size shown."""
-    size = (THUMB, THUMB)
-    photo, salient, mask = (np.asarray(Image.fromarray(part).resize(size)) for part in parts)
-    drawn = np.where(salient[..., None], 0.55 * photo + 0.45 * RED, photo).astype(np.uint8)
-    drawn[rim(mask)], drawn[rim(~mask)] = 255, 0
-    return drawn
+    """A photo, red where it is salient, the mask outlined, at the size shown."""
+    photo, salient, mask = map(thumb, parts)
+    drawn = np.where(salient[..., None], 0.55 * photo + 0.45 * RED, photo)
+    return outlined(drawn.astype(np.uint8), mask)
 
 
 def _bottom(results: Results, pairs: Sequence[Row], found: Found) -> Drawn:
     figure = Figure(figsize=(0.5 + 2.5 * len(pairs), 2.1))
     lines: list[Sequence[Any]] = []
     for column, pair in enumerate(pairs):
-        counts, _ = np.histogram(found.of(pair)[0], BINS)
+        numbers, (counts, _) = _numbers(results, pair), np.histogram(found.of(pair)[0], BINS)
         axes = figure.add_subplot(1, len(pairs), column + 1)
-        colour = COLOURS[0] if _number(results, pair, "reported") else MUTED
+        colour = COLOURS[0] if numbers["reported"] else MUTED
         axes.bar(BINS[:-1], counts, width=0.05, align="edge", color=colour, alpha=0.6, lw=0)
         axes.axvline(pair["estimate"], color=INK, lw=1.2)
-        axes.axvline(_number(results, pair, "shuffled_iou"), color=FAINT, lw=1.2)
+        axes.axvline(numbers.get("shuffled_iou", np.nan), color=FAINT, lw=1.2)
         axes.set_title(f"{_pair(pair)}\nfeature {pair['feature']}", loc="left")
         axes.set(xlim=(0, 1), xlabel="IoU", ylabel="" if column else "held-out images")
         for low, high, n in zip(BINS[:-1].round(2), BINS[1:].round(2), counts, strict=True):

@@ -1,9 +1,9 @@
 """Which neuron stands for which attribute, and does it on new images (RIVAL10 study, section 6).
 
-Every feature, attribute and class at once: the feature's top images of the class in the training
-split, its saliency on them against the attribute's mask, the best feature of each attribute, and
-that feature on all held-out images of the class with the attribute. The same search on networks of
-shuffled weights says what comes by chance.
+For each class, the training images that activate a feature most are its top images. The feature
+whose saliency on them covers an attribute's mask best is the attribute's. It is then judged on all
+held-out images of the class with the attribute. The same search in networks with shuffled weights
+shows what comes by chance.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from rich.console import Console
 
@@ -22,13 +21,13 @@ from rival_jax.configs import options, typed
 from rival_jax.configs.neurons import Config
 from rival_jax.experiments.neurons import detectors
 from rival_jax.experiments.neurons.page import page
-from rival_jax.experiments.neurons.rows import Studied, held_out_rows, search_rows
+from rival_jax.experiments.neurons.passes import Search
+from rival_jax.experiments.neurons.rows import held_out_rows, search_rows
 from rival_jax.experiments.runner import Bench, Unit
-from rival_jax.experiments.subject import Loaded, Subject
-from rival_jax.models import describe
+from rival_jax.experiments.subject import Subject
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
-from rival_jax.runtime.results import Run, tree_digest
+from rival_jax.runtime.results import Run
 from rival_jax.types import Model
 
 ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
@@ -43,7 +42,7 @@ class Experiment:
         config = typed(Config, config)
         self.config, self.subject = config, Subject(config, console, heads=False)
         self.networks = 1 + config.neurons.shuffled
-        self.studied: list[Studied] = []  # whose rows are there
+        self.searches: dict[str, Search] = {}  # by model
         for model in self.subject.models:
             pairs_of(config, *self.splits(model))
 
@@ -53,71 +52,47 @@ class Experiment:
         c = self.config.data
         return read(c.train_split, attributes=True), read(c.split, attributes=True)
 
-    def forwards(self, model: Model) -> int:
-        """Forward passes of a network and its shuffled ones."""
-        train, test = self.splits(model)
-        return (2 * len(train) + len(test)) * self.networks
-
-    def total(self) -> int:
-        """Forward passes of all."""
-        return sum(map(self.forwards, self.subject.models))
-
-    def costs(self) -> Iterator[tuple[str, float]]:
-        """What each network's passes would cost."""
-        for name in self.config.models:
-            model, _, measured = self.subject.bare(name)
-            (train, test), forwards = self.splits(model), self.forwards(model)
-            yield (
-                f"{model.name}: {len(train)} images twice and {len(test)} once, by {self.networks} "
-                f"networks: {forwards:,} forwards; without global pooling each feature adds a "
-                "backward pass of the last block",
-                forwards * measured().seconds / self.subject.mesh.size,
-            )
+    def passes(self, model: Model) -> tuple[str, int]:
+        """What is done with a network and its shuffled copies, and their forward passes."""
+        train, test = map(len, self.splits(model))
+        text = (
+            f"{train} images twice and {test} once (and a backward pass of the last block for each "
+            f"feature, if they are not pooled), by {self.networks} networks"
+        )
+        return text, (2 * train + test) * self.networks
 
     def work(self, bench: Bench) -> Iterator[Unit]:
         """Three files of each network: a search, held-out images, and maps against other masks."""
-        c, subject = self.config, self.subject
-        for name in c.models:
-            model, variables, cost = subject.bare(name)
-            geometry, (train, test) = subject.geometry(model), self.splits(model)
-            digest = tree_digest(variables)
-            facts = {
-                "name": model.name,
-                "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
-                "input": describe(model, geometry),
-                "head": "none: features alone",
-            }
-            identity = str([model.name, model.mean, model.std, digest, *model.settings])
-            loaded = Loaded(model, variables, geometry, identity, cost, facts)
-            pick = functools.partial(subject.pick, loaded)
-            plan = bench.plans.of(model.name, pick, images=len(test))
-            found = model, variables, train, test, pairs_of(c, train, test), plan["images"]
-            studied = Studied(*found, c.neurons, c.seed, subject.mesh, bench.meter.advance)
-            self.studied.append(studied)
-            yield from self._units(bench, studied, identity)
-            bench.cards.append({**facts, "flops": plan["flops"]})
+        for name in self.config.models:
+            loaded = self.subject.load(name)
+            train, test = self.splits(loaded.model)
+            pick = functools.partial(self.subject.pick, loaded)
+            plan = bench.plans.of(loaded.model.name, pick, images=len(test))
+            told = train, test, pairs_of(self.config, train, test), plan["images"], self.config
+            search = Search(loaded, *told, self.subject.mesh, bench.meter.advance)
+            self.searches[loaded.model.name] = search
+            yield from self._units(bench, search)
+            bench.cards.append({**loaded.facts, "flops": plan["flops"]})
 
-    def _units(self, bench: Bench, studied: Studied, identity: str) -> Iterator[Unit]:
-        """Each reads the one before."""
-        name, c = studied.model.name, self.config
-        train, test, settings = studied.train, studied.test, c.neurons
+    def _units(self, bench: Bench, search: Search) -> Iterator[Unit]:
+        """A network's units; each reads the file of the one before."""
+        name, c, settings = search.loaded.model.name, self.config, self.config.neurons
         used = ("top", "threshold", "absent", "shuffled", "least_images")
         depends_on = {
             "version": ROWS_VERSION,
-            "model": identity,
+            "model": search.loaded.digest,
             "dtype": c.dtype,
             "seed": c.seed,
-            "train": [train.fingerprint, train.attribute_fingerprint],
-            "test": [test.fingerprint, test.attribute_fingerprint],
+            "train": [search.train.fingerprint, search.train.attribute_fingerprint],
+            "test": [search.test.fingerprint, search.test.attribute_fingerprint],
             **{key: getattr(settings, key) for key in used},
         }
 
         @functools.cache
         def held_out() -> Any:
-            return held_out_rows(studied, bench.files[f"{name}/search"])
+            return held_out_rows(search, bench.files[f"{name}/search"])
 
-        searched = lambda _: search_rows(studied)  # noqa: E731
-        yield Unit(f"{name}/search", depends_on, searched, everywhere=True)
+        yield Unit(f"{name}/search", depends_on, lambda _: search_rows(search), everywhere=True)
         yield Unit(f"{name}/test", depends_on, lambda _: held_out()[0], everywhere=True)
         depends_on = {**depends_on, "permuted_images": settings.permuted_images}
         yield Unit(f"{name}/pairing", depends_on, lambda _: held_out()[1], everywhere=True)
@@ -128,12 +103,12 @@ class Experiment:
         found = detectors.read(files, classes)
         told = options(self.config, "statistics")
         results = detectors.results(found, config.neurons, config.seed, **told)
-        shown = {studied.model.name: studied.shown for studied in self.studied}
+        shown = {name: search.shown for name, search in self.searches.items()}
         return results, page(config, results, found, shown)
 
 
 def pairs_of(config: Config, train: data.Examples, test: data.Examples) -> np.ndarray:
-    """bool [c, a]: classes and attributes with enough images.
+    """The pairs of a class and an attribute with enough images in both splits, bool [c, a].
 
     Raises:
       ValueError: if there are none, or a photo is in both splits.
