@@ -16,6 +16,7 @@ from scipy.sparse import linalg
 _YUV = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 _OFFSET = np.array([0, 128, 128])
 CHOICES = ("largest", "released")
+HIT = 0.5  # IoU of boxes above which an object counts as found
 
 
 class Sigmas(NamedTuple):
@@ -165,3 +166,26 @@ def centre_box(size: tuple[int, ...], area: float) -> np.ndarray:
     margins = [round(side * (1 - area**0.5) / 2) for side in size]
     box[tuple(slice(m, side - m) for m, side in zip(margins, size, strict=True))] = True
     return box
+
+
+def rated(mask: np.ndarray | None, coarse: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """How well a mask covers an object, and its box the object's box.
+
+    Args:
+      mask: bool [h, w], not empty; None if none was found.
+      coarse: bool [h, w], the mask before refinement.
+      truth: bool [h, w], the object's own, not empty.
+
+    Returns:
+      `iou` and, before refinement, `iou_coarse`; `box`, 1 if the boxes around mask and object
+      overlap by more than 1/2, as in CorLoc; `centred`, the IoU of a centred box of the mask's
+      area, the value of a blind guess of this size. Without a mask `iou` and `centred` are NaN.
+    """
+    found = {"iou_coarse": overlap(coarse, truth)}
+    if mask is None:
+        return found | {"iou": np.nan, "box": 0.0, "centred": np.nan}
+    return found | {
+        "iou": overlap(mask, truth),
+        "box": float(overlap(filled_box(mask), filled_box(truth)) > HIT),
+        "centred": overlap(centre_box(truth.shape, float(mask.mean())), truth),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 Mask = TypeVar("Mask", Array, np.ndarray)
+FEATURES = ("query", "key", "value")  # in the order of a block's projection
 GRAPHS = ("binary", "weighted")
 NO_EDGE = 1e-5  # weight between dissimilar tokens: keeps the graph connected
 
@@ -76,6 +78,11 @@ def normalised_cut(
     vectors = vectors * jnp.sign(jnp.take_along_axis(vectors, seed[:, None], axis=1))
     bipartition = (vectors > vectors.mean(1, keepdims=True)).reshape(-1, rows, columns)
     return Cut(bipartition, component(bipartition, seed), seed, vectors, values)
+
+
+def token_features(to_grid: Callable[[Array], Array], feature: str, value: Array) -> Array:
+    """Tokens of one kind, heads side by side: a tap [b, prefix + h * w, 3 c] -> [b, h, w, c]."""
+    return jnp.split(to_grid(value), 3, axis=-1)[FEATURES.index(feature)]
 
 
 def _weights(features: Array, tau: float, graph: str) -> Array:

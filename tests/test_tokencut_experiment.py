@@ -15,22 +15,24 @@ from rich.console import Console
 from scipy import linalg
 
 from rival_jax import data, models, weights
-from rival_jax.bilateral import centre_box, filled_box, overlap
+from rival_jax.bilateral import centre_box, filled_box, overlap, rated
 from rival_jax.data import Examples
 from rival_jax.data.any_size import Photo
 from rival_jax.experiments import runner
 from rival_jax.experiments.tokencut import masks as _tokencut_masks
 from rival_jax.experiments.tokencut import page, study
 from rival_jax.experiments.tokencut import work as _tokencut_work
-from rival_jax.experiments.tokencut.masks import doubt, make, rate
+from rival_jax.experiments.tokencut.masks import doubt, make
 from rival_jax.experiments.tokencut.study import Experiment
-from rival_jax.experiments.tokencut.work import chosen_block, tap_of, token_features
+from rival_jax.experiments.tokencut.work import chosen_block, tap_of
 from rival_jax.models import vit
 from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results
+from rival_jax.report.tables import write_csv
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
+from rival_jax.tokencut import token_features
 from rival_jax.types import Geometry
 from tests.damaged_runs import NAMES, check_csv, renamed, reported
 from tests.helpers import config_of, draw_study, frozen, nhwc
@@ -257,7 +259,7 @@ def test_objects_larger_than_half_the_photo(photos, tmp_path):
     config.choice = "released"
     dropped = make(image, component, 1.0, config)
     assert dropped.reason.startswith("negated, as released")
-    assert rate(dropped, made.mask)["box"] == 0
+    assert rated(None, dropped.coarse, made.mask)["box"] == 0
     assert make(image, component, 0.0, config).reason.startswith("no cut: ")
     assert make(image, np.ones((4, 4), bool), 1.0, tiny(photos).tokencut).reason
 
@@ -265,17 +267,17 @@ def test_objects_larger_than_half_the_photo(photos, tmp_path):
 def test_ratings_by_hand():
     mask, truth = np.zeros((2, 10, 10), bool)
     mask[2:6, 2:6], truth[2:6, 2:7] = True, True
-    made = _tokencut_masks.Made(mask, truth, np.nan, "")
-    found = rate(made, truth)
+    found = rated(mask, truth, truth)
     assert found["iou"] == pytest.approx(16 / 20)
-    assert (found["iou_coarse"], found["box"], found["area"]) == (1, 1, 0.16)
+    assert (found["iou_coarse"], found["box"]) == (1, 1)
     assert centre_box((10, 10), 0.16)[3:7, 3:7].all()
     assert centre_box((10, 10), 0.16).sum() == 16
     assert found["centred"] == pytest.approx(overlap(centre_box((10, 10), 0.16), truth))
     dotted = np.zeros((10, 10), bool)
     dotted[1, 1] = dotted[4, 8] = True
     assert filled_box(dotted).sum() == 4 * 8
-    assert np.isnan(list(rate(made, None).values())[2:]).all()
+    none = rated(None, truth, truth)
+    assert np.isnan([none["iou"], none["centred"]]).all()
 
 
 def test_precision_and_steps_change_no_mask(photos, tmp_path, no_figures):
@@ -370,7 +372,8 @@ def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
                         for name in NAMES]  # fmt: skip
         results = study.results(paths, made, NAMES, resamples=50)
         lists = page.listed(made, [(name, name) for name in NAMES])
-        page.write_lists(run.path, lists)
+        for name, one in lists.items():
+            write_csv(run.path / f"{name}.csv", one.header, one.rows)
         shown = lambda cut: (NAMES[cut.photo.label], *look)  # noqa: E731
         told = page.page(frozen(tiny(folder)), results, made, lists, [model], shown)
         write_document(run, console, told)
@@ -516,7 +519,7 @@ def test_differences_are_of_photos_that_both_have(tmp_path):
     levels = results.where(measure="iou", contrast="", **{"class": None})
     assert [row["estimate"] for row in levels] == pytest.approx([(0.3 + 0.9) / 2, 0.525])
     assert not results.where(measure="area").rows
-    rows = page.differences(frozen(tiny(tmp_path)), results)[0].rows
+    rows = page.differences(frozen(tiny(tmp_path)), results).rows
     assert [row[:2] for row in rows] == [
         ("b minus a", "IoU with the true mask"),
         ("b minus a", "boxes overlap by more than 1/2, %"),

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from rival_jax import bilateral
-from rival_jax.bilateral import centre_box, filled_box, overlap
 from rival_jax.data.any_size import Photo
 from rival_jax.runtime import row_files
 from rival_jax.runtime.results import atomic
@@ -27,7 +26,6 @@ MEASURES = {  # of a photo -> its title in tables
 }
 ABSENT = "photo too small: fewer tokens than 3"
 KINDS = ("images", "masks")
-HIT = 0.5  # IoU of boxes above which an object counts as found, as in CorLoc
 # What makes a mask doubtful. On bundled pictures masks below LEAST_AREA had an IoU of 0.08 (others
 # 0.70), and masks below AGREEMENT one of 0.23 (others 0.75).
 LEAST_AREA, MOST_AREA = 0.05, 0.7  # of the photo
@@ -88,27 +86,6 @@ def doubt(made: Made, second: float, third: float) -> str:
         "another cut is as good": third - second < GAP * third,
     }
     return "; ".join(text for text, odd in found.items() if odd)
-
-
-def rate(made: Made, truth: np.ndarray | None) -> dict[str, float]:
-    """How good a mask is; NaN if unknown.
-
-    `area`, its share of the photo; with a true mask also `iou`, `iou_coarse`, `box` (1 if the boxes
-    around both overlap by more than 1/2) and `centred`, the IoU of a centred box of the mask's
-    area: the value of a blind guess of this size.
-    """
-    area = float(made.mask.mean())
-    found = {"area": np.nan if made.reason else area, "agreement": made.agreement}
-    if truth is None:
-        return found | dict.fromkeys(("iou", "iou_coarse", "box", "centred"), np.nan)
-    found["iou_coarse"] = overlap(made.coarse, truth)
-    if made.reason:  # an object that is not found
-        return found | {"iou": np.nan, "box": 0.0, "centred": np.nan}
-    return found | {
-        "iou": overlap(made.mask, truth),
-        "box": float(overlap(filled_box(made.mask), filled_box(truth)) > HIT),
-        "centred": overlap(centre_box(truth.shape, area), truth),
-    }
 
 
 def write(folder: Path, file: str, made: Made, photo: Image.Image | None) -> None:

@@ -6,7 +6,6 @@ import functools
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,11 @@ from rival_jax.experiments.tokencut.work import WORDS, Work
 from rival_jax.report import figures, tables
 from rival_jax.report.document import Document, Picture, Section
 from rival_jax.report.figures import Drawn
-from rival_jax.report.grids import THUMB, rim, sheet
+from rival_jax.report.grids import THUMB, rim, sheet, thumb
 from rival_jax.report.results import Results, Row
-from rival_jax.report.tables import Table, as_csv, counted, percent, ratio
+from rival_jax.report.tables import Table, counted, percent, ratio
 from rival_jax.report.verdicts import HOLM, METHOD
 from rival_jax.runtime.names import file_names
-from rival_jax.runtime.results import atomic
 
 COUNTS = ("photos", "masks", "skipped")
 IN_PERCENT = ("area", "box")
@@ -53,13 +51,6 @@ def listed(
     }
 
 
-def write_lists(folder: Path, lists: Mapping[str, Table]) -> None:
-    """Writes skipped.csv and doubtful.csv."""
-    for name, one in lists.items():
-        with atomic(folder / f"{name}.csv") as partial:
-            partial.write_text(as_csv(one.header, one.rows), encoding="utf-8")
-
-
 def page(
     config: Config,
     results: Results,
@@ -77,10 +68,10 @@ def page(
       look: returns a photo to show.
     """
     levels, rated = results.where(contrast=""), bool(results.where(measure="iou_coarse").rows)
-    few = {name: [t._replace(rows=t.rows[:LISTED])] if t.rows else [] for name, t in lists.items()}
+    few = {name: [one._replace(rows=one.rows[:LISTED])] for name, one in lists.items()}
     best, photos = "iou" if rated else "area", len(next(iter(made.values())))
     seen = [picture for name in made for picture in sheets(config, name, made, look)]
-    whole, each = (levels.where(**{"class": c}) for c in (None, levels.of("class")))
+    whole, each = (levels.where(**{"class": c}) for c in (None, bool))
     columns, model = (*COUNTS, *MEASURES), ("model",)
     quality = tables.pivot(
         "Masks, means over classes", whole, model, "measure", _cell, titles=TITLES, columns=columns
@@ -96,7 +87,7 @@ def page(
             Section(
                 "How good the masks are" if rated else "The masks, not rated",
                 pictures=by_class if each.where(measure=best).rows else [],
-                tables=[quality, *differences(config, results)],
+                tables=[quality, differences(config, results)],
             ),
             Section("By class", tables=[classes(each, best)]),
             Section("Skipped photos", tables=few["skipped"]),
@@ -117,10 +108,8 @@ def found(name: str, whole: Results, made: Sequence[Cut]) -> list[str]:
     told = counts(made) | {"model": name, "photos": counted(len(made), "photo")}
     told["left_out"] = f" (skipped: {left_out})" if left_out else ""
     rated = {row["measure"]: _cell(row) for row in whole.where(model=name)}
-    return [
-        WORDS.text("counts", **told),
-        *([WORDS.text("rated", **rated)] if "iou" in rated else []),
-    ]
+    sentences = [WORDS.text("counts", **told)]
+    return [*sentences, WORDS.text("rated", **rated)] if "iou" in rated else sentences
 
 
 def classes(each: Results, measure: str) -> Table:
@@ -131,13 +120,12 @@ def classes(each: Results, measure: str) -> Table:
     return tables.pivot(title, shown, ("class",), "model", _cell, titles=titles, columns=columns)
 
 
-def differences(config: Config, results: Results) -> list[Table]:
+def differences(config: Config, results: Results) -> Table:
     """Networks in pairs, on the photos that both have masks of."""
-    pairs = Results(row for row in results.where(measure=COMPARED) if row["contrast"])
+    pairs = results.where(measure=COMPARED, contrast=bool)
     title, columns = "Differences between models, paired", ("model", "measure")
     confidence, titles = config.statistics.confidence, TITLES | {"model": "models"}
-    table = tables.differences(title, pairs, columns, _cell, confidence, titles=titles)
-    return [table] if pairs.rows else []
+    return tables.differences(title, pairs, columns, _cell, confidence, titles=titles)
 
 
 def _cell(row: Row) -> str:
@@ -182,13 +170,8 @@ def _method(config: Config) -> list[str]:
     c = config.tokencut
     told: dict[str, Any] = {**vars(c), "sigmas": ", ".join(f"{s:g}" for s in c.sigmas)}
     told["block"] = {-1: "the last block", "auto": "one block"}.get(c.block, f"block {c.block}")
-    names = (
-        "cut",
-        c.graph,
-        c.choice if c.refine == "bilateral" else c.refine,
-        "skipped",
-        "brackets",
-    )
+    refined = c.choice if c.refine == "bilateral" else c.refine
+    names = ("cut", c.graph, refined, "skipped", "brackets")
     return [*(WORDS.text(name, **told) for name in names), METHOD.format(HOLM)]
 
 
@@ -232,14 +215,10 @@ def overlays(photos: Sequence[Cut], look: Callable[[Cut], Shown]) -> Drawn:
 
 def _outlined(photo: np.ndarray, mask: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
     """The photo at about the size shown, darkened outside the mask."""
-    small = ImageOps.contain(Image.fromarray(photo), (THUMB, THUMB), Image.Resampling.LANCZOS)
-    drawn, inside = np.array(small), _resized(mask, small.size)
-    drawn = np.where(inside[..., None], drawn, drawn * 0.45).astype(np.uint8)
+    size = ImageOps.contain(Image.fromarray(photo), (THUMB, THUMB)).size
+    small, inside = thumb(photo, size), thumb(mask, size)
+    drawn = np.where(inside[..., None], small, small * 0.45).astype(np.uint8)
     if truth is not None:
-        drawn[rim(_resized(truth, small.size))] = TRUTH
+        drawn[rim(thumb(truth, size))] = TRUTH
     drawn[rim(inside)] = FOUND
     return drawn
-
-
-def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))

@@ -23,12 +23,13 @@ from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.experiments.runner import Bench, Unit
 from rival_jax.experiments.subject import Material, source_of
 from rival_jax.experiments.tokencut.masks import MEASURES, Cut, counts, cuts, make
-from rival_jax.experiments.tokencut.page import Shown, listed, notices, page, uses, write_lists
+from rival_jax.experiments.tokencut.page import Shown, listed, notices, page, uses
 from rival_jax.experiments.tokencut.work import Work
 from rival_jax.named import Named
 from rival_jax.report.document import Document
-from rival_jax.report.results import Results, Row
+from rival_jax.report.results import Results, Row, plain
 from rival_jax.report.study import Means, Measure, Study
+from rival_jax.report.tables import write_csv
 from rival_jax.runtime import hosts
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Run, digest
@@ -70,15 +71,11 @@ def results(
     rows: list[Row] = []
     for model, some in made.items():
         labels = Counter(sorted(cut.photo.label for cut in some))
-        same = {"study": STUDY.name, "model": model, "contrast": ""}
-        same |= dict.fromkeys(("low", "high", "p"), np.nan)
-        of_all = same | {"images": len(some), "classes": len(labels)}
-        rows += [{**of_all, "measure": m, "estimate": float(n)} for m, n in counts(some).items()]
-        same |= {"measure": "photos", "classes": 1}
-        for label, count in labels.items():
-            rows.append(
-                {**same, "class": classes[label], "estimate": float(count), "images": count}
-            )
+        numbers = counts(some).items()
+        rows += [plain(STUDY.name, m, n, len(some), len(labels), model=model) for m, n in numbers]
+        for label, n in labels.items():
+            of_class = {"model": model, "class": classes[label]}
+            rows.append(plain(STUDY.name, "photos", n, n, 1, **of_class))
     return STUDY.results(STUDY.read(files, classes), **options) + Results(rows)
 
 
@@ -171,6 +168,7 @@ class Experiment(Material):
         classes, told = self.source.classes, options(self.config, "statistics")
         found = results(list(files.values()), self.cuts, classes, **told)
         lists = listed(self.cuts, self.skipped)
-        write_lists(run.path, lists)
+        for name, one in lists.items():
+            write_csv(run.path / f"{name}.csv", one.header, one.rows)
         commands = uses(self.config, self.works, len(classes))
         return found, page(self.config, found, self.cuts, lists, commands, self.look)

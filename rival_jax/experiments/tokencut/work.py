@@ -16,16 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import models, noise
+from rival_jax.bilateral import rated
 from rival_jax.configs.tokencut import Config, Tokencut
 from rival_jax.data import Source
 from rival_jax.data.any_size import THREADS, Photo, batches, plain, threaded, true_mask
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.experiments.runner import OnBatch
-from rival_jax.experiments.tokencut.masks import KINDS, digest, doubt, intact, make, rate, write
+from rival_jax.experiments.tokencut.masks import KINDS, digest, doubt, intact, make, write
 from rival_jax.report.words import Words
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.results import Category, Columns, Run, tree_digest
-from rival_jax.tokencut import normalised_cut, token_size
+from rival_jax.tokencut import normalised_cut, token_features, token_size
 from rival_jax.types import Array, Batch, Forward, Model, Variables
 
 WORDS = Words(__package__)
@@ -33,11 +34,11 @@ ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs giv
 LEAST_TOKENS = 3
 UNIT = 512  # photos, at most
 SAMPLE = 4  # photos to measure costs on
-FEATURES = ("query", "key", "value")  # in the tap's order
 ON_CPU = 8  # images per step on a CPU
 COPIES = 8  # about how many arrays [n, n] an eigenproblem holds at once
 KEYS = ("feature", "block", "tau", "graph", "precision", "refine", "choice", "agreement")
 KEYS += ("min_pixels", "min_gap", "positions")  # keys of `config.tokencut` that rows depend on
+UNRATED: dict[str, float] = dict.fromkeys(("iou", "iou_coarse", "box", "centred"), np.nan)
 
 
 class Group(NamedTuple):
@@ -151,6 +152,8 @@ class Work:
         second, third = cut["eigenvalues"].tolist()
         made = make(np.asarray(item["image"]), component, third - second, c)
         write(self.folder, photo.file, made, item["image"] if c.photos else None)
+        truth, mask = true_mask(item), None if made.reason else made.mask
+        rates = UNRATED if truth is None else rated(mask, made.coarse, truth)
         return {
             "rows": component.shape[0],
             "columns": component.shape[1],
@@ -158,10 +161,12 @@ class Work:
             "second": second,
             "third": third,
             "component": np.packbits(component).tobytes(),
-            "mask": "" if made.reason else digest(made.mask),
+            "mask": "" if mask is None else digest(mask),
             "reason": made.reason,
             "doubt": doubt(made, second, third),
-            **rate(made, true_mask(item)),
+            "area": np.nan if mask is None else float(mask.mean()),
+            "agreement": made.agreement,
+            **rates,
         }
 
     def tidy(self) -> None:
@@ -256,11 +261,6 @@ def _shapes(model: Model) -> Mapping[str, Any]:
     image = jax.ShapeDtypeStruct((1, *model.image_size, 3), jnp.float32)
     variables = jax.eval_shape(model.init, noise.key(0))
     return jax.eval_shape(lambda v, x: model.forward(v, x, {})[1], variables, image)
-
-
-def token_features(to_grid: Callable[[Array], Array], feature: str, value: Array) -> Array:
-    """Tokens of one kind, heads side by side: a tap [b, prefix + h * w, 3 c] -> [b, h, w, c]."""
-    return jnp.split(to_grid(value), 3, axis=-1)[FEATURES.index(feature)]
 
 
 def cut(
