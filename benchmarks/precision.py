@@ -3,9 +3,9 @@
     python -m benchmarks.precision --network=scenes/vit_00_95 --photos=8
 
 Each method's maps and RobustViT's loss of them, of drawn scenes or of a masked_folder's photos, are
-computed in float32 and in float64. Prints the error of a map as a share of its largest value (median
-and largest over photos), that of the loss's gradient to the parameters as a share of its length, and
-this length as a multiple of the first method's.
+computed in float32 and in float64. Prints the error of a map as a share of its largest value
+(median and largest over photos), that of the loss's gradient to the parameters as a share of its
+length, and this length as a multiple of the first method's.
 """
 
 from __future__ import annotations

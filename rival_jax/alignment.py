@@ -9,6 +9,11 @@ from jaxtyping import Array, Float, Int, Num
 from rival_jax import sorting
 from rival_jax.metrics import check_same
 
+METRICS = (  # of `every`
+    *("iou", "dice", "average_precision", "density_gap", "precision"),
+    *("coverage_25", "coverage_50", "coverage_75", "pointing_game"),
+)
+
 
 def iou(
     saliency: Float[Array, "*b h w"],
@@ -154,6 +159,35 @@ def average_precision(score: Float[Array, "*n"], target: Num[Array, "*n"]) -> Fl
     before = jnp.concatenate([jnp.zeros_like(before[..., :1]), before[..., :-1]], axis=-1)
     gained = jnp.where(last_of_tie, hits - before, 0)
     return (gained * precision).sum(-1) / jnp.maximum(hits[..., -1], 1)
+
+
+def every(
+    saliency: Float[Array, "b h w"],
+    mask: Num[Array, "b h w"],
+    *,
+    threshold: float = 0.5,
+    ties_inside: bool = False,
+    tolerance: int = 0,
+    flat_is_nan: bool = True,
+) -> dict[str, Array]:
+    """`METRICS` of every map on its mask, [b] each, and whether the map is `flat`.
+
+    A map without a highest place (also one that is all NaN) says nothing about where the network
+    looks: its metrics are NaN, or with `flat_is_nan=False` those of a map of zeros, as released.
+    """
+    flat = ~(saliency.max((1, 2)) > saliency.min((1, 2)))  # NaN is not above anything
+    saliency = jnp.nan_to_num(saliency)
+    values = (
+        iou(saliency, mask, threshold=threshold, ties_inside=ties_inside),
+        dice(saliency, mask, threshold=threshold, ties_inside=ties_inside),
+        average_precision(saliency, mask),
+        saliency_density_gap(saliency, mask),
+        saliency_precision(saliency, mask),
+        *jnp.moveaxis(mask_coverage(saliency, mask), -1, 0),
+        pointing_game(saliency, mask, tolerance=tolerance),
+    )
+    left_out, named = flat & flat_is_nan, zip(METRICS, values, strict=True)
+    return {"flat": flat, **{name: jnp.where(left_out, jnp.nan, value) for name, value in named}}
 
 
 def pixel_accuracy(

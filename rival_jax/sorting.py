@@ -87,3 +87,16 @@ def _scanned(values: Array) -> Array:
 
     first = jnp.full(values.shape[:-1], -jnp.inf, values.dtype)
     return jnp.moveaxis(lax.scan(step, first, jnp.moveaxis(values, -1, 0))[1], 0, -1)
+
+
+def highest(
+    score: Float[Array, "b h w"], allowed: Bool[Array, "b h w"], count: Int[Array, " b"]
+) -> Bool[Array, "b h w"]:
+    """The `count` allowed pixels of each image that have the highest score.
+
+    With equal scores at the end there are more; `count` is at most the number of allowed pixels.
+    """
+    score = jnp.where(allowed, score, -jnp.inf)
+    ordered = sort(score.reshape(len(score), -1))
+    last = jnp.take_along_axis(ordered, ordered.shape[1] - jnp.maximum(count, 1)[:, None], axis=1)
+    return allowed & (score >= last[:, :, None]) & (count > 0)[:, None, None]

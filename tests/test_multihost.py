@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rival_jax.experiments.saliency.unit import METRICS
+from rival_jax.alignment import METRICS
 from rival_jax.runtime.results import read_rows
 from rival_jax.runtime.signals import EXIT_INTERRUPTED
 from rival_jax.runtime.watch import EXIT_LOST

@@ -113,9 +113,9 @@ def test_metrics_of_a_map_are_the_public_ones():
     rng = np.random.default_rng(0)
     found = jnp.asarray(rng.uniform(size=(4, 8, 8)), jnp.float32)
     mask = jnp.asarray(rng.uniform(size=(4, 8, 8)) > 0.6)
-    got = jax.jit(_saliency_unit.on_mask, static_argnums=2)(found, mask, PLAN)
     target = mask.astype(jnp.float32)
-    assert set(got) == {"flat", *_saliency_unit.METRICS}
+    got = jax.jit(alignment.every)(found, target)
+    assert set(got) == {"flat", *alignment.METRICS}
     for name, function in (
         ("iou", alignment.iou),
         ("dice", alignment.dice),
@@ -133,10 +133,10 @@ def test_metrics_of_a_map_are_the_public_ones():
 def test_flat_maps_are_counted_and_not_scored_or_scored_as_released(flat_is_nan):
     found = jnp.stack([jnp.zeros((4, 4)), jnp.full((4, 4), jnp.nan), jnp.eye(4)])
     mask = jnp.broadcast_to(jnp.arange(16).reshape(4, 4) < 4, found.shape)
-    plan = dataclasses.replace(PLAN, flat_is_nan=flat_is_nan)
-    got = jax.jit(_saliency_unit.on_mask, static_argnums=2)(found, mask, plan)
+    every = jax.jit(alignment.every, static_argnames="flat_is_nan")
+    got = every(found, mask.astype(jnp.float32), flat_is_nan=flat_is_nan)
     np.testing.assert_array_equal(got["flat"], [True, True, False])
-    for name in _saliency_unit.METRICS:
+    for name in alignment.METRICS:
         assert np.isfinite(got[name][2]), name
         if flat_is_nan:
             assert np.isnan(got[name][:2]).all(), name

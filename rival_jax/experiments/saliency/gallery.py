@@ -11,7 +11,7 @@ import numpy as np
 from rival_jax.configs.saliency import Saliency
 from rival_jax.experiments.saliency.measures import HIT, lowest
 from rival_jax.report.figures import Drawn
-from rival_jax.report.grids import Cell, heated, outlined, sheet
+from rival_jax.report.grids import Cell, heated, outlined, sheet, thumb
 from rival_jax.report.images import Images
 
 IN_GALLERY = 2  # hits of each class, three pictures each
@@ -51,10 +51,10 @@ def gallery(hits: Sequence[Mapping[str, Any]], names: Sequence[str], file: Path)
 
 def _drawn(pictures: Mapping[str, np.ndarray], k: int) -> list[np.ndarray]:
     """One hit's photo, map and greyed photo at display size, the mask outlined."""
-    photo, mask = pictures["image"][k], pictures["mask"][k] > 0
+    photo, mask = pictures["image"][k], thumb(pictures["mask"][k] > 0)
     over = heated(photo, pictures["saliency"][k].astype(np.float32) / 255)
     grey = np.where(pictures["salient"][k][..., None], np.uint8(127), photo)
-    return [outlined(picture, mask) for picture in (photo, over, grey)]
+    return [outlined(thumb(picture), mask) for picture in (photo, over, grey)]
 
 
 def _texts(hit: Mapping[str, Any]) -> list[tuple[str, str]]:

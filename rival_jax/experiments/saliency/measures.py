@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from rival_jax.alignment import METRICS
 from rival_jax.configs.saliency import Saliency
-from rival_jax.experiments.saliency.unit import METRICS, REGIONS
+from rival_jax.experiments.saliency.unit import REGIONS
 from rival_jax.named import Axis, Counts, Named
 from rival_jax.report.images import Images, per_image
-from rival_jax.report.results import Results, Row
+from rival_jax.report.results import Results, Row, plain
 from rival_jax.report.study import Means, Measure, Study
 
 GREYED = REGIONS[1:]
@@ -180,10 +181,9 @@ def _without_intervals(alone: Results, members: Mapping[str, Sequence[str]]) -> 
     for words, every in parts:
         for measure in every.of("measure"):
             rows = every.where(measure=measure).rows
-            told = {"study": STUDY.name, "measure": measure, **words, "contrast": ""}
-            told |= dict.fromkeys(("low", "high", "p"), np.nan)
-            told["estimate"] = float(np.mean([row["estimate"] for row in rows]))
-            yield told | {name: min(row[name] for row in rows) for name in ("images", "classes")}
+            images, classes = (min(row[name] for row in rows) for name in ("images", "classes"))
+            mean = float(np.mean([row["estimate"] for row in rows]))
+            yield plain(STUDY.name, measure, mean, images, classes, **words)
 
 
 def _marked(rows: Any, filed: str, subset: str) -> Results:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from rival_jax.alignment import METRICS
 from rival_jax.configs import options
 from rival_jax.configs.saliency import Config
 from rival_jax.experiments.saliency.gallery import IN_GALLERY, gallery
-from rival_jax.experiments.saliency.measures import EFFECTS, GREYED, METRICS, subjects
+from rival_jax.experiments.saliency.measures import EFFECTS, GREYED, subjects
 from rival_jax.report import figures, grids, tables
 from rival_jax.report.document import Document, Picture, Section
 from rival_jax.report.images import Images
@@ -49,7 +50,7 @@ def page(
     told |= {"mask": WORDS.text(config.data.mask), "explained": WORDS.text(c.target)}
     area, finder, greying = ([WORDS.text(n, **told)] for n in ("area", "finder", "greying"))
     of_class = [heat(shown, metric, c.classes) for metric in METRICS]
-    aligned = [alignment(raw, levels, c.classes), *differences(results, confidence)]
+    aligned = [alignment(raw, levels, c.classes), differences(results, confidence)]
     seen = list(galleries(raw, extremes, hits, pictures)), [hits_table(levels, extremes, c.hits)]
     cost = [drops(levels, extremes)], [effects_table(levels, confidence)]
     return Document(
@@ -127,12 +128,12 @@ def alignment(raw: Images, levels: Results, filed: str) -> Table:
     return _by_subject(title, rows, columns, order=list(dict.fromkeys(order)))
 
 
-def differences(results: Results, confidence: float) -> list[Table]:
-    """Paired differences of `COMPARED`; none for one model under one method."""
-    pairs = Results(row for row in results.where(measure=COMPARED) if row["contrast"])
+def differences(results: Results, confidence: float) -> Table:
+    """Paired differences of `COMPARED`; no rows for one model under one method."""
+    pairs = results.where(measure=COMPARED, contrast=bool)
     told = pairs.changed(lambda row: {**row, "subject": f"{row['subject']} {row['contrast']}"})
     title = f"Differences on the same images, true classes; {STAR}"
-    return [_by_subject(title, starred(told, confidence, ratio), COMPARED)] if pairs.rows else []
+    return _by_subject(title, starred(told, confidence, ratio), COMPARED)
 
 
 def hits_table(levels: Results, hits: Results, count: int) -> Table:
@@ -195,7 +196,7 @@ def heat(shown: Results, metric: str, filed: str) -> Picture:
 
 def heat_map(shown: Results, metric: str) -> figures.Drawn:
     """A metric by model and class, with the means of both."""
-    every = shown.where(subject=shown.of("subject"), **{"class": shown.of("class")})
+    every = shown.where(subject=bool, **{"class": bool})
     places = {"rows": every.of("subject"), "columns": every.of("class"), "means": True}
     mine = every.where(measure=metric)
     table, models, classes = grids.estimates(mine, "subject", "class", **places)

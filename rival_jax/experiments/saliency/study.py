@@ -31,9 +31,9 @@ from rival_jax.experiments.saliency.measures import HIT, STUDY, hits_of, tabled
 from rival_jax.experiments.saliency.page import flat, named, page
 from rival_jax.experiments.saliency.unit import Plan, look, measure
 from rival_jax.experiments.subject import Loaded, Subject
-from rival_jax.report import tables
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
+from rival_jax.report.tables import write_csv
 from rival_jax.runtime import checksums, hosts, parallel
 from rival_jax.runtime.names import file_path
 from rival_jax.runtime.results import Category, Columns, Run, atomic, digest
@@ -124,9 +124,7 @@ class Experiment:
         for sentence in flat(named(results).where(filed="true", subset="all")):
             self.subject.console.print(f"note: {sentence}", markup=False)
         hits = hits_of(raw, c)
-        with atomic(run.path / "hits.csv") as partial:
-            lines = [list(hit.values()) for hit in hits]
-            partial.write_text(tables.as_csv(HIT, lines), encoding="utf-8")
+        write_csv(run.path / "hits.csv", HIT, [list(hit.values()) for hit in hits])
         return results, page(self.config, raw, results, hits, self.pictures)
 
 

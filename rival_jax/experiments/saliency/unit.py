@@ -13,10 +13,6 @@ from rival_jax import alignment, maps, noise, sorting
 from rival_jax.experiments.explained import explained
 from rival_jax.types import Array, Batch, Model, Variables
 
-METRICS = (
-    *("iou", "dice", "average_precision", "density_gap", "precision"),
-    *("coverage_25", "coverage_50", "coverage_75", "pointing_game"),
-)
 REGIONS = ("none", "salient", "random", "least")  # of the background, greyed
 BLOTCHES = (8, 8)  # cells of the random field; its highest values are a random region
 
@@ -61,7 +57,7 @@ def measure(
     """Alignment of every map, and the probabilities before and after greying.
 
     Returns:
-      [b] each: `METRICS`; `flat`; `area`, the object's share of the image; `greyed`, the greyed
+      [b] each: `alignment.every`; `area`, the object's share of the image; `greyed`, the greyed
       region's; `predicted` and `target`; `true_<region>` and `target_<region>`, the probability of
       the true and the explained class, NaN for images without a salient background.
     """
@@ -79,8 +75,10 @@ def measure(
     after = lax.map(without, regions(seen, plan, jnp.asarray(batch["noise_id"]), key))
     after = jnp.where(seen.salient.any((1, 2))[:, None], after, jnp.nan)
     after = (probabilities(seen.logits), after[0], after[1:-1].mean(0), after[-1])
+    ways = {"threshold": plan.threshold, "ties_inside": plan.ties_inside}
+    ways |= {"tolerance": plan.tolerance, "flat_is_nan": plan.flat_is_nan}
     return {
-        **on_mask(seen.saliency, seen.mask, plan),
+        **alignment.every(seen.saliency, seen.mask.astype(jnp.float32), **ways),
         "area": seen.mask.mean((1, 2)),
         "greyed": seen.salient.mean((1, 2)),
         "predicted": jnp.argmax(seen.logits, axis=1).astype(jnp.int32),
@@ -88,29 +86,6 @@ def measure(
         **{f"true_{name}": p[:, 0] for name, p in zip(REGIONS, after, strict=True)},
         **{f"target_{name}": p[:, 1] for name, p in zip(REGIONS, after, strict=True)},
     }
-
-
-def on_mask(found: Array, mask: Array, plan: Plan) -> dict[str, Array]:
-    """Every metric of maps [b, h, w] on masks, [b] each, and which maps are flat.
-
-    A map without a highest place (also one that is all NaN) says nothing about where the network
-    looks: its metrics are NaN, or with `flat_is_nan=False` those of a map of zeros, as released.
-    """
-    flat = ~(found.max((1, 2)) > found.min((1, 2)))  # NaN is not above anything
-    found, mask = jnp.nan_to_num(found), mask.astype(jnp.float32)
-    ties = {"threshold": plan.threshold, "ties_inside": plan.ties_inside}
-    values = (
-        alignment.iou(found, mask, **ties),
-        alignment.dice(found, mask, **ties),
-        alignment.average_precision(found, mask),
-        alignment.saliency_density_gap(found, mask),
-        alignment.saliency_precision(found, mask),
-        *jnp.moveaxis(alignment.mask_coverage(found, mask), -1, 0),
-        alignment.pointing_game(found, mask, tolerance=plan.tolerance),
-    )
-    drop = flat & plan.flat_is_nan
-    named = zip(METRICS, values, strict=True)
-    return {"flat": flat, **{name: jnp.where(drop, jnp.nan, value) for name, value in named}}
 
 
 def regions(seen: Seen, plan: Plan, ids: Array, key: Array) -> Array:
@@ -126,13 +101,5 @@ def regions(seen: Seen, plan: Plan, ids: Array, key: Array) -> Array:
     fields = fields + 0.01 * ramp  # a resize clamps at the edges; this leaves no two pixels equal
     count = seen.salient.sum((1, 2))
     least = 1e-3 * fields[0] - jnp.nan_to_num(seen.saliency)  # most maps are 0 in many places
-    rest = [_highest(field, ~seen.mask, count) for field in (*fields, least)]
+    rest = [sorting.highest(field, ~seen.mask, count) for field in (*fields, least)]
     return jnp.stack([seen.salient, *rest])
-
-
-def _highest(score: Array, allowed: Array, count: Array) -> Array:
-    """The `count` [b] allowed pixels of the highest score, bool [b, h, w]."""
-    score = jnp.where(allowed, score, -jnp.inf)
-    ordered = sorting.sort(score.reshape(len(score), -1))
-    last = jnp.take_along_axis(ordered, ordered.shape[1] - jnp.maximum(count, 1)[:, None], axis=1)
-    return allowed & (score >= last[:, :, None]) & (count > 0)[:, None, None]

@@ -27,7 +27,7 @@ from rival_jax.experiments.segmentation.page import page
 from rival_jax.experiments.subject import Loaded
 from rival_jax.named import Named, stacked
 from rival_jax.report.document import Document
-from rival_jax.report.grids import heated, outlined
+from rival_jax.report.grids import heated, outlined, thumb
 from rival_jax.report.results import Results
 from rival_jax.report.study import Means, Measure, Study, compared
 from rival_jax.runtime import parallel
@@ -143,7 +143,7 @@ class Experiment(Explaining):
 def marked(rule: str, name: str, photo: np.ndarray, found: Array) -> dict[str, np.ndarray]:
     """A map on its photo, with the rim of what a rule marks."""
     inside = np.asarray(found > segmentation.RULES[rule](found))
-    return {name: outlined(heated(photo, np.asarray(found)), inside)}
+    return {name: outlined(thumb(heated(photo, np.asarray(found))), thumb(inside))}
 
 
 def _fn(loaded: Loaded, plan: Plan) -> parallel.Bound:
