@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import io
 
@@ -8,12 +9,13 @@ import pytest
 from rich.console import Console
 
 from rival_jax import data, metrics, models
+from rival_jax.configs.attributes import Ablation, Config, Data
 from rival_jax.experiments import runner
 from rival_jax.experiments.attributes import measures
 from rival_jax.experiments.attributes import page as attributes_page
 from rival_jax.experiments.attributes import parts as _parts
 from rival_jax.experiments.attributes import study as attributes
-from rival_jax.experiments.attributes.parts import CHANGES, Plan
+from rival_jax.experiments.attributes.parts import CHANGES
 from rival_jax.experiments.subject import Subject
 from rival_jax.named import Axis
 from rival_jax.report.document import write_document
@@ -27,7 +29,7 @@ from tests.helpers import EXACT, REFERENCE, config_of, frozen, golden, nhwc, sav
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
 KEY = jax.random.key(0)
-KEPT = Plan(grey=0.5, black_background=False, binary_mask=False)
+KEPT = Config(data=Data(mask="soft"), ablation=Ablation(grey=0.5, background="kept"))
 change = jax.jit(functools.partial(_parts.changed, KEPT))
 
 
@@ -94,7 +96,8 @@ def test_golden_greyed_attributes_and_what_they_cost(shared, black):
     stored = golden(shared, "07a_ablation.npz")
     suffix = "_fgonly" if black else ""
     image, part = nhwc(stored["images"]), stored["attr_mask"][:, 0]
-    plan = Plan(0.5, black, False)
+    kind = "black" if black else "kept"
+    plan = dataclasses.replace(KEPT, ablation=Ablation(background=kind))
     show = jax.jit(functools.partial(_parts.changed, plan))
     made = np.empty((2, *image.shape), np.float32)
     for channel, mask in enumerate(np.moveaxis(stored["masks"], 1, 0)):  # one mask differs in them
@@ -486,7 +489,7 @@ def test_bad_values_stop_before_any_work(study, network, tmp_path, key, value, m
 def test_dry_run_prints_the_cost_and_runs_nothing(network, tmp_path):
     console = quiet()
     runner.dry_run(attributes.Experiment(tiny(network, tmp_path), console), console)
-    assert "attributes of 20 images x 6 forwards" in console.file.getvalue()
+    assert "attributes of 20 images x 6 = " in console.file.getvalue()
 
 
 def test_presets_hold_the_protocols():

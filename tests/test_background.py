@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 import os
@@ -14,12 +15,13 @@ import pytest
 
 from rival_jax import data
 from rival_jax.configs import typed
-from rival_jax.configs.background import Config
+from rival_jax.configs.background import Ablation, Config
+from rival_jax.configs.blocks import ObjectData
 from rival_jax.experiments import changed as _changed
 from rival_jax.experiments import runner
 from rival_jax.experiments.background import study as background
 from rival_jax.experiments.background import treatments as _treatments
-from rival_jax.experiments.background.treatments import REGIONS, TREATMENTS, Strength, treated
+from rival_jax.experiments.background.treatments import REGIONS, TREATMENTS, treated
 from rival_jax.experiments.groups import with_singles
 from rival_jax.experiments.subject import Subject
 from rival_jax.named import Axis
@@ -44,7 +46,7 @@ from tests.helpers import (
 
 KEY = jax.random.key(0)
 SINGLES = {"m0": ["m0"], "m1": ["m1"]}
-SOFT = Strength(grey=0.5, blur=0.1, patches=4, binary_mask=False)
+SOFT = Config(data=ObjectData(mask="soft"), ablation=Ablation(grey=0.5, blur=0.1, patches=4))
 show = jax.jit(functools.partial(treated, SOFT))
 
 
@@ -136,7 +138,7 @@ def test_a_treatment_leaves_the_other_region(treatment, region):
 def test_no_treatment_is_the_photo_and_masks_can_be_binary():
     batch = a_batch()
     np.testing.assert_array_equal(show(batch, KEY, 0, 0), batch["image"])
-    hard = Strength(0.5, 0.1, 4, binary_mask=True)
+    hard = dataclasses.replace(SOFT, data=ObjectData(mask="binary"))
     grey = np.asarray(jax.jit(functools.partial(treated, hard))(batch, KEY, 1, 0))
     assert (grey[:, 3] == 0.5).all()  # a rim of 0.4 is background
     assert not (np.asarray(show(batch, KEY, 1, 0))[:, 3, 4:12] == 0.5).all()

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from rival_jax import statistics
 from rival_jax.named import Named
-from rival_jax.report.results import Results, Row
+from rival_jax.report.results import Results, Row, plain
 from rival_jax.report.study import Means, Measure, Study, read_images
 
 ROUNDING = 1e-6  # of a float32 probability
@@ -110,16 +110,14 @@ def figure_3(labels: Path, classes: Sequence[str]) -> Iterator[Row]:
     shown = np.stack([images.values[name].values for name in names], axis=1)  # [n, a]
     counts = np.bincount(images.labels, minlength=len(classes))
     shares = statistics.class_means(shown, images.labels, len(classes))
-    nothing = {"contrast": "", **dict.fromkeys(("low", "high", "p"), np.nan)}
     for c in np.flatnonzero(counts).tolist():
-        size = {"images": int(counts[c]), "classes": 1}
         for a, name in enumerate(names):
-            words = {"measure": "label_share", "class": classes[c], "attribute": name}
-            yield {"study": STUDY.name, **words, **nothing, "estimate": float(shares[c, a]), **size}
-    size = {"images": len(images.labels), "classes": int((counts > 0).sum())}
+            words = {"class": classes[c], "attribute": name}
+            yield plain(STUDY.name, "label_share", shares[c, a], int(counts[c]), 1, **words)
+    size = len(images.labels), int((counts > 0).sum())
     for (a, b), value in np.ndenumerate(correlations(shown)):
-        words = {"measure": "label_correlation", "attribute": names[a], "other_attribute": names[b]}
-        yield {"study": STUDY.name, **words, **nothing, "estimate": float(value), **size}
+        words = {"attribute": names[a], "other_attribute": names[b]}
+        yield plain(STUDY.name, "label_correlation", value, *size, **words)
 
 
 def correlations(shown: np.ndarray) -> np.ndarray:

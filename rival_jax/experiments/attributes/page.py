@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Callable
 
 from rival_jax import significance
 from rival_jax.configs.attributes import Config
 from rival_jax.report import figures, tables, verdicts
 from rival_jax.report.document import Document, Picture, Section
-from rival_jax.report.grids import contact, estimates, heat_maps
+from rival_jax.report.grids import Shown, contact, estimates, heat_maps
 from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import Table, counted, percent
 from rival_jax.report.words import Words
-
-Shown = Callable[[], Sequence[tuple[str, str, Mapping[str, np.ndarray]]]]
-"""Gives images to look at: (attribute, example, {change: uint8 [h, w, 3]})."""
 
 WORDS = Words(__package__)
 DROPS, SWAPS, MAPS, MARKS = map(WORDS.titles, ("drops", "swaps", "maps", "marks"))
@@ -26,7 +21,7 @@ PANELS = 4  # models shown in the figures by attribute and by class
 EXCESS = "probability_excess"  # the measure that ranks parts and compares models
 
 
-def page(config: Config, results: Results, shown: Shown) -> Document:
+def page(config: Config, results: Results, shown: Callable[[], Shown]) -> Document:
     """All results, and the photos as they were shown, if a part can be swapped."""
     c, confidence = config.ablation, config.statistics.confidence
     levels = results.where(contrast="", **{"class": None})
@@ -34,7 +29,7 @@ def page(config: Config, results: Results, shown: Shown) -> Document:
     told = levels.where(measure=tuple(SWAPS)), ("attribute", "model", "images"), "measure", percent
     title = "Swapped for the same attribute of another class, points"
     swaps = tables.pivot(title, *told, titles=SWAPS, order=names)
-    pairs = Results(row for row in results.where(measure=EXCESS) if row["contrast"])
+    pairs = results.where(measure=EXCESS, contrast=bool)
     look = {"quantity": "difference in excess, points", "titles": {"model": "models"}}
     look["adjust"] = significance.benjamini_hochberg
     told = pairs, ("model", "attribute"), percent, confidence
@@ -50,8 +45,8 @@ def page(config: Config, results: Results, shown: Shown) -> Document:
         headline=headline(levels, confidence),
         sections=[
             Section("What counts", (), pictures(results, levels), parts),
-            Section("Swaps", tables=[swaps] if swaps.rows else []),
-            Section("Comparisons", tables=[compared] if pairs.rows else []),
+            Section("Swaps", tables=[swaps]),
+            Section("Comparisons", tables=[compared]),
             Section("Attributes and classes", pictures=[figure_3(results)]),
             Section("What the networks were shown", pictures=photos),
         ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +13,10 @@ import numpy as np
 from jax import lax
 
 from rival_jax import ablation, noise
+from rival_jax.configs.attributes import Config
 from rival_jax.data import Examples
-from rival_jax.experiments.changed import partners
+from rival_jax.experiments.changed import partners, pictures, repacked
+from rival_jax.report.grids import Shown
 from rival_jax.types import Array
 
 CHANGES = ("clean", "grey", "control", "swap")
@@ -36,15 +37,6 @@ class Pairs:
     lender: np.ndarray  # [n], the donor, an example of another class with the attribute; -1: none
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How parts are taken away."""
-
-    grey: float
-    black_background: bool
-    binary_mask: bool
-
-
 def find(examples: Examples, asked: Sequence[str], seed: int) -> Pairs:
     """The pairs of an evaluated split, for all attributes or those asked for."""
     has = dict(zip(examples.attributes, (examples.attribute_labels > 0).T, strict=True))
@@ -58,7 +50,9 @@ def find(examples: Examples, asked: Sequence[str], seed: int) -> Pairs:
     return Pairs(examples, names, image, attribute, lender)
 
 
-def changed(plan: Plan, batch: Lot, key: Array, change: Array | int, draw: Array | int) -> Array:
+def changed(
+    config: Config, batch: Lot, key: Array, change: Array | int, draw: Array | int
+) -> Array:
     """The images [p, h, w, 3] with the part of each pair changed.
 
     Args:
@@ -69,9 +63,10 @@ def changed(plan: Plan, batch: Lot, key: Array, change: Array | int, draw: Array
     """
     names = ("image", "mask", "part", "other", "other_part")
     image, mask, part, other, other_part = (jnp.asarray(batch[name]) for name in names)
-    if plan.binary_mask:
+    c = config.ablation
+    if config.data.mask == "binary":
         mask, part, other_part = ((m > 0.5).astype(image.dtype) for m in (mask, part, other_part))
-    if plan.black_background:
+    if c.background == "black":
         image = noise.grey_out(image, 1 - mask, 0.0)
 
     def control() -> Array:
@@ -79,13 +74,13 @@ def changed(plan: Plan, batch: Lot, key: Array, change: Array | int, draw: Array
         keys = jax.vmap(jax.random.fold_in)(keys, jnp.asarray(batch["attribute"]))
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys, draw)
         region = ablation.random_region(mask, part.sum((1, 2)), jax.vmap(jax.random.uniform)(keys))
-        return noise.grey_out(image, region, plan.grey)
+        return noise.grey_out(image, region, c.grey)
 
     def swap() -> Array:
         moved = ablation.fit_onto(ablation.fill(other, other_part), other_part, part)
         return ablation.composite(image, part, moved)
 
-    branches = (lambda: image, lambda: noise.grey_out(image, part, plan.grey), control, swap)
+    branches = (lambda: image, lambda: noise.grey_out(image, part, c.grey), control, swap)
     return lax.switch(jnp.asarray(change), branches)
 
 
@@ -96,26 +91,11 @@ def batches(pairs: Pairs, size: int, *, swap: bool) -> Iterator[Any]:
     other_label of its donor (the image itself if it has none, or without `swap`); index, the
     position of the pair, -1 for padding.
     """
-    hosts = pairs.examples.rows_of_hosts
-    each = -(-size // len(hosts))
-    ends = (np.searchsorted(pairs.image, [rows.start, rows.stop]) for rows in hosts)
-
-    def stream() -> Iterator[Lot]:
-        batch: Mapping[str, Any] = {}
-        for batch in pairs.examples.batches(size):
-            for row, image in enumerate(batch["index"].tolist()):
-                item = {name: batch[name][row] for name in PIXELS}
-                places = np.searchsorted(pairs.image, [image, image + 1]) if image >= 0 else (0, 0)
-                yield from (_pair(pairs, place, item, swap) for place in range(*places))
-        padding = _pair(pairs, 0, {name: batch[name][0] for name in PIXELS}, False)
-        yield from itertools.repeat({**padding, "index": np.int32(-1)})
-
-    rows = stream()
-    for _ in range(max(-(-int(stop - start) // each) for start, stop in ends)):
-        yield _stacked(list(itertools.islice(rows, each)))
+    made = functools.partial(_pair, pairs, swap=swap)
+    return repacked(pairs.examples, size, pairs.image, made)
 
 
-def _pair(pairs: Pairs, place: int, item: Mapping[str, Any], swap: bool) -> Lot:
+def _pair(pairs: Pairs, place: int, item: Mapping[str, Any], *, swap: bool) -> Lot:
     """One pair as in batches, from `PIXELS` of its image."""
     examples, row, attribute = pairs.examples, pairs.image[place], pairs.attribute[place]
     image, mask, masks = (item[name] for name in PIXELS)
@@ -137,29 +117,21 @@ def _lent(examples: Examples, row: int, column: int) -> tuple[np.ndarray, np.nda
     return item["image"], item["attribute_masks"][column].copy()
 
 
-def _stacked(rows: Sequence[Lot]) -> dict[str, np.ndarray]:
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-
-
-def sheet(plan: Plan, pairs: Pairs, seed: int) -> list[tuple[str, str, dict[str, np.ndarray]]]:
-    """One image for each attribute under every change, to look at.
-
-    Returns:
-      (attribute, example, {change: uint8 [h, w, 3]}), at most `SHOWN`; none if no image has a
-      donor.
-    """
+def sheet(config: Config, pairs: Pairs) -> Shown:
+    """One image of each attribute under every change, at most `SHOWN`; none without any donor."""
     able = np.flatnonzero(pairs.lender >= 0)
     _, first = np.unique(pairs.attribute[able], return_index=True)
     chosen, rows = able[first][:SHOWN].tolist(), []
     for place in chosen:
         item: dict[str, Any] = pairs.examples.example(int(pairs.image[place]))
         pixels = {name: item[name].astype(np.float32) / 255 for name in PIXELS}
-        rows.append(_pair(pairs, place, pixels, True))
+        rows.append(_pair(pairs, place, pixels, swap=True))
     if not rows:
         return []
-    batch, show, found = _stacked(rows), jax.jit(functools.partial(changed, plan)), []
-    made = [np.asarray(255 * show(batch, noise.key(seed), k, 0) + 0.5) for k in range(len(CHANGES))]
-    for place, of_image in zip(chosen, np.stack(made, 1).astype(np.uint8), strict=True):
-        names = pairs.names[pairs.attribute[place]], pairs.examples.names[pairs.image[place]]
-        found.append((*names, dict(zip(CHANGES, of_image, strict=True))))
-    return found
+    batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    show = jax.jit(functools.partial(changed, config))
+    show = functools.partial(show, batch, noise.key(config.seed))
+    seen = pictures(show, {name: (k, 0) for k, name in enumerate(CHANGES)})
+    names = [pairs.names[attribute] for attribute in pairs.attribute[chosen]]
+    shown = [pairs.examples.names[image] for image in pairs.image[chosen]]
+    return list(zip(names, shown, seen, strict=True))

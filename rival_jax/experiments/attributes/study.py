@@ -26,7 +26,7 @@ from rival_jax.data import Examples
 from rival_jax.experiments.attributes import parts
 from rival_jax.experiments.attributes.measures import results_of
 from rival_jax.experiments.attributes.page import page
-from rival_jax.experiments.attributes.parts import CHANGES, Lot, Pairs, Plan
+from rival_jax.experiments.attributes.parts import CHANGES, Lot, Pairs
 from rival_jax.experiments.rows import answers, tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject, one_of, source_of
@@ -34,7 +34,7 @@ from rival_jax.report.document import Document
 from rival_jax.report.results import Results
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Category, Columns, Run
-from rival_jax.types import Array, Forward, Geometry, Variables
+from rival_jax.types import Array, Forward, Geometry, Model, Variables
 
 ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows
 LABELS_VERSION = 1  # the same for what is made from labels alone
@@ -47,7 +47,7 @@ Steps = tuple[tuple[int, int], ...]
 
 
 def scored(
-    forward: Forward, plan: Plan, variables: Variables, batch: Lot, key: Array, steps: Array
+    forward: Forward, config: Config, variables: Variables, batch: Lot, key: Array, steps: Array
 ) -> dict[str, Array]:
     """A network's outputs for pairs, each changed in every one of `steps` [s, 2].
 
@@ -57,7 +57,7 @@ def scored(
     """
 
     def one(step: Array) -> dict[str, Array]:
-        logits, _ = forward(variables, parts.changed(plan, batch, key, *step), {})
+        logits, _ = forward(variables, parts.changed(config, batch, key, *step), {})
         other, _ = metrics.true_class(logits, jnp.asarray(batch["other_label"]))
         return {**answers(logits, batch["label"]), "other_probability": other}
 
@@ -117,7 +117,7 @@ class Experiment:
                 f"no image of {data.name} {data.split} has one of the attributes asked for; name "
                 f"others with --config.ablation.attributes, of {known}"
             )
-        self.plan = Plan(c.grey, c.background == "black", data.mask == "binary")
+        self.subject.examples(self.geometry, data.train_split, attributes=True)  # see `_of_labels`
 
     def _pairs(self, geometry: Geometry) -> Pairs:
         examples = self.subject.examples(geometry, attributes=True)
@@ -127,24 +127,11 @@ class Experiment:
         """Facts about the data set, for data.json."""
         return {**self.subject.facts(), "attributes": list(self.pairs.examples.attributes)}
 
-    def forwards(self) -> int:
-        """Forward passes per pair and network."""
-        return STEPS * len(all_steps(self.config.ablation.draws))
-
-    def total(self) -> int:
-        """Forward passes of all units."""
-        return len(self.pairs.image) * self.forwards() * len(self.config.models)
-
-    def costs(self) -> Iterator[tuple[str, float]]:
-        """The cost of each network's forward passes; reads what a run would read."""
-        subject, count = self.subject, len(self.pairs.image)
-        subject.read_training()
-        subject.examples(self.geometry, self.config.data.train_split, attributes=True)
-        each = f"{count} attributes of {len(subject.first_examples())} images x {self.forwards()}"
-        for name in self.config.models:
-            model, _, measured = subject.bare(name)
-            seconds = count * self.forwards() * measured().seconds / subject.mesh.size
-            yield f"{model.name}: {each} forwards", seconds
+    def passes(self, model: Model) -> tuple[str, int]:
+        """The forward passes of a network, and what they are."""
+        count, each = len(self.pairs.image), STEPS * len(all_steps(self.config.ablation.draws))
+        images = len(self.subject.first_examples())
+        return f"{count} attributes of {images} images x {each}", count * each
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
         """The units of one network: parts, then controls; after the last network, the labels."""
@@ -154,8 +141,8 @@ class Experiment:
         base |= {"data": pairs.examples.fingerprint, "names": list(pairs.names), "grey": c.grey}
         base |= {"attributes": pairs.examples.attribute_fingerprint, "seed": config.seed}
         base |= {"background": c.background, "mask": config.data.mask}
-        fn = parallel.Bound(scored, (loaded.model.forward, self.plan))
-        shown = f"{name} (on black backgrounds)" if self.plan.black_background else name
+        fn = parallel.Bound(scored, (loaded.model.forward, config))
+        shown = f"{name} (on black backgrounds)" if c.background == "black" else name
         for unit, steps in all_steps(c.draws).items():
             first, depends_on = unit == "parts", {**base, "steps": steps}
             args = (noise.key(config.seed), np.array(steps, np.int32))
@@ -201,5 +188,5 @@ class Experiment:
         """The table of results and the page about it."""
         told = options(self.config, "statistics") | {"pooling": self.config.ablation.pooling}
         results = results_of(files, self.pairs.examples.classes, **told)
-        shown = functools.partial(parts.sheet, self.plan, self.pairs, self.config.seed)
+        shown = functools.partial(parts.sheet, self.config, self.pairs)
         return results, page(self.config, results, shown)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Callable, Sequence
 
 from rival_jax.configs.background import Config
 from rival_jax.report import figures, tables
 from rival_jax.report.document import Document, Section
-from rival_jax.report.grids import contact
+from rival_jax.report.grids import Shown, contact
 from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import Table, counted, percent
 from rival_jax.report.verdicts import HOLM, METHOD
 from rival_jax.report.words import Words
-
-Shown = Callable[[], Sequence[tuple[str, str, Mapping[str, np.ndarray]]]]
-"""Gives images to look at: (class, example, {what was done: uint8 [h, w, 3]})."""
 
 WORDS = Words(__package__)
 HEADS = {"normal": "head fitted on photos", "grey": "head fitted on grey backgrounds"}
@@ -32,14 +27,14 @@ HEADS_GAIN = (
 )
 
 
-def page(config: Config, results: Results, shown: Shown) -> Document:
+def page(config: Config, results: Results, shown: Callable[[], Shown]) -> Document:
     """All results, and the photos as they were shown."""
     levels = results.where(contrast="")
     accuracy = levels.where(measure="accuracy")
     regions = [r for r in ("background", "foreground") if r in levels.of("region")]
     gap = results.where(contrast="foreground minus background", measure="accuracy_drop")
     lost = [table for region in regions for table in lost_tables(levels, region)]
-    lost += [_by_treatment(GAP, gap)] if gap.rows else []
+    lost.append(_by_treatment(GAP, gap))
     grey = accuracy.where(treatment="grey", region="background")
     marks, look = accuracy.where(treatment="none", model=None), {"percent": True, "titles": HEADS}
     fig8 = functools.partial(figures.bars, grey.where(model=None), "group", panel="head", **look)
@@ -103,15 +98,15 @@ def comparisons(config: Config, results: Results) -> list[Table]:
     """The gain by heads fitted on grey backgrounds, and every pair of models."""
     named = results.changed(lambda row: {**row, "shown": _setting(row)})
     heads = named.where(measure="accuracy", head="grey", contrast="minus normal")
-    pairs = named.where(measure="accuracy_drop", group=None)
-    pairs = Results(row for row in pairs if row["contrast"].startswith("minus"))
-    found = [tables.pivot(HEADS_GAIN, heads, ("shown",), "model", percent)] if heads.rows else []
-    if pairs.rows:
-        told = ("model", "head", "shown"), percent, config.statistics.confidence
-        titles = {"model": "models", "shown": "treatment"}
-        options = {"quantity": "difference of drops, points", "titles": titles}
-        found.append(tables.differences("Differences between models", pairs, *told, **options))
-    return found
+    models = [f"minus {model}" for model in results.of("model")]
+    pairs = named.where(measure="accuracy_drop", group=None, contrast=models)
+    told = ("model", "head", "shown"), percent, config.statistics.confidence
+    titles = {"model": "models", "shown": "treatment"}
+    options = {"quantity": "difference of drops, points", "titles": titles}
+    return [
+        tables.pivot(HEADS_GAIN, heads, ("shown",), "model", percent),
+        tables.differences("Differences between models", pairs, *told, **options),
+    ]
 
 
 def _setting(row: Row) -> str:

@@ -17,11 +17,11 @@ from rich.console import Console
 from rival_jax import noise
 from rival_jax.configs import options, typed
 from rival_jax.configs.background import Config
+from rival_jax.data import Examples
 from rival_jax.experiments.background.page import page
 from rival_jax.experiments.background.treatments import (
     REGIONS,
     TREATMENTS,
-    Strength,
     sheet,
     treated,
     with_others,
@@ -67,7 +67,7 @@ STUDY = Study(
 
 def scored(
     forward: Forward,
-    strength: Strength,
+    config: Config,
     variables: Variables,
     batch: Mapping[str, Any],
     *args: Array,
@@ -76,7 +76,7 @@ def scored(
 
     One program for all treatments of a network and both its heads.
     """
-    return answers(forward(variables, treated(strength, batch, *args), {})[0], batch["label"])
+    return answers(forward(variables, treated(config, batch, *args), {})[0], batch["label"])
 
 
 class Experiment:
@@ -89,11 +89,8 @@ class Experiment:
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
         self.config, self.subject = config, Subject(config, console)
-        c = config.ablation
-        binary = config.data.mask == "binary"
-        self.strength = Strength(c.grey, c.blur, c.patches, binary)
         classes = np.unique(self.subject.first_examples().labels)
-        if "swap" in c.treatments and len(classes) < 2:
+        if "swap" in config.ablation.treatments and len(classes) < 2:
             raise ValueError(
                 "treatment 'swap' takes pixels of another class, and the data have one class only; "
                 "pass --config.ablation.treatments without it"
@@ -123,14 +120,15 @@ class Experiment:
         examples = self.subject.examples(loaded.geometry)
         base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": config.dtype}
         base |= {"data": examples.fingerprint, "head": head}
-        fn = parallel.Bound(scored, (loaded.model.forward, self.strength))
+        fn = parallel.Bound(scored, (loaded.model.forward, config))
         several = f"{name} ({head} head)" if len(self.heads()) > 1 else name
         for treatment, region in self.settings:
             words = {"head": head, "treatment": treatment, "region": region}
             place = ("none", *TREATMENTS).index(treatment)
             where = REGIONS.index(region) if place else 0
             args = (noise.key(config.seed), np.int32(place), np.int32(where))
-            lent = functools.partial(self._batches, loaded, plan["images"], treatment == "swap")
+            others = self._others(examples) if treatment == "swap" else None
+            lent = functools.partial(with_others, examples, plan["images"], others)
             columns = functools.partial(self._columns, loaded, words)
             yield Unit(
                 f"{name}/{head}_{treatment}_{region}",
@@ -146,19 +144,13 @@ class Experiment:
         if treatment != "none":
             settled["mask"] = self.config.data.mask
             uses = {"grey": ["grey"], "blur": ["blur"], "shuffle": ["patches"]}.get(treatment, [])
-            settled |= {name: getattr(self.strength, name) for name in uses}
+            settled |= {name: getattr(self.config.ablation, name) for name in uses}
         if treatment in ("shuffle", "swap"):
             settled["seed"] = self.config.seed
         return settled
 
-    def _batches(self, loaded: Loaded, size: int, swap: bool) -> Iterator[Any]:
-        examples = self.subject.examples(loaded.geometry)
-        return with_others(examples, size, self._others(loaded) if swap else None)
-
-    def _others(self, loaded: Loaded | None = None) -> np.ndarray:
+    def _others(self, examples: Examples) -> np.ndarray:
         """The donor of each image, from another class [n]."""
-        subject = self.subject
-        examples = subject.examples(loaded.geometry) if loaded else subject.first_examples()
         return partners(examples, np.arange(len(examples)), f"{self.config.seed} background")
 
     def _columns(self, loaded: Loaded, words: dict[str, str], found: parallel.Rows) -> Columns:
@@ -170,6 +162,5 @@ class Experiment:
         examples = self.subject.first_examples()
         found = STUDY.read(list(files.values()), examples.classes)
         results = STUDY.results(found, self.members, **options(self.config, "statistics"))
-        known = examples, self.strength, self.settings
-        shown = lambda: sheet(*known, self._others(), self.config.seed)  # noqa: E731
-        return results, page(self.config, results, shown)
+        known = self.config, examples, self.settings, self._others(examples)
+        return results, page(self.config, results, functools.partial(sheet, *known))

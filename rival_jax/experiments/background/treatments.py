@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -13,8 +12,10 @@ import numpy as np
 from jax import lax
 
 from rival_jax import ablation, noise
+from rival_jax.configs.background import Config
 from rival_jax.data import Examples
-from rival_jax.experiments.changed import lent
+from rival_jax.experiments.changed import lent, pictures
+from rival_jax.report.grids import Shown
 from rival_jax.types import Array, Batch
 
 TREATMENTS = ("grey", "blur", "shuffle", "mean", "black", "swap")
@@ -23,18 +24,8 @@ SHOWN = 6  # images on the sheet of all treatments
 _PIXELS = ("image", "mask", "other", "other_mask")
 
 
-@dataclasses.dataclass(frozen=True)
-class Strength:
-    """How treatments are done."""
-
-    grey: float  # in [0, 1]
-    blur: float  # sigma as a share of the image's height
-    patches: int  # along the height
-    binary_mask: bool
-
-
 def treated(
-    strength: Strength,
+    config: Config,
     batch: Mapping[str, Any],
     key: Array,
     treatment: Array | int,
@@ -49,14 +40,15 @@ def treated(
       region: position in `REGIONS`.
     """
     image, mask, other, other_mask = (jnp.asarray(batch[k]) for k in _PIXELS)
-    if strength.binary_mask:
+    c = config.ablation
+    if config.data.mask == "binary":
         mask, other_mask = ((m > 0.5).astype(image.dtype) for m in (mask, other_mask))
     height, width = mask.shape[1:]
     weight = jnp.where(jnp.asarray(region) == 1, mask, 1 - mask)
     usable = jnp.where(jnp.asarray(region) == 1, other_mask, 1 - other_mask)
 
     def shuffled() -> Array:
-        patch = max(1, round(height / strength.patches))
+        patch = max(1, round(height / c.patches))
         keys = ablation.example_keys(key, jnp.asarray(batch["noise_id"]))
         count = (height // patch) * (width // patch)
         draw = jax.vmap(lambda one: jax.random.uniform(one, (count,)))(keys)
@@ -64,8 +56,8 @@ def treated(
 
     branches = (
         lambda: image,
-        lambda: noise.grey_out(image, weight, strength.grey),
-        lambda: ablation.blur(image, weight, strength.blur * height),
+        lambda: noise.grey_out(image, weight, c.grey),
+        lambda: ablation.blur(image, weight, c.blur * height),
         shuffled,
         lambda: ablation.mean_colour(image, weight),
         lambda: noise.grey_out(image, weight, 0.0),
@@ -85,32 +77,22 @@ def with_others(examples: Examples, size: int, others: np.ndarray | None) -> Ite
 
 
 def sheet(
-    examples: Examples,
-    strength: Strength,
-    settings: Sequence[tuple[str, str]],
-    others: np.ndarray,
-    seed: int,
-) -> list[tuple[str, str, dict[str, np.ndarray]]]:
-    """One image of each class under every setting, to look at.
-
-    Returns:
-      (class, example, {setting in words: uint8 [h, w, 3]}), at most `SHOWN`.
-    """
+    config: Config, examples: Examples, settings: Sequence[tuple[str, str]], others: np.ndarray
+) -> Shown:
+    """One image of each class, at most `SHOWN`, under every setting; the first setting is none."""
     _, first = np.unique(examples.labels, return_index=True)
     rows = np.sort(first)[:SHOWN]
     batch = _lent(examples, rows, ("image", "mask"))
     batch |= _lent(examples, others[rows], ("other", "other_mask"))
     batch["noise_id"] = examples.noise_ids[rows]
-    show = jax.jit(functools.partial(treated, strength))
-    found: list[dict[str, np.ndarray]] = [{} for _ in rows]
-    for treatment, region in settings:
-        number = ("none", *TREATMENTS).index(treatment)
-        place = REGIONS.index(region) if number else 0
-        pictures = np.asarray(255 * show(batch, noise.key(seed), number, place) + 0.5)
-        for k, picture in enumerate(pictures.astype(np.uint8)):
-            found[k][f"{region}: {treatment}" if number else "photo"] = picture
+    show = jax.jit(functools.partial(treated, config))
+    changes = {"photo": (0, 0)}
+    for treatment, region in settings[1:]:
+        place = 1 + TREATMENTS.index(treatment)
+        changes[f"{region}: {treatment}"] = place, REGIONS.index(region)
+    seen = pictures(functools.partial(show, batch, noise.key(config.seed)), changes)
     classes = [examples.classes[examples.labels[row]] for row in rows]
-    return [(c, examples.names[r], f) for c, r, f in zip(classes, rows, found, strict=True)]
+    return list(zip(classes, (examples.names[row] for row in rows), seen, strict=True))
 
 
 def _lent(examples: Examples, rows: np.ndarray, names: tuple[str, str]) -> dict[str, np.ndarray]:
