@@ -52,9 +52,8 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
         images, shown = _images(model, paths)
         facts = look(model, variables, images, console)
         facts["top"] = _top(config, model, variables, images, shown, console)
-        facts["difference"] = _compared(
-            config, models.located(name).config, model, variables, images, console
-        )
+        written = models.located(name).config
+        facts["difference"] = _compared(config, written, model, variables, images, console)
         found.append(facts)
     run.save_json("summary.json", {"models": found})
     wrong = [
@@ -184,13 +183,8 @@ def _compared(
         raise ValueError("config.compare='timm' needs torch and timm: pip install torch timm")
     try:
         difference = timm.difference(model, variables, images, written)
-    except (
-        ValueError,
-        TypeError,
-        ImportError,
-        RuntimeError,
-    ) as error:  # missing from timm, or not runnable
-        if config.compare == "timm":
+    except (ValueError, TypeError, ImportError, RuntimeError) as error:
+        if config.compare == "timm":  # else: timm lacks the network, or cannot run it
             raise
         console.print(f"not compared: {error}")
         return None

@@ -110,10 +110,8 @@ class Trainer:
           on_step: called with the argument 1 after every step.
           on_epoch: called with the keywords epoch, loss and accuracy, on the augmented images.
         """
-        variables, size = (
-            self.start or initial(self.model, self.config.seed),
-            self.config.batch_size,
-        )
+        variables, size = self.start, self.config.batch_size
+        variables = variables or initial(self.model, self.config.seed)
         state = self.optimiser.init(variables["params"])
         for epoch in range(self.recipe.epochs):
             order = np.random.default_rng([self.config.seed, epoch]).permutation(len(train))
