@@ -113,7 +113,7 @@ def _read_run(path: Path) -> Iterator[Joined]:
                 f"{path}: no rows for the clean images of model {name}; the run is not finished: "
                 "run the same command again"
             )
-        found = read_images(files, ("model", PLACE, "trial"), COLUMNS, classes, sparse=True)
+        found = read_images(files, ("model", PLACE, "trial"), COLUMNS, classes)
         correct = found.values["correct"]
         _check_trials(f"{path}: model {name}", correct)
         means = {

@@ -163,8 +163,8 @@ def of_models(found: Found, norm: str, *names: str) -> list[Table]:
     rows = rows.changed(lambda row: {**row, "column": row.get("region") or row["measure"]})
     ranked = Results(sorted(rows, key=lambda row: order.index(row["model"])))
     trials = counted(found.runs.trials, "trial")
-    told: dict[str, Any] = {"norm": NORMS[norm]}
-    told |= {"levels": levels_text(norm, found.levels(norm)), "trials": trials}
+    told: dict[str, Any] = {"norm": NORMS[norm], "trials": trials}
+    told["levels"] = levels_text(norm, found.levels(norm))
     return WORDS.tables(ranked, *names, cells={"number": _cell}, **told)
 
 
