@@ -57,6 +57,8 @@ class Study:
       averages: see `ClassMeans`: measures get these averages over classes, on an axis "average", in
         place of class means, which takes seconds for 50,000 images of 1000 classes.
       sparse: whether images may lack rows; otherwise all must be measured under all settings.
+      within: (lowest, highest) possible values of a measure, where intervals end if the bounds of
+        its columns would let them go on.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Study:
     signed: tuple[str, ...] = ()
     averages: tuple[str, ...] = ()
     sparse: bool = False
+    within: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
     def read(self, files: Sequence[Path], classes: Sequence[str]) -> Images:
         """The rows of some units as arrays.
@@ -119,8 +122,14 @@ class Study:
         for part in parts:
             size = int(np.prod(part.numbers.counts.images.shape))
             start, flat = [array[:size] for array in flat], [array[size:] for array in flat]
-            rows += _rows(self.name, part, start)
+            rows += map(self._ended, _rows(self.name, part, start))
         return Results(rows)
+
+    def _ended(self, row: Row) -> Row:
+        if row["measure"] not in self.within:
+            return row
+        low, high = np.clip((row["low"], row["high"]), *self.within[row["measure"]]).tolist()
+        return {**row, "low": low, "high": high}
 
 
 def _rows(study: str, part: Measure, finding: Sequence[np.ndarray]) -> list[Row]:

@@ -42,8 +42,7 @@ def accuracies(means: Means, pairs: Pairs) -> Numbers:
     level = stacked("protocol", {name: one for name, one in means.items() if name != "gap"})
     yield from compared("accuracy", level, pairs)
     gap = means["gap"].at(average="micro").map(jnp.abs).mean("bin")
-    error = gap.map(lambda share: jnp.minimum(calibration.BINS * share, 1.0))  # also of one photo
-    yield from compared("ece", error, pairs)
+    yield from compared("ece", gap.map(lambda share: calibration.BINS * share), pairs)
     if len(sets := level.of("set")) > 1:
         drop = level.at(set=sets[0]) - level.without(set=sets[0])
         yield from compared("accuracy_drop", drop, pairs)
@@ -150,5 +149,6 @@ class Experiment:
         return results
 
     def _results(self, measures: Callable[..., Numbers], found: Images, *given: Any) -> Results:
-        study = Study(STUDY, (), (), measures, signed=("gap",), averages=("micro", "macro"))
+        options = {"signed": ("gap",), "within": {"ece": (-1.0, 1.0)}}
+        study = Study(STUDY, (), (), measures, averages=("micro", "macro"), **options)
         return study.results(found, self.networks.pairs, *given, **self.statistics)
