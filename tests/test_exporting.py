@@ -67,8 +67,12 @@ class Branching(Sorting):
 class Mixing(Sorting):
     """Of examples that change each other."""
 
+    def __init__(self):
+        super().__init__()
+        self.mix = torch.nn.Conv2d(3, 3, 1)
+
     def forward(self, image):
-        grid = torch.nn.functional.relu(image - image.mean(0, keepdim=True))
+        grid = torch.nn.functional.relu(self.mix(image - image.mean(0, keepdim=True)))
         return self.head(grid.mean((2, 3)))
 
 
@@ -84,8 +88,8 @@ class Images(Sorting):
     [
         (Sorting, r"no operation 'sort\.default', which is in the network itself; known are: "),
         (Branching, r"torch\.export cannot trace it: "),
-        (Images, r"it returns \(3, 3, 8, 8\), expected logits \[b, classes\]"),
-        (Mixing, r"no module has an output with spatial extent"),
+        (Images, r"it returns \(.*, 3, 8, 8\), expected logits \[b, classes\]"),
+        (Mixing, "examples of a batch change each other at "),
     ],
 )
 def test_what_cannot_be_exported_is_refused_by_name(kind, message, tmp_path):

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from rival_jax.models.aten import ELEMENTWISE, OPERATIONS, SIZES
@@ -110,6 +111,8 @@ class Graph:
             for name, layout in seen.get(number, ()):
                 value = _tapped(value, name, layout, len(images), tap)
             values.append(value)
+        if not isinstance(values[self.logits], jax.Array):
+            raise ValueError(f"the logits, node {self.logits}, are no array")
         return values[self.logits]
 
 
@@ -151,6 +154,10 @@ def _tapped(
     value: Any, name: str, layout: str, batch: int, tap: Callable[[str, Array], Array]
 ) -> Array:
     """A value after its tap, which shows channels last and the batch, alone, first."""
+    if not isinstance(value, jax.Array):
+        raise ValueError(f"the tap {name!r} is no array")
+    if layout == "nchw" and value.ndim != 4:
+        raise ValueError(f"the tap {name!r} is {value.shape}, no images channels first")
     shape = value.shape
     if layout == "nchw":
         return tap(name, value.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)

@@ -57,7 +57,7 @@ def read(content: Any) -> Graph:
     taps = _taps(_item(content, "taps", dict), len(nodes))
     attention = _item(content, "attention_taps", list)
     for name in (*attention, _item(content, "cam_tap", str), _item(content, "feature_tap", str)):
-        if name not in taps:
+        if not isinstance(name, str) or name not in taps:
             raise ValueError(f"no tap named {name!r} is among taps")
     height, width = _whole(_item(content, "image_size", list), "image_size", 2)
     return Graph(
@@ -65,7 +65,7 @@ def read(content: Any) -> Graph:
         nodes=nodes,
         tensors=tensors,
         taps=taps,
-        grids=tuple(_grids(_item(content, "grids", dict))),
+        grids=tuple(sorted(_grids(_item(content, "grids", dict)))),
         logits=_index(content.get("logits"), len(nodes), "logits"),
         cam_tap=content["cam_tap"],
         feature_tap=content["feature_tap"],

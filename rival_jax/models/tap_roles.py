@@ -171,6 +171,8 @@ class _Roles:
     def _reached(
         self, features: int, spatial: Mapping[int, Any], grids: Mapping[str, list[int]]
     ) -> list[int]:
+        if not spatial:
+            return []
         places, values = self.lowered.places, dict(self.lowered.known)
         generator = self.torch.Generator().manual_seed(0)
         image = self.torch.randn(2, 3, *self.image_size, generator=generator)

@@ -24,6 +24,7 @@ from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config
 FAMILIES = ("vit", "resnet", "clip_vit", "clip_resnet")
 STUDIES = ("rival10", "robustvit", "tokencut", "other")
 HUB = "hf:"  # prefix of a repository in `Entry.source`
+TIMM = "timm/"  # the hub's organisation with timm's weights
 SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".ckpt", ".bin")  # of files of weights
 _TABLE = pathlib.Path(__file__).parent.parent / "assets" / "catalogue.csv"
 _OWN = ("augreg", "big_vision", "deit", "dino", "pl_bolts", "torchvision", "vitjx")  # not hub names

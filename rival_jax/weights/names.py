@@ -56,7 +56,9 @@ def locate(name: str, others: Sequence[str] = ()) -> Located:
         raise FileNotFoundError(f"no weights at {path}; name a file or folder that is there")
     entry = catalogue.find(name)
     near = [*difflib.get_close_matches(name, others, cutoff=0.7), *catalogue.nearest(name)]
-    if entry is None or (entry.config is None and near and not name.startswith(catalogue.HUB)):
+    tagged = name.startswith(catalogue.TIMM) and "." in name  # the hub has far more than the table
+    sure = tagged or name.startswith(catalogue.HUB)
+    if entry is None or (entry.config is None and near and not sure):
         hint = f"; did you mean {' or '.join(near)}?" if near else "."
         if entry:
             hint += f" For the hub's repository of that name write {catalogue.HUB}{name}."
