@@ -65,12 +65,21 @@ def test_presets_hold_the_protocols():
     assert clean.probe.recipe == "converged"
 
 
+# Demos that train, with fewer epochs and images than users see.
+SHORTER = {
+    "finetune": ("train.epochs=2", "split.per_class=12"),
+    "pareto": ("train.epochs=1", "split.per_class=8"),
+    "study": ("finetune.train.epochs=1", "finetune.split.per_class=8"),
+}
+
+
 # rfs's demo is the README's first command, which .ci/run runs as it is written there.
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name not in ("report", "rfs")])
 @pytest.mark.whole
 def test_the_demo_runs(name, root, tmp_path):
     command = [sys.executable, "-m", "rival_jax.main", f"--config=configs/{name}.py"]
     command += [f"--workdir={tmp_path}"]
+    command += [f"--config.{change}" for change in SHORTER.get(name, ())]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}  # as users run it
     done = subprocess.run(
         command, cwd=root, env=environment, capture_output=True, text=True, check=False

@@ -109,20 +109,23 @@ def _cured(run: Run) -> dict[str, Any]:
 
 
 def _changes(run: Run, stage: str, card: Mapping[str, Any]) -> list[tuple[Row, Row, Row]]:
-    """Each number of a stage before and after, and their difference, over all classes."""
+    """Each number of a stage before and after, and their difference; no classes, no curves."""
     before, after, column = ORIGINAL, card["variant"], "variant"
     if stage != FINETUNE:
         column, after = "model", Path(card["best"]).name
         before = read_json(run.path / stage / "models.json")[0]["name"]
-    found = Results.read(run.path / stage).where(**{"class": None}, factor=None, seed=None)
-    axes = [name for name in found.axes() if name != column]
+    whole = {"class": None, "factor": None, "seed": None, "share": None, "map": (None, "own")}
+    found = Results.read(run.path / stage).where(**whole)
+    axes = [name for name in found.axes() if name not in (column, "map")]
     key = lambda row: (row["measure"], *(row.get(axis) for axis in axes))  # noqa: E731
     level = {
         name: {key(row): row for row in found.where(**{column: name}, contrast="")}
         for name in (before, after)
     }
     gains = found.where(**{column: after}, contrast=f"minus {before}")
-    both = [row for row in gains if all(key(row) in known for known in level.values())]
+    told = [row for row in gains if row.get("average") in (None, "micro")]
+    told = [row for row in told if not str(row.get("protocol")).endswith("_5")]
+    both = [row for row in told if all(key(row) in known for known in level.values())]
     return [(level[before][key(row)], level[after][key(row)], row) for row in both]
 
 
