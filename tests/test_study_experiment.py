@@ -23,7 +23,7 @@ def asked(folder):
         c.finetune[key] = made[key]
     c.finetune.noise.sigmas = (0.2,)
     for stage in (c.segmentation, c.perturbation):
-        stage.saliency.methods, stage.statistics.resamples = ("gradcam",), 40
+        stage.saliency.methods, stage.statistics.resamples = ("relevance",), 40
         stage.cache = made.cache
     c.perturbation.perturbation.fills = ("black",)
     c.perturbation.perturbation.shares, c.perturbation.perturbation.steps = (0.5,), 2
@@ -58,7 +58,7 @@ def test_one_command_leads_from_photos_to_a_card(tmp_path, monkeypatch):
     line = next(line for line in card.splitlines() if line.startswith("| miou, mean"))
     assert f"{100 * before['estimate']:.1f} [" in line
     assert f"-> {100 * after['estimate']:.1f} [" in line
-    assert "accuracy_area, gradcam, positive, black" in card
+    assert "accuracy_area, relevance, positive, black" in card
     _, variables = models.load(str(run.path / "model"))
     _, kept = models.load(run_card(run)["best"])
     np.testing.assert_array_equal(

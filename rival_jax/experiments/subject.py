@@ -120,7 +120,7 @@ class Subject(Material):
 
     def __init__(self, config: Any, console: Console, *, heads: bool = True):
         super().__init__(config, console)
-        self.has_heads = heads
+        self.headed = heads
         self.clean: dict[str, dict[str, Any]] = {}  # see `_clean`
         check_treatment(config)
         self.sharding = str(getattr(config, "sharding", "replicated"))
@@ -197,12 +197,12 @@ class Subject(Material):
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
             "input": models.describe(model, geometry),
         }
-        if self.has_heads:
+        if self.headed:
             batch_size = lambda: self.batch(cost(), geometry, 1, 1)[0]  # noqa: E731
             context = _heads.context(self, model, batch_size, **probe)
             attach = plugin("heads", self.config.head).attach
             model, variables, head = attach(model, variables, context)
-        told = [model.name, *([head] if self.has_heads else [])]
+        told = [model.name, *([head] if self.headed else [])]
         identity = [*told, model.mean, model.std, tree_digest(variables), *model.settings]
         facts["head"] = "; ".join(head.values()) or "none: features alone"
         return Loaded(model, variables, geometry, str(identity), cost, facts)
