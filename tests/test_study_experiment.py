@@ -75,6 +75,6 @@ def test_what_a_later_stage_lacks_is_told_before_the_training(tmp_path):
     config = asked(cases.make(tmp_path / "in"))
     config.segmentation.saliency.methods = ("gradcan",)
     run = Run(tmp_path / "out", config.to_dict())
-    with pytest.raises(ValueError, match="did you mean .gradcam."):
+    with pytest.raises(ValueError, match=r"did you mean .gradcam."):
         study.run(config, run, Console(quiet=True))
     assert not (tmp_path / "out" / "finetune").exists()

@@ -7,8 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
-from timm.models import _efficientnet_builder as builder
+import pytest
+
+torch = pytest.importorskip("torch", reason="its networks are of torch, an extra")
+pytest.importorskip("timm", reason="its networks are of timm, an extra")
+
+from timm.models import (
+    _efficientnet_builder as builder,
+)
 from timm.models import (
     beit,
     convnext,

@@ -31,6 +31,9 @@ class Exported(nn.Module):
     "blocks.0.attn" is "blocks.0.attn/attention"; and "features" [b, f], the classifier's input.
     Values that lie in windows of an image are [b, windows, ...].
 
+    Batch norm is a product and a sum, "bn1.scale" and "bn1.shift": no statistics are left to drift
+    (`config.probe.batch_norm="drifting"` changes nothing).
+
     Fresh variables are only a random network of this form: how the original's are drawn is not
     known, and constants are 0.
     """
