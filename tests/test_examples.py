@@ -129,7 +129,7 @@ def test_contributing_names_the_examples_and_what_is_in_them():
 
 def test_contributing_names_all_that_the_package_looks_for():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    asked = r'(?:get|has)attr\((?:module|family|head|experiment|source|plugin\(.*\)), "(\w+)"'
+    asked = r'(?:(?:get|has)attr|_member)\((?:module|family|head|experiment|source|plugin\(.*\)), "(\w+)"'
     found = set()
     for path in (ROOT / "rival_jax").rglob("*.py"):
         of_flax = path.parent.name == "interop" or path.name == "assumed.py"

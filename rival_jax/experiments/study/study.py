@@ -17,7 +17,6 @@ from rival_jax import models
 from rival_jax.configs import config_dict, typed
 from rival_jax.configs.study import Config
 from rival_jax.experiments import runner
-from rival_jax.experiments.finetune.variants import ORIGINAL
 from rival_jax.interop import timm
 from rival_jax.report.document import Document, Section, write_document
 from rival_jax.report.results import Results, Row
@@ -105,12 +104,12 @@ def _stage(run: Run, name: str, config: Any, console: Console) -> None:
 def _cured(run: Run) -> dict[str, Any]:
     """The entry in networks.json of the network that the other stages measure."""
     cards = read_json(run.path / FINETUNE / "networks.json")
-    return next(card for card in cards if card["variant"] != ORIGINAL and card["alpha"] == 1)
+    return next(card for card in cards[1:] if card["alpha"] == 1)  # the first is the original
 
 
 def _changes(run: Run, stage: str, card: Mapping[str, Any]) -> list[tuple[Row, Row, Row]]:
     """Each number of a stage before and after, and their difference; no classes, no curves."""
-    before, after, column = ORIGINAL, card["variant"], "variant"
+    before, after, column = "original", card["variant"], "variant"
     if stage != FINETUNE:
         column, after = "model", Path(card["best"]).name
         before = read_json(run.path / stage / "models.json")[0]["name"]
