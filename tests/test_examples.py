@@ -129,11 +129,12 @@ def test_contributing_names_the_examples_and_what_is_in_them():
 
 def test_contributing_names_all_that_the_package_looks_for():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    asked = r'(?:(?:get|has)attr|_member)\((?:module|family|head|experiment|source|plugin\(.*\)), "(\w+)"'
+    of = r"module|family|head|experiment|source|plugin\(.*\)"
+    asked = rf'(?:(?:get|has)attr|_member)\((?:{of}), "(\w+)"'
     found = set()
     for path in (ROOT / "rival_jax").rglob("*.py"):
-        of_flax = path.parent.name == "interop" or path.name == "assumed.py"
-        wanted = asked.replace("module|", "") if of_flax else asked
+        others = path.parent.name == "interop" or path.name in ("assumed.py", "exporting.py")
+        wanted = asked.replace("module|", "") if others else asked  # modules of flax and torch
         found |= set(re.findall(wanted, path.read_text(encoding="utf-8")))
     assert {"NEEDS", "UNTOLD", "DEFAULTS", "maps_and_logits", "notices", "work"} <= found
     assert not [name for name in found if not re.search(rf"`{name}\b", text)]
