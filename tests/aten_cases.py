@@ -1,6 +1,6 @@
 """Calls of every operation of `models.aten`, over shapes, types and edge arguments.
 
-`tests/golden/exported.py` computes them with torch; a case is its arguments and keywords. `Drawn`
+`tests/exported_networks.py` computes them with torch; a case is its arguments and keywords. `Drawn`
 stands for an array, the same for the same place in its case.
 """
 

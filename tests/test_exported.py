@@ -15,9 +15,9 @@ import pytest
 
 from rival_jax import models, saliency, taps, weights
 from rival_jax.models import aten, exported, graph_file, vit
+from tests import exported_networks as kept
 from tests import mutated_files
 from tests.aten_cases import CASES, UNTESTED, Type, filled
-from tests.golden import exported as kept
 from tests.helpers import PARITY, QUICKLY, REFERENCE, config_of, run_in
 
 ROLES = {  # of each network: tap of class maps, number of attention taps, grid of the class map

@@ -1,4 +1,4 @@
-"""Exports made here, by torch; without it, tests/golden/exported.xz has its numbers."""
+"""Exports made here, by torch; without it, tests/exported_networks.xz has its numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ timm = pytest.importorskip("timm", reason="exports of timm's networks need timm,
 
 from rival_jax import models, weights
 from rival_jax.models import exporting, lowering
-from tests.golden import exported as kept
+from tests import exported_networks as kept
 from tests.helpers import PARITY, QUICKLY
 from tests.torch_networks import TINY, made
 

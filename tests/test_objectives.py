@@ -34,8 +34,10 @@ TERMS = {
     "energy": {"energy", "classification", "total", "correct"},
     "energy_swap": {"energy", "kept", "swapped", "total", "correct"},
     "gradmask": {"relevance", "classification", "total", "correct"},
+    "masktune": {"total", "correct"},
     "rrr": {"relevance", "classification", "total", "correct"},
     "robustvit": {"background", "foreground", "classification", "total", "correct"},
+    "swapped": {"total", "correct"},
 }
 # Only relevance goes through several blocks at once: of the rest one is compiled in half the time.
 MODELS = dict.fromkeys(NAMES, ONE_BLOCK["vit"]) | {"robustvit": VARIANTS["vit"]}

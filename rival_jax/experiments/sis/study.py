@@ -136,13 +136,13 @@ class Experiment:
         of = [(method, target) for method in c.methods for target in c.targets]
         self.plans = [Plan(*each, c.threshold, c.pixels) for each in of]
         of_plans = lambda model: [plan.forwards(model) for plan in self.plans]  # noqa: E731
-        self.passes = {model.name: of_plans(model) for model in self.subject.models}
-        called = dict(zip(config.models, self.passes, strict=True))
+        self.forwards_of = {model.name: of_plans(model) for model in self.subject.models}
+        called = dict(zip(config.models, self.forwards_of, strict=True))
         self.pairs = compared_networks(config.pairs, called).pairs
 
     def forwards(self) -> int:
         """About how many forward passes an image and network take."""
-        return sum(next(iter(self.passes.values())))
+        return sum(next(iter(self.forwards_of.values())))
 
     def pick(self, loaded: Loaded) -> dict[str, Any]:
         """A plan of step sizes: a backward pass holds all blocks, about four forward passes."""
@@ -154,7 +154,7 @@ class Experiment:
         c, model, examples = self.config, loaded.model, self.subject.examples(loaded.geometry)
         base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": c.dtype, "head": head}
         base |= {"data": examples.fingerprint, "seed": c.seed}
-        for one, each in zip(self.plans, self.passes[model.name], strict=True):
+        for one, each in zip(self.plans, self.forwards_of[model.name], strict=True):
             alike = dataclasses.replace(one, target="")  # one program for all classes
             fn = parallel.Bound(measure, (dataclasses.replace(model, name=""), alike))
             args = noise.key(c.seed), np.int32((*TARGETS, *self.classes).index(one.target))

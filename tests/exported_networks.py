@@ -1,6 +1,6 @@
 """Exported networks and what torch makes of them and of single operations.
 
-    python -m tests.golden.exported    # makes exported.xz; needs torch and timm
+    python -m tests.exported_networks    # makes the .xz beside this; needs torch and timm
 
 The archive holds the folder of each network of `tests/torch_networks.py`, two images, and torch's
 logits, `TAPS` of it (also its class map's) and the gradients of a logit to them; and the results of
