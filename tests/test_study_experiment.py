@@ -33,6 +33,7 @@ def asked(folder):
 def test_one_command_leads_from_photos_to_a_card(tmp_path, monkeypatch):
     monkeypatch.setattr(style, "DPI", 30)  # drawn faster
     config = asked(cases.make(tmp_path / "in"))
+    config.finetune.evaluate.checkpoint = "last"
     console = Console(file=io.StringIO(), width=200)
     for _ in range(2):  # the second finds all that the first has done
         run = Run(tmp_path / "out", config.to_dict())
@@ -52,7 +53,7 @@ def test_one_command_leads_from_photos_to_a_card(tmp_path, monkeypatch):
     )
     before, after = (
         found.one(study="segmentation", measure="miou", rule="mean", contrast="", model=name)
-        for name in ("tiny", "energy_swap_seed0_best")
+        for name in ("tiny", "energy_swap_seed0_last")
     )
     assert gain["estimate"] == pytest.approx(after["estimate"] - before["estimate"], abs=1e-6)
     line = next(line for line in card.splitlines() if line.startswith("| miou, mean"))
@@ -60,7 +61,7 @@ def test_one_command_leads_from_photos_to_a_card(tmp_path, monkeypatch):
     assert f"-> {100 * after['estimate']:.1f} [" in line
     assert "accuracy_area, relevance, positive, black" in card
     _, variables = models.load(str(run.path / "model"))
-    _, kept = models.load(run_card(run)["best"])
+    _, kept = models.load(run_card(run)["last"])
     np.testing.assert_array_equal(
         variables["params"]["head"]["kernel"], kept["params"]["head"]["kernel"]
     )
@@ -73,8 +74,12 @@ def run_card(run):
 
 def test_what_a_later_stage_lacks_is_told_before_the_training(tmp_path):
     config = asked(cases.make(tmp_path / "in"))
-    config.segmentation.saliency.methods = ("gradcan",)
     run = Run(tmp_path / "out", config.to_dict())
+    config.finetune.seeds = (0, 1)
+    with pytest.raises(ValueError, match="a study is of one network: name one seed"):
+        study.run(config, run, Console(quiet=True))
+    config.finetune.seeds = (0,)
+    config.segmentation.saliency.methods = ("gradcan",)
     with pytest.raises(ValueError, match=r"did you mean .gradcam."):
         study.run(config, run, Console(quiet=True))
     assert not (tmp_path / "out" / "finetune").exists()

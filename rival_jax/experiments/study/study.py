@@ -39,8 +39,8 @@ def run(config: Any, run: Run, console: Console) -> None:
     config = typed(Config, config)
     _check(config, console)
     _stage(run, FINETUNE, config.finetune, console)
-    card = _cured(run)
-    networks = (config.finetune.models[0], card["best"])
+    card = _cured(run, config.finetune.evaluate.checkpoint)
+    networks = (config.finetune.models[0], card["folder"])
     for stage in config.stages:
         _stage(run, stage, _after(config, stage, networks), console)
     if hosts.first():
@@ -69,7 +69,16 @@ def _stages(config: Config) -> list[tuple[str, Any]]:
 
 
 def _check(config: Config, console: Console) -> None:
-    """Makes every stage's experiment, which finds what is wrong before the training."""
+    """Makes every stage's experiment, which finds what is wrong before the training.
+
+    Raises ValueError also for several seeds: finetune's numbers are means over them, and the other
+    stages' are of one network.
+    """
+    if len(config.finetune.seeds) > 1:
+        seeds = ", ".join(map(str, config.finetune.seeds))
+        raise ValueError(
+            f"config.finetune.seeds has {seeds}, and a study is of one network: name one seed"
+        )
     quiet = Console(quiet=True)
     for stage, made in _stages(config)[1:]:
         console.print(f"checking {stage}")
@@ -101,17 +110,18 @@ def _stage(run: Run, name: str, config: Any, console: Console) -> None:
     part.close()
 
 
-def _cured(run: Run) -> dict[str, Any]:
-    """The entry in networks.json of the network that the other stages measure."""
+def _cured(run: Run, checkpoint: str) -> dict[str, Any]:
+    """The entry in networks.json of the network that all stages measure, with its "folder"."""
     cards = read_json(run.path / FINETUNE / "networks.json")
-    return next(card for card in cards[1:] if card["alpha"] == 1)  # the first is the original
+    card = next(card for card in cards[1:] if card["alpha"] == 1)  # the first is the original
+    return {**card, "folder": card[checkpoint]}
 
 
 def _changes(run: Run, stage: str, card: Mapping[str, Any]) -> list[tuple[Row, Row, Row]]:
     """Each number of a stage before and after, and their difference; no classes, no curves."""
     before, after, column = "original", card["variant"], "variant"
     if stage != FINETUNE:
-        column, after = "model", Path(card["best"]).name
+        column, after = "model", Path(card["folder"]).name
         before = read_json(run.path / stage / "models.json")[0]["name"]
     whole = {"class": None, "factor": None, "seed": None, "share": None, "map": (None, "own")}
     found = Results.read(run.path / stage).where(**whole)
@@ -152,7 +162,7 @@ def _write_card(
     changes: Mapping[str, Sequence[tuple[Row, Row, Row]]],
 ) -> None:
     """The finetuned network as a folder that we and, where it knows the network, timm load."""
-    model, variables = models.load(card["best"])
+    model, variables = models.load(card["folder"])
     train = config.finetune.train
     made = WORDS.text(
         "made", original=config.finetune.models[0], variant=card["variant"], **vars(train)
