@@ -262,9 +262,9 @@ def _pooled(counts: Counts, place: int, member: np.ndarray, *, summed: bool) -> 
     """Counts of means over places: summed over classes; else those of the place with fewest."""
     moved = [np.moveaxis(array, place, -1)[..., None, :] for array in counts]
     ways = (np.sum, np.sum, np.sum, np.max) if summed else (np.min,) * 4
-    empty = (0,) * 4 if summed else (np.iinfo(int).max,) * 4
+    empty = (0,) * 4 if summed else (np.iinfo(np.int64).max,) * 4
     found = (
-        way(np.where(member, array, nothing), axis=-1)
+        way(np.where(member, array, np.int64(nothing)), axis=-1)
         for way, array, nothing in zip(ways, moved, empty, strict=True)
     )
     return Counts(*(np.moveaxis(array, -1, place) for array in found))

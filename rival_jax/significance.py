@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ NORMAL = 400  # from so many images, the sum of random signs is normal to three 
 FLIPS = 9999  # random patterns in between
 NOTHING = 1e-4  # an image's own difference below it is float32's rounding
 _STEP = 1 / 64  # from a mean towards an image: a power of 2, large beside float32's rounding
-_CHUNK = 1 << 23
+_PATTERNS = 1024  # tried at once
 
 
 class Finding(NamedTuple):
@@ -90,14 +90,15 @@ def sign_flips(
 def _p_values(strata: Strata) -> np.ndarray:
     """Tests each output on its own, independent of the statistic's other outputs."""
     shares = _shares(strata)
-    differ = np.abs(shares) > 1e-3 * np.abs(shares).max(0)  # the rest is rounding
+    largest = np.maximum(shares.max(0), -shares.min(0))
+    differ = np.abs(shares) > 1e-3 * largest  # the rest is rounding
     p, number = _normal(shares), differ.sum(0)
     for images in np.unique(number[number < NORMAL]):
         these = np.flatnonzero(number == images)
         own = np.stack([shares[differ[:, k], k] for k in these], axis=1)
         p[these] = _by_patterns(own, 1e-4 * np.abs(own).sum(0))
     # If no image's own difference is above rounding, there is nothing to test.
-    return np.where(np.abs(shares).max(0) * len(shares) > NOTHING, p, 1.0)
+    return np.where(largest * len(shares) > NOTHING, p, 1.0)
 
 
 def mcnemar(
@@ -154,14 +155,18 @@ def _shares(strata: Strata) -> np.ndarray:
     here = strata.evaluate(strata.means[None])[0]
     means, middle = strata.means, strata.means.mean(0)
 
-    def towards(places: Sequence[np.ndarray]) -> list[np.ndarray]:
-        steps = [([c], means[c] + _STEP * (some - means[c])) for c, some in enumerate(places)]
-        return [(values - here) / _STEP for values in strata.moved(means, steps)]
+    def towards(places: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        steps = (([c], means[c] + _STEP * (some - means[c])) for c, some in enumerate(places))
+        return ((values - here) / _STEP for values in strata.moved(means, steps))
 
-    apart = -np.concatenate(towards([middle[None]] * len(means)))
+    apart = -np.concatenate([*towards([middle[None]] * len(means))])
     own = apart + weights * (here - apart.sum(0))
-    parts = zip(towards(strata.images), own, strict=True)
-    return np.concatenate([(change + mine) / len(change) for change, mine in parts])
+    shares = np.empty((strata.sizes.sum(), len(here)))
+    for rows, change, mine in zip(
+        np.split(shares, np.cumsum(strata.sizes)[:-1]), towards(strata.images), own, strict=True
+    ):
+        rows[:] = (change + mine) / len(change)
+    return shares
 
 
 def _normal(shares: np.ndarray) -> np.ndarray:
@@ -177,15 +182,12 @@ def _by_patterns(shares: np.ndarray, tie: np.ndarray) -> np.ndarray:
     else:
         rng = np.random.Generator(np.random.PCG64(0))
         patterns = rng.integers(2, size=(FLIPS, number), dtype=np.int8)
-    signs = (1 - 2 * patterns).astype(np.float64)
     least = np.abs(shares.sum(0)) - tie
-    step = max(1, _CHUNK // len(signs))
-    reached = [
-        (np.abs(signs @ shares[:, k : k + step]) >= least[k : k + step]).sum(0)
-        for k in range(0, shares.shape[1], step)
-    ]
-    count = np.concatenate(reached)
-    return count / len(signs) if number <= EXACT else (count + 1) / (len(signs) + 1)
+    count = np.zeros(shares.shape[1])
+    for start in range(0, len(patterns), _PATTERNS):
+        signs = 1 - 2.0 * patterns[start : start + _PATTERNS]
+        count += (np.abs(signs @ shares) >= least).sum(0)
+    return count / len(patterns) if number <= EXACT else (count + 1) / (len(patterns) + 1)
 
 
 def holm(p_values: Float[np.ndarray, "*t"]) -> Float[np.ndarray, "*t"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -89,11 +89,13 @@ class Strata:
             raise ValueError("values: got no image, expected at least one")
         if not np.isfinite(values).all():
             raise ValueError("values: got NaN or infinity; drop those images first")
-        flat = values.reshape(len(values), -1).astype(np.float64)
+        flat = values.reshape(len(values), -1).astype(np.float64, copy=False)
         self.low, self.high, self.bounded = _bounds(flat, bounds)
         self.constant = np.zeros(flat.shape[1], bool)
-        self.images = [flat[labels == label] for label in np.unique(labels)]
-        self.sizes = np.array([len(images) for images in self.images])
+        self.sizes = np.unique(labels, return_counts=True)[1]
+        if (np.diff(labels) < 0).any():  # images that are already in order are not copied
+            flat = flat[np.argsort(labels, kind="stable")]
+        self.images = np.split(flat, np.cumsum(self.sizes)[:-1])
         self.means = np.stack([images.mean(0) for images in self.images])
         self.blocks = _blocks(self.images)
         self.centre = self.means.copy()
@@ -124,8 +126,20 @@ class Strata:
             found.append(values.reshape(self.size, -1)[: len(some)])
         return np.concatenate(found)
 
-    def moved(self, base: np.ndarray, changes: Sequence[Change]) -> list[np.ndarray]:
-        """The statistic with some class means moved: [places, k] for every change."""
+    def moved(self, base: np.ndarray, changes: Iterable[Change]) -> Iterator[np.ndarray]:
+        """The statistic with some class means moved: [places, k] for every change in turn."""
+        waiting: list[Change] = []
+        count = 0
+        for change in changes:
+            waiting.append(change)
+            count += len(change[1])
+            if count >= self.step:
+                yield from self._moved(base, waiting)
+                waiting, count = [], 0
+        if waiting:
+            yield from self._moved(base, waiting)
+
+    def _moved(self, base: np.ndarray, changes: Sequence[Change]) -> list[np.ndarray]:
         ends = np.cumsum([len(places) for _, places in changes])
         if self.averages is not None:
             whole, found = self.averages @ base, []
@@ -161,12 +175,12 @@ class Strata:
             found.append(self._evaluated(means))
         return np.concatenate(found)
 
-    def influences(self) -> list[np.ndarray]:
+    def influences(self) -> Iterator[np.ndarray]:
         """The jackknife's influences [p, k] for every block with a pool of two images or more."""
         blocks = [block for block in self.blocks if len(block.pool) > 1]
-        without = [(list(b.classes), (b.pool.sum(0) - b.pool) / (len(b.pool) - 1)) for b in blocks]
-        found = self.moved(self.centre, without) if blocks else []
-        return [(len(values) - 1) * (values.mean(0) - values) for values in found]
+        without = ((list(b.classes), (b.pool.sum(0) - b.pool) / (len(b.pool) - 1)) for b in blocks)
+        for values in self.moved(self.centre, without):
+            yield (len(values) - 1) * (values.mean(0) - values)
 
     @functools.cached_property
     def weights(self) -> np.ndarray:
@@ -180,7 +194,7 @@ class Strata:
         step[self.constant] = 0
         here = self.evaluate(self.means[None])[0]
         ways = [([c], mean + np.stack([step, -step])) for c, mean in enumerate(self.means)]
-        response = np.abs(np.stack(self.moved(self.means, ways)) - here).max(1)
+        response = np.abs(np.stack([*self.moved(self.means, ways)]) - here).max(1)
         response[response < 1e-6] = 0
         total = response.sum(0)
         return response / np.where(total > 0, total, 1)

@@ -23,38 +23,40 @@ class ClassMeans:
     With `averages`, "micro" (over all images) and "macro" (over all classes) take the place of
     class means. A measure with two columns only has "micro", the ratio of the sums over all
     classes.
+
+    Attributes:
+      matrix: float64 [n, columns], the images of a class together, so that no copy is made of them.
+      labels: int [n], of its rows.
     """
 
     def __init__(self, found: Images, signed: Sequence[str], averages: Sequence[str] = ()):
-        self.found, self.present = found, np.unique(found.labels)
+        self.found, self.averages = found, tuple(averages)
+        self.present, self.sizes = np.unique(found.labels, return_counts=True)
         self.keys = tuple((found.classes[label],) for label in self.present)
-        self.averages = tuple(averages)
-        self.place = np.searchsorted(self.present, found.labels)  # each image's class [n]
-        self.sizes = np.bincount(self.place)
-        blocks: list[np.ndarray] = []
-        low: list[np.ndarray] = []
+        self.place = np.repeat(np.arange(len(self.sizes)), self.sizes)  # each row's class [n]
+        self.labels, order = self.present[self.place], np.argsort(found.labels, kind="stable")
+        weights = {name: _weights(one)[order] for name, one in found.values.items()}
         self.places: dict[str, tuple[slice, slice | None]] = {}
-        start = 0
+        low: list[float] = []
+        for name, weight in weights.items():
+            whole, width = weight.min() == max(1, weight.max()), weight.shape[1]
+            ends, after = slice(len(low), len(low) + width), len(low) + 2 * width
+            self.places[name] = ends, None if whole else slice(ends.stop, after)
+            low += [-1.0 if name in signed else 0.0] * width + [0.0] * (0 if whole else width)
+        self.matrix = np.empty((len(order), len(low)))
         for name, one in found.values.items():
-            flat = np.asarray(one.values, np.float64).reshape(len(found.labels), -1)
-            weight = np.where(np.isfinite(flat), one.counts.images.reshape(flat.shape), 0)
-            some = weight / max(1, weight.max())
-            ends = slice(start, start + flat.shape[1])
-            blocks.append(np.where(weight > 0, flat, 0) * some)
-            low.append(np.full(flat.shape[1], -1.0 if name in signed else 0.0))
-            start = ends.stop
-            known = None
-            if (some < 1).any():
-                known = slice(start, start + flat.shape[1])
-                blocks.append(some)
-                low.append(np.zeros(flat.shape[1]))
-                start = known.stop
-            self.places[name] = ends, known
-        self.matrix = np.concatenate(blocks, axis=1)
-        least = np.concatenate(low)
+            (ends, known), weight = self.places[name], weights[name]
+            self.matrix[:, ends] = np.reshape(one.values, weight.shape)[order]
+            if known is not None:
+                share = self.matrix[:, known] = weight / max(1, weight.max())
+                self.matrix[:, ends] = np.where(weight > 0, self.matrix[:, ends], 0) * share
+        least = np.array(low)
         within = (self.matrix.min(0) >= least - 1e-5).all() and self.matrix.max() <= 1 + 1e-5
         self.bounds = (least, np.ones(len(least))) if within else None
-        self.counts = {name: self._counts(one) for name, one in found.values.items()}
+        self.counts = {
+            name: self._counts(weights[name], one.values.shape[1:])
+            for name, one in found.values.items()
+        }
         self.whole = {name: self._whole(name) for name in found.values}
 
     @property
@@ -86,7 +88,7 @@ class ClassMeans:
                 share = sizes / np.where(weight > 0, weight, 1)
                 values[:, value] *= share[self.place]
                 values[:, known] = 1
-        made = Strata(statistic, values, self.found.labels, averages=self.over_classes)
+        made = Strata(statistic, values, self.labels, averages=self.over_classes)
         made.bounded = self.bounds is not None
         if self.bounds is not None:  # bounds of class means; single values now exceed them
             made.low, made.high = (end.copy() for end in self.bounds)
@@ -122,14 +124,11 @@ class ClassMeans:
         there = [whole or name == "micro" for name in self.averages]
         return Counts(*(np.concatenate([array * one for one in there]) for array in found))
 
-    def _counts(self, one: Named) -> Counts:
-        shape = (len(self.keys), *one.values.shape[1:])
-        some = np.isfinite(np.asarray(one.values, np.float64)).reshape(len(self.found.labels), -1)
-        weight = np.where(some, one.counts.images.reshape(some.shape), 0)
-        images, there = (self._summed(array).astype(int) for array in (weight, some))
+    def _counts(self, weight: np.ndarray, shape: tuple[int, ...]) -> Counts:
+        images, there = (self._summed(array).astype(int) for array in (weight, weight > 0))
         every = images + self.sizes[:, None] - there
         found = (images, every, (there > 0).astype(int), there)
-        return Counts(*(array.reshape(shape) for array in found))
+        return Counts(*(array.reshape(len(self.keys), *shape) for array in found))
 
     def _whole(self, name: str) -> np.ndarray:
         """Means over the images of a class that have a value, [c, columns]; 0 without any."""
@@ -142,6 +141,11 @@ class ClassMeans:
 
     def _summed(self, values: np.ndarray) -> np.ndarray:
         """Sums over the images of each class: [n, k] -> float64 [c, k]."""
-        order = np.argsort(self.place, kind="stable")
         starts = np.cumsum(self.sizes) - self.sizes
-        return np.add.reduceat(values[order].astype(np.float64), starts, axis=0)
+        return np.add.reduceat(values, starts, axis=0, dtype=np.float64)
+
+
+def _weights(one: Named) -> np.ndarray:
+    """How many images each value is a mean of [n, k]; 0 for a missing value."""
+    images = np.where(np.isfinite(one.values), one.counts.images, np.int8(0))
+    return images.reshape(len(images), -1)

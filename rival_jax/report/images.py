@@ -107,9 +107,10 @@ def per_image(values: np.ndarray, axes: Sequence[Axis], many: np.ndarray | None 
       values: one for each place of the axes.
       many: int, same shape: how many images each is the mean of, if not one.
     """
-    some = np.isfinite(values).astype(int)
+    some = np.isfinite(values).astype(np.int8)  # a byte each: there may be millions
     images = some if many is None else np.where(some > 0, many, 0)
-    return Named(values, tuple(axes), Counts(images, np.ones_like(some), some, some))
+    one = np.broadcast_to(np.int8(1), some.shape)
+    return Named(values, tuple(axes), Counts(images, one, some, some))
 
 
 def by_unit(found: Images, units: Sequence[str]) -> Images:

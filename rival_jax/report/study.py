@@ -114,7 +114,7 @@ class Study:
             return jnp.concatenate([values.ravel() for values in told(means)])
 
         weights = columns.over_classes
-        strata = Strata(statistic, columns.matrix, found.labels, columns.bounds, weights)
+        strata = Strata(statistic, columns.matrix, columns.labels, columns.bounds, weights)
         fixed = columns.fixed(statistic) if columns.lacking else None
         images = np.concatenate([part.numbers.counts.images.ravel() for part in parts])
         flat = significance.found(strata, fixed=fixed, images=images, **options)

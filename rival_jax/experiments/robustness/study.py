@@ -107,9 +107,10 @@ class Experiment:
         every, shown = sets[0].protocols.names, self.config.protocols
         first, *_ = names = [n for n in every if not shown or n in shown] or [every[0]]
         hits = {name: found.values[name] for name in names}
-        gap = confidence_gaps(found.values["confidence"], hits[first])
+        gap = {"gap": confidence_gaps(found.values["confidence"], hits[first])}
+        results = self._results(accuracies, sets[0].drawn(found, {**hits, **gap}))
+        del gap  # the largest array
         likelihood = {name: found.values[name] for name in LIKELIHOOD}
-        results = self._results(accuracies, sets[0].drawn(found, {**hits, "gap": gap}))
         results += self._results(likelihoods, sets[0].drawn(found, likelihood))
         for one in sets:
             mine = {name: hit.at(set=one.name) for name, hit in hits.items()}
