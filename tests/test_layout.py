@@ -27,7 +27,7 @@ def room(path: Path) -> str:
         return parts[0]
     stem = path.stem
     return {"__init__": "facade", "_version": "version"}.get(
-        stem, stem if stem in ("types", "main") else "numerics"
+        stem, stem if stem in ("types", "main", "command") else "numerics"
     )
 
 
@@ -64,6 +64,7 @@ RANK = {
     "facade": 4,
     "experiments": 4,
     "main": 5,
+    "command": 6,
 }
 
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from rival_jax import command
 from rival_jax.runtime.config_flag import check_config_keys
 from rival_jax.runtime.plugins import plugin
 from tests.helpers import config_of
@@ -36,6 +37,14 @@ def test_commands_name_configs_keys_and_flags_there_are(readme, root, monkeypatc
         plugin("experiments", config.experiment)
         for argument in arguments[1:]:
             assert re.match(r"--(config\.[\w.]+|workdir)=", argument), argument
+
+
+def test_short_commands_are_understood(readme):
+    lines = [shlex.split(line) for line in re.findall(r"^rival-jax (.*)$", readme, re.MULTILINE)]
+    assert {line[0] for line in lines} >= {"rfs", "list", "show", "compare"}
+    for words in lines:
+        if words[0] not in ("list", "show", "compare"):
+            check_config_keys(command.main_flags(words))
 
 
 def test_flags_and_values_mentioned_alone_exist(readme):

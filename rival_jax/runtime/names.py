@@ -15,6 +15,7 @@ from typing import Any
 
 LONGEST = 60  # characters of a name in a figure or file name
 JOINERS = "\u200c\u200d"  # joiners within words and emoji: harmless, and part of their spelling
+FORMULA = re.compile(r"'*\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # as text of a spreadsheet
 RESERVED = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
 
 
@@ -85,7 +86,16 @@ def csv_cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = visible(value)
-    return f"'{text}" if re.match(r"'*\s*[=+\-@\uff1d\uff0b\uff0d\uff20]", text) else text
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def of_csv_cell(text: str) -> str:
+    """The text that `csv_cell` made a cell of.
+
+    >>> [of_csv_cell(cell) for cell in ("'=1+1", "cat", "''=1", "'x")]
+    ['=1+1', 'cat', "'=1", "'x"]
+    """
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
 
 
 def latex(text: str) -> str:

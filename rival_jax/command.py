@@ -1,0 +1,298 @@
+"""The command `rival-jax`: an experiment in short flags, and what is known, shown and compared."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import html
+import importlib
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from rival_jax import configs
+from rival_jax.experiments import models
+from rival_jax.report.results import NUMBERS, Results
+from rival_jax.report.tables import Table, show_tables
+from rival_jax.runtime.config_flag import load_config
+from rival_jax.runtime.console import Terminal
+from rival_jax.runtime.names import of_csv_cell
+from rival_jax.runtime.plugins import no_such, plugin
+
+USAGE = """\
+  rival-jax rfs                                     a demo on drawn pictures
+  rival-jax rfs --data photos --model timm/resnet50.a1_in1k --out runs/a
+  rival-jax rfs:paper --dry-run                     a preset, and what it would cost
+  rival-jax list [models|data|methods|heads|objectives]
+  rival-jax show runs/a                             the tables of a finished run
+  rival-jax compare runs/a runs/b                   two runs' numbers beside each other
+"""
+OWN = "clean"  # the preset for one's own data, in configs that have it
+FOLDERS = ("masked_folder", "image_folder", "rival10")  # what a bare folder is, as configs know it
+
+
+class Short(NamedTuple):
+    """A short flag, the keys it stands for (a config has one of them), and its help."""
+
+    name: str
+    keys: tuple[str, ...]
+    help: str
+    several: bool = False  # it may be given more than once
+
+
+SHORT = (
+    Short("data", ("data.root",), "a folder of photos and masks, or KIND=FOLDER (see list data)"),
+    Short("split", ("data.split",), "which part of the data; default test"),
+    Short("model", ("models",), "a network's name, folder or file; again for more", several=True),
+    Short("head", ("head",), "from a network's outputs to your classes, see list heads"),
+    Short("method", ("saliency.methods", "sis.methods"), "a saliency method; again for more", True),
+    Short("set", ("sets",), "a data set of robustness, KIND=FOLDER; again for more", several=True),
+    Short("trials", ("noise.trials",), "draws of noise for each photo"),
+    Short("batch-size", ("batch_size",), "images per step; default by memory"),
+)
+# Flags of `rival_jax.main` that are passed on; "out" and "dry-run" are its workdir and dry_run.
+PASSED = {"config", "extend", "profile", "distributed", "num_processes", "process_id", "heartbeat"}
+
+
+def cli(argv: Sequence[str] | None = None) -> None:
+    """Reads the command line and does what it says; bad input ends in one line."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help_text(), end="")
+        return
+    others = {"list": _list, "show": _show, "compare": _compare}
+    try:
+        if words[0] in others:
+            others[words[0]](words[1:])
+            return
+        given = main_flags(words)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    _run(given)
+
+
+def _run(flags: Sequence[str]) -> None:
+    """`python -m rival_jax.main` with these flags."""
+    from rival_jax import main  # defines absl's flags
+
+    sys.argv = ["rival-jax", *flags]
+    main.cli()
+
+
+def help_text() -> str:
+    """What `--help` prints: usage, experiments, and the short flags."""
+    lines = ["Does an image classifier look at the object or at the background?\n", USAGE]
+    lines += ["experiments, with their presets:", *(f"  {line}" for line in _experiments())]
+    lines += ["", "flags (any other key of a config: --config.KEY=VALUE):"]
+    told = [("--out", "folder of the results; default runs/EXPERIMENT")]
+    told += [("--dry-run", "check everything, print the cost, run nothing")]
+    for flag, said in [*((f"--{short.name}", short.help) for short in SHORT), *told]:
+        lines.append(f"  {flag:14}{said}")
+    return "\n".join(lines) + "\n"
+
+
+def main_flags(words: Sequence[str]) -> list[str]:
+    """The flags of `rival_jax.main` that a short command line stands for.
+
+    Args:
+      words: an experiment, perhaps with a preset, and flags.
+
+    Raises:
+      ValueError: for an unknown experiment or flag, with the nearest, a flag whose key the
+        experiment's config does not have, and words that are no flags.
+
+    >>> main_flags(["rfs", "--model", "a", "--model=b", "--out", "runs/a"])
+    ['--config=rfs', "--config.models=('a', 'b')", '--workdir=runs/a']
+    """
+    named, *rest = words
+    given, passed = _parsed(rest)
+    named = _with_preset(named, own="data" in given)
+    config = load_config(named)
+    flags = [f"--config={named}"]
+    for short in SHORT:
+        if short.name in given:
+            value = given[short.name]
+            key = _key(config, short, named)
+            if short.name == "data":
+                kind, value = _place(config, value)
+                flags.append(f"--config.data.name={kind}")
+            flags.append(f"--config.{key}={tuple(value) if short.several else value}")
+    flags += [f"--workdir={given['out']}"] if "out" in given else []
+    return flags + (["--dry_run"] if "dry_run" in given else []) + passed
+
+
+def _parsed(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The short flags' values by name, and the words that go on as they are."""
+    parser = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    for short in SHORT:
+        parser.add_argument(f"--{short.name}", action="append" if short.several else "store")
+    parser.add_argument("--out", "--workdir")
+    parser.add_argument("--dry-run", "--dry_run", action="store_true")
+    found, rest = parser.parse_known_args(list(words))
+    known = [*(short.name for short in SHORT), "out", "dry-run", *PASSED]
+    for word in rest:
+        name = word.lstrip("-").partition("=")[0]
+        if not word.startswith("--"):
+            raise ValueError(f"unexpected {word!r}; flags look like --model=NAME")
+        if not name.startswith(("config.", "noconfig.")) and name.removeprefix("no") not in PASSED:
+            raise ValueError("flags: " + no_such(name, known))
+    return {name.replace("batch_size", "batch-size"): v for name, v in vars(found).items()}, rest
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"flags: {message}")
+
+
+def _with_preset(named: str, *, own: bool) -> str:
+    """The config with the preset for one's own data, if none is named."""
+    if ":" in named or not own or named.endswith(".py"):
+        return named
+    presets = getattr(plugin("configs", named), "PRESETS", {})
+    return f"{named}:{OWN}" if OWN in presets else named
+
+
+def _key(config: Any, short: Short, named: str) -> str:
+    for key in short.keys:
+        block: Any = config
+        *path, last = key.split(".")
+        for part in path:
+            block = block.get(part, {})
+        if last in block:
+            return key
+    raise ValueError(f"{named} has no --{short.name}; its keys: configs/{named.split(':')[0]}.py")
+
+
+def _place(config: Any, text: str) -> tuple[str, str]:
+    """A data set's kind and folder."""
+    kind, equals, folder = text.partition("=")
+    if equals and re.fullmatch(r"[\w.]+", kind):
+        return kind, folder
+    return next((kind for kind in FOLDERS if kind in config.data), FOLDERS[0]), text
+
+
+def _components(kind: str) -> Iterator[tuple[str, Any]]:
+    """The modules of a folder of the package that one can name, each with its name."""
+    package = importlib.import_module(f"rival_jax.{kind}")
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.name.startswith("_") and module.name not in getattr(package, "PARTS", ()):
+            yield module.name, importlib.import_module(f"rival_jax.{kind}.{module.name}")
+
+
+def _told(name: str, module: Any) -> str:
+    return f"{name:22}{(module.__doc__ or '').strip().splitlines()[0]}"
+
+
+def _experiments() -> Iterator[str]:
+    for name in sorted({module.name for module in pkgutil.iter_modules(configs.__path__)}):
+        if name not in configs.PARTS:
+            module = plugin("configs", name)
+            presets = " ".join(f":{preset}" for preset in module.PRESETS if preset)
+            yield f"{_told(name, module)}{'  ' + presets if presets else ''}"
+
+
+def _list(words: Sequence[str]) -> None:
+    """Experiments, or the models, data sets, methods, heads or objectives there are."""
+    kinds = {"data": "data", "methods": "saliency", "heads": "heads", "objectives": "objectives"}
+    if len(words) > 1:
+        raise ValueError(f"list: got {len(words)} words, expected at most one")
+    console = Terminal(soft_wrap=True)
+    if not words:
+        for line in _experiments():
+            console.print(line)
+        here = [e for e in models.chosen("", "") if models.facts(e)["bytes"]]
+        console.print(
+            f"\n{len(models.chosen('', ''))} published networks, {len(here)} of them here"
+        )
+        console.print(f"more: rival-jax list {'|'.join(['models', *kinds])}")
+    elif words[0] == "models":
+        models.show([models.facts(entry) for entry in models.chosen("", "")], console)
+    elif words[0] in kinds:
+        for name, module in _components(kinds[words[0]]):
+            console.print(_told(name, module))
+    else:
+        raise ValueError("list: " + no_such(words[0], ["models", *kinds]))
+
+
+def _show(words: Sequence[str]) -> None:
+    """The tables of finished runs, as they were printed."""
+    if not words:
+        raise ValueError("show: name the folder of a finished run: rival-jax show runs/a")
+    for folder in map(Path, words):
+        show_tables(read_tables(folder), Terminal())
+        if (folder / "report.html").is_file():
+            print(f"report: {folder / 'report.html'}")
+
+
+def read_tables(folder: Path) -> list[Table]:
+    """The tables of a finished run, as its page has them.
+
+    Raises:
+      FileNotFoundError: for a folder without any.
+    """
+    if not (folder / "tables.md").is_file():
+        raise FileNotFoundError(f"{folder / 'tables.md'} is missing; name a finished run's folder")
+    text = (folder / "tables.md").read_text(encoding="utf-8")
+    titles = [html.unescape(line[4:]) for line in text.splitlines() if line.startswith("### ")]
+    found = []
+    for title, path in zip(titles, sorted((folder / "tables").glob("*.csv")), strict=True):
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = [tuple(of_csv_cell(cell) for cell in row) for row in csv.reader(file)]
+        found.append(Table(re.sub(r"\\(.)", r"\1", title), header, rows))
+    return found
+
+
+def _compare(words: Sequence[str]) -> None:
+    """Runs of rfs: joined into one report, compared in pairs. Others: beside each other."""
+    folders = [word for word in words if not word.startswith("--")]
+    if len(folders) < 2:
+        raise ValueError("compare: name two finished runs: rival-jax compare runs/a runs/b")
+    found = {folder: Results.read(folder) for folder in folders}
+    if all("rfs" in results.of("study") for results in found.values()):
+        flags = [word.replace("--out", "--workdir", 1) for word in words if word.startswith("--")]
+        _run(["--config=report", f"--config.runs={tuple(folders)}", *flags])
+        return
+    show_tables(side_by_side(found), Terminal())
+    print("paired intervals: measure the networks in one run, --model A --model B --out FOLDER")
+
+
+def side_by_side(found: dict[str, Results]) -> Iterator[Table]:
+    """A table for each measure: the runs' estimates with intervals, and their differences.
+
+    Args:
+      found: results by run; a run with one network has it in the column's title, not the lines'.
+    """
+    single = all(len(results.of("model")) == 1 for results in found.values())
+    cells: dict[tuple[str, str], dict[tuple[tuple[str, str], ...], dict[str, Any]]] = {}
+    for run, results in found.items():
+        for row in results:
+            left_out = {"study", "measure", *NUMBERS, *(("model",) if single else ())}
+            key = tuple((k, str(v)) for k, v in row.items() if k not in left_out and v)
+            table = cells.setdefault((row["study"], row["measure"]), {})
+            table.setdefault(key, {})[run] = row
+    titles = [
+        f"{run} ({results.of('model')[0]})" if single else run for run, results in found.items()
+    ]
+    for (study, measure), lines in cells.items():
+        rows = [_beside(key, by_run, list(found)) for key, by_run in lines.items()]
+        header = ("", *titles, *(("difference",) if len(found) == 2 else ()))
+        yield Table(f"{study}: {measure}", header, rows)
+
+
+def _beside(
+    key: tuple[tuple[str, str], ...], rows: dict[str, Any], runs: Sequence[str]
+) -> tuple[str, ...]:
+    there = [rows.get(run) for run in runs]
+    cells = ["" if row is None else _number(row) for row in there]
+    if len(runs) == 2:
+        a, b = there
+        cells.append(f"{b['estimate'] - a['estimate']:+.4f}" if a and b else "")
+    return (" ".join(value for _, value in key), *cells)
+
+
+def _number(row: Any) -> str:
+    ends = "" if row["low"] != row["low"] else f" [{row['low']:.4f}, {row['high']:.4f}]"
+    return f"{row['estimate']:.4f}{ends}"
