@@ -31,7 +31,17 @@ USAGE = """\
   rival-jax compare runs/a runs/b                   two runs' numbers beside each other
 """
 OWN = "clean"  # the preset for one's own data, in configs that have it
-FOLDERS = ("masked_folder", "image_folder", "rival10")  # what a bare folder is, as configs know it
+# What a bare folder is: the first kind with such a path in it, else the first that a config has.
+MARKS = (
+    *(("masked_folder", "masks"), ("masked_folder", "*/masks"), ("voc", "**/JPEGImages")),
+    *(
+        ("cvat", "annotations.xml"),
+        ("cvat", "*/annotations.xml"),
+        ("coco", "annotations/**/*.json"),
+    ),
+    *(("yolo", "*.yaml"), ("hub_parquet", "**/*.parquet"), ("labelme", "**/*.json")),
+)
+FOLDERS = ("masked_folder", "image_folder", "rival10")
 
 
 class Short(NamedTuple):
@@ -171,7 +181,11 @@ def _place(config: Any, text: str) -> tuple[str, str]:
     kind, equals, folder = text.partition("=")
     if equals and re.fullmatch(r"[\w.]+", kind):
         return kind, folder
-    return next((kind for kind in FOLDERS if kind in config.data), FOLDERS[0]), text
+    default = next((kind for kind in FOLDERS if kind in config.data), FOLDERS[0])
+    if default == FOLDERS[0]:
+        there = Path(text).expanduser()
+        default = next((kind for kind, mark in MARKS if any(there.glob(mark))), default)
+    return default, text
 
 
 def _components(kind: str) -> Iterator[tuple[str, Any]]:

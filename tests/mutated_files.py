@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from rival_jax import data, weights
 from rival_jax.data import masked_folder, rival10, transforms
@@ -108,7 +109,45 @@ def formats(folder: Path) -> dict[str, Format]:
     (folder / "data.json").write_text(json.dumps({"name": "scenes", "classes": ["a", "b"]}))
     found["json of a run"] = Format(folder / "data.json", read_json)
     found["rows"] = Format(_rows(folder / "rows.parquet"), _units)
-    return found | _evaluation(folder / "evaluation")
+    return found | _evaluation(folder / "evaluation") | _outlined(folder / "outlines")
+
+
+def _outlined(folder: Path) -> dict[str, Format]:
+    """Of labelling tools, each with one photo."""
+    photo = pictures.save(pictures.photo(), folder / "labelme/a.png").read_bytes()
+    shape = {"label": "cat", "points": [[1, 1], [9, 2], [5, 8]], "shape_type": "polygon"}
+    told = {"shapes": [shape], "imagePath": "a.png", "imageWidth": 48, "imageHeight": 32}
+    told["imageWidth"], told["imageHeight"] = pictures.photo().size
+    texts = {
+        "labelme/a.json": json.dumps(told),
+        "cvat/annotations.xml": '<annotations><image name="a.png" width="{}" height="{}"><polygon '
+        'label="cat" points="1,1;9,2;5,8"/></image></annotations>'.format(*pictures.photo().size),
+        "yolo/labels/a.txt": "0 .1 .1 .5 .2 .3 .6\n",
+        "yolo/data.yaml": "names: [cat]\n",
+    }
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    for name in ("cvat/a.png", "yolo/images/a.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(photo)
+    stored = [{"bytes": photo, "path": "a.png"}]
+    mask = [{"bytes": pictures.save(pictures.disc(), folder / "m.png").read_bytes(), "path": ""}]
+    table = pa.table({"image": stored, "label": [0], "mask": mask})
+    (folder / "hub_parquet").mkdir()
+    pq.write_table(table, folder / "hub_parquet/test.parquet")
+
+    def items(name: str) -> Callable[[Path], Any]:
+        def read(_: Path) -> Any:
+            source = data.load(name, folder / name, "test")
+            return [source[place] for place in range(len(source))]
+
+        return read
+
+    return {
+        file: Format(folder / file, items(file.partition("/")[0]))
+        for file in (*texts, "hub_parquet/test.parquet")
+    }
 
 
 def _evaluation(folder: Path) -> dict[str, Format]:

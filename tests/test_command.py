@@ -11,6 +11,7 @@ from rival_jax import command, configs
 from rival_jax.report import document
 from rival_jax.report.results import Results, plain
 from rival_jax.report.tables import Table
+from tests import test_outlines
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,14 @@ def test_short_flags_are_the_configs_own(words, flags):
     found = command.main_flags(words.split())
     assert sorted(found) == sorted(flags)
     assert found[0] == flags[0]
+
+
+@pytest.mark.parametrize("form", ["masked_folder", "labelme", "coco runs", "cvat", "yolo"])
+def test_a_folder_is_known_by_what_is_in_it(form, tmp_path):
+    make, name, _ = test_outlines.FORMS[form]
+    make(tmp_path)
+    found = command.main_flags(["saliency", "--data", str(tmp_path)])
+    assert f"--config.data.name={name}" in found
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def test_outlines_in_cocos_form_are_drawn(tmp_path):
         "images": [{"id": 3, "file_name": name}],
         "categories": [{"id": 1, "name": "head"}],
         "annotations": [
-            {"image_id": 3, "category_id": 1, "segmentation": [[0, 0, 1, 0, 1, 5, 0, 5]]},
+            {"image_id": 3, "category_id": 1, "segmentation": [[0, 0, 2, 0, 2, 6, 0, 6]]},
             {"image_id": 3, "category_id": 1, "segmentation": runs},
         ],
     }

@@ -6,6 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from rival_jax.configs.sources import HubParquet as HubParquet
+from rival_jax.configs.sources import ImageFolder as ImageFolder
+from rival_jax.configs.sources import MaskedFolder as MaskedFolder
+from rival_jax.configs.sources import Masks as Masks
+from rival_jax.configs.sources import Outlined as Outlined
+from rival_jax.configs.sources import Pictures as Pictures
+from rival_jax.configs.sources import Rival10 as Rival10
+from rival_jax.configs.sources import Rival10Attributes as Rival10Attributes
+from rival_jax.configs.sources import Scenes as Scenes
+from rival_jax.configs.sources import Tfds as Tfds
 from rival_jax.configs.values import BatchSize, Count, Distinct, Inside, Positive, Several
 
 # What the RIVAL10 study did, as presets set it; and its released code.
@@ -36,75 +46,6 @@ class Preprocessing:
     interpolation: Literal["", "nearest", "bilinear", "bicubic", "lanczos"] = ""
     crop_pct: float = 0.0  # of the short side; 0: the checkpoint's
     num_heads: Count = 0  # of a transformer whose checkpoint does not say; 0: the checkpoint's
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """Drawn scenes."""
-
-    per_class: int = 10
-    background_correlation: float = 0.95
-    size: int = 64  # side in pixels that they are drawn at
-
-
-@dataclass(frozen=True)
-class Rival10:
-    """RIVAL10 as its authors pack it."""
-
-    variant: str = "ordinary"
-
-
-@dataclass(frozen=True)
-class Rival10Attributes(Rival10):
-    """RIVAL10 with the masks of its attributes."""
-
-    attribute_masks: str = "clean"  # | "released": only channels of 255 count, bicubic
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """How files of pictures are read."""
-
-    alpha_colour: str = "white"  # behind transparent pixels; "drop": what is stored there
-    max_pixels: int = 178_956_970  # a picture that has more is refused
-
-
-@dataclass(frozen=True)
-class Masks(Pictures):
-    """How masks are read: see `data.mask_formats`."""
-
-    mask_format: str = "auto"
-    mask_values: tuple[int | str, ...] = ()
-    ignore: tuple[int | str, ...] = ()
-    void: str = "background"
-
-
-@dataclass(frozen=True)
-class MaskedFolder(Masks):
-    """Folders of photos and of their masks."""
-
-    class_map: str = ""
-    manifest: str = ""
-    exif: str = "fit"
-
-
-@dataclass(frozen=True)
-class ImageFolder(Pictures):
-    """A folder of photos alone."""
-
-    exif: str = "photo"
-
-
-@dataclass(frozen=True)
-class Tfds(Masks):
-    """A data set of TensorFlow Datasets, and the names of its features."""
-
-    name: str = "rival10"
-    image: str = "image"
-    label: str = "label"
-    mask: str = "object_mask"
-    mask_format: str = "grey"
-    file_name: str = "file_name"
 
 
 @dataclass(frozen=True)
@@ -147,8 +88,13 @@ class AttributeData(Data):
 class ObjectData(Data):
     """The data sets with masks of objects: all."""
 
-    name: str = "scenes"  # "scenes" | "rival10" | "masked_folder" | "tfds"
+    # Or "rival10", "masked_folder", "labelme", "cvat", "yolo", "coco", "voc", "hub_parquet", ...
+    name: str = "scenes"
     masked_folder: MaskedFolder = MaskedFolder()
+    labelme: Outlined = Outlined()
+    cvat: Outlined = Outlined()
+    yolo: Outlined = Outlined()
+    hub_parquet: HubParquet = HubParquet()
 
 
 Levels = Annotated[tuple[Positive, ...], Distinct()]

@@ -26,7 +26,17 @@ __all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load", "named
 PARTS = {
     *("any_size", "archives", "checks", "chosen", "class_maps", "evaluation", "examples", "files"),
     *("manifests", "mask_formats", "mask_labels", "mask_values"),
-    *("orientation", "pairs", "photos", "pickles", "pixels", "remarks", "rival10_tfds", "shard"),
+    *(
+        "orientation",
+        "outlines",
+        "pairs",
+        "photos",
+        "pickles",
+        "pixels",
+        "remarks",
+        "rival10_tfds",
+        "shard",
+    ),
     *("source", "split", "transforms"),
 }
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from rival_jax.data.mask_formats import of_labels
+from rival_jax.data.outlines import polygon
 from rival_jax.data.source import class_order
 from rival_jax.data.transforms import open_photo
 
@@ -95,10 +95,10 @@ def drawn(outline: Any, size: tuple[int, int], name: str) -> np.ndarray:
       ValueError: for another form, or runs of another size.
     """
     if isinstance(outline, list):
-        picture = Image.new("1", size)
-        for polygon in outline:
-            ImageDraw.Draw(picture).polygon([float(value) for value in polygon], fill=1)
-        return np.asarray(picture)
+        inside = np.zeros(size[::-1], bool)
+        for points in outline:
+            inside |= polygon(name, points).draw(size)
+        return inside
     try:
         (height, width), counts = outline["size"], outline["counts"]
         runs = list(_runs(counts) if isinstance(counts, str) else counts)
