@@ -10,6 +10,7 @@ import pytest
 from rival_jax import command, configs
 from rival_jax.report import document
 from rival_jax.report.results import Results, plain
+from rival_jax.report.shown import read_tables
 from rival_jax.report.tables import Table
 from tests import test_outlines
 
@@ -115,7 +116,7 @@ def test_a_runs_tables_are_read_as_they_were(tmp_path):
     for name, text in document._files(TABLES).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert command.read_tables(tmp_path) == TABLES
+    assert read_tables(tmp_path) == TABLES
     with pytest.raises(SystemExit, match="name a finished run's folder"):
         command.cli(["show", str(tmp_path / "none")])
 
