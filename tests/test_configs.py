@@ -65,24 +65,37 @@ def test_presets_hold_the_protocols():
     assert clean.probe.recipe == "converged"
 
 
-# With fewer pictures, resamples and epochs than users see, as far as a config has them.
-SMALLER = {"scenes.per_class": 8, "split.per_class": 4, "statistics.resamples": 300}
-SMALLER |= {"train.epochs": 1, "vit.epochs": 1, "resnet.epochs": 1}
+# With less of everything than users see, as far as a config has it.
+SMALLER = {"scenes.per_class": 3, "split.per_class": 2, "statistics.resamples": 100}
+SMALLER |= {
+    "split.validation_per_class": 1,
+    "train.epochs": 1,
+    "vit.epochs": 1,
+    "resnet.epochs": 1,
+    "noise.trials": 1,
+}
+SMALLER |= {"noise.sigmas": 1, "noise.epsilons": 1, "config.variants": 2, "ablation.treatments": 2}
+SMALLER |= {"perturbation.fills": 1, "perturbation.tests": 2, "config.sets": 2, "config.models": 3}
 
 
 def smaller(config, prefix="config"):
-    """Flags that make a demo small."""
+    """Flags that make a demo small: numbers become smaller, lists shorter."""
     flags = []
     for key, value in config.items():
         if hasattr(value, "items"):
             flags += smaller(value, f"{prefix}.{key}")
-        elif (known := f"{prefix.rpartition('.')[2]}.{key}") in SMALLER:
-            flags.append(f"--{prefix}.{key}={min(value, SMALLER[known])}")
+        elif known := SMALLER.get(f"{prefix.rpartition('.')[2]}.{key}"):
+            less = value[:known] if isinstance(value, tuple) else min(value, known)
+            flags.append(f"--{prefix}.{key}={less}")
     return flags
 
 
-# rfs's demo is the README's first command, which .ci/run runs as it is written there.
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in ("report", "rfs")])
+# rfs's demo is the README's first command, which .ci/run runs as it is written there; study's demo
+# is those of finetune and of its stages.
+ELSEWHERE = {"report", "rfs", "finetune", *config_of("study").stages}
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in ELSEWHERE])
 @pytest.mark.whole
 def test_the_demo_runs(name, root, tmp_path):
     command = [sys.executable, "-m", "rival_jax.main", f"--config=configs/{name}.py"]
