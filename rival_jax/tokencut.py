@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from rival_jax.types import Batch, Model, Variables
+
 Mask = TypeVar("Mask", Array, np.ndarray)
 FEATURES = ("query", "key", "value")  # in the order of a block's projection
 GRAPHS = ("binary", "weighted")
@@ -83,6 +85,34 @@ def normalised_cut(
 def token_features(to_grid: Callable[[Array], Array], feature: str, value: Array) -> Array:
     """Tokens of one kind, heads side by side: a tap [b, prefix + h * w, 3 c] -> [b, h, w, c]."""
     return jnp.split(to_grid(value), 3, axis=-1)[FEATURES.index(feature)]
+
+
+def image_cuts(
+    model: Model,
+    tap: str,
+    feature: str,
+    tau: float,
+    graph: str,
+    precision: str,
+    variables: Variables,
+    batch: Batch,
+) -> dict[str, Array]:
+    """Every image's object in its tokens; for other arguments see `normalised_cut`.
+
+    Args:
+      tap: holds queries, keys and values.
+      feature: one of `FEATURES`.
+      precision: "float64" (under `jax.enable_x64`) or "float32".
+
+    Returns:
+      `component`, `seed` and `eigenvalues` of `Cut`.
+    """
+    _, taps = model.forward(variables, jnp.asarray(batch["image"]), {})
+    found = token_features(model.to_grid, feature, taps[tap]).astype(precision)
+    b, rows, columns, width = found.shape
+    tokens = found.reshape(b, rows * columns, width)
+    cut = normalised_cut(tokens, (rows, columns), tau=tau, graph=graph)
+    return {"component": cut.component, "seed": cut.seed, "eigenvalues": cut.eigenvalues}
 
 
 def _weights(features: Array, tau: float, graph: str) -> Array:

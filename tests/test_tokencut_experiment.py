@@ -14,18 +14,16 @@ from PIL import Image
 from rich.console import Console
 from scipy import linalg
 
-from rival_jax import data, models, weights
+from rival_jax import bilateral, data, models, weights
 from rival_jax.bilateral import centre_box, filled_box, overlap, rated
 from rival_jax.data import Examples
 from rival_jax.data.any_size import Photo
 from rival_jax.experiments import runner
-from rival_jax.experiments.tokencut import masks as _tokencut_masks
-from rival_jax.experiments.tokencut import page, study
-from rival_jax.experiments.tokencut import work as _tokencut_work
-from rival_jax.experiments.tokencut.masks import doubt, make
+from rival_jax.experiments.tokencut import networks, page, study
+from rival_jax.experiments.tokencut.networks import chosen_block
 from rival_jax.experiments.tokencut.study import Experiment
-from rival_jax.experiments.tokencut.work import chosen_block, tap_of
 from rival_jax.models import vit
+from rival_jax.models.transformer import qkv_tap
 from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results
@@ -163,20 +161,20 @@ def test_the_report_says_what_was_found(done):
 
 
 def test_a_stopped_run_ends_with_the_same_files(photos, tmp_path, monkeypatch, no_figures):
-    monkeypatch.setattr(_tokencut_work, "UNIT", 3)
+    monkeypatch.setattr(networks, "UNIT", 3)
     config = tiny(photos)
     run_in(tmp_path / "whole", config)
     whole, made = files(tmp_path / "whole"), 0
-    finish = _tokencut_work.make
+    finish = bilateral.made
 
-    def stopping(*args):
+    def stopping(*args, **options):
         nonlocal made
         made += 1
         if made == 5:
             raise KeyboardInterrupt
-        return finish(*args)
+        return finish(*args, **options)
 
-    monkeypatch.setattr(_tokencut_work, "make", stopping)
+    monkeypatch.setattr(bilateral, "made", stopping)
     with pytest.raises(KeyboardInterrupt):
         run_in(tmp_path / "stopped", config)
     units = len(list((tmp_path / "stopped/rows").rglob("*.parquet")))
@@ -246,22 +244,23 @@ def test_photos_that_cannot_be_used_are_listed(photos, tmp_path, no_figures):
     assert not results.where(measure="area").rows
 
 
-def test_objects_larger_than_half_the_photo(photos, tmp_path):
+def test_objects_larger_than_half_the_photo():
     """By the default rule they have masks; as released they are negated and skipped."""
     image = np.full((32, 32, 3), 20, np.uint8)
     image[2:30, 2:30] = (200, 180, 40)
-    component = np.ones((4, 4), bool)
-    component[0, 0] = False
-    config = tiny(photos).tokencut
-    made = make(image, component, 1.0, config)
+    coarse = np.ones((32, 32), bool)
+    coarse[:8, :8] = False
+    options = {"sigmas": (4.0, 16.0, 8.0), "agreement": 0.3}
+    made = bilateral.made(image, coarse, 1.0, **options)
     assert not made.reason
     assert made.mask.mean() > 0.5
-    config.choice = "released"
-    dropped = make(image, component, 1.0, config)
+    dropped = bilateral.made(image, coarse, 1.0, choice="released", **options)
     assert dropped.reason.startswith("negated, as released")
     assert rated(None, dropped.coarse, made.mask)["box"] == 0
-    assert make(image, component, 0.0, config).reason.startswith("no cut: ")
-    assert make(image, np.ones((4, 4), bool), 1.0, tiny(photos).tokencut).reason
+    assert bilateral.made(image, coarse, 0.0, **options).reason.startswith("no cut: ")
+    assert bilateral.made(image, coarse | True, 1.0, **options).reason == "all of the photo"
+    few = bilateral.made(image, ~coarse, 1.0, refine="none", min_pixels=65)
+    assert few.reason == "mask too small: 64 pixels of at least 65"
 
 
 def test_ratings_by_hand():
@@ -311,7 +310,7 @@ def test_a_dry_run_and_first_photos_of_each_class(photos, tmp_path, no_figures):
         ({"tokencut.scale": 0.0}, "config.tokencut.scale: got 0.0, expected a number above 0"),
         ({"tokencut.block": "last"}, "config.tokencut.block: got 'last', expected 'auto' or"),
         ({"tokencut.block": True}, "config.tokencut.block: got True, expected 'auto' or a whole"),
-        ({"tokencut.block": 7}, "config.tokencut.block=7: tiny has blocks 0 to 0"),
+        ({"tokencut.block": 7}, "config.tokencut.block: no 7: tiny has blocks 0 to 0"),
         ({"models": ()}, "config.models: .*at least one"),
         ({"batch_size": 0}, "config.batch_size: got 0"),
         ({"data.split": "nonsense", "data.name": "scenes"}, "scenes has no split 'nonsense'"),
@@ -354,7 +353,7 @@ def test_golden_key_features(shared, tmp_path):
 
 def test_every_attention_network_shows_its_keys(photos):
     tiny_vit = models.load(str(photos / "tiny"))[0]
-    assert tap_of(tiny_vit, -1) == ("block0/qkv", 8)
+    assert qkv_tap(tiny_vit, -1) == ("block0/qkv", 8)
 
 
 def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
@@ -367,15 +366,14 @@ def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
         paths = sorted((run.path / "rows").rglob("*.parquet"))
         rows = read_rows(run.path / "rows").to_pylist()
         photos = [Photo(0, r["example"], NAMES.index(r["label"]), "", (8, 8), "", ()) for r in rows]
-        made = _tokencut_masks.cuts(paths, [model], photos)
-        made[model] += [cut._replace(reason=name, doubt=name) for cut in made[model][:1]
-                        for name in NAMES]  # fmt: skip
-        results = study.results(paths, made, NAMES, resamples=50)
-        lists = page.listed(made, [(name, name) for name in NAMES])
+        found = study.outcomes(paths, [model], photos, NAMES)
+        found += Results({**found.rows[0], "reason": name, "doubt": name} for name in NAMES)
+        results = study.results(paths, found, NAMES, resamples=50)
+        lists = page.listed(found, [(name, name) for name in NAMES])
         for name, one in lists.items():
             write_csv(run.path / f"{name}.csv", one.header, one.rows)
-        shown = lambda cut: (NAMES[cut.photo.label], *look)  # noqa: E731
-        told = page.page(frozen(tiny(folder)), results, made, lists, [model], shown)
+        given = results, found, lists, [model], lambda row: look
+        told = page.page(frozen(tiny(folder)), *given)
         write_document(run, console, told)
 
     assert "../$_\\x1b" in reported(folder, write)
@@ -414,7 +412,7 @@ def test_the_block_follows_from_the_kind_of_network(photos, classes, depth, bloc
 def masked(area, *, agreement=1.0, shape=(20, 20)):
     """A mask in the middle of a photo."""
     mask = centre_box(shape, area)
-    return _tokencut_masks.Made(mask, mask, agreement, "")
+    return bilateral.Made(mask, mask, agreement, "")
 
 
 @pytest.mark.parametrize(
@@ -431,18 +429,18 @@ def masked(area, *, agreement=1.0, shape=(20, 20)):
     ],
 )
 def test_what_makes_a_mask_doubtful(area, second, agreement, odd):
-    assert doubt(masked(area, agreement=agreement), second, 1.0) == odd
+    assert bilateral.doubt(masked(area, agreement=agreement), second, 1.0) == odd
 
 
 def test_masks_along_the_border_are_doubtful_and_skipped_photos_are_not():
     """Of usual area, as a sky or a floor with the sides of a photo."""
     frame = np.ones((20, 20), bool)
     frame[4:16, 4:16] = False
-    made = _tokencut_masks.Made(frame, frame, 1.0, "")
-    assert doubt(made, 0.2, 1.0) == "takes up 100 % of the photo's border"
+    made = bilateral.Made(frame, frame, 1.0, "")
+    assert bilateral.doubt(made, 0.2, 1.0) == "takes up 100 % of the photo's border"
     half = frame & (np.arange(20) < 8)[:, None]
-    assert doubt(made._replace(mask=half), 0.2, 1.0) == ""
-    assert doubt(made._replace(reason="all of the photo"), 0.2, 1.0) == ""
+    assert bilateral.doubt(made._replace(mask=half), 0.2, 1.0) == ""
+    assert bilateral.doubt(made._replace(reason="all of the photo"), 0.2, 1.0) == ""
 
 
 def odd_in_turn(made):
@@ -451,7 +449,7 @@ def odd_in_turn(made):
 
 
 def test_doubtful_masks_are_counted_listed_and_shown_first(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(_tokencut_work, "doubt", lambda made, *_: odd_in_turn(made))
+    monkeypatch.setattr(bilateral, "doubt", lambda made, *_: odd_in_turn(made))
     console = Console(file=io.StringIO(), width=400)
     drawn = []
     monkeypatch.setattr(runner, "write_document", lambda run, console, told: drawn.append(told))
@@ -473,23 +471,23 @@ def test_doubtful_masks_are_counted_listed_and_shown_first(photos, tmp_path, mon
     assert [picture.name for picture in sheets] == ["sample_tiny", "worst_tiny"]
     for picture in sheets:
         picture.draw()
-    first = [bool(cut.doubt) for cut in seen[0]]
+    first = [bool(row["doubt"]) for row in seen[0]]
     assert first == sorted(first, reverse=True)
     assert len(set(first)) == 2
-    worst = [cut.iou for cut in seen[1]]
+    worst = [row["iou"] for row in seen[1]]
     assert worst == sorted(worst)
 
 
-def a_cut(name, label, **known):
-    """A photo of a network, without a mask."""
-    photo = Photo(0, name, label, "", (8, 8), "", ())
-    return _tokencut_masks.Cut(photo, "", "", np.nan, np.nan, None)._replace(**known)
+def outcomes_of(model, labels, **known):
+    """Of photos w, x, y, ... of a network, without masks."""
+    names = "wxyz"[: len(labels)]
+    rows = ({"example": n, "label": NAMES[c]} for n, c in zip(names, labels, strict=True))
+    return Results({**study.ABSENT, "model": model, **row, **known} for row in rows)
 
 
 def test_unrated_masks_are_not_called_good():
-    made = {"n": [a_cut("a/1", 0)]}
-    assert any("was not measured" in notice for notice in page.notices(made))
-    assert page.notices({"n": [a_cut("a/1", 0, iou_coarse=0.0)]}) == []
+    assert any("was not measured" in notice for notice in page.notices(outcomes_of("n", [0])))
+    assert page.notices(outcomes_of("n", [0], iou_coarse=0.0)) == []
 
 
 def test_differences_are_of_photos_that_both_have(tmp_path):
@@ -498,7 +496,7 @@ def test_differences_are_of_photos_that_both_have(tmp_path):
     labels, files = np.array([0, 0, 0, 1]), []
     run = Run(tmp_path, {})
     for model, values in iou.items():
-        nothing = {name: np.full(4, np.nan) for name in _tokencut_masks.MEASURES}
+        nothing = {name: np.full(4, np.nan) for name in page.MEASURES}
         columns = {
             "model": [model] * 4,
             "example": list("wxyz"),
@@ -509,8 +507,8 @@ def test_differences_are_of_photos_that_both_have(tmp_path):
         }
         run.rows(model, {}, lambda columns=columns: columns)
         files.append(run.unit_path(model, {}))
-    made = {model: [a_cut(n, c) for n, c in zip("wxyz", labels, strict=True)] for model in iou}
-    results = study.results(files, made, NAMES, resamples=50)
+    found = outcomes_of("a", labels) + outcomes_of("b", labels)
+    results = study.results(files, found, NAMES, resamples=50)
     (found,) = results.where(measure="iou", contrast="minus a")
     assert found["model"] == "b"
     assert found["estimate"] == pytest.approx((0.1 - 0.4) / 2)
@@ -559,26 +557,25 @@ def test_the_demos_command_works_when_pasted(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "measure", lambda *args: parallel.Cost(1e9, 1, 1.0))
     config = tiny(photos, **{"models": ("scenes/vit_00",), "data.name": "scenes", "data.root": ""})
     config.data.scenes.per_class, config.tokencut.block = 5, "auto"
-    material = Experiment(config, quiet()).subject
-    (work,) = material.works
-    work.put_in(tmp_path / "a run", material.photos)
+    material = Experiment(config, quiet())
+    (folder,) = material.folders(tmp_path / "a run")
     for photo in material.photos:
         item = material.source[photo.position]
         for kind, picture in (("images", item["image"]), ("masks", item["mask"])):
-            path = work.folder / kind / f"{photo.file}.png"
+            path = folder.path / kind / f"{photo.file}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             picture.save(path)
     few = {"data.scenes.per_class": 2, "shifted.scenes.per_class": 2}  # drawn and not looked at
-    assert "nothing was run" in dry_run_of(page.command(frozen(config), work, 10), **few)
+    (line,) = page.uses(frozen(config), material.networks, [folder.path], 10)
+    assert "nothing was run" in dry_run_of(line[line.index("python -m") :], **few)
 
 
 def test_no_command_is_named_where_none_is_known(photos, tmp_path):
     """Of a network without classes, or with others: flags alone, that say the split too."""
     config = tiny(photos)
-    (work,) = Experiment(config, quiet()).subject.works
-    work.folder = tmp_path / "a b" / "val"
+    (one,) = Experiment(config, quiet()).networks
     for classes in (0, 1000):
-        work.model = network(photos, classes, 1)
-        got = page.command(frozen(config), work, 3)
-        assert got.startswith("any experiment with --config.data.name=masked_folder ")
+        one.model = network(photos, classes, 1)
+        (got,) = page.uses(frozen(config), [one], [tmp_path / "a b" / "val"], 3)
+        assert ": any experiment with --config.data.name=masked_folder " in got
         assert got.split("root=")[1] == f"'{tmp_path}/a b' --config.data.split=val"

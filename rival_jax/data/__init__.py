@@ -25,18 +25,8 @@ __all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load", "named
 # Modules of this folder that are not data sets.
 PARTS = {
     *("any_size", "archives", "checks", "chosen", "class_maps", "evaluation", "examples", "files"),
-    *("manifests", "mask_formats", "mask_labels", "mask_values"),
-    *(
-        "orientation",
-        "outlines",
-        "pairs",
-        "photos",
-        "pickles",
-        "pixels",
-        "remarks",
-        "rival10_tfds",
-        "shard",
-    ),
+    *("manifests", "mask_folder", "mask_formats", "mask_labels", "mask_values", "orientation"),
+    *("outlines", "pairs", "photos", "pickles", "pixels", "remarks", "rival10_tfds", "shard"),
     *("source", "split", "transforms"),
 }
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from rival_jax import noise
 from rival_jax.models.network import Tap, at_least_float32
-from rival_jax.types import Array
+from rival_jax.types import Array, Model
 
 SMALL = nn.initializers.truncated_normal(0.02)
 _TORCH_CONV = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -54,6 +56,30 @@ class Attention(nn.Module):
         attention = tap(f"{label}/attention", attention)
         x = (attention[:, :, :keep] @ v).swapaxes(1, 2).reshape(b, -1, width)
         return nn.Dense(width, kernel_init=SMALL, name="proj")(x)
+
+
+def qkv_tap(model: Model, block: int) -> tuple[str, int]:
+    """The tap that holds a block's queries, keys and values, and the side of a patch in pixels.
+
+    Args:
+      block: from 0 up, or from -1 down, the last.
+
+    Raises:
+      ValueError: if the network has no attention, no such block, no such tap, or no grid of tokens.
+    """
+    blocks = model.attention_taps
+    if not blocks:
+        raise ValueError(f"{model.name} has no attention: name a ViT, such as dino/vitb16")
+    if not -len(blocks) <= block < len(blocks):
+        last = len(blocks) - 1
+        raise ValueError(f"no {block}: {model.name} has blocks 0 to {last}; -1 is the last")
+    name, image = blocks[block].replace("/attention", "/qkv"), (1, *model.image_size, 3)
+    given = jax.eval_shape(model.init, noise.key(0)), jax.ShapeDtypeStruct(image, jnp.float32)
+    shapes = jax.eval_shape(lambda v, x: model.forward(v, x, {})[1], *given)
+    if name not in shapes:
+        raise ValueError(f"{model.name} does not show its keys: there is no tap {name}")
+    grid = model.to_grid(jnp.zeros(shapes[name].shape))  # raises if something is wrong with it
+    return name, model.image_size[0] // grid.shape[1]
 
 
 def exact_gelu(x: Array) -> Array:

@@ -6,7 +6,6 @@ photos lie in folders that the data set `masked_folder` reads.
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,23 +17,27 @@ from rich.console import Console
 from rival_jax.configs import options, typed
 from rival_jax.configs.tokencut import Config
 from rival_jax.data import any_size
+from rival_jax.data.any_size import plain as as_name
+from rival_jax.data.mask_folder import MaskFolder
 from rival_jax.data.photos import sentences
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.experiments.runner import Bench, Unit
 from rival_jax.experiments.subject import Material, source_of
-from rival_jax.experiments.tokencut.masks import MEASURES, Cut, counts, cuts, make
-from rival_jax.experiments.tokencut.page import Shown, listed, notices, page, uses
-from rival_jax.experiments.tokencut.work import Work
+from rival_jax.experiments.tokencut import page
+from rival_jax.experiments.tokencut.networks import Network
 from rival_jax.named import Named
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results, Row, plain
 from rival_jax.report.study import Means, Measure, Study
 from rival_jax.report.tables import write_csv
-from rival_jax.runtime import hosts
+from rival_jax.runtime import hosts, row_files
 from rival_jax.runtime.progress import Meter
-from rival_jax.runtime.results import Run, digest
+from rival_jax.runtime.results import Run, digest, read_rows
 
-DIFFERENCES = {f"{name} difference": name for name in MEASURES}
+DIFFERENCES = {f"{name} difference": name for name in page.MEASURES}
+# Of a photo without a row of a network.
+ABSENT = {"reason": "photo too small: fewer tokens than 3", "doubt": "", "component": None}
+ABSENT |= dict.fromkeys(("iou", "iou_coarse"), np.nan)
 
 
 def derived(values: dict[str, Named]) -> dict[str, Named]:
@@ -48,34 +51,56 @@ def measures(means: Means) -> Iterator[Measure]:
     """Every measure, its means over the classes first, and its differences."""
     for name, one in means.items():
         yield Measure(DIFFERENCES.get(name, name), one.mean("class"))
-        if name in MEASURES:
+        if name not in DIFFERENCES:
             yield Measure(name, one)
 
 
 STUDY = Study(
-    *("tokencut", ("model",), tuple(MEASURES), measures, derived),
+    *("tokencut", ("model",), page.MEASURES, measures, derived),
     signed=tuple(DIFFERENCES),
     sparse=True,
 )
 
 
+def outcomes(
+    files: Sequence[Path],
+    models: Sequence[str],
+    photos: Sequence[any_size.Photo],
+    classes: Sequence[str],
+) -> Results:
+    """A row for every network and photo, in order, also of photos with too few tokens."""
+    rows = read_rows(*files).to_pylist()
+    there = {(row["model"], row["example"]): row for row in rows}
+    return Results(
+        {
+            **there.get((model, photo.name), ABSENT),
+            "model": model,
+            "example": photo.name,
+            "label": classes[photo.label],
+            "position": photo.position,
+        }
+        for model in models
+        for photo in photos
+    )
+
+
 def results(
-    files: Sequence[Path], made: Mapping[str, Sequence[Cut]], classes: Sequence[str], **options: Any
+    files: Sequence[Path], found: Results, classes: Sequence[str], **options: Any
 ) -> Results:
     """Every measure of every network, by class, and paired differences; then counts of photos.
 
     Means are over the photos of a class that have a value, then over classes. A skipped photo has
-    no area and no IoU, and its box counts as missed. `made`: see `cuts`; `options`: of
+    no area and no IoU, and its box counts as missed. `found`: see `outcomes`; `options`: of
     `statistics.bootstrap`.
     """
     rows: list[Row] = []
-    for model, some in made.items():
-        labels = Counter(sorted(cut.photo.label for cut in some))
-        numbers = counts(some).items()
-        rows += [plain(STUDY.name, m, n, len(some), len(labels), model=model) for m, n in numbers]
-        for label, n in labels.items():
-            of_class = {"model": model, "class": classes[label]}
-            rows.append(plain(STUDY.name, "photos", n, n, 1, **of_class))
+    for model in found.of("model"):
+        mine = found.where(model=model)
+        labels = Counter(row["label"] for row in mine)
+        for name, n in page.counts(mine).items():
+            rows.append(plain(STUDY.name, name, n, len(mine), len(labels), model=model))
+        for name, n in sorted(labels.items(), key=lambda item: classes.index(item[0])):
+            rows.append(plain(STUDY.name, "photos", n, n, 1, model=model, **{"class": name}))
     return STUDY.results(STUDY.read(files, classes), **options) + Results(rows)
 
 
@@ -90,17 +115,17 @@ class Experiment(Material):
         c, place = self.config.tokencut, self.config.data
         if len(c.sigmas) != 3:
             raise ValueError("config.tokencut.sigmas: three numbers, of pixels, luma and chroma")
-        self.source = source_of(self.config, place.split)
-        idle = preprocessing(self.config).keys() & {"interpolation", "crop_pct"}
-        if idle:
+        if idle := preprocessing(self.config).keys() & {"interpolation", "crop_pct"}:
             raise ValueError(
                 f"config.preprocessing.{min(idle)} would do nothing: a photo is scaled whole by "
                 "config.tokencut.scale; omit it"
             )
-        self.works = [Work(self.config, self.source, name, self.mesh) for name in config.models]
-        self.distinct([work.model.name for work in self.works])
-        for work in self.works:
-            self.note(*work.model.notices, work.notice)
+        self.source = source_of(self.config, place.split)
+        given = self.config, self.source
+        self.networks = [Network(*given, name, self.mesh) for name in config.models]
+        self.distinct([one.model.name for one in self.networks])
+        for one in self.networks:
+            self.note(*one.model.notices, one.notice)
         with Meter(len(self.source), "photos", console) as meter:
             meter.say(f"reading {place.name} {place.split}")
             found = any_size.read(self.source, place.on_bad, c.per_class, meter)
@@ -108,18 +133,24 @@ class Experiment(Material):
         for name, reason in self.skipped:
             console.print(f"skipped {name}: {reason}")
         remarks = Counter(remark for photo in self.photos for remark in photo.remarks)
-        said = sentences(remarks, len(self.photos))
-        self.note(*getattr(self.source, "notices", ()), *said)
-        for work in self.works:
-            if self.config.output:
-                work.put_in(Path(self.config.output), self.photos)
-            if not any(work.groups(self.photos)):
-                raise ValueError(f"{work.model.name}: no photo is larger than two patches")
-        self.cuts: dict[str, list[Cut]] = {}  # each network's, once all are made; on host 0
+        self.note(*getattr(self.source, "notices", ()), *sentences(remarks, len(self.photos)))
+        self.shapes = [one.shapes(self.photos) for one in self.networks]
+        if self.config.output:
+            self.folders(Path(self.config.output))
+        self.found, self.uses = Results([]), list[str]()  # `outcomes` and `page.uses`, at the end
+
+    def folders(self, base: Path) -> list[MaskFolder]:
+        """Of each network's masks; raises ValueError if one holds those of other photos."""
+        files, found = {photo.file for photo in self.photos}, []
+        for one in self.networks:
+            path = as_name(one.model.name), as_name(self.config.data.split)
+            found.append(MaskFolder(base.expanduser().joinpath(*path), self.config.tokencut.photos))
+            found[-1].refuse_others(files)
+        return found
 
     def total(self) -> int:
         """Two steps per photo: its cut, and its mask."""
-        return 2 * len(self.photos) * len(self.works)
+        return 2 * len(self.photos) * len(self.networks)
 
     def facts(self) -> dict[str, Any]:
         """What data.json and the report say about the photos."""
@@ -129,46 +160,54 @@ class Experiment(Material):
 
     def costs(self) -> Iterator[tuple[str, float]]:
         """The cost of each network's cuts."""
-        for work in self.works:
-            groups = list(work.groups(self.photos))
-            photos, shapes = sum(len(g.photos) for g in groups), {g.tokens for g in groups}
-            text = f"{work.model.name}: {photos} photos of {len(shapes)} shapes in tokens"
-            yield text, work.seconds(groups)
+        for one, shapes in zip(self.networks, self.shapes, strict=True):
+            photos = sum(map(len, shapes.values()))
+            text = f"{one.model.name}: {photos} photos of {len(shapes)} shapes in tokens"
+            yield text, one.seconds(shapes)
 
     def work(self, bench: Bench) -> Iterator[Unit]:
         """Units of one shape and network; at the end the console says where the masks are."""
-        for work in self.works:
-            work.put_in(Path(self.config.output or bench.run.path / "masks"), self.photos)
-        for work in self.works:
-            for group in work.groups(self.photos):
-                work.renew(bench.run, group)
-                yield Unit(group.name, group.depends_on, functools.partial(work.compute, group))
+        run = bench.run
+        folders = self.folders(Path(self.config.output or run.path / "masks"))
+        for one, shapes, folder in zip(self.networks, self.shapes, folders, strict=True):
+            for unit in one.units(shapes, folder):
+                path = run.unit_path(unit.name, unit.depends_on)
+                if run.intact(path) and hosts.first():
+                    rows = row_files.read(path, ["file", "mask"]).to_pylist()
+                    if not folder.intact((row["file"], row["mask"]) for row in rows):
+                        told = f"not all masks in {folder.path} are as they were written; made anew"
+                        run.say(f"{path.name}: {told}")
+                        path.unlink()
+                yield unit
             if hosts.first():
-                work.tidy()
-            bench.cards.append(work.card())
+                folder.tidy()
+            bench.cards.append(one.card)
         if hosts.first():  # only it has all rows
-            models = [work.model.name for work in self.works]
-            self.cuts = cuts(bench.files.values(), models, self.photos)
-            self.note(*notices(self.cuts))
-        for work in self.works:
-            self.console.print(f"masks are in {work.folder}")
-        for line in uses(self.config, self.works, len(self.source.classes)):
+            models = [one.model.name for one in self.networks]
+            given = models, self.photos, self.source.classes
+            self.found = outcomes(list(bench.files.values()), *given)
+            self.note(*page.notices(self.found))
+        for folder in folders:
+            self.console.print(f"masks are in {folder.path}")
+        places = [folder.path for folder in folders]
+        self.uses = page.uses(self.config, self.networks, places, len(self.source.classes))
+        for line in self.uses:
             self.console.print(line, soft_wrap=True, markup=False, highlight=False)
 
-    def look(self, one: Cut) -> Shown:
-        """A photo with its masks, computed again from the cut."""
-        assert one.component is not None
-        item = self.source[one.photo.position]
-        image, label = np.asarray(item["image"]), self.source.classes[one.photo.label]
-        made = make(image, one.component, np.inf, self.config.tokencut)
-        return label, image, made.coarse, made.mask, any_size.true_mask(item)
+    def look(self, row: Row) -> page.Shown:
+        """A photo with its masks, computed again from an outcome's cut."""
+        item, size = self.source[row["position"]], (row["rows"], row["columns"])
+        image = np.asarray(item["image"])
+        bits = np.frombuffer(row["component"], np.uint8)
+        component = np.unpackbits(bits, count=size[0] * size[1]).reshape(size) > 0
+        made = self.networks[0].made(image, component, np.inf)  # the same for all networks
+        return image, made.coarse, made.mask, any_size.true_mask(item)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it, and skipped.csv and doubtful.csv."""
-        classes, told = self.source.classes, options(self.config, "statistics")
-        found = results(list(files.values()), self.cuts, classes, **told)
-        lists = listed(self.cuts, self.skipped)
+        told = options(self.config, "statistics")
+        found = results(list(files.values()), self.found, self.source.classes, **told)
+        lists = page.listed(self.found, self.skipped)
         for name, one in lists.items():
             write_csv(run.path / f"{name}.csv", one.header, one.rows)
-        commands = uses(self.config, self.works, len(classes))
-        return found, page(self.config, found, self.cuts, lists, commands, self.look)
+        return found, page.page(self.config, found, self.found, lists, self.uses, self.look)

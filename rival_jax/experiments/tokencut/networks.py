@@ -1,0 +1,205 @@
+"""A network that cuts photos: its units, each photos of one shape, whose masks become files."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from rival_jax import bilateral, models
+from rival_jax.configs.tokencut import Config
+from rival_jax.data import Source
+from rival_jax.data.any_size import THREADS, Photo, batches, threaded, true_mask
+from rival_jax.data.mask_folder import MaskFolder
+from rival_jax.experiments.preprocessing import preprocessing
+from rival_jax.experiments.runner import OnBatch, Unit
+from rival_jax.experiments.subject import step_size
+from rival_jax.models.transformer import qkv_tap
+from rival_jax.report.words import Words
+from rival_jax.runtime import parallel
+from rival_jax.runtime.results import Category, Columns, tree_digest
+from rival_jax.tokencut import image_cuts, token_size, upscale
+from rival_jax.types import Geometry, Model, Variables
+
+WORDS = Words(__package__)
+ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows
+LEAST_TOKENS = 3
+UNIT = 512  # photos, at most
+SAMPLE = 4  # photos to measure costs on
+COPIES = 24  # about how many float64 arrays [n, n] a network and an eigenproblem hold at once
+# Keys of `config.tokencut` that rows depend on; the first are of `bilateral.made`.
+MAKING = ("refine", "sigmas", "choice", "agreement", "min_pixels", "min_gap")
+KEYS = (*MAKING, "feature", "block", "tau", "graph", "precision", "positions")
+UNRATED: dict[str, float] = dict.fromkeys(("iou", "iou_coarse", "box", "centred"), np.nan)
+Shapes = Mapping[tuple[int, int], Sequence[Photo]]
+"""Photos by the rows and columns of their tokens."""
+
+
+class Network:
+    """One network, and how it cuts photos; raises ValueError if it cannot."""
+
+    def __init__(self, config: Config, source: Source, name: str, mesh: Any):
+        self.config, self.source, self.mesh = config, source, mesh
+        self.name, self.given = name, preprocessing(config)
+        self.model, variables = models.load(name, dtype=config.dtype, given=self.given)
+        block, self.notice = chosen_block(self.model, config.tokencut.block)
+        self.settings = dataclasses.replace(config.tokencut, block=block)
+        try:
+            self.tap, self.patch = qkv_tap(self.model, block)
+        except ValueError as error:
+            raise ValueError(f"config.tokencut.block: {error}") from error
+        self.digest = tree_digest(variables)
+        self.parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Its entry in models.json."""
+        block, text = self.tap.partition("/")[0], models.describe(self.model)
+        head = f"{self.settings.feature} features of {block}, patch {self.patch}"
+        return {"name": self.model.name, "parameters": self.parameters, "input": text, "head": head}
+
+    def shapes(self, photos: Sequence[Photo]) -> Shapes:
+        """Photos of one shape together, without those of too few tokens; at least one.
+
+        Raises ValueError if there is none.
+        """
+        c, found = self.settings, dict[tuple[int, int], list[Photo]]()
+        for photo in photos:
+            height, width = (round(c.scale * side) for side in photo.size)
+            tokens = token_size((height, width), self.patch, c.max_tokens)
+            if math.prod(tokens) >= LEAST_TOKENS:
+                found.setdefault(tokens, []).append(photo)
+        if not found:
+            raise ValueError(f"{self.model.name}: no photo is larger than two patches")
+        return dict(sorted(found.items()))
+
+    def units(self, shapes: Shapes, folder: MaskFolder) -> Iterator[Unit]:
+        """Its units, each of at most `UNIT` photos."""
+        base = {"version": ROWS_VERSION, "model": self.digest, "dtype": self.config.dtype}
+        if self.given or self.model.settings:  # else unchanged, so that earlier hashes stay valid
+            base["input"] = [*self.model.settings, str(sorted(self.given.items()))]
+        base |= {key: getattr(self.settings, key) for key in KEYS}
+        for tokens, photos in shapes.items():
+            for start in range(0, len(photos), UNIT):
+                some, state = photos[start : start + UNIT], hashlib.blake2b(digest_size=8)
+                for photo in some:
+                    state.update(f"{photo.digest} {photo.file} {photo.label} ".encode())
+                shape = {"tokens": list(tokens), "photos": state.hexdigest()}
+                name = f"{self.model.name}/{tokens[0]}x{tokens[1]}_{start // UNIT:04d}"
+                rows = functools.partial(self._rows, folder, tokens, some)
+                yield Unit(name, base | shape, rows)
+
+    def seconds(self, shapes: Shapes) -> float:
+        """Estimated seconds, measured on a few photos of the commonest shape."""
+        tokens, photos = max(shapes.items(), key=lambda shape: len(shape[1]))
+        model, variables, fn = self._loaded(tokens)
+        some = photos[:SAMPLE]
+        batch = next(batches(self.source, some, model.image_size, len(some)))
+        with self._in_precision():
+            device = parallel.measure(fn, variables, dict(batch)).seconds / self.mesh.size
+        image = np.asarray(self.source[photos[0].position]["image"])
+        started = time.perf_counter()
+        self.made(image, np.eye(*tokens, dtype=bool), np.inf)
+        host = (time.perf_counter() - started) / THREADS
+        return (device + host) * sum(map(len, shapes.values()))
+
+    def made(self, image: np.ndarray, component: np.ndarray, gap: float) -> bilateral.Made:
+        """A photo's mask, from its object bool [rows, columns] in tokens, see `bilateral.made`."""
+        coarse, c = upscale(component, image.shape[:2]), self.settings
+        return bilateral.made(image, coarse, gap, **{key: getattr(c, key) for key in MAKING})
+
+    def _loaded(self, tokens: tuple[int, int]) -> tuple[Model, Variables, parallel.Bound]:
+        """The network for photos of a shape, its weights, and the function that cuts them."""
+        size = (tokens[0] * self.patch, tokens[1] * self.patch)
+        options = {"positions": self.settings.positions, "given": self.given}
+        dtype = self.config.dtype
+        model, variables = models.load(self.name, dtype=dtype, image_size=size, **options)
+        c, unnamed = self.settings, dataclasses.replace(model, name="")
+        given = (unnamed, self.tap, c.feature, c.tau, c.graph, c.precision)
+        return model, variables, parallel.Bound(image_cuts, given)
+
+    def _in_precision(self) -> contextlib.AbstractContextManager:
+        """The context to compile and run the cut in."""
+        return jax.enable_x64(self.settings.precision == "float64")
+
+    def _rows(
+        self, folder: MaskFolder, tokens: tuple[int, int], group: Sequence[Photo], on_batch: OnBatch
+    ) -> Columns:
+        """Cuts this host's photos of a group, writes their masks, returns a row for each.
+
+        Raises ValueError if the network gives NaN.
+        """
+        model, variables, fn = self._loaded(tokens)
+        cost = parallel.Cost(0.0, 8 * COPIES * math.prod(tokens) ** 2, 0.0)
+        geometry = Geometry(model.image_size)
+        size, _ = step_size(self.config, self.mesh, cost, geometry, len(group))
+        taken = batches(self.source, group, model.image_size, size)
+        with self._in_precision():
+            found = parallel.map_examples(fn, variables, taken, self.mesh, on_batch=on_batch)
+        photos, rows = [group[i] for i in found["index"]], list[dict[str, Any]]()
+        if (bad := np.isnan(found["eigenvalues"]).any(1)).any():
+            raise ValueError(
+                f"{model.name} gives NaN for {bad.sum()} of {len(photos)} photos, the first "
+                f"{photos[bad.argmax()].name}; its weights or config.dtype are not usable"
+            )
+        cuts = ({name: values[i] for name, values in found.items()} for i in range(len(photos)))
+        written = functools.partial(self._row, folder)
+        for row in threaded(written, zip(photos, cuts, strict=True)):
+            rows.append(row)
+            on_batch(1)
+        if not rows:
+            return {}
+        zero, labels = np.zeros(len(rows), np.int32), np.array([photo.label for photo in photos])
+        return {
+            "model": Category(zero, [self.model.name]),
+            "dataset": Category(zero, [self.config.data.name]),
+            "example": [photo.name for photo in photos],
+            "label": Category(labels, list(self.source.classes)),
+            "file": [photo.file for photo in photos],
+            **{name: [row[name] for row in rows] for name in rows[0]},
+        }
+
+    def _row(self, folder: MaskFolder, one: tuple[Photo, Mapping[str, Any]]) -> dict[str, Any]:
+        """A photo's row, after its files are written."""
+        photo, cut = one
+        item, component = self.source[photo.position], cut["component"]
+        second, third = cut["eigenvalues"].tolist()
+        made = self.made(np.asarray(item["image"]), component, third - second)
+        truth, mask = true_mask(item), None if made.reason else made.mask
+        return {
+            "rows": component.shape[0],
+            "columns": component.shape[1],
+            "seed": int(cut["seed"]),
+            "second": second,
+            "third": third,
+            "component": np.packbits(component).tobytes(),
+            "mask": folder.write(photo.file, item["image"], mask),
+            "reason": made.reason,
+            "doubt": bilateral.doubt(made, second, third),
+            "area": np.nan if mask is None else float(mask.mean()),
+            "agreement": made.agreement,
+            **(UNRATED if truth is None else bilateral.rated(mask, made.coarse, truth)),
+        }
+
+
+def chosen_block(model: Model, block: int | str) -> tuple[int, str]:
+    """The block to cut at, and a note on the choice ("" if the config gives a number).
+
+    A network without classes shows objects in its last block's keys. A classifier's last block is
+    about the class instead; one after the middle separates object and background better: IoU 0.52
+    at block 7 of AugReg's ViT-Tiny, 0.20 at its last, 11 (30 photos, tau 0.2, not refined).
+    """
+    if block != "auto":
+        return int(block), ""
+    depth = len(model.attention_taps)
+    block, kind = (3 * depth // 5, "classifier") if model.num_classes else (-1, "no_classes")
+    told = {"model": model.name, "classes": model.num_classes, "depth": depth, "last": depth - 1}
+    return block, WORDS.text(kind, **told, block=block)
