@@ -18,7 +18,7 @@ from worker import cores, serve
 
 from rival_jax import alignment, models, neurons, saliency, taps
 from rival_jax.configs.neurons import Config, Neurons
-from rival_jax.experiments.neurons.passes import Search
+from rival_jax.experiments.neurons.search import Search
 from rival_jax.experiments.subject import Loaded
 from rival_jax.runtime import parallel
 from rival_jax.types import Array, Batch, Geometry, Model, Taps, Variables

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from rival_jax import models, neurons
 from rival_jax.experiments import runner
-from rival_jax.experiments.neurons import detectors
-from rival_jax.experiments.neurons import passes as _neuron_passes
+from rival_jax.experiments.neurons import measures
 from rival_jax.experiments.neurons.page import page
+from rival_jax.experiments.neurons.search import Search
 from rival_jax.experiments.neurons.study import Experiment
 from rival_jax.named import Axis
 from rival_jax.report.document import write_document
@@ -161,8 +161,8 @@ def test_a_restart_gives_the_same_bytes_and_computes_what_is_missing(
     shutil.copytree(done[1].path, tmp_path / "run")
     assert len(before) == 3
     calls = []
-    rows = _neuron_passes.Search.rows
-    monkeypatch.setattr(_neuron_passes.Search, "rows", lambda *a: calls.append(1) or rows(*a))
+    found = Search.found
+    monkeypatch.setattr(Search, "found", lambda *a: calls.append(1) or found(*a))
     shuffle = mock.Mock(side_effect=neurons.with_shuffled)
     monkeypatch.setattr(neurons, "with_shuffled", shuffle)
     second, run = run_in(tmp_path / "run", config)
@@ -241,9 +241,9 @@ def test_two_models_and_names_that_do_harm(done, tmp_path):
     pairs = [(c, m, a) for c in NAMES[:4] for m in models for a in attributes[1:]]
     features = {pair: (i, 0.5) for i, pair in enumerate(pairs)}
     cross = {pair: rng.uniform(size=(2, 2)) for pair in pairs}
-    found, config = detectors.Found(images, features, cross), stamped_config(shuffled=2)
+    found, config = measures.Found(images, features, cross), stamped_config(shuffled=2)
     config.neurons.false_discovery_rate = 0.9
-    results = detectors.results(found, frozen(config).neurons, 0, **config.statistics)
+    results = measures.results(found, frozen(config).neurons, 0, **config.statistics)
     assert {row["feature"] for row in results if row.get("attribute") == attributes[0]} == {-1}
     assert len(results.where(measure="iou", model="a_b")) == 1 + 2 * len(attributes) * 2 - 2
     look = np.zeros((8, 8, 3), np.uint8), np.eye(8) > 0, np.eye(8) > 0

@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
-from rival_jax import alignment, maps, neurons, saliency, significance, taps
+from rival_jax import alignment, detectors, maps, neurons, saliency, significance, taps
 from rival_jax.models import clip_resnet, clip_vit, resnet, vit
 from tests.helpers import PARITY, golden
 from tests.test_models import from_file
@@ -293,3 +293,47 @@ def test_maps_of_images_against_masks_of_others():
     want = np.asarray(attribute_iou(jnp.asarray(inside), jnp.asarray(masks)))
     assert got.dtype == want.dtype
     np.testing.assert_array_equal(got, want)
+
+
+def test_features_are_chosen_for_pairs_that_count():
+    """Two networks, a class, three features, two images, two attributes of which one counts."""
+    iou = np.zeros((2, 1, 3, 2, 2), np.float32)
+    iou[0, 0, 1, :, 0], iou[0, 0, 2, :, 1], iou[1, 0, 2, 0, 0] = 0.6, 0.9, 0.4
+    present, found = np.ones(iou.shape, bool), np.ones(iou.shape[:4], bool)
+    found[:, :, 0, 1] = False
+    pairs = np.array([[True, False]])
+    score, best, kept = detectors.chosen(iou, present, found, pairs, "empty")
+    assert best[:, 0].tolist() == [[1, -1], [2, -1]]
+    assert score[0, 0, 1].tolist() == pytest.approx([0.6, 0])
+    assert score[1, 0, 2, 0] == pytest.approx(0.2)
+    assert not kept[..., 1].any()
+    np.testing.assert_array_equal(kept[0, ..., 0], found[0])
+    assert np.argwhere(kept[1, 0, ..., 0]).tolist() == [[2, 0], [2, 1]]
+
+
+def test_maps_are_crossed_within_a_class_and_attribute():
+    labels, some = np.array([1, 0, 1]), np.array([[True, True], [False, False], [True, False]])
+    bits = np.packbits(np.array([[1, 1, 0, 0], [0, 1, 1, 0]]), axis=1)
+    pairs = {(0, 0): (bits[0], bits[1]), (2, 0): (bits[1], bits[1]), (0, 1): (bits[0], bits[0])}
+    got = detectors.crossed(labels, some, pairs)
+    columns = (got.label, got.attribute, got.of_map, got.of_mask)
+    rows = list(zip(*(column.tolist() for column in columns), strict=True))
+    assert rows == [(1, 0, 0, 0), (1, 0, 0, 2), (1, 0, 2, 0), (1, 0, 2, 2), (1, 1, 0, 0)]
+    np.testing.assert_allclose(got.iou, [1 / 3, 1 / 3, 1, 1, 1], rtol=1e-6)
+    assert detectors.crossed(labels, some & False, {}).iou.shape == (0,)
+
+
+def test_a_detector_passes_both_tests():
+    rng = np.random.default_rng(0)
+    scores = 0.3 + 0.05 * rng.normal(size=(21, 30))
+    scores[0, :2] += 0.5
+    follows, still = 0.1 + 0.8 * np.eye(12), np.full((12, 12), 0.5)
+    cross = [follows, still, *[follows] * 28]
+    each, whole = detectors.assessed(scores, cross, 0.05, permutations=999)
+    assert np.flatnonzero(each["reported"]).tolist() == [0]
+    assert (each["p_pairing"][1], each["p_shuffled"][1]) == (1, each["p_shuffled"][0])
+    assert (whole["tested"], whole["reported"]) == (30, 1)
+    assert whole["shuffled_iou"] == pytest.approx(scores[1:].mean())
+    alone, few = detectors.assessed(scores[:1], cross, 0.05, permutations=999)
+    assert alone["reported"].sum() == 29
+    assert set(few) == {"tested", "reported"}

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from rival_jax.configs.neurons import Config
-from rival_jax.experiments.neurons.detectors import Found
-from rival_jax.report import figures, tables
+from rival_jax.experiments.neurons.measures import Found
+from rival_jax.report import figures
 from rival_jax.report.document import Document, Picture, Section
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import Cell, outlined, sheet, thumb
 from rival_jax.report.lettering import letters
 from rival_jax.report.results import NO_INTERVAL, Results, Row
 from rival_jax.report.style import COLOURS, FAINT, INK, MUTED
-from rival_jax.report.tables import Table
 from rival_jax.report.words import Words
 from rival_jax.runtime.names import file_names
 
@@ -35,7 +34,6 @@ WRITTEN = {
     **dict.fromkeys(("p_pairing", "p_shuffled"), "{:.4f}"),
     "q": "{:.3f}",
 }
-OF_ALL, OF_PAIR = WORDS.titles("of_all"), WORDS.titles("of_pair")
 
 
 def page(config: Config, results: Results, found: Found, shown: Mapping[str, Shown]) -> Document:
@@ -45,22 +43,20 @@ def page(config: Config, results: Results, found: Found, shown: Mapping[str, Sho
       found: the rows behind them.
       shown: model -> its photos.
     """
-    c, models = config.neurons, results.of("model")
+    c, models, cells = config.neurons, results.of("model"), {"number": _cell}
     whole = results.where(**{"class": None})
     alarms = "; ".join(
         f"{row['model']}: {row['estimate']:.0f} of {c.shuffled}"
         for row in whole.where(measure="shuffled_reporting")
     )
     text = [WORDS.text("calibration" if c.shuffled else "not_shuffled", alarms=alarms)]
-    options: dict[str, Any] = {"titles": OF_ALL, "columns": list(OF_ALL)}
-    title = "Held-out IoU of the best features"
-    table = tables.pivot(title, whole, ("model",), "measure", _cell, **options)
-    sections = [Section("Detectors", text, (), [table])]
+    sections = [Section("Detectors", text, tables=WORDS.tables(whole, "detectors", cells=cells))]
     for name, stem in file_names(models).items():
-        pairs = results.where(model=name, **{"class": results.of("class")})
+        pairs = results.where(model=name, **{"class": bool})
         pairs = pairs.changed(lambda row: {**row, "pair": f"{_pair(row)} ({row['feature']})"})
         pictures = _pictures(name, stem, pairs, found, shown[name], c.pictures)
-        sections.append(Section(name, (), pictures, [_pairs(name, pairs)]))
+        tables = WORDS.tables(_lines(pairs), "pairs", cells=cells, model=name)
+        sections.append(Section(name, (), [*pictures], tables))
     told = {**vars(c), **vars(config.statistics), "absent": WORDS.text(c.absent)}
     told["percent"] = 100 * config.statistics.confidence
     return Document(
@@ -78,6 +74,16 @@ def _pair(row: Row) -> str:
     return f"{row['class']}, {row['attribute']}"
 
 
+def _lines(pairs: Results) -> Results:
+    """A line of a table for every pair, with its number of images."""
+    images = [{**row, **NO_INTERVAL, "estimate": row["images"]} for row in pairs]
+    told = pairs + Results(images).where(measure="iou").having(measure="images")
+    feature = lambda row: "none" if row["feature"] < 0 else row["feature"]  # noqa: E731
+    return told.changed(
+        lambda row: {**row, "class, attribute": _pair(row), "feature": feature(row)}
+    )
+
+
 def _headline(name: str, results: Results) -> str:
     whole, best = results.where(**{"class": None}), results.where(measure="iou").rows[1]
     told = {k: int(whole.one(measure=k)["estimate"]) for k in ("tested", "reported")}
@@ -87,18 +93,6 @@ def _headline(name: str, results: Results) -> str:
     mean = _cell(whole.one(measure="iou_reported"))
     more = WORDS.text("best", mean=mean, iou=_cell(best), pair=best, feature=best["feature"])
     return f"{sentence}; {more}."
-
-
-def _pairs(name: str, pairs: Results) -> Table:
-    """A line for every pair, in the order of the results."""
-    images = pairs.where(measure="iou").changed(
-        lambda row: {**row, **NO_INTERVAL, "measure": "images", "estimate": row["images"]}
-    )
-    told = (pairs + images).changed(lambda row: {**row, "class, attribute": _pair(row)})
-    titles: dict[Any, str] = {**OF_PAIR, -1: "none"}
-    rows, title = ("class, attribute", "feature"), WORDS.text("pairs", model=name)
-    columns = list(OF_PAIR)
-    return tables.pivot(title, told, rows, "measure", _cell, titles=titles, columns=columns)
 
 
 def _cell(row: Row) -> str:
@@ -111,7 +105,7 @@ def _cell(row: Row) -> str:
 
 def _pictures(
     name: str, stem: str, results: Results, found: Found, shown: Shown, count: int
-) -> list[Picture]:
+) -> Iterator[Picture]:
     """A model's best `count` features at work and their IoU; all pairs.
 
     Args:
@@ -119,54 +113,45 @@ def _pictures(
       results: of the model's pairs.
       found, shown: its rows and photos.
     """
-    pairs = results.where(measure="iou").rows[:count]
-    told = {"model": name, "pairs": "; ".join(map(_pair, pairs)), "each": EACH, "most": MOST_PAIRS}
-    drawn: dict[str, Callable[[], Drawn]] = {
-        "fig10_top": lambda: _top(results, pairs, found, shown),
-        "fig10_bottom": lambda: _bottom(results, pairs, found),
-        "pairs": lambda: _overview(results),
-    }
-    return [
-        WORDS.picture(f"{stem}_{kind}", draw, words=kind, photos=kind == "fig10_top", **told)
-        for kind, draw in drawn.items()
-        if pairs or kind == "pairs"
-    ]
+    numbers: dict[str, dict[str, float]] = {}
+    for row in results:
+        numbers.setdefault(row["pair"], {})[row["measure"]] = row["estimate"]
+    best = results.where(measure="iou").rows[:count]
+    pairs = [(row, numbers[row["pair"]], *found.of(row)) for row in best]
+    told: dict[str, Any] = {"pairs": "; ".join(map(_pair, best))}
+    told |= {"model": name, "each": EACH, "most": MOST_PAIRS}
+    if pairs:
+        top = lambda: _top(pairs, shown)  # noqa: E731
+        yield WORDS.picture(f"{stem}_fig10_top", top, words="fig10_top", photos=True, **told)
+        bottom = lambda: _bottom(pairs)  # noqa: E731
+        yield WORDS.picture(f"{stem}_fig10_bottom", bottom, words="fig10_bottom", **told)
+    yield WORDS.picture(f"{stem}_pairs", lambda: _overview(results), words="pairs", **told)
 
 
-def _numbers(results: Results, pair: Row) -> dict[str, float]:
-    """All numbers of a pair, by measure."""
-    mine = results.where(**{name: pair[name] for name in KEY})
-    return {row["measure"]: row["estimate"] for row in mine}
-
-
-def _top(results: Results, pairs: Sequence[Row], found: Found, shown: Shown) -> Drawn:
+def _top(pairs: Sequence[Any], shown: Shown) -> Drawn:
+    """The images that activate each pair's feature most."""
     cells: list[Cell] = []
     lines: list[Sequence[Any]] = []
-    for place, pair in enumerate(pairs):
-        iou, activation, names = found.of(pair)
-        reported = bool(_numbers(results, pair)["reported"])
+    for place, (pair, numbers, iou, activation, names) in enumerate(pairs):
+        reported = bool(numbers["reported"])
         title = f"{_pair(pair)} (feature {pair['feature']})"
         title += "" if reported else ", not reported"
         for column, i in enumerate(np.argsort(-activation, kind="stable")[:EACH].tolist()):
-            picture = _overlay(*shown(names[i], pair["feature"], pair["attribute"]))
-            cells.append((place, column, picture, "" if column else title, f"IoU {iou[i]:.2f}"))
+            photo, salient, mask = map(thumb, shown(names[i], pair["feature"], pair["attribute"]))
+            red = np.where(salient[..., None], 0.55 * photo + 0.45 * RED, photo).astype(np.uint8)
+            heading = "" if column else title, f"IoU {iou[i]:.2f}"
+            cells.append((place, column, outlined(red, mask), *heading))
             told = (pair[name] for name in KEY)
             lines.append((*told, names[i], activation[i], iou[i], reported))
     return Drawn(sheet(cells), (*KEY, "example", "activation", "iou", "reported"), lines)
 
 
-def _overlay(*parts: np.ndarray) -> np.ndarray:
-    """A photo, red where it is salient, the mask outlined, at the size shown."""
-    photo, salient, mask = map(thumb, parts)
-    drawn = np.where(salient[..., None], 0.55 * photo + 0.45 * RED, photo)
-    return outlined(drawn.astype(np.uint8), mask)
-
-
-def _bottom(results: Results, pairs: Sequence[Row], found: Found) -> Drawn:
+def _bottom(pairs: Sequence[Any]) -> Drawn:
+    """Histograms of each pair's IoU."""
     figure = Figure(figsize=(0.5 + 2.5 * len(pairs), 2.1))
     lines: list[Sequence[Any]] = []
-    for column, pair in enumerate(pairs):
-        numbers, (counts, _) = _numbers(results, pair), np.histogram(found.of(pair)[0], BINS)
+    for column, (pair, numbers, iou, *_) in enumerate(pairs):
+        counts, _ = np.histogram(iou, BINS)
         axes = figure.add_subplot(1, len(pairs), column + 1)
         colour = COLOURS[0] if numbers["reported"] else MUTED
         axes.bar(BINS[:-1], counts, width=0.05, align="edge", color=colour, alpha=0.6, lw=0)

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from rival_jax import data
 from rival_jax.configs import options, typed
 from rival_jax.configs.neurons import Config
-from rival_jax.experiments.neurons import detectors
+from rival_jax.data import Examples
+from rival_jax.experiments.neurons import measures
 from rival_jax.experiments.neurons.page import page
-from rival_jax.experiments.neurons.passes import Search
-from rival_jax.experiments.neurons.rows import held_out_rows, search_rows
+from rival_jax.experiments.neurons.search import Search
 from rival_jax.experiments.runner import Bench, Unit
 from rival_jax.experiments.subject import Subject
 from rival_jax.report.document import Document
@@ -31,6 +30,7 @@ from rival_jax.runtime.results import Run
 from rival_jax.types import Model
 
 ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+KEYS = ("top", "threshold", "absent", "shuffled", "least_images")  # that all rows depend on
 
 
 class Experiment:
@@ -41,12 +41,11 @@ class Experiment:
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
         self.config, self.subject = config, Subject(config, console, heads=False)
-        self.networks = 1 + config.neurons.shuffled
         self.searches: dict[str, Search] = {}  # by model
         for model in self.subject.models:
             pairs_of(config, *self.splits(model))
 
-    def splits(self, model: Model) -> tuple[data.Examples, data.Examples]:
+    def splits(self, model: Model) -> tuple[Examples, Examples]:
         """What features are chosen on, and what is held out, at a network's geometry."""
         read = functools.partial(self.subject.examples, self.subject.geometry(model))
         c = self.config.data
@@ -54,12 +53,12 @@ class Experiment:
 
     def passes(self, model: Model) -> tuple[str, int]:
         """What is done with a network and its shuffled copies, and their forward passes."""
-        train, test = map(len, self.splits(model))
+        (train, test), networks = map(len, self.splits(model)), 1 + self.config.neurons.shuffled
         text = (
             f"{train} images twice and {test} once (and a backward pass of the last block for each "
-            f"feature, if they are not pooled), by {self.networks} networks"
+            f"feature, if they are not pooled), by {networks} networks"
         )
-        return text, (2 * train + test) * self.networks
+        return text, (2 * train + test) * networks
 
     def work(self, bench: Bench) -> Iterator[Unit]:
         """Three files of each network: a search, held-out images, and maps against other masks."""
@@ -77,37 +76,26 @@ class Experiment:
     def _units(self, bench: Bench, search: Search) -> Iterator[Unit]:
         """A network's units; each reads the file of the one before."""
         name, c, settings = search.loaded.model.name, self.config, self.config.neurons
-        used = ("top", "threshold", "absent", "shuffled", "least_images")
-        depends_on = {
-            "version": ROWS_VERSION,
-            "model": search.loaded.digest,
-            "dtype": c.dtype,
-            "seed": c.seed,
-            "train": [search.train.fingerprint, search.train.attribute_fingerprint],
-            "test": [search.test.fingerprint, search.test.attribute_fingerprint],
-            **{key: getattr(settings, key) for key in used},
-        }
-
-        @functools.cache
-        def held_out() -> Any:
-            return held_out_rows(search, bench.files[f"{name}/search"])
-
-        yield Unit(f"{name}/search", depends_on, lambda _: search_rows(search), everywhere=True)
-        yield Unit(f"{name}/test", depends_on, lambda _: held_out()[0], everywhere=True)
-        depends_on = {**depends_on, "permuted_images": settings.permuted_images}
-        yield Unit(f"{name}/pairing", depends_on, lambda _: held_out()[1], everywhere=True)
+        about: dict[str, Any] = {"version": ROWS_VERSION, "model": search.loaded.digest}
+        about |= {"dtype": c.dtype, "seed": c.seed, **{key: getattr(settings, key) for key in KEYS}}
+        for split, examples in (("train", search.train), ("test", search.test)):
+            about[split] = [examples.fingerprint, examples.attribute_fingerprint]
+        held_out = functools.cache(lambda: search.held_out_rows(bench.files[f"{name}/search"]))
+        yield Unit(f"{name}/search", about, lambda _: search.rows(), everywhere=True)
+        yield Unit(f"{name}/test", about, lambda _: held_out()[0], everywhere=True)
+        about = {**about, "permuted_images": settings.permuted_images}
+        yield Unit(f"{name}/pairing", about, lambda _: held_out()[1], everywhere=True)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""
-        config, classes = self.config, self.subject.first_examples().classes
-        found = detectors.read(files, classes)
-        told = options(self.config, "statistics")
-        results = detectors.results(found, config.neurons, config.seed, **told)
+        c, told = self.config, options(self.config, "statistics")
+        found = measures.read(files, self.subject.first_examples().classes)
+        results = measures.results(found, c.neurons, c.seed, **told)
         shown = {name: search.shown for name, search in self.searches.items()}
-        return results, page(config, results, found, shown)
+        return results, page(c, results, found, shown)
 
 
-def pairs_of(config: Config, train: data.Examples, test: data.Examples) -> np.ndarray:
+def pairs_of(config: Config, train: Examples, test: Examples) -> np.ndarray:
     """The pairs of a class and an attribute with enough images in both splits, bool [c, a].
 
     Raises:
@@ -119,17 +107,13 @@ def pairs_of(config: Config, train: data.Examples, test: data.Examples) -> np.nd
             f"{config.data.split!r} ({min(both)}): nothing would be held out. Give the data two "
             "splits, or name another --config.data.split"
         )
-    least = config.neurons.least_images
-    pairs = (_count(train) >= least) & (_count(test) >= least)
+    least, pairs = config.neurons.least_images, np.True_
+    for examples in (train, test):  # images of each class that have each attribute
+        members = np.eye(len(examples.classes), dtype=int)[examples.labels]
+        pairs = pairs & (members.T @ examples.attribute_labels >= least)
     if not pairs.any():
         raise ValueError(
             f"no attribute has {least} images of a class in both splits; "
             "pass a lower --config.neurons.least_images"
         )
     return pairs
-
-
-def _count(examples: data.Examples) -> np.ndarray:
-    """Images [c, a] of each class that have each attribute."""
-    members = np.eye(len(examples.classes), dtype=int)[examples.labels]
-    return members.T @ examples.attribute_labels

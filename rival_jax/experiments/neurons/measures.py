@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rival_jax import significance
+from rival_jax import detectors
 from rival_jax.configs.neurons import Neurons
 from rival_jax.named import Counts, Named
 from rival_jax.report.results import NO_INTERVAL, Results, Row
@@ -62,6 +62,23 @@ class Found(NamedTuple):
         place = np.flatnonzero(np.isfinite(iou) & (self.images.labels == label))
         return iou[place], activation[place], [self.images.names[i] for i in place]
 
+    def tested(self, model: str, c: Neurons, seed: int) -> tuple[dict[str, float], dict[Pair, Any]]:
+        """A model's numbers without intervals: of all pairs together, and of every pair."""
+        labels, iou = self.images.labels, self.images.values["iou"].at(model=model)
+        scores: dict[Pair, np.ndarray] = {}  # mean IoU of each network
+        for label, (a, attribute) in itertools.product(
+            np.unique(labels), enumerate(iou.of("attribute"))
+        ):
+            mine = np.asarray(iou.values)[labels == label, :, a]
+            if len(mine := mine[np.isfinite(mine[:, 0])]):
+                scores[self.images.classes[label], model, attribute] = mine.mean(0)
+        told = np.stack([*scores.values()], axis=1), [self.cross.get(p, NOTHING) for p in scores]
+        options = {"permutations": c.permutations, "seed": seed}
+        each, whole = detectors.assessed(*told, c.false_discovery_rate, **options)
+        numbers = zip(*each.values(), strict=True)
+        pairs = (dict(zip(each, map(float, one), strict=True)) for one in numbers)
+        return whole, dict(zip(scores, pairs, strict=True))
+
 
 def read(files: Mapping[str, Path], classes: Sequence[str]) -> Found:
     """From the three files of rows of every model; `classes` of the data set."""
@@ -87,13 +104,10 @@ def pair_of(row: Mapping[str, Any]) -> Pair:
     return row.get("class") or row["label"], row["model"], row["attribute"]
 
 
-def results(found: Found, settings: Neurons, seed: int, **options: Any) -> Results:
+def results(found: Found, c: Neurons, seed: int, **options: Any) -> Results:
     """Every model's detectors: the features that mark an attribute of a class, tested.
 
-    A pair of a class and an attribute is tested once, on images that had no part in choosing its
-    feature, against two nulls: see `pairing_p_value` and `shuffled_p_values` of `significance`. Its
-    p-value is the larger of the two, so both have to be small; all pairs of a model together are
-    adjusted for false discovery.
+    A pair of a class and an attribute is tested on images that had no part in choosing its feature.
 
     Args:
       found: see `read`.
@@ -101,62 +115,27 @@ def results(found: Found, settings: Neurons, seed: int, **options: Any) -> Resul
       options: of `statistics.bootstrap`.
 
     Returns:
-      of every model the numbers of pairs that are `tested` and `reported`, the mean `iou` of both,
-      and in how many of the shuffled networks, each in place of the network, some pair would pass
-      (`shuffled_reporting`). Then of every pair `iou`, `train_iou` (on the feature's top images),
-      `shuffled_iou`, `p_pairing`, `p_shuffled`, `q` and `reported` (1 or 0); pairs that are
-      reported come first, then those of high IoU.
+      of every model the mean `iou` of all pairs and of those reported, and `Assessed.whole` of
+      `detectors.assessed`. Then of every pair `iou`, `train_iou` (on the feature's top images), and
+      `Assessed.each`; pairs that are reported come first, then those of high IoU.
     """
     first = found.images.values["iou"].at(network=0)
-    numbers = {model: _tested(found, model, settings, seed) for model in first.of("model")}
-    reported = {pair for _, told in numbers.values() for pair in told if told[pair]["reported"]}
+    tests = {model: found.tested(model, c, seed) for model in first.of("model")}
+    reported = {pair for _, each in tests.values() for pair in each if each[pair]["reported"]}
     table = STUDY.results(found.images._replace(values={"iou": first}), reported, **options)
-
-    def order(row: Row) -> tuple[Any, ...]:
-        return pair_of(row) not in reported, -row["estimate"], pair_of(row)
-
+    order = lambda row: (pair_of(row) not in reported, -row["estimate"], pair_of(row))  # noqa: E731
     rows: list[Row] = []
-    for model, (totals, told) in numbers.items():
+    for model, (numbers, each) in tests.items():
         mine = table.where(model=model)
         whole = mine.where(**{"class": None}).rows
-        rows += [*whole, *_plain(whole[0], totals)]
-        for row in sorted(mine.where(**{"class": mine.of("class")}), key=order):
+        rows += [*whole, *_plain(whole[0], numbers)]
+        for row in sorted(mine.where(**{"class": bool}), key=order):
             feature, score = found.features.get(pair_of(row), (-1, 0.0))
             row = {**row, "feature": feature}
-            rows += [row, *_plain(row, {"train_iou": score, **told[pair_of(row)]})]
+            rows += [row, *_plain(row, {"train_iou": score, **each[pair_of(row)]})]
     return Results(rows)
 
 
 def _plain(row: Row, numbers: Mapping[str, float]) -> Iterator[Row]:
     """More numbers in the place of a row, without intervals."""
     return ({**row, **NO_INTERVAL, "measure": k, "estimate": v} for k, v in numbers.items())
-
-
-def _tested(
-    found: Found, model: str, settings: Neurons, seed: int
-) -> tuple[dict[str, float], dict[Pair, dict[str, float]]]:
-    """A model's numbers that have no interval: of all pairs together, and of every pair."""
-    images, iou = found.images, found.images.values["iou"].at(model=model)
-    scores: dict[Pair, np.ndarray] = {}  # mean IoU of each network [networks]
-    for label, (a, attribute) in itertools.product(
-        np.unique(images.labels), enumerate(iou.of("attribute"))
-    ):
-        mine = np.asarray(iou.values)[images.labels == label, :, a]
-        if len(mine := mine[np.isfinite(mine[:, 0])]):
-            scores[images.classes[label], model, attribute] = mine.mean(0)
-    table = np.stack([*scores.values()], axis=1)  # [networks, pairs]; shuffled ones after the first
-    options = {"permutations": settings.permutations, "seed": seed}
-    cross = [found.cross.get(pair, NOTHING) for pair in scores]
-    pairing = np.array([significance.pairing_p_value(one, **options) for one in cross])
-    several = len(table) > 1
-    shuffled = significance.shuffled_p_values(table) if several else 0 * pairing
-    q = significance.benjamini_hochberg(np.maximum(pairing, shuffled))
-    reported = q <= settings.false_discovery_rate
-    totals = {"tested": float(len(q)), "reported": float(reported.sum())}
-    told = {"p_pairing": pairing, "q": q, "reported": reported}
-    if several:
-        alarms = significance.false_alarms(table, settings.false_discovery_rate)
-        totals |= {"shuffled_iou": float(table[1:].mean()), "shuffled_reporting": float(alarms)}
-        told |= {"shuffled_iou": table[1:].mean(0), "p_shuffled": shuffled}
-    each = {pair: {k: float(v[t]) for k, v in told.items()} for t, pair in enumerate(scores)}
-    return totals, each
