@@ -298,17 +298,17 @@ def test_maps_of_images_against_masks_of_others():
 def test_features_are_chosen_for_pairs_that_count():
     """Two networks, a class, three features, two images, two attributes of which one counts."""
     iou = np.zeros((2, 1, 3, 2, 2), np.float32)
-    iou[0, 0, 1, :, 0], iou[0, 0, 2, :, 1], iou[1, 0, 2, 0, 0] = 0.6, 0.9, 0.4
+    iou[0, 0, 1, :, 0], iou[0, 0, 2, :, 1], iou[1, 0, 0, 0, 0] = 0.6, 0.9, 0.4
     present, found = np.ones(iou.shape, bool), np.ones(iou.shape[:4], bool)
     found[:, :, 0, 1] = False
     pairs = np.array([[True, False]])
     score, best, kept = detectors.chosen(iou, present, found, pairs, "empty")
-    assert best[:, 0].tolist() == [[1, -1], [2, -1]]
+    assert best[:, 0].tolist() == [[1, -1], [0, -1]]
     assert score[0, 0, 1].tolist() == pytest.approx([0.6, 0])
-    assert score[1, 0, 2, 0] == pytest.approx(0.2)
+    assert score[1, 0, 0, 0] == pytest.approx(0.4)
     assert not kept[..., 1].any()
     np.testing.assert_array_equal(kept[0, ..., 0], found[0])
-    assert np.argwhere(kept[1, 0, ..., 0]).tolist() == [[2, 0], [2, 1]]
+    assert np.argwhere(kept[1, 0, ..., 0]).tolist() == [[0, 0]]
 
 
 def test_maps_are_crossed_within_a_class_and_attribute():
