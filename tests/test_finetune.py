@@ -229,8 +229,8 @@ class TestNeeds:
     def data(self, folder, source, **changes):
         c = config(folder, **changes)
         material = Material(frozen(c), Console(quiet=True))
-        training = photos.Training(material, source, Geometry((16, 16)), self.LABELS)
-        return training.data(3, ("other", "outputs")), training.images[0]
+        training = photos.training(material, source, Geometry((16, 16)), self.LABELS)
+        return training.data(("other", "outputs")), training.images[0]
 
     def others(self, batches):
         """By index: the other image and mask, from what is no padding."""

@@ -27,7 +27,7 @@ PARTS = {
     *("any_size", "archives", "checks", "chosen", "class_maps", "evaluation", "examples", "files"),
     *("manifests", "mask_folder", "mask_formats", "mask_labels", "mask_values", "orientation"),
     *("outlines", "pairs", "photos", "pickles", "pixels", "remarks", "rival10_tfds", "shard"),
-    *("source", "split", "transforms"),
+    *("source", "split", "training", "transforms"),
 }
 
 KINDS = {bool: "True or False", int: "a whole number", float: "a number"}  # of options

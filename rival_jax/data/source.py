@@ -130,6 +130,22 @@ def refuse_training(source: Source, what: str) -> None:
         )
 
 
+def refuse_overlap(
+    first: Iterable[str], second: Iterable[str], splits: tuple[str, str], why: str
+) -> None:
+    """Raises ValueError if a photo is in both of two splits.
+
+    Args:
+      first, second: the photos' names.
+      splits: what the splits are called.
+      why: what would be wrong, and the cure.
+    """
+    if both := set(first) & set(second):
+        raise ValueError(
+            f"{len(both)} photos are in both {splits[0]} and {splits[1]} ({min(both)}): {why}"
+        )
+
+
 def attributes_of(source: Source) -> tuple[str, ...]:
     """The names of a source's attributes; raises ValueError if it has none."""
     if not isinstance(source, AttributeSource) or not source.attributes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rival_jax import configs
-from rival_jax.data.source import refuse_training
+from rival_jax.data.source import refuse_overlap, refuse_training
 from rival_jax.heads import Context
 from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.results import cache_folder
@@ -64,18 +64,15 @@ def check_splits(subject: Subject) -> None:
     refuse_training(train, "fit heads on")
     if configs.options(subject.config, "probe").get("select") == "test":
         refuse_training(test, "select heads by")
-    both = set(train.names) & set(test.names)
     if names[0] == names[1]:
         subject.note(
             f"Heads are fitted on split {names[0]!r} and scored on the same photos, so accuracies "
             "are too high. Name another --config.data.train_split."
         )
-    elif both:
-        raise ValueError(
-            f"{len(both)} photos are in both {names[0]!r} and {names[1]!r} ({min(both)}): a head "
-            "would be scored on what it was fitted to. Give the data two splits, or pass "
-            "--config.head=imagenet or own"
-        )
+    else:
+        cure = "Give the data two splits, or pass --config.head=imagenet or own"
+        why = f"a head would be scored on what it was fitted to. {cure}"
+        refuse_overlap(train.names, test.names, (repr(names[0]), repr(names[1])), why)
     filled = [
         {name for i, name in enumerate(source.classes) if (np.asarray(source.labels) == i).any()}
         for source in (train, test)

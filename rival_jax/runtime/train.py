@@ -80,6 +80,24 @@ def fit(
     return loop.run()
 
 
+def measure(
+    terms: Terms,
+    variables: Variables,
+    numbers: Mapping[str, float],
+    batch: Batch,
+    mesh: Mesh,
+    sharding: str = "replicated",
+) -> parallel.Cost:
+    """The cost of one example in an update, without the optimiser; arguments as for `fit`."""
+    given = {name: np.float32(value) for name, value in numbers.items()}
+
+    def loss(params: Any, variables: Variables, batch: Any) -> Any:
+        return terms({**variables, "params": params}, batch, given)["total"].mean()
+
+    slope = lambda variables, batch: jax.grad(loss)(variables["params"], variables, batch)  # noqa: E731
+    return parallel.measure(slope, variables, batch, mesh, sharding)
+
+
 def forget(folder: Path) -> None:
     """Deletes the saved states of a training whose outcome is stored elsewhere."""
     delete(folder / "state")

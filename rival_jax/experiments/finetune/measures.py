@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow.compute as pc
 
-from rival_jax import alignment, metrics, saliency, taps
-from rival_jax.configs.finetune import Evaluate
+from rival_jax import alignment, metrics
+from rival_jax.experiments.explained import explained
 from rival_jax.experiments.finetune.trainings import Job
 from rival_jax.experiments.finetune.variants import ORIGINAL
 from rival_jax.experiments.rows import answers
@@ -28,28 +27,28 @@ GAIN = f"minus {ORIGINAL}"
 FIELDS = ("variant", "seed", "alpha")  # they identify a network in results, instead of its name
 
 
-def maps_of(model: Model, c: Evaluate, variables: Variables, batch: Batch) -> tuple[Array, Array]:
-    """Maps [b, h, w] in [0, 1], and logits [b, c]."""
-    image, label = jnp.asarray(batch["image"]), jnp.asarray(batch["label"])
-    logits, _ = model.forward(variables, image, {})
-    score = taps.predicted_score if c.explained == "predicted" else taps.class_score(label)
-    return saliency.explain(c.method, model, variables, image, score), logits
+class Way(NamedTuple):
+    """How maps are made, see `explained.Way`."""
+
+    method: str
+    target: str
+    scaling: str = "minmax"
 
 
-def scored(model: Model, c: Evaluate, variables: Variables, batch: Batch) -> dict[str, Array]:
+def scored(way: Way, model: Model, variables: Variables, batch: Batch) -> dict[str, Array]:
     """[b] each: the `answers`, and how well the map finds the object.
 
     The map is cut at its mean (RobustViT, table 3); an object is a mask above 1/2.
     """
-    found, logits = maps_of(model, c, variables, batch)
+    found = explained(way, model, variables, batch)
     inside = (jnp.asarray(batch["mask"]) > 0.5).astype(jnp.float32)
-    marked = (found > found.mean((1, 2), keepdims=True)).astype(jnp.float32)
+    marked = (found.maps > found.maps.mean((1, 2), keepdims=True)).astype(jnp.float32)
     both, either = alignment.intersection_and_union(marked, inside)
     return {
-        **answers(logits, batch["label"]),
+        **answers(found.logits, batch["label"]),
         "iou": both[:, 1] / jnp.maximum(either[:, 1], 1),
         "pixel_accuracy": alignment.pixel_accuracy(marked, inside),
-        "average_precision": alignment.average_precision(found, inside),
+        "average_precision": alignment.average_precision(found.maps, inside),
     }
 
 
@@ -64,13 +63,6 @@ class Network:
     masked: tuple[str, ...]  # set A: classes whose masks it was trained with
     depends_on: dict[str, Any]  # everything that determines its weights
     job: Job | None = None  # its training
-
-
-@jax.jit
-def mixed(original: Variables, tuned: Variables, alpha: Array | float) -> Variables:
-    """Weights on the straight line between two networks (WiSE-FT); alpha 1 is the finetuned one."""
-    mix = lambda a, b: ((1 - alpha) * a + alpha * b).astype(a.dtype)  # noqa: E731
-    return {**original, "params": jax.tree.map(mix, original["params"], tuned["params"])}
 
 
 def tested(means: Means, networks: Sequence[Network]) -> Iterator[Measure]:

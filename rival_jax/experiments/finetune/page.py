@@ -7,14 +7,13 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from matplotlib import colormaps
 
 from rival_jax.configs.finetune import Config
 from rival_jax.experiments.finetune.measures import GAIN, Network
 from rival_jax.experiments.finetune.variants import ORIGINAL
 from rival_jax.report.document import Document, Section
 from rival_jax.report.figures import ENDS, Drawn
-from rival_jax.report.grids import sheet
+from rival_jax.report.grids import heated, sheet
 from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import counted, percent, ratio
 from rival_jax.report.words import Words
@@ -131,11 +130,8 @@ def drawn_maps(network: str, shown: Callable[[], Iterable[Shown]]) -> Drawn:
     cells, lines = [], []
     for column, (name, label, photo, mask, seen) in enumerate(shown()):
         rows = [(photo, label, ""), (np.repeat(mask[..., None], 3, 2), "mask", "")]
-        for when, (strength, says) in zip(("before", "after"), seen, strict=True):
-            strength = np.nan_to_num(strength)
-            heat, weight = colormaps["inferno"](strength)[..., :3], 0.7 * strength[..., None]
-            laid = ((1 - weight) * photo + weight * 255 * heat).astype(np.uint8)
-            rows.append((laid, when, says))
+        for when, (found, says) in zip(("before", "after"), seen, strict=True):
+            rows.append((heated(photo, np.nan_to_num(found)), when, says))
         for row, (picture, title, text) in enumerate(rows):
             cells.append((row, column, picture, "" if row and column else title, text))
         lines.append((name, label, network, *(says for _, says in seen)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,20 @@ from rich.console import Console
 from rival_jax import noise
 from rival_jax.configs import options, typed
 from rival_jax.configs.finetune import Config
+from rival_jax.experiments.explained import explained
 from rival_jax.experiments.finetune import measures
-from rival_jax.experiments.finetune.measures import Network, maps_of, mixed, scored
+from rival_jax.experiments.finetune.measures import Network, Way, scored
 from rival_jax.experiments.finetune.page import Shown, page
-from rival_jax.experiments.finetune.trainings import CHECKPOINTS, ROWS_VERSION, Trainings, kept
+from rival_jax.experiments.finetune.trainings import (
+    CHECKPOINTS,
+    ROWS_VERSION,
+    Trainings,
+    kept,
+    mixed,
+)
 from rival_jax.experiments.finetune.variants import ORIGINAL
 from rival_jax.experiments.noise_trials import Sweep, noise_trials
-from rival_jax.experiments.rows import tidy
+from rival_jax.experiments.rows import setting_rows, tidy
 from rival_jax.experiments.runner import Bench, Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report.document import Document
@@ -57,6 +64,7 @@ class Experiment:
         self.subject = next(iter(self.tests.values()))
         self.trainings = Trainings(config, self.tests)
         self.original = self.trainings.original
+        self.way = Way(config.evaluate.method, config.evaluate.explained)
         self.networks = list(self._networks())
         self._kept = functools.lru_cache(maxsize=1)(kept)  # one folder's, for all its tests
 
@@ -66,11 +74,11 @@ class Experiment:
         masked = jobs[0].images.masked
         yield Network(ORIGINAL, ORIGINAL, None, 1.0, masked, {"model": self.original.digest})
         for job in jobs:
-            masked = job.images.masked
             for alpha in (1.0, *c.alphas):
                 name = job.name if alpha == 1 else f"{job.name}_alpha{alpha:g}"
                 known = {"training": job.depends_on, "checkpoint": c.checkpoint, "alpha": alpha}
-                yield Network(name, job.setting.name, job.seed, alpha, masked, known, job)
+                told = job.setting.name, job.seed, alpha, job.images.masked
+                yield Network(name, *told, known, job)
 
     def total(self) -> int:
         """Images in all updates, and in all tests."""
@@ -79,16 +87,10 @@ class Experiment:
 
     def costs(self) -> Iterator[tuple[str, float]]:
         """The cost of every setting's trainings, and of all tests."""
-        work = self.trainings
-        for setting in work.settings:
-            step = work.step_cost(setting)
-            mine = [len(job.images.train) for job in work.jobs if job.setting is setting]
-            count = sum(mine) * self.config.train.epochs
-            told = f"{setting.name}: {count:,} images in {len(mine)} trainings"
-            yield f"{told}, {step.bytes / 2**20:.1f} MiB an image", count * step.seconds
+        yield from self.trainings.costs()
         maps, noisy = self._forwards()
         passes = MAP_COST * maps + noisy
-        told = f"tests of {1 + len(work.jobs)} networks: {passes:,} forwards"
+        told = f"tests of {1 + len(self.trainings.jobs)} networks: {passes:,} forwards"
         yield told, passes * self.original.cost().seconds
 
     def _forwards(self) -> tuple[int, int]:
@@ -107,8 +109,7 @@ class Experiment:
         pick, asked = functools.partial(pick, trials, len(REGIONS)), {**asked, "trials": trials}
         noisy = bench.plans.of("noise", pick, **asked)
         for network in self.networks:
-            weights = functools.partial(self._weights, network, run)
-            yield from self._units(network, weights, maps, noisy)
+            yield from self._units(network, run, maps, noisy)
         bench.cards.append(self.original.facts)
         run.save_json("networks.json", [self._card(network, run) for network in self.networks])
         self.console.print(f"the finetuned networks: {run.path / 'models'}")
@@ -129,22 +130,18 @@ class Experiment:
         return facts
 
     def _units(
-        self,
-        network: Network,
-        weights: Callable[[], Variables],
-        maps: Mapping[str, Any],
-        noisy: Mapping[str, Any],
+        self, network: Network, run: Run, maps: Mapping[str, Any], noisy: Mapping[str, Any]
     ) -> Iterator[Unit]:
         """A network's answers and maps on every test set; and under noise, unless it is a mixture.
 
         Args:
-          weights: reads the network's weights.
           maps, noisy: plans, see `Subject.pick`.
         """
         config, c, model = self.config, self.config.noise, self.original.model
         named = dataclasses.replace(model, name=network.name)
         loaded = dataclasses.replace(self.original, model=named)
-        fn = parallel.Bound(scored, (model, config.evaluate))
+        weights = functools.partial(self._weights, network, run)
+        fn = parallel.Bound(scored, (self.way, model))
         settled = {name: getattr(config.evaluate, name) for name in ("method", "explained")}
         settled |= {"masked": list(network.masked)}
         for test, subject in self.tests.items():
@@ -161,8 +158,8 @@ class Experiment:
             columns = functools.partial(self._noise_columns, loaded, words)
             told = (noisy["images"], fn, args, columns, c.trials * len(REGIONS))
             task = Pass(self.subject, loaded, *told, weights=weights)
-            settled = {"norm": norm, "level": level, "trials": c.trials, "seed": config.seed}
-            about = self._about(network, self.subject) | settled | {"mask": config.data.mask}
+            about = {"norm": norm, "level": level, "trials": c.trials, "seed": config.seed}
+            about |= self._about(network, self.subject) | {"mask": config.data.mask}
             yield Unit(f"{network.name}/{norm}_{words['level']}", about, task, noisy["flops"])
 
     def _about(self, network: Network, subject: Subject) -> dict[str, Any]:
@@ -179,17 +176,13 @@ class Experiment:
         return tidy(self.config.data.name, loaded, examples, image, {"test": test}, values)
 
     def _noise_columns(
-        self, loaded: Loaded, words: dict[str, str], found: parallel.Rows
+        self, loaded: Loaded, words: Mapping[str, str], found: parallel.Rows
     ) -> Columns:
         """Rows of answers under noise, means over trials, one for each region."""
-        examples, images = self.subject.examples(loaded.geometry), found["index"]
-        values: dict[str, Any] = {
-            key: found[key].mean(1, dtype=np.float64).astype(np.float32).ravel()
-            for key in ("probability", "correct")
-        }
-        image, region = np.repeat(images, len(REGIONS)), np.tile([0, 1], len(images))
-        values["region"] = Category(region, list(REGIONS))
-        return tidy(self.config.data.name, loaded, examples, image, words, values)
+        means = {key: found[key].mean(1, dtype=np.float64) for key in ("probability", "correct")}
+        means = {key: value.astype(np.float32) for key, value in means.items()}
+        given = self.config.data.name, loaded, self.subject.examples(loaded.geometry)
+        return setting_rows(*given, {"index": found["index"], **means}, words, {"region": REGIONS})
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""
@@ -206,11 +199,11 @@ class Experiment:
         rows = rows[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).round().astype(int)]
         items = [examples.example(int(row)) for row in rows]
         image = np.stack([item["image"] for item in items]) / np.float32(255)
-        show = jax.jit(parallel.Bound(maps_of, (self.original.model, self.config.evaluate)))
+        show = jax.jit(parallel.Bound(explained, (self.way, self.original.model)))
         batch = {"image": image, "label": examples.labels[rows]}
         found = [jax.device_get(show(self._weights(n, run), batch)) for n in self.networks[:2]]
         for k, (row, item) in enumerate(zip(rows, items, strict=True)):
-            seen = [(maps[k], examples.classes[logits[k].argmax()]) for maps, logits in found]
+            seen = [(one.maps[k], examples.classes[one.logits[k].argmax()]) for one in found]
             label = examples.classes[examples.labels[row]]
             yield examples.names[row], label, item["image"], item["mask"], seen
 

@@ -13,19 +13,20 @@ import numpy as np
 
 from rival_jax import models
 from rival_jax.configs.finetune import Config
+from rival_jax.data.source import refuse_overlap
+from rival_jax.data.training import Images, Training
 from rival_jax.experiments import head_context
-from rival_jax.experiments.finetune import photos
-from rival_jax.experiments.finetune.photos import Images, Training
+from rival_jax.experiments.finetune.photos import source, training
 from rival_jax.experiments.finetune.variants import Setting, settings
 from rival_jax.experiments.runner import Bench, Unit
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.heads import imagenet
 from rival_jax.runtime import checksums, hosts, parallel, train
-from rival_jax.runtime.members import PARTS, Member, Trained
+from rival_jax.runtime.members import PARTS, Member
 from rival_jax.runtime.results import Category, Columns, Run, digest
 from rival_jax.runtime.tensorboard import watched
 from rival_jax.runtime.update import Recipe
-from rival_jax.types import Model, Variables
+from rival_jax.types import Array, Model, Variables
 
 ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows
 CHECKPOINTS = ("best", "last")
@@ -53,13 +54,6 @@ class Job:
         """Its rows, made from the history of its epochs, which may be left out if they exist."""
         compute = lambda on_batch: self._rows(history)  # noqa: E731
         return Unit(f"{self.name}/training", self.depends_on, compute, everywhere=True)
-
-    def keep(self, run: Run, model: Model, trained: Trained) -> None:
-        """Saves its networks; afterwards all hosts see them."""
-        for checkpoint in CHECKPOINTS:
-            folder = self.folder(run, checkpoint)
-            variables = getattr(trained, checkpoint)
-            checksums.shared(folder, functools.partial(models.save, folder, model, variables))
 
     def _rows(self, history: Sequence[Mapping[str, Any]]) -> Columns:
         """One row for each epoch, part and term."""
@@ -97,14 +91,18 @@ def kept(folder: Path) -> Variables:
     return models.load(str(folder))[1]
 
 
+@jax.jit
+def mixed(original: Variables, tuned: Variables, alpha: Array | float) -> Variables:
+    """Weights on the straight line between two networks (WiSE-FT); alpha 1 is the finetuned one."""
+    mix = lambda a, b: ((1 - alpha) * a + alpha * b).astype(a.dtype)  # noqa: E731
+    return {**original, "params": jax.tree.map(mix, original["params"], tuned["params"])}
+
+
 class Trainings:
     """The original network, the training images and all trainings, checked before any starts."""
 
     def __init__(self, config: Config, tests: Mapping[str, Subject]):
         self.config, self.subject = config, next(iter(tests.values()))
-        named = {field.name for field in dataclasses.fields(Recipe)} - {"batch_size"}
-        told = {name: getattr(config.train, name) for name in named}
-        self.recipe = Recipe(batch_size=config.train.batch, **told)
         self.raw = self.subject.models[0]
         self.original = self.subject.load(config.models[0])
         if "params" not in self.original.variables:
@@ -114,17 +112,18 @@ class Trainings:
             )
         self.on_cpu = self.subject.mesh.devices.flat[0].platform == "cpu"
         self._costs: dict[Any, parallel.Cost] = {}
-        trained, self.labels = outputs(self.subject, self.raw, self.original)
+        trained, labels = outputs(self.subject, self.raw, self.original)
         self.settings = settings(config, trained)
         self.training: dict[str, Training] = {}  # by the source of the masks
+        examples = {name: test.first_examples() for name, test in tests.items()}
         for masks in dict.fromkeys(setting.masks for setting in self.settings):
-            if masks == "data":
-                source = photos.source(config.data, config.data.train_split)
-            else:
-                source = photos.found_masks(config, self.subject.first_examples().classes)
-            photos.refuse_overlap(source, {n: test.first_examples() for n, test in tests.items()})
-            known = self.original.geometry, self.labels
-            self.training[masks] = Training(self.subject, source, *known)
+            found = source(config, masks, self.subject.first_examples().classes)
+            for name, one in examples.items():
+                splits = "the training split", f"the test set {name}"
+                why = "a network would be tested on what it was finetuned on. Give the data two"
+                refuse_overlap(found.names, one.names, splits, f"{why} splits")
+            given = self.original.geometry, labels
+            self.training[masks] = training(self.subject, found, *given)
         self.jobs = [self._job(one, seed) for one in self.settings for seed in config.seeds]
 
     def _job(self, setting: Setting, seed: int) -> Job:
@@ -132,63 +131,42 @@ class Trainings:
         options = {
             k: v if isinstance(v, (int, float, str)) else str(v) for k, v in setting.options.items()
         }
-        seen = self.training[setting.masks].images[seed]
+        seen, config = self.training[setting.masks].images[seed], self.config
         about = {
             "version": ROWS_VERSION,
             "model": self.original.digest,
             "objective": [setting.variant, options],
             "learning_rate": setting.learning_rate,
             "recipe": dataclasses.asdict(self._recipe(setting)),
-            "augmentation": self.config.train.augmentation,
-            "outputs": self.config.outputs,
-            "mask": self.config.data.mask,
+            "augmentation": config.train.augmentation,
+            "outputs": config.outputs,
+            "mask": config.data.mask,
             "seed": seed,
             "data": {part: getattr(seen, part).fingerprint for part in ("train", "validation")},
         }
         return Job(setting, seed, seen, about)
 
+    def _recipe(self, setting: Setting) -> Recipe:
+        c = self.config.train
+        named = {field.name for field in dataclasses.fields(Recipe)} - {"batch_size", "trained"}
+        told = {name: getattr(c, name) for name in named}
+        return Recipe(batch_size=c.batch, trained=setting.trained, **told)
+
     def units(self, bench: Bench) -> Iterator[Unit]:
         """A unit for every training; a group with a missing unit is run first."""
-        run = bench.run
-        for jobs in self._groups():
-            units = [job.unit() for job in jobs]
-            paths = [run.unit_path(unit.name, unit.depends_on) for unit in units]
-            yield from units if all(map(run.intact, paths)) else self._fitted(jobs, bench)
-
-    def step_cost(self, setting: Setting) -> parallel.Cost:
-        """The cost of one image in an update, measured on a batch."""
-        if setting.terms in self._costs:
-            return self._costs[setting.terms]
-        batch = self.training[setting.masks].sample(setting.needs)
-        numbers = {name: np.float32(value) for name, value in setting.numbers.items()}
-
-        def loss(params: Any, variables: Variables, given: Any) -> Any:
-            found = setting.terms({**variables, "params": params}, given, numbers)
-            return found["total"].mean()
-
-        def slope(variables: Variables, given: Any) -> Any:
-            return jax.grad(loss)(variables["params"], variables, given)
-
-        layout = (self.subject.mesh, self.config.sharding)
-        found = parallel.measure(slope, self._variables(setting), batch, *layout)
-        self._costs[setting.terms] = found
-        return found
-
-    def _recipe(self, setting: Setting) -> Recipe:
-        return dataclasses.replace(self.recipe, trained=setting.trained)
-
-    def _groups(self) -> Iterator[list[Job]]:
-        """The trainings, in groups that run in one program each."""
-        kinds: dict[Any, list[Job]] = {}
+        run, kinds = bench.run, dict[Any, list[Job]]()  # a kind's trainings may share a program
         for job in self.jobs:
-            setting = job.setting
-            key = (setting.terms, setting.masks, setting.trained, tuple(setting.numbers))
+            one = job.setting
+            key = one.terms, one.masks, one.trained, tuple(one.numbers)
             kinds.setdefault(key, []).append(job)
         for mine in kinds.values():
-            size = self._together(mine[0])
-            yield from (mine[start : start + size] for start in range(0, len(mine), size))
+            size = self._together(mine[0].setting)
+            for jobs in (mine[start : start + size] for start in range(0, len(mine), size)):
+                units = [job.unit() for job in jobs]
+                paths = [run.unit_path(unit.name, unit.depends_on) for unit in units]
+                yield from units if all(map(run.intact, paths)) else self._fitted(jobs, bench)
 
-    def _together(self, job: Job) -> int:
+    def _together(self, setting: Setting) -> int:
         """How many trainings run in one program."""
         asked = self.config.train.together
         if asked != "auto":
@@ -196,12 +174,30 @@ class Trainings:
         if self.on_cpu:  # one training fills its cores; several only spill caches
             return 1
         budget = parallel.memory_budget(self.subject.mesh.devices.flat[0])
-        bytes_each = self.step_cost(job.setting).bytes * self.recipe.batch_size
+        bytes_each = self.step_cost(setting).bytes * self.config.train.batch
         return hosts.agreed(max(1, int(budget / max(bytes_each, 1))))
+
+    def costs(self) -> Iterator[tuple[str, float]]:
+        """The cost of every setting's trainings."""
+        for setting in self.settings:
+            step = self.step_cost(setting)
+            mine = [len(job.images.train) for job in self.jobs if job.setting is setting]
+            count = sum(mine) * self.config.train.epochs
+            told = f"{setting.name}: {count:,} images in {len(mine)} trainings"
+            yield f"{told}, {step.bytes / 2**20:.1f} MiB an image", count * step.seconds
+
+    def step_cost(self, setting: Setting) -> parallel.Cost:
+        """The cost of one image in an update, measured on a batch."""
+        if setting.terms not in self._costs:
+            batch = self.training[setting.masks].sample(setting.needs)
+            given = setting.terms, self._variables(setting), setting.numbers, batch
+            layout = self.subject.mesh, self.config.sharding
+            self._costs[setting.terms] = train.measure(*given, *layout)
+        return self._costs[setting.terms]
 
     def _fitted(self, jobs: Sequence[Job], bench: Bench) -> Iterator[Unit]:
         """Trains some jobs and saves their networks, each before its unit."""
-        first, run, images = jobs[0].setting, bench.run, self.training[jobs[0].setting.masks]
+        first, run, config = jobs[0].setting, bench.run, self.config
         more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
         # a CPU's peak is not known
         bench.meter.say(jobs[0].name + more, 0.0 if self.on_cpu else self.step_cost(first).flops)
@@ -209,25 +205,24 @@ class Trainings:
             Member(job.name, job.seed, job.setting.learning_rate, job.setting.numbers)
             for job in jobs
         ]
-        held_out = min(len(found.validation) for found in images.images.values())
-        held_out = min(held_out, max(8, 4 * self.recipe.batch_size))
         about = [job.depends_on for job in jobs]
         folder = run.path / "training" / digest(about)
+        given = first.terms, self._variables(first), self._recipe(first), members
         found = train.fit(
-            first.terms,
-            self._variables(first),
-            self._recipe(first),
-            members,
-            images.data(held_out, first.needs),
+            *given,
+            self.training[first.masks].data(first.needs),
             mesh=self.subject.mesh,
             folder=folder,
             about={"jobs": about},
-            sharding=self.config.sharding,
-            seconds=self.config.train.save_seconds,
+            sharding=config.sharding,
+            seconds=config.train.save_seconds,
             watch=watched(run, bench.meter, members, self.subject.console.print),
         )
         for job, one in zip(jobs, found, strict=True):
-            job.keep(run, self.raw, one)
+            for checkpoint in CHECKPOINTS:
+                place, variables = job.folder(run, checkpoint), getattr(one, checkpoint)
+                save = functools.partial(models.save, place, self.raw, variables)
+                checksums.shared(place, save)  # afterwards all hosts see it
             yield job.unit(one.history)
         train.forget(folder)
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from rival_jax.configs import options, typed
 from rival_jax.configs.neurons import Config
 from rival_jax.data import Examples
+from rival_jax.data.source import refuse_overlap
 from rival_jax.experiments.neurons import measures
 from rival_jax.experiments.neurons.page import page
 from rival_jax.experiments.neurons.search import Search
@@ -101,12 +102,9 @@ def pairs_of(config: Config, train: Examples, test: Examples) -> np.ndarray:
     Raises:
       ValueError: if there are none, or a photo is in both splits.
     """
-    if both := set(train.names) & set(test.names):
-        raise ValueError(
-            f"{len(both)} photos are in both {config.data.train_split!r} and "
-            f"{config.data.split!r} ({min(both)}): nothing would be held out. Give the data two "
-            "splits, or name another --config.data.split"
-        )
+    splits = repr(config.data.train_split), repr(config.data.split)
+    cure = "Give the data two splits, or name another --config.data.split"
+    refuse_overlap(train.names, test.names, splits, f"nothing would be held out. {cure}")
     least, pairs = config.neurons.least_images, np.True_
     for examples in (train, test):  # images of each class that have each attribute
         members = np.eye(len(examples.classes), dtype=int)[examples.labels]

@@ -1,0 +1,90 @@
+"""Batches to train networks on: what an objective is given, see `objectives`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rival_jax.data.examples import Examples
+from rival_jax.runtime.members import Data
+from rival_jax.types import Batch
+
+
+class Images(NamedTuple):
+    """The images of one seed, decoded and checked; see `split.split`."""
+
+    masked: tuple[str, ...]
+    train: Examples
+    validation: Examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """The batches of every seed.
+
+    Attributes:
+      images: by seed; all seeds train on equally many.
+      outputs: the network's output for each class [c], which takes the place of labels.
+      size: images in a batch.
+      augmentation: see `Examples.augmented_batches`.
+      binary: whether masks are cut at 1/2.
+    """
+
+    images: Mapping[int, Images]
+    outputs: np.ndarray
+    size: int
+    augmentation: str = "area"
+    binary: bool = False
+
+    def data(self, needs: Sequence[str]) -> Data:
+        """Batches for `train.fit`; `needs`: what else the objective is given."""
+        every = list(self.images.values())
+        held = min(max(8, 4 * self.size), *(len(one.validation) for one in every))
+
+        def epoch(seed: int, number: int, first: int) -> Iterator[Batch]:
+            train, given = self.images[seed].train, (self.size, number, seed)
+            batches = train.augmented_batches(*given, first=first, augmentation=self.augmentation)
+            return self._completed(batches, train, needs, seed, number)
+
+        def held_out(seed: int) -> Iterator[Batch]:
+            validation = self.images[seed].validation
+            return self._completed(validation.batches(held), validation, needs, seed)
+
+        name = lambda seed, index: self.images[seed].train.names[index]  # noqa: E731
+        return Data(-(-len(every[0].train) // self.size), epoch, held_out, name)
+
+    def sample(self, needs: Sequence[str]) -> Batch:
+        """A batch of held-out images as `data` makes them, the same on every host."""
+        seed = next(iter(self.images))
+        validation = self.images[seed].validation
+        batches = validation.batches(self.size, everywhere=True)
+        return next(self._completed(batches, validation, needs, seed))
+
+    def _completed(
+        self,
+        batches: Iterator[Batch],
+        examples: Examples,
+        needs: Sequence[str],
+        seed: int,
+        epoch: int = 0,
+    ) -> Iterator[Batch]:
+        """Batches with the network's outputs as labels, and what else the objective needs."""
+        # The other example is the next one in a random ring of all, which depends neither on the
+        # host nor on the batch.
+        ring = np.random.default_rng([seed, epoch, 1]).permutation(len(examples))
+        after = ring[(np.argsort(ring) + 1) % len(ring)]
+        masked = [examples.classes.index(name) for name in self.images[seed].masked]
+        for batch in batches:
+            batch["label"] = self.outputs[np.asarray(batch["label"])]
+            if "outputs" in needs:
+                batch["outputs"] = np.tile(self.outputs[masked], (len(batch["label"]), 1))
+            if "other" in needs:
+                others = [examples.example(int(row)) for row in after[np.asarray(batch["index"])]]
+                batch["other_image"] = np.stack([o["image"] for o in others]) / np.float32(255)
+                batch["other_mask"] = np.stack([o["mask"] for o in others]) / np.float32(255)
+            for name in {"mask", "other_mask"} & batch.keys() if self.binary else ():
+                batch[name] = (np.asarray(batch[name]) > 0.5).astype(np.float32)
+            yield batch
