@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rival_jax import data, models, weights
 from rival_jax.configs import typed
 from rival_jax.configs.check_model import Config
 from rival_jax.data import transforms
+from rival_jax.data.class_maps import imagenet
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.interop import timm
 from rival_jax.runtime import parallel
@@ -161,9 +161,7 @@ def _labels(config: Config, classes: int) -> list[str]:
                 "classes; give one name a line"
             )
         return labels
-    if classes == 1000:
-        return (resources.files("rival_jax") / "assets" / "imagenet_wnids.txt").read_text().split()
-    return [str(i) for i in range(classes)]
+    return [one.wnid for one in imagenet()] if classes == 1000 else list(map(str, range(classes)))
 
 
 def _compared(

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
@@ -17,7 +16,7 @@ from rival_jax.data.shard import Shard, framed
 from rival_jax.experiments import sets
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.experiments.runner import Bench, OnBatch, Unit
-from rival_jax.experiments.subject import Loaded, Material, step_size
+from rival_jax.experiments.subject import Loaded, Material, card, step_size
 from rival_jax.heads import Context, imagenet, own
 from rival_jax.protocols import Calibration
 from rival_jax.report.images import Images, read_images
@@ -238,14 +237,8 @@ def network(material: Material, name: str) -> Loaded:
         fn = parallel.Bound(logits_of, (model.forward,))
         return parallel.measure(fn, variables, batch, material.mesh)
 
-    described = models.describe(model)
-    facts = {
-        "name": model.name,
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
-        "input": described,
-        "head": "own",
-    }
-    material.console.print(described)
+    facts = card(model, variables, "own")
+    material.console.print(facts["input"])
     identity = [model.name, model.mean, model.std, tree_digest(variables), *model.settings]
     return Loaded(model, variables, geometry, str(identity), cost, facts)
 

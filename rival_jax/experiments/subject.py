@@ -192,11 +192,7 @@ class Subject(Material):
         """
         model, variables, cost = self.bare(name)
         geometry, head = self.geometry(model), {}
-        facts = {
-            "name": model.name,
-            "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
-            "input": models.describe(model, geometry),
-        }
+        facts = card(model, variables, "", geometry)
         if self.headed:
             batch_size = lambda: self.batch(cost(), geometry, 1, 1)[0]  # noqa: E731
             context = _heads.context(self, model, batch_size, **probe)
@@ -250,6 +246,15 @@ class Subject(Material):
         if self.config.data.resize == "squash":
             return Geometry(model.image_size, "squash", "bilinear")
         return Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
+
+
+def card(
+    model: Model, variables: Variables, head: str, geometry: Geometry | None = None
+) -> dict[str, Any]:
+    """A network's entry in models.json; `head`: what is read of it, in words."""
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    told = {"name": model.name, "parameters": parameters}
+    return {**told, "input": models.describe(model, geometry), "head": head}
 
 
 def step_size(

@@ -20,10 +20,12 @@ from rich.table import Table
 from rival_jax import data, models, noise
 from rival_jax.configs import typed
 from rival_jax.configs.train_scenes import Config
+from rival_jax.experiments.rows import clean_answers
+from rival_jax.runtime import parallel
 from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Run
-from rival_jax.types import Array, Forward, Geometry, Model, Variables
+from rival_jax.types import Array, Geometry, Model, Variables
 
 ONE_PROCESS = True  # not for several hosts
 
@@ -201,17 +203,10 @@ def _examples(config: Config, split: str, correlation: float, console: Console) 
         return data.Examples(source, Geometry((size, size)), on_item=on_item)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _answers(forward: Forward, variables: Variables, images: Array) -> Array:
-    return forward(variables, images, {})[0].argmax(-1)
-
-
 def _accuracy(model: Model, variables: Variables, examples: data.Examples) -> float:
-    right = [
-        np.asarray(_answers(model.forward, variables, batch["image"]) == batch["label"])
-        for batch in examples.batches(100)
-    ]
-    return round(float(np.concatenate(right)[: len(examples)].mean()), 4)
+    answers = parallel.Bound(clean_answers, (model.forward,))
+    batches, mesh = examples.batches(100), parallel.data_mesh()
+    return _rounded(parallel.map_examples(answers, variables, batches, mesh)["correct"])
 
 
 def _table(summary: list[dict[str, Any]]) -> Table:

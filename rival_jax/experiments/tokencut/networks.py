@@ -21,7 +21,7 @@ from rival_jax.data.any_size import THREADS, Photo, batches, threaded, true_mask
 from rival_jax.data.mask_folder import MaskFolder
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.experiments.runner import OnBatch, Unit
-from rival_jax.experiments.subject import step_size
+from rival_jax.experiments.subject import card, step_size
 from rival_jax.models.transformer import qkv_tap
 from rival_jax.report.words import Words
 from rival_jax.runtime import parallel
@@ -56,15 +56,9 @@ class Network:
             self.tap, self.patch = qkv_tap(self.model, block)
         except ValueError as error:
             raise ValueError(f"config.tokencut.block: {error}") from error
-        self.digest = tree_digest(variables)
-        self.parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
-
-    @property
-    def card(self) -> dict[str, Any]:
-        """Its entry in models.json."""
-        block, text = self.tap.partition("/")[0], models.describe(self.model)
-        head = f"{self.settings.feature} features of {block}, patch {self.patch}"
-        return {"name": self.model.name, "parameters": self.parameters, "input": text, "head": head}
+        self.digest, place = tree_digest(variables), self.tap.partition("/")[0]
+        head = f"{self.settings.feature} features of {place}, patch {self.patch}"
+        self.card = card(self.model, variables, head)
 
     def shapes(self, photos: Sequence[Photo]) -> Shapes:
         """Photos of one shape together, without those of too few tokens; at least one.
