@@ -79,6 +79,20 @@ def test_extra_arguments_are_traced_not_compiled_in():
     assert len(traced) == 1
 
 
+def test_parts_are_a_few_batches_each_and_read_as_they_are_asked_for(monkeypatch):
+    monkeypatch.setattr(parallel, "STEPS", 2)
+    images, taken = np.random.default_rng(0).random((9, 2, 2, 3)).astype(np.float32), []
+    some = (taken.append(1) or batch for batch in batches(images, 2, range(9)))
+    given = scaled_sum, {"w": jnp.float32(2)}, some, parallel.data_mesh(jax.devices()[:1])
+    parts = parallel.map_parts(*given, on_batch=taken.append)
+    first = next(parts)
+    assert (first["index"].tolist(), len(taken)) == ([0, 1, 2, 3], 4)
+    rows = [first, *parts]
+    assert [len(part["index"]) for part in rows] == [4, 4, 1]
+    got = np.concatenate([part["value"] for part in rows])
+    np.testing.assert_allclose(got, 2 * images.sum((1, 2, 3)), rtol=1e-6)
+
+
 def test_no_batches_is_an_error():
     with pytest.raises(ValueError, match="the data set is empty"):
         parallel.map_examples(scaled_sum, {}, [], parallel.data_mesh())

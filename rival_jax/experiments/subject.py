@@ -282,9 +282,13 @@ def step_size(
 
 def source_of(config: Any, split: str, **options: bool) -> data.Source:
     """A split of `config.data`, undecoded; `options` add to the config's."""
-    c = config.data
-    named = configs.options(c, c.name.replace(".", "_"))
-    return data.load(c.name, c.root, split, **{**named, **options})
+    return source_at(config.data, split, **options)
+
+
+def source_at(place: Any, split: str, **options: bool) -> data.Source:
+    """The same of any block with `name`, `root` and blocks of options."""
+    named = configs.options(place, place.name.replace(".", "_"))
+    return data.load(place.name, place.root, split, **{**named, **options})
 
 
 def one_of(key: str, value: Any, known: tuple[str, ...]) -> None:

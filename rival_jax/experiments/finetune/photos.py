@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from rival_jax import data
-from rival_jax.configs import options
 from rival_jax.configs.finetune import Config
 from rival_jax.data import Source
 from rival_jax.data.chosen import Chosen
 from rival_jax.data.source import refuse_training
 from rival_jax.data.split import split
 from rival_jax.data.training import Images, Training
-from rival_jax.experiments.subject import Material
+from rival_jax.experiments.subject import Material, source_at
 from rival_jax.runtime.plugins import no_such
 from rival_jax.types import Geometry
 
@@ -59,13 +55,12 @@ def source(config: Config, masks: str, classes: tuple[str, ...]) -> Source:
     forbid training, and for found masks without a folder or of an unknown class.
     """
     c = config.data if masks == "data" else config.tokencut
-    if masks != "data" and not c.root:
+    if not (masks == "data" or c.root):
         raise ValueError(
             f"variant {masks!r} needs the folder of masks that configs/tokencut.py wrote: pass "
             "--config.tokencut.root"
         )
-    named: Any = config.data.train_split if masks == "data" else config.tokencut.split
-    found = data.load(c.name, c.root, named, **options(c, c.name.replace(".", "_")))
+    found = source_at(c, config.data.train_split if masks == "data" else c.split)
     refuse_training(found, "finetune on")
     if masks == "data":
         return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from rival_jax.runtime import hosts, parallel, placement, row_files
 from rival_jax.runtime.results import Category, Columns
 from rival_jax.types import Variables
 
-STEPS = 16  # batches whose results are held at once
 _held_out = jax.jit(detectors.held_out, static_argnums=0)
 
 
@@ -92,16 +90,11 @@ class Search:
             found[slot[real]] = rows["iou"].reshape(len(slot), -1)[real]
         return found.reshape(*index.shape, -1)
 
-    def found(
-        self, fn: Callable[..., Any], batches: Iterable[Any]
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """All hosts' results of `STEPS` batches at a time, so that memory does not grow."""
-        bound, iterator = parallel.Bound(fn, (self.program,)), iter(batches)
+    def found(self, fn: Callable[..., Any], batches: Iterable[Any]) -> Iterator[parallel.Rows]:
+        """All hosts' results, see `parallel.map_parts`."""
+        given = parallel.Bound(fn, (self.program,)), self.networks, batches, self.mesh
         done = lambda images: self.advance(images * self.count)  # noqa: E731
-        for first in iterator:
-            part = itertools.chain([first], itertools.islice(iterator, STEPS - 1))
-            rows = parallel.map_examples(bound, self.networks, part, self.mesh, on_batch=done)
-            yield hosts.gathered_rows(rows)
+        return parallel.map_parts(*given, on_batch=done)
 
     def rows(self) -> Columns:
         """One row for each network, class, attribute that is tested there, feature, and top image.

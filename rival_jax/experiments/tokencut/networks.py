@@ -144,9 +144,9 @@ class Network:
                 f"{model.name} gives NaN for {bad.sum()} of {len(photos)} photos, the first "
                 f"{photos[bad.argmax()].name}; its weights or config.dtype are not usable"
             )
-        cuts = ({name: values[i] for name, values in found.items()} for i in range(len(photos)))
+        parts = (found[name] for name in ("component", "seed", "eigenvalues"))
         written = functools.partial(self._row, folder)
-        for row in threaded(written, zip(photos, cuts, strict=True)):
+        for row in threaded(written, zip(photos, *parts, strict=True)):
             rows.append(row)
             on_batch(1)
         if not rows:
@@ -161,17 +161,16 @@ class Network:
             **{name: [row[name] for row in rows] for name in rows[0]},
         }
 
-    def _row(self, folder: MaskFolder, one: tuple[Photo, Mapping[str, Any]]) -> dict[str, Any]:
-        """A photo's row, after its files are written."""
-        photo, cut = one
-        item, component = self.source[photo.position], cut["component"]
-        second, third = cut["eigenvalues"].tolist()
+    def _row(self, folder: MaskFolder, one: tuple[Photo, Any, Any, Any]) -> dict[str, Any]:
+        """The row of a photo and its `image_cuts`, after its files are written."""
+        photo, component, seed, values = one
+        item, (second, third) = self.source[photo.position], values.tolist()
         made = self.made(np.asarray(item["image"]), component, third - second)
         truth, mask = true_mask(item), None if made.reason else made.mask
         return {
             "rows": component.shape[0],
             "columns": component.shape[1],
-            "seed": int(cut["seed"]),
+            "seed": int(seed),
             "second": second,
             "third": third,
             "component": np.packbits(component).tobytes(),
