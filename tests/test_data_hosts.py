@@ -112,7 +112,7 @@ def test_every_pair_is_in_one_hosts_batches(monkeypatch, hosts, swap):
 def test_every_photo_is_read_by_one_host(monkeypatch, hosts):
     def program():
         meter = Meter(WHOLE, "photos", Console(file=io.StringIO()))
-        photos, _ = any_size.read(Drawn(WHOLE), "error", 0, meter)
+        photos, *_ = any_size.read(Drawn(WHOLE), "error", 0, meter)
         return photos, list(any_size.batches(Drawn(WHOLE), photos[:3], (8, 8), 4))
 
     found, alone = (on_hosts(monkeypatch, count, program) for count in (hosts, 1))

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from rival_jax.data import checks
-from rival_jax.data.photos import remarks
+from rival_jax.data.photos import remarks, sentences
 from rival_jax.data.pixels import stacked
 from rival_jax.data.source import Source
 from rival_jax.runtime import hosts
@@ -45,9 +45,15 @@ def threaded(fn: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
         yield from pool.map(fn, values)
 
 
-def read(
-    source: Source, on_bad: str, per_class: int, meter: Meter
-) -> tuple[list[Photo], list[tuple[str, str]]]:
+class Photos(NamedTuple):
+    """The photos of a source."""
+
+    usable: list[Photo]
+    skipped: list[tuple[str, str]]  # (name, reason) of the others
+    notices: list[str]  # what was assumed to read them, in sentences
+
+
+def read(source: Source, on_bad: str, per_class: int, meter: Meter) -> Photos:
     """Every photo decoded once, by one of the hosts.
 
     Args:
@@ -55,9 +61,6 @@ def read(
       on_bad: "error" | "skip".
       per_class: only this many of each class, the first ones of the source; 0: all.
       meter: counts the photos.
-
-    Returns:
-      (usable photos, (name, reason) of the others).
 
     Raises:
       ValueError: naming the unreadable photos, unless they are skipped.
@@ -96,7 +99,9 @@ def read(
         cure = f"drop {'it' if len(skipped) == 1 else 'them'} or pass {checks.CURE}"
         faults = [reason for _, reason in skipped]
         raise ValueError(checks.report(faults, len(taken), "photos", cure))
-    return photos, skipped
+    count = Counter(remark for photo in photos for remark in photo.remarks)
+    notices = [*getattr(source, "notices", ()), *sentences(count, len(photos))]
+    return Photos(photos, skipped, notices)
 
 
 def _first(labels: np.ndarray, count: int) -> list[int]:

@@ -19,7 +19,6 @@ from rival_jax.configs.tokencut import Config
 from rival_jax.data import any_size
 from rival_jax.data.any_size import plain as as_name
 from rival_jax.data.mask_folder import MaskFolder
-from rival_jax.data.photos import sentences
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.experiments.runner import Bench, Unit
 from rival_jax.experiments.subject import Material, source_of
@@ -129,11 +128,10 @@ class Experiment(Material):
         with Meter(len(self.source), "photos", console) as meter:
             meter.say(f"reading {place.name} {place.split}")
             found = any_size.read(self.source, place.on_bad, c.per_class, meter)
-        self.photos, self.skipped = found
+        self.photos, self.skipped, notices = found
         for name, reason in self.skipped:
             console.print(f"skipped {name}: {reason}")
-        remarks = Counter(remark for photo in self.photos for remark in photo.remarks)
-        self.note(*getattr(self.source, "notices", ()), *sentences(remarks, len(self.photos)))
+        self.note(*notices)
         self.shapes = [one.shapes(self.photos) for one in self.networks]
         if self.config.output:
             self.folders(Path(self.config.output))
