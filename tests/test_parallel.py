@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rival_jax.runtime import parallel
+from rival_jax.runtime import parallel, parts
 
 
 def scaled_sum(variables, batch, factor=1.0):
@@ -80,14 +80,14 @@ def test_extra_arguments_are_traced_not_compiled_in():
 
 
 def test_parts_are_a_few_batches_each_and_read_as_they_are_asked_for(monkeypatch):
-    monkeypatch.setattr(parallel, "STEPS", 2)
+    monkeypatch.setattr(parts, "STEPS", 2)
     images, taken = np.random.default_rng(0).random((9, 2, 2, 3)).astype(np.float32), []
     some = (taken.append(1) or batch for batch in batches(images, 2, range(9)))
     given = scaled_sum, {"w": jnp.float32(2)}, some, parallel.data_mesh(jax.devices()[:1])
-    parts = parallel.map_parts(*given, on_batch=taken.append)
-    first = next(parts)
+    found = parts.map_parts(*given, on_batch=taken.append)
+    first = next(found)
     assert (first["index"].tolist(), len(taken)) == ([0, 1, 2, 3], 4)
-    rows = [first, *parts]
+    rows = [first, *found]
     assert [len(part["index"]) for part in rows] == [4, 4, 1]
     got = np.concatenate([part["value"] for part in rows])
     np.testing.assert_allclose(got, 2 * images.sum((1, 2, 3)), rtol=1e-6)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +16,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from rival_jax.runtime import hosts, placement, profile
 from rival_jax.types import Batch, Variables
 
-STEPS = 16  # batches of a part, see `map_parts`
 Rows = dict[str, np.ndarray]
 PerExample = Callable[..., Mapping[str, Any]]
 
@@ -114,24 +112,6 @@ def map_examples(
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(rows["index"], kind="stable")
     return {name: value[order] for name, value in rows.items()}
-
-
-def map_parts(
-    fn: PerExample,
-    variables: Variables,
-    batches: Iterable[Batch],
-    mesh: Mesh,
-    *,
-    on_batch: Callable[[int], None] = lambda examples: None,
-) -> Iterator[Rows]:
-    """`map_examples` over `STEPS` batches at a time, so that memory does not grow.
-
-    Yields the rows of all hosts, on every host.
-    """
-    rest = iter(batches)
-    for first in rest:
-        part = itertools.chain([first], itertools.islice(rest, STEPS - 1))
-        yield hosts.gathered_rows(map_examples(fn, variables, part, mesh, on_batch=on_batch))
 
 
 @functools.lru_cache(maxsize=64)

@@ -18,7 +18,7 @@ from rival_jax import data, detectors, neurons
 from rival_jax.configs.neurons import Config
 from rival_jax.experiments.changed import repacked
 from rival_jax.experiments.subject import Loaded
-from rival_jax.runtime import hosts, parallel, placement, row_files
+from rival_jax.runtime import hosts, parallel, parts, placement, row_files
 from rival_jax.runtime.results import Category, Columns
 from rival_jax.types import Variables
 
@@ -91,10 +91,10 @@ class Search:
         return found.reshape(*index.shape, -1)
 
     def found(self, fn: Callable[..., Any], batches: Iterable[Any]) -> Iterator[parallel.Rows]:
-        """All hosts' results, see `parallel.map_parts`."""
+        """All hosts' results, see `parts.map_parts`."""
         given = parallel.Bound(fn, (self.program,)), self.networks, batches, self.mesh
         done = lambda images: self.advance(images * self.count)  # noqa: E731
-        return parallel.map_parts(*given, on_batch=done)
+        return parts.map_parts(*given, on_batch=done)
 
     def rows(self) -> Columns:
         """One row for each network, class, attribute that is tested there, feature, and top image.
