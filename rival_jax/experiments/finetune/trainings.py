@@ -25,7 +25,6 @@ from rival_jax.runtime import checksums, hosts, parallel, train
 from rival_jax.runtime.members import PARTS, Member
 from rival_jax.runtime.results import Category, Columns, Run, digest
 from rival_jax.runtime.tensorboard import watched
-from rival_jax.runtime.update import Recipe
 from rival_jax.types import Array, Model, Variables
 
 ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows
@@ -128,16 +127,13 @@ class Trainings:
 
     def _job(self, setting: Setting, seed: int) -> Job:
         """A training, and everything that determines its result."""
-        options = {
-            k: v if isinstance(v, (int, float, str)) else str(v) for k, v in setting.options.items()
-        }
         seen, config = self.training[setting.masks].images[seed], self.config
         about = {
             "version": ROWS_VERSION,
             "model": self.original.digest,
-            "objective": [setting.variant, options],
+            "objective": [setting.variant, setting.options],
             "learning_rate": setting.learning_rate,
-            "recipe": dataclasses.asdict(self._recipe(setting)),
+            "recipe": dataclasses.asdict(setting.recipe),
             "augmentation": config.train.augmentation,
             "outputs": config.outputs,
             "mask": config.data.mask,
@@ -146,18 +142,12 @@ class Trainings:
         }
         return Job(setting, seed, seen, about)
 
-    def _recipe(self, setting: Setting) -> Recipe:
-        c = self.config.train
-        named = {field.name for field in dataclasses.fields(Recipe)} - {"batch_size", "trained"}
-        told = {name: getattr(c, name) for name in named}
-        return Recipe(batch_size=c.batch, trained=setting.trained, **told)
-
     def units(self, bench: Bench) -> Iterator[Unit]:
         """A unit for every training; a group with a missing unit is run first."""
         run, kinds = bench.run, dict[Any, list[Job]]()  # a kind's trainings may share a program
         for job in self.jobs:
             one = job.setting
-            key = one.terms, one.masks, one.trained, tuple(one.numbers)
+            key = one.terms, one.masks, one.recipe, tuple(one.numbers)
             kinds.setdefault(key, []).append(job)
         for mine in kinds.values():
             size = self._together(mine[0].setting)
@@ -207,7 +197,7 @@ class Trainings:
         ]
         about = [job.depends_on for job in jobs]
         folder = run.path / "training" / digest(about)
-        given = first.terms, self._variables(first), self._recipe(first), members
+        given = first.terms, self._variables(first), first.recipe, members
         found = train.fit(
             *given,
             self.training[first.masks].data(first.needs),

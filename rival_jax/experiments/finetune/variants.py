@@ -12,6 +12,7 @@ from rival_jax.configs.finetune import Config
 from rival_jax.objectives._variants import FOUND_MASKS, VARIANTS
 from rival_jax.runtime.parallel import Bound
 from rival_jax.runtime.plugins import no_such, plugin
+from rival_jax.runtime.update import Recipe
 from rival_jax.types import Array, Batch, Model, Variables
 
 ORIGINAL = "original"
@@ -28,8 +29,8 @@ class Setting:
     numbers: dict[str, float]
     learning_rate: float
     masks: str  # "data" | "tokencut"
-    trained: str  # see `config.train`
-    options: dict[str, Any]  # all the objective's options, for the record
+    recipe: Recipe
+    options: dict[str, Any]  # all the objective's options, for the record; JSON-able
     needs: tuple[str, ...]  # besides images, masks and labels, see `objectives`
 
 
@@ -68,6 +69,8 @@ def _setting(config: Config, model: Model, name: str, words: str) -> Setting:
         raise ValueError(f"config.{objective}: " + no_such(unknown[0], known))
     changeable = {key: float(value) for key, value in options.items() if _is_number(value)}
     fixed = tuple(sorted((k, v) for k, v in options.items() if k not in changeable))
+    named = {field.name for field in dataclasses.fields(Recipe)} - {"batch_size", "trained"}
+    told = {name: getattr(config.train, name) for name in named}
     return Setting(
         name=f"{name} {words}".strip().replace(" ", "+"),
         variant=name,
@@ -75,8 +78,8 @@ def _setting(config: Config, model: Model, name: str, words: str) -> Setting:
         numbers=changeable,
         learning_rate=rate,
         masks="tokencut" if name in FOUND_MASKS else "data",
-        trained=trained,
-        options=options,
+        recipe=Recipe(batch_size=config.train.batch, trained=trained, **told),
+        options={k: v if isinstance(v, (int, float, str)) else str(v) for k, v in options.items()},
         needs=tuple(getattr(module, "NEEDS", ())),
     )
 
