@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from rival_jax.report import html, lettering, tables
+from rival_jax.report import html, lettering, printed, tables
 from rival_jax.runtime import names, progress
 from rival_jax.runtime.console import Terminal
 from rival_jax.runtime.results import Run
@@ -211,7 +211,7 @@ def test_tables_are_printed_on_any_console():
     table = tables.Table("[/a]\x1b", NAMES, [NAMES])
     for terminal in (True, False):
         console = Terminal(file=io.StringIO(), force_terminal=terminal, width=2000)
-        tables.show_tables([table], console)
+        printed.show_tables([table], console)
         assert "[red]x[/red]" in console.file.getvalue()
 
 

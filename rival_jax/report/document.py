@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from rival_jax.report import html, tables, words
+from rival_jax.report.printed import show_tables
 from rival_jax.report.results import Row
 from rival_jax.report.run_files import read_argv, read_json
 from rival_jax.report.style import attempt
@@ -55,7 +56,7 @@ def write_document(run: Run, console: Console, document: Document) -> None:
     sections = [s._replace(tables=[t for t in s.tables if t.rows]) for s in document.sections]
     sections = [s for s in sections if s.text or s.pictures or s.tables]
     everything = [table for section in sections for table in section.tables]
-    tables.show_tables(everything, console)
+    show_tables(everything, console)
     files = _files(everything)
     for old in sorted((run.path / "tables").glob("*.csv")):
         if old.relative_to(run.path).as_posix() not in files:

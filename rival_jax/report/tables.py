@@ -1,4 +1,4 @@
-"""Tables of text cells: on the console, as Markdown and as CSV."""
+"""Tables of text cells: as Markdown, as CSV and as LaTeX."""
 
 from __future__ import annotations
 
@@ -8,20 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich import box
-from rich.console import Console
-from rich.table import Table as RichTable
-
 from rival_jax import significance
 from rival_jax.report import verdicts
 from rival_jax.report.results import Results, Row
-from rival_jax.runtime.console import Terminal, plain
 from rival_jax.runtime.names import csv_cell
 from rival_jax.runtime.names import latex as in_latex
 from rival_jax.runtime.names import markdown as in_markdown
 from rival_jax.runtime.workdir import atomic
-
-PRINTED, WIDE = 21, 200  # rows on the console, and columns if it is not a terminal
 
 
 class Table(NamedTuple):
@@ -84,28 +77,6 @@ def write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]])
     """Writes a CSV file, see `as_csv`."""
     with atomic(path) as partial:
         partial.write_text(as_csv(header, lines), encoding="utf-8")
-
-
-def show_tables(tables: Iterable[Table], console: Console) -> None:
-    """Prints at most `PRINTED` lines of each; wide and without frames if not on a terminal."""
-    frame = box.SIMPLE_HEAD
-    if not console.is_terminal:
-        console, frame = Terminal(file=console.file, width=WIDE, quiet=console.quiet), None
-    for table in tables:
-        shown = RichTable(
-            title=plain(table.title, "bold"),
-            title_justify="left",
-            box=frame,
-            pad_edge=False,
-        )
-        for i, name in enumerate(table.header):
-            shown.add_column(plain(name), justify="right" if i else "left", no_wrap=i == 0)
-        for row in table.rows[:PRINTED]:
-            # a line break before the bracket
-            shown.add_row(*(plain(cell.replace(", ", ",")) for cell in row))
-        console.print(shown, soft_wrap=False)
-        if len(table.rows) > PRINTED:
-            console.print(f"({len(table.rows) - PRINTED} more in tables.md)")
 
 
 def pivot(
