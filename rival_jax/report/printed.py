@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
@@ -47,35 +47,43 @@ def show_tables(tables: Iterable[Table], console: Console) -> None:
 
 def parts(
     columns: Sequence[Sequence[str]], width: int
-) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The columns that fit beside each other, and their widths; the first is in every part.
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The columns that stand beside each other, part by part, and their widths.
 
-    A column is as wide as its longest cell, or as its longest word if that lets more columns stand
-    beside it. Only the first, which names the lines, may be folded, at half the console's width.
+    The first columns, as many as tell the lines apart, are in every part, and may be folded to half
+    the console's width. The others are as wide as their longest cells; or as their longest words,
+    if that makes fewer parts.
 
     Args:
       columns: each with its header and cells.
       width: of the console, in letters.
 
-    >>> list(parts([("net", "vit"), ("a", "1.0 [0.5,1.5]"), ("b", "2.0 [1.5,2.5]")], 20))
+    >>> parts([("net", "vit"), ("a", "1.0 [0.5,1.5]"), ("b", "2.0 [1.5,2.5]")], 20)
     [((0, 1), (3, 13)), ((0, 2), (3, 13))]
     """
-    least = [
+    lines = list(zip(*columns, strict=True))
+    apart = [len({line[:n] for line in lines}) == len(lines) for n in range(1, len(columns) + 1)]
+    first = 1 + apart.index(True) if True in apart else 1
+    whole = [max(map(len, column)) for column in columns]
+    words = [
         max(len(word) for cell in column for word in [*cell.split(), ""]) for column in columns
     ]
-    most = [max(map(len, column)) for column in columns]
-    most[0] = least[0] = min(most[0], max(width // 2, 1))
-    start = 1
-    while start < len(columns) or start == 1:
-        end, used = start, least[0]
-        while end < len(columns) and (end == start or used + GAP + least[end] <= width):
-            used += GAP + least[end]
-            end += 1
-        places = (0, *range(start, end))
-        room, widths = width - used, []
-        for place in places:
-            more = min(max(room, 0), most[place] - least[place])
-            widths.append(least[place] + more)
-            room -= more
-        yield places, tuple(widths)
-        start = end if end > start else end + 1
+    head = whole[:first]
+    while sum(head) > max(width // 2, first):
+        head[head.index(max(head))] -= 1
+    wide, narrow = (_packed([*head, *some[first:]], first, width) for some in (whole, words))
+    return narrow if len(narrow) < len(wide) else wide
+
+
+def _packed(
+    widths: list[int], first: int, width: int
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Columns of these widths in as few parts as hold them, each with the first ones."""
+    rows: list[list[int]] = [[]]
+    for place in range(first, len(widths)):
+        used = sum(widths[p] + GAP for p in (*range(first), *rows[-1], place)) - GAP
+        if used > width and rows[-1]:
+            rows.append([])
+        rows[-1].append(place)
+    every = [(*range(first), *row) for row in rows]
+    return [(places, tuple(widths[p] for p in places)) for places in every]
