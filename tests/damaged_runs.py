@@ -85,7 +85,12 @@ def check(folder: Path) -> None:
     assert [event for event in events if event["event"] == "figure"] == [], "all are drawn"
     page = (folder / "report.html").read_text(encoding="utf-8")
     shows(page)
-    assert not re.search(r"<b>|<script|could not be drawn", page)
+    assert not re.search(r"<b>|could not be drawn", page)
+    assert page.count("<script") == 1  # the page's own
+    regions = re.findall(
+        r'<div class="wide" tabindex="0" role="region" aria-label="([^"]+)">', page
+    )
+    assert len(regions) == page.count("<table")  # each is reached by keys, under its name
     shows((folder / "tables.md").read_text(encoding="utf-8"))
     for table in (folder / "tables.md").read_text(encoding="utf-8").split("### ")[1:]:
         widths = {

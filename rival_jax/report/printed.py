@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from rival_jax.report.tables import Table
 from rival_jax.runtime.console import Terminal, plain
+from rival_jax.runtime.names import visible
 
 PRINTED, WIDE = 21, 200  # rows on the console, and columns if it is not a terminal
 GAP = 2  # between columns
@@ -22,8 +24,9 @@ def show_tables(tables: Iterable[Table], console: Console) -> None:
         console, frame = Terminal(file=console.file, width=WIDE, quiet=console.quiet), None
     for table in tables:
         # A line may break before a bracket.
-        cells = [[cell.replace(", ", ",") for cell in row] for row in table.rows[:PRINTED]]
-        columns = list(zip(table.header, *cells, strict=True))
+        rows = [[cell.replace(", ", ",") for cell in row] for row in table.rows[:PRINTED]]
+        header, *cells = [[visible(cell) for cell in row] for row in (table.header, *rows)]
+        columns = list(zip(header, *cells, strict=True))
         for number, (places, widths) in enumerate(parts(columns, console.width)):
             title = table.title if not number else f"{table.title} (continued)"
             shown = RichTable(
@@ -36,7 +39,7 @@ def show_tables(tables: Iterable[Table], console: Console) -> None:
             )
             for place, width in zip(places, widths, strict=True):
                 side = "right" if place else "left"
-                name = plain(table.header[place])
+                name = plain(header[place])
                 shown.add_column(name, justify=side, width=width, overflow="fold")
             for row in cells:
                 shown.add_row(*(plain(row[place]) for place in places))
@@ -64,9 +67,9 @@ def parts(
     lines = list(zip(*columns, strict=True))
     apart = [len({line[:n] for line in lines}) == len(lines) for n in range(1, len(columns) + 1)]
     first = 1 + apart.index(True) if True in apart else 1
-    whole = [max(map(len, column)) for column in columns]
+    whole = [max(map(cell_len, column)) for column in columns]
     words = [
-        max(len(word) for cell in column for word in [*cell.split(), ""]) for column in columns
+        max(cell_len(word) for cell in column for word in [*cell.split(), ""]) for column in columns
     ]
     head = whole[:first]
     while sum(head) > max(width // 2, first):
