@@ -10,11 +10,13 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, UInt32
 
+from rival_jax import maps, noise
 from rival_jax.metrics import check_unit
 
 _TINY = 1e-12  # weights below it count as 0
+_CELLS = (8, 8)  # of a smooth random field
 _WIDTHS = (1 / 4, 1 / 16, 1 / 64)  # of the Gaussians that fill in, as shares of the height
 
 
@@ -198,6 +200,22 @@ def _random_region(within: Array, area: Array, draw: Array) -> Array:
     closer, rim = within * (distance < radius), within * (distance == radius)
     share = (wanted - closer.sum()) / jnp.maximum(rim.sum(), _TINY)
     return closer + jnp.clip(share, 0, 1) * rim
+
+
+def random_fields(
+    key: Key[Array, ""], ids: UInt32[Array, " b"], draws: int, size: tuple[int, int]
+) -> Float[Array, "d b h w"]:
+    """Smooth random fields of every image, whose highest pixels are blotches.
+
+    No two pixels are equal, so that `sorting.highest` takes exactly as many as it is asked for.
+
+    Args:
+      key, ids: see `noise.gaussian`; an image's fields depend on nothing else.
+    """
+    draw = lambda trial: noise.gaussian(key, ids, trial, _CELLS)  # noqa: E731
+    fields = maps.upsample(jax.vmap(draw)(jnp.arange(draws)), size)
+    ramp = jnp.arange(size[0] * size[1]).reshape(size) / (size[0] * size[1])
+    return fields + 0.01 * ramp  # a resize clamps at the edges, where pixels would be equal
 
 
 def fit_onto(

@@ -11,7 +11,6 @@ from rich.console import Console
 from rival_jax import data, metrics, models
 from rival_jax.configs.attributes import Ablation, Config, Data
 from rival_jax.experiments import runner
-from rival_jax.experiments.attributes import measures
 from rival_jax.experiments.attributes import page as attributes_page
 from rival_jax.experiments.attributes import parts as _parts
 from rival_jax.experiments.attributes import study as attributes
@@ -134,9 +133,9 @@ def found_of(changes, labels, classes="abc"):
     lent = np.full(both[0].shape, np.nan)
     for place, name in enumerate(("clean", "swap") if other is not None else ()):
         lent[..., list(changes).index(name)] = other[..., place]
-    columns = zip(measures.STUDY.columns, (*both, lent), strict=True)
+    columns = zip(attributes.STUDY.columns, (*both, lent), strict=True)
     read = {name: per_image(values, axes) for name, values in columns}
-    return Images(measures.paired(read), labels, tuple(classes))
+    return Images(attributes.paired(read), labels, tuple(classes))
 
 
 def test_golden_pooled_table(shared):
@@ -151,7 +150,7 @@ def test_golden_pooled_table(shared):
     labels = np.repeat(np.arange(10), len(most))
     changes = {"clean": both[0], "grey": both[1], "control_0": both[1]}
     found = found_of(changes, labels, "0123456789")
-    results = measures.STUDY.results(found, "images", resamples=20)
+    results = attributes.STUDY.results(found, "images", resamples=20)
     for measure, name in (("accuracy_drop", "acc"), ("probability_drop", "prob")):
         chosen = over_classes(results, measure)
         table, _, _ = estimates(chosen, "attribute", "model", scale=100.0, means=True)
@@ -239,7 +238,7 @@ def test_a_swap_shows_the_lenders_part_in_the_parts_place():
 
 def test_steps_hold_every_draw_once_and_units_are_of_one_size():
     for draws in (1, 3, 4, 9):
-        found = attributes.all_steps(draws)
+        found = _parts.all_steps(draws)
         assert {len(steps) for steps in found.values()} == {3}
         control = CHANGES.index("control")
         drawn = {d for steps in found.values() for c, d in steps if c == control}
@@ -395,15 +394,6 @@ def test_attribute_labels_tell_classes_apart(examples):
     np.testing.assert_array_equal(rows["wheels"], train.attribute_labels[:, 2])
 
 
-def test_correlations_are_pearsons():
-    shown = np.random.default_rng(0).integers(0, 2, (30, 4)).astype(float)
-    np.testing.assert_allclose(measures.correlations(shown), np.corrcoef(shown.T), atol=1e-12)
-    shown[:, 2] = 1
-    found = measures.correlations(shown)
-    assert np.isnan(found[2]).all()
-    assert np.isfinite(found[0, 1])
-
-
 LABELS = np.array([0] * 6 + [1] * 3 + [2] * 3)
 
 
@@ -422,7 +412,7 @@ def test_pooling_is_a_named_value(pooling):
     changes = forged()
     clean, grey, *controls, swap, _ = (values[:9, 1, 0, 1] for values in changes.values())
     lent = changes["other"][:9, 1, 0]
-    results = measures.STUDY.results(found_of(changes, LABELS), pooling, resamples=20)
+    results = attributes.STUDY.results(found_of(changes, LABELS), pooling, resamples=20)
     for measure, values in {
         "probability_drop": clean - grey,
         "control_probability_drop": clean - np.mean(controls, 0),
@@ -453,7 +443,7 @@ def test_a_control_that_is_the_part_but_for_rounding_costs_nothing_more():
     changes = forged()
     changes["control_0"] = changes["grey"] + 5e-7
     changes["control_1"] = changes["grey"] + 5e-7
-    results = measures.STUDY.results(found_of(changes, LABELS), "classes", resamples=20)
+    results = attributes.STUDY.results(found_of(changes, LABELS), "classes", resamples=20)
     assert {row["estimate"] for row in results.where(measure="probability_excess")} == {0.0}
 
 
@@ -463,7 +453,7 @@ def test_without_a_lender_there_is_no_swap(left_out):
     changes["swap"][:] = changes["other"][..., 1] = np.nan
     if left_out:
         del changes["swap"], changes["other"]
-    results = measures.STUDY.results(found_of(changes, LABELS), "classes", resamples=20)
+    results = attributes.STUDY.results(found_of(changes, LABELS), "classes", resamples=20)
     assert not [name for name in results.of("measure") if name.startswith("swap")]
 
 
@@ -509,7 +499,7 @@ def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
     def write(run, console):
         files = {name: run.path / path for name, path in run.read_json("units.json").items()}
         classes, options = run.read_json("data.json")["classes"], run.config["statistics"]
-        results = measures.results_of(files, classes, "classes", **options)
+        results = attributes.results_of(files, classes, "classes", **options)
         results.write(run.path)
         picture = dict.fromkeys(NAMES, np.zeros((8, 8, 3), np.uint8))
         shown = lambda: [("$_", "p", picture)]  # noqa: E731

@@ -142,18 +142,23 @@ class Sheet:
     def _pictures(
         self, loaded: Loaded, way: Any, draw: Draw, rows: np.ndarray
     ) -> Iterator[dict[str, np.ndarray]]:
-        examples, name = (
-            self._subject.examples(loaded.geometry),
-            f"{loaded.model.name} {way.method}",
-        )
-        items = lent(examples, rows)
-        images = np.stack([item["image"] for item in items]).astype(np.float32) / 255
-        batch = {"image": images, "label": examples.labels[rows]}
-        seen = _explained(way, nameless(loaded.model), loaded.variables, batch)
-        for item, one in zip(items, jnp.nan_to_num(seen.maps), strict=True):
+        name = f"{loaded.model.name} {way.method}"
+        for item, one in seen_again(self._subject, loaded, way, rows):
             rim = outlined(thumb(item["image"]), thumb(item["mask"] > 127))
             shown = {"photo and object": rim, name: heated(item["image"], np.asarray(one))}
             yield {**shown, **draw(name, item["image"], one)}
+
+
+def seen_again(
+    subject: Subject, loaded: Loaded, way: Any, rows: np.ndarray
+) -> Iterator[tuple[dict[str, Any], Array]]:
+    """Some of the evaluated images, as `Examples.example`, each with its map; NaNs are 0."""
+    examples = subject.examples(loaded.geometry)
+    items = lent(examples, rows)
+    images = np.stack([item["image"] for item in items]).astype(np.float32) / 255
+    batch = {"image": images, "label": examples.labels[rows]}
+    seen = _explained(way, nameless(loaded.model), loaded.variables, batch)
+    return zip(items, jnp.nan_to_num(seen.maps), strict=True)
 
 
 def nameless(model: Model) -> Model:
@@ -226,7 +231,7 @@ class Explaining:
       cost: arguments of `Costs`, from `make` on.
 
     Attributes:
-      pairs: of networks to compare, see `cures.pairs`.
+      pairs: of networks to compare, see `cures.pairs`; none if the config has no such key.
       ways: of each network, by its name.
       sheet: photos with maps on them.
     """
@@ -243,7 +248,8 @@ class Explaining:
         self.config, self.subject = config, Subject(config, console)
         names = [model.name for model in self.subject.models]
         called = dict(zip(config.models, names, strict=True))
-        self.pairs = compared_networks(config.pairs, called).pairs
+        named = getattr(config, "pairs", None)
+        self.pairs = [] if named is None else compared_networks(named, called).pairs
         self.ways = allowed(config.saliency, self.subject.models, console, way)
         self.cost, self.sheet = Costs(self.subject, self.ways, *cost), Sheet(self.subject)
         self.total, self.costs = self.cost.total, self.cost.told

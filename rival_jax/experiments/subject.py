@@ -223,6 +223,11 @@ class Subject(Material):
         """The evaluated split in the first model's geometry."""
         return next(iter(self._examples.values()))
 
+    def identity(self, loaded: Loaded, version: int, **more: Any) -> dict[str, Any]:
+        """What a unit of the network depends on; `version`: of its rows."""
+        base = {"version": version, "model": loaded.digest, "dtype": self.config.dtype}
+        return {**base, "data": self.examples(loaded.geometry).fingerprint, **more}
+
     def facts(self) -> dict[str, Any]:
         """What data.json and the report say about the data set."""
         one = self.first_examples()

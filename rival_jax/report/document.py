@@ -3,45 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
 
 from rival_jax.report import html, tables, words
+from rival_jax.report.parts import Document as Document
+from rival_jax.report.parts import Picture as Picture
+from rival_jax.report.parts import Section as Section
 from rival_jax.report.printed import show_tables
-from rival_jax.report.results import Row
 from rival_jax.report.run_files import read_argv, read_json
 from rival_jax.report.style import attempt
 from rival_jax.report.tables import Table
-from rival_jax.report.words import Picture as Picture
 from rival_jax.runtime import buckets
 from rival_jax.runtime.results import Run, atomic
-
-
-class Section(NamedTuple):
-    """A part of the page between two headings."""
-
-    title: str
-    text: Sequence[str] = ()
-    pictures: Sequence[Picture] = ()
-    tables: Sequence[Table] = ()
-
-
-class Document(NamedTuple):
-    """Everything an experiment reports; data, models and config are added automatically."""
-
-    title: str
-    subtitle: str
-    headline: Sequence[str]  # the result in sentences, first thing on the page
-    sections: Sequence[Section]
-    method: Sequence[str]  # how it was measured, in sentences
-    caveats: Sequence[tuple[str, str]]  # what it does not establish, and why
-    source: str  # "The measurement is due to ..."
-    runs: Sequence[Path] = ()  # finished runs that it joins; default: the run itself
-    groups: Mapping[str, Sequence[str]] | None = None  # of models
-    clean: Mapping[str, Row] | None = None  # networks' accuracy on photos, if not from data.json
 
 
 def write_document(run: Run, console: Console, document: Document) -> None:

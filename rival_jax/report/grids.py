@@ -25,28 +25,66 @@ Shown = Sequence[tuple[str, str, Mapping[str, np.ndarray]]]
 """Photos to look at: (title, example, {what was done: uint8 [h, w, 3]})."""
 
 
-def heat_maps(
-    tables: Mapping[str, tuple[np.ndarray, Sequence[str], Sequence[str]]],
+def heat(
+    results: Results,
+    row: str,
+    column: str,
     *,
-    signed: bool = True,
+    panel: str,
+    named: Sequence[str],
+    titles: Mapping[Any, str] | None = None,
+    panels: Sequence[Any] = (),
+    scale: float = 1.0,
     digits: int = 2,
-    named: tuple[str, str, str] = ("table", "row", "column"),
-    cell: float = CELL,
+    means: bool = False,
+    most: int = 0,
 ) -> Drawn:
-    """Tables side by side on one scale, with every number in its cell.
+    """Heat maps side by side on one scale, with every number in its cell.
 
     Args:
-      tables: title -> (numbers [r, c], names of rows, names of columns); NaN stays empty.
-      signed: whether colours run from below 0 to above 0, or start at 0.
+      results: at most one per cell; cells without one stay empty.
+      row, column: columns of the results whose values are the rows and columns.
+      panel: column whose values are the maps.
+      named: the CSV's names for map, row and column.
+      titles: of the maps.
+      panels: the maps, if not all; then each has the rows and columns of all results.
+      scale: factor for the numbers.
       digits: decimal places.
-      named: the CSV's names for title, row and column.
-      cell: inches of a cell's width.
+      means: whether the last row and column are means, see `with_means`.
+      most: columns shown, half of them those with the lowest means and half with the highest; 0:
+        all.
     """
-    finite = [np.abs(table[np.isfinite(table)]) for table, _, _ in tables.values()]
-    most = max([float(part.max()) for part in finite if part.size] or [1.0]) or 1.0
+    alike = {"rows": results.of(row), "columns": results.of(column)} if panels else {}
+    shown: dict[str, tuple[np.ndarray, list[str], list[str]]] = {}
+    for value in panels or results.of(panel):
+        mine = results.where(**{panel: value})
+        table, rows, columns = estimates(mine, row, column, scale=scale, means=means, **alike)
+        if most and len(columns) > most + means:
+            ends = _ends(_mean(table[: len(table) - means, : len(columns) - means], 0), most // 2)
+            kept = [*ends, *([len(columns) - 1] if means else [])]
+            table, columns = table[:, kept], [columns[place] for place in kept]
+        shown[(titles or {}).get(value, str(value))] = table, rows, columns
+    return _side_by_side(shown, digits, named)
+
+
+def _ends(means: np.ndarray, half: int) -> list[int]:
+    """Positions of the lowest and highest means, ascending; NaNs are neither."""
+    order = [place for place in np.argsort(means).tolist() if np.isfinite(means[place])]
+    return sorted({*order[:half], *order[-half:]})
+
+
+def _side_by_side(
+    tables: Mapping[str, tuple[np.ndarray, Sequence[str], Sequence[str]]],
+    digits: int,
+    named: Sequence[str],
+) -> Drawn:
+    """Heat maps, title -> (numbers [r, c], names of rows, names of columns)."""
+    finite = [table[np.isfinite(table)] for table, _, _ in tables.values()]
+    most = max([float(np.abs(part).max()) for part in finite if part.size] or [1.0]) or 1.0
+    least = -most if any((part < 0).any() for part in finite) else 0.0
     rooms = [margin(rows) + 0.2 for _, rows, _ in tables.values()]
     below = max(margin(columns) for _, _, columns in tables.values()) + 0.15
-    wide = [max(cell * len(columns), 1.2) for _, _, columns in tables.values()]
+    wide = [max(CELL * len(columns), 1.2) for _, _, columns in tables.values()]
     tall = [0.3 * len(rows) for _, rows, _ in tables.values()]
     width, height = sum(rooms) + sum(wide) + 0.2, max(tall) + below + 0.35
     figure, lines, left = Figure(figsize=(width, height)), [], 0.0
@@ -54,10 +92,10 @@ def heat_maps(
         tables.items(), rooms, wide, tall, strict=True
     ):
         bottom = 1 - (0.3 + up) / height
-        place = ((left + room) / width, bottom, cell * len(columns) / width, up / height)
+        place = ((left + room) / width, bottom, CELL * len(columns) / width, up / height)
         axes = figure.add_axes(place)
         left += room + across
-        _heat(axes, table, rows, columns, (-most if signed else 0.0, most), digits)
+        _heat(axes, table, rows, columns, (least, most), digits)
         axes.set_title(title, loc="left")
         lines += [
             (title, row, column, table[i, j])
@@ -98,7 +136,7 @@ def estimates(
     scale: float = 1.0,
     means: bool = False,
 ) -> tuple[np.ndarray, list[str], list[str]]:
-    """Results as a table for `heat_maps`; NaN for missing ones.
+    """Results as a table for `heat`; NaN for missing ones.
 
     Args:
       results: at most one per cell.

@@ -27,6 +27,15 @@ class Images(NamedTuple):
         """The images' names."""
         return next(iter(self.values.values())).of("example")
 
+    def at(self, rows: np.ndarray) -> Images:
+        """Some of the images, by position."""
+        values = {}
+        for name, one in self.values.items():
+            example, *others = one.axes
+            kept = Axis(example.fields, tuple(example.keys[row] for row in rows))
+            values[name] = per_image(np.asarray(one.values)[rows], (kept, *others))
+        return Images(values, self.labels[rows], self.classes)
+
 
 def read_images(
     files: Sequence[Path],
@@ -111,6 +120,28 @@ def per_image(values: np.ndarray, axes: Sequence[Axis], many: np.ndarray | None 
     images = some if many is None else np.where(some > 0, many, 0)
     one = np.broadcast_to(np.int8(1), some.shape)
     return Named(values, tuple(axes), Counts(images, one, some, some))
+
+
+def alike(found: Images, signed: Sequence[str]) -> Images:
+    """Measures of the same axes in few arrays, on a new axis "measure": less is compiled.
+
+    Measures share an array if their values have the same bounds, and either all or none lack
+    images: "signed", for those with values in [-1, 1], "shares", and each with ", of some".
+    """
+    blocks: dict[str, dict[str, np.ndarray]] = {}
+    for name, one in found.values.items():
+        values = np.asarray(one.values)
+        some = "" if np.isfinite(values).all() else ", of some"
+        blocks.setdefault(("signed" if name in signed else "shares") + some, {})[name] = values
+    first, *others = next(iter(found.values.values())).axes
+    joined = {
+        block: per_image(
+            np.stack(list(columns.values()), 1),
+            (first, Axis(("measure",), tuple((name,) for name in columns)), *others),
+        )
+        for block, columns in blocks.items()
+    }
+    return found._replace(values=joined)
 
 
 def by_unit(found: Images, units: Sequence[str]) -> Images:

@@ -5,35 +5,37 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
-from rival_jax.report import declared
+from rival_jax.report import declared, verdicts
 from rival_jax.report.figures import Drawn
+from rival_jax.report.parts import Document, Section
+from rival_jax.report.parts import Picture as Picture
 from rival_jax.report.results import Results
 from rival_jax.report.tables import Table, percent
 
 CLEAN_SHOWN = 8  # networks named in a headline
-
-
-class Picture(NamedTuple):
-    """A figure: `figures/<name>.png`, `.svg`, and the `.csv` of its numbers."""
-
-    name: str
-    draw: Callable[[], Drawn]
-    caption: str
-    alt: str  # for readers who cannot see it: what it shows, not how it looks
-    photos: bool = False  # made of photos: JPEG on the page, else SVG
+TESTS = {  # filled in wherever a text asks for them
+    "star": verdicts.STAR,
+    "holm": verdicts.METHOD.format(verdicts.HOLM),
+    "rate": verdicts.METHOD.format(verdicts.RATE),
+}
+Pictures = Mapping[str, Callable[[], Drawn] | Sequence[Picture]]
+"""What draws a figure, or the pictures in its place, by its name."""
 
 
 class Words:
     """The texts of a room's page, from its words.toml.
 
-    Texts may hold {names}, which are filled in on request; lines are joined. Tables of the file:
+    Texts may hold {names}, which are filled in on request; lines are joined. In what is drawn, a
+    text that is one {name} becomes that value, which may be a list. Tables of the file:
 
+      sections.NAME: `title`, and by name `text`, `figures` and `tables`, in the order of the page.
       figures.NAME: `caption`, and `alt` for readers who cannot see the figure; `draw` if it is a
-        filter over results, see `declared.figure`.
-      tables.NAME: `title`, and what `declared.table` takes.
-      text: sentences by name, or lists of them.
+        filter over results, see `declared.figure`; `photos` if it is made of photos.
+      tables.NAME: `title`, and what `declared.table` takes; `titles` may be the name of some.
+      text: sentences by name, or lists of them. {holm} and {rate} say how p-values are adjusted,
+        {star} what a star means.
       titles.NAME: how values are written, in display order.
       caveats: a `claim` that the numbers do not establish, and `why`; `when`, if not always.
     """
@@ -72,11 +74,11 @@ class Words:
         """
         found = self._all["figures"][words or name]
         caption, alt = (_filled(found[key], fields) for key in ("caption", "alt"))
-        return Picture(name, draw, caption, alt, photos)
+        return Picture(name, draw, caption, alt, photos or found.get("photos", False))
 
     def drawn(self, name: str, results: Results, *, words: str = "", **fields: Any) -> Picture:
         """A figure of results, as its `draw` says; arguments as for `picture`."""
-        look = _each(self._all["figures"][words or name]["draw"], fields)
+        look = self._look(self._all["figures"][words or name]["draw"], fields)
         return self.picture(name, declared.figure(look, results), words=words, **fields)
 
     def tables(
@@ -94,26 +96,111 @@ class Words:
           cells: further ways to write a number, by name.
           fields: values to fill in.
         """
-        looks = [_each(self._all["tables"][name], fields) for name in names]
+        looks = [self._look(self._all["tables"][name], fields) for name in names]
         every = (
             declared.table(look, results, look["title"], confidence, cells or {}) for look in looks
         )
         return [table for some in every for table in some]
+
+    def sections(
+        self,
+        results: Results,
+        fields: Mapping[str, Any],
+        *names: str,
+        pictures: Pictures | None = None,
+        tables: Mapping[str, Sequence[Table]] | None = None,
+        confidence: float = 0.95,
+        cells: declared.Cells | None = None,
+    ) -> list[Section]:
+        """Parts of the page: those named, or all.
+
+        Args:
+          fields: values to fill in.
+          pictures, tables: those in place of declared ones, by name. Of declared ones, those that
+            nothing belongs in are left out.
+          confidence, cells: as for `tables`.
+        """
+        ways: dict[str, Any] = {"confidence": confidence, "cells": cells, **fields}
+        shown, told = pictures or {}, tables or {}
+        made = []
+        for one in (self._all["sections"][name] for name in names or self._all["sections"]):
+            seen = [
+                picture
+                for word in one.get("figures", ())
+                for picture in self._pictures(word, shown.get(word), results, fields)
+            ]
+            rows = [
+                table
+                for word in one.get("tables", ())
+                for table in (told[word] if word in told else self.tables(results, word, **ways))
+            ]
+            text = [self.text(word, **fields) for word in one.get("text", ())]
+            made.append(Section(_filled(one["title"], fields), text, seen, rows))
+        return made
+
+    def _pictures(
+        self,
+        name: str,
+        given: Callable[[], Drawn] | Sequence[Picture] | None,
+        results: Results,
+        fields: Mapping[str, Any],
+    ) -> Sequence[Picture]:
+        if callable(given):
+            return [self.picture(name, given, **fields)]
+        if given is not None:
+            return given
+        look = self._look(self._all["figures"][name]["draw"], fields)
+        belongs = declared.chosen(results, look.get("where", {})).rows
+        return [self.drawn(name, results, **fields)] if belongs else []
+
+    def document(
+        self,
+        fields: Mapping[str, Any],
+        *,
+        subtitle: str,
+        headline: Sequence[str],
+        sections: Sequence[Section],
+        cases: Sequence[str] = (),
+    ) -> Document:
+        """The page; its other texts are "title", "method" and "source".
+
+        Args:
+          fields: values to fill in.
+          cases: see `caveats`.
+        """
+        return Document(
+            title=self.text("title", **fields),
+            subtitle=subtitle,
+            headline=headline,
+            sections=sections,
+            method=self.texts("method", **fields),
+            caveats=self.caveats(*cases, **fields),
+            source=self.text("source"),
+        )
 
     def caveats(self, *cases: str, **fields: Any) -> list[tuple[str, str]]:
         """(claim, why) in order; a caveat with `when` only if that is one of the cases."""
         told = [one for one in self._all["caveats"] if one.get("when", "") in ("", *cases)]
         return [(_filled(one["claim"], fields), _filled(one["why"], fields)) for one in told]
 
+    def _look(self, look: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+        """A table of the file with all its texts filled in."""
+        titles = look.get("titles")
+        titles = {"titles": self.titles(titles)} if isinstance(titles, str) else {}
+        return _each({**look, **titles}, fields)
+
 
 def _filled(text: str, fields: Mapping[str, Any]) -> str:
-    return " ".join(text.split()).format(**fields)
+    return " ".join(text.split()).format(**{**TESTS, **fields})
 
 
 def _each(look: Any, fields: Mapping[str, Any]) -> Any:
-    """A table of the file with all its texts filled in."""
     if isinstance(look, Mapping):
         return {key: _each(value, fields) for key, value in look.items()}
+    if isinstance(look, list):
+        return [_each(value, fields) for value in look]
+    if isinstance(look, str) and look[1:-1] in fields and look == f"{{{look[1:-1]}}}":
+        return fields[look[1:-1]]
     return _filled(look, fields) if isinstance(look, str) else look
 
 

@@ -1,4 +1,4 @@
-"""(image, attribute) pairs: all existing ones, how they are changed, and their batches."""
+"""(image, attribute) pairs: all existing ones, their batches, how they are changed and scored."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rival_jax import ablation, noise
+from rival_jax import ablation, metrics, noise
 from rival_jax.configs.attributes import Config
 from rival_jax.data import Examples
 from rival_jax.experiments.changed import partners, pictures, repacked
+from rival_jax.experiments.rows import answers
 from rival_jax.report.grids import Shown
-from rival_jax.types import Array
+from rival_jax.types import Array, Forward, Variables
 
 CHANGES = ("clean", "grey", "control", "swap")
 SHOWN = 8  # attributes on the sheet of all changes
+STEPS = 3  # changes of a pair per unit; the same in each, so that one program serves all units
 LENDERS = 4  # donor images of each class and attribute
 PIXELS = ("image", "mask", "attribute_masks")
 Lot = Mapping[str, Any]  # of pairs, see `batches`
+Steps = tuple[tuple[int, int], ...]
+"""(position in `CHANGES`, number of the draw) of each step that a unit computes."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,21 +121,52 @@ def _lent(examples: Examples, row: int, column: int) -> tuple[np.ndarray, np.nda
     return item["image"], item["attribute_masks"][column].copy()
 
 
+def scored(
+    forward: Forward, config: Config, variables: Variables, batch: Lot, key: Array, steps: Array
+) -> dict[str, Array]:
+    """A network's outputs for pairs, each changed in every one of `steps` [s, 2].
+
+    Returns:
+      the `answers`, and other_probability, of the donor's class: [p, s]; area, the part's share of
+      the object: [p].
+    """
+
+    def one(step: Array) -> dict[str, Array]:
+        logits, _ = forward(variables, changed(config, batch, key, *step), {})
+        other, _ = metrics.true_class(logits, jnp.asarray(batch["other_label"]))
+        return {**answers(logits, batch["label"]), "other_probability": other}
+
+    columns = {name: value.T for name, value in lax.map(one, steps).items()}
+    mask, part = (jnp.asarray(batch[name]).sum((1, 2)) for name in ("mask", "part"))
+    return {**columns, "area": part / jnp.maximum(mask, 1)}
+
+
+def all_steps(draws: int) -> dict[str, Steps]:
+    """The steps of every unit by name; the last may repeat a draw, which is then dropped.
+
+    >>> all_steps(4)["controls_1"]
+    ((2, 3), (2, 3), (2, 3))
+    """
+    found: dict[str, Steps] = {"parts": ((0, 0), (1, 0), (3, 0))}
+    for number, start in enumerate(range(0, draws, STEPS)):
+        chosen = [min(draw, draws - 1) for draw in range(start, start + STEPS)]
+        found[f"controls_{number}"] = tuple((CHANGES.index("control"), draw) for draw in chosen)
+    return found
+
+
 def sheet(config: Config, pairs: Pairs) -> Shown:
     """One image of each attribute under every change, at most `SHOWN`; none without any donor."""
-    able = np.flatnonzero(pairs.lender >= 0)
-    _, first = np.unique(pairs.attribute[able], return_index=True)
-    chosen, rows = able[first][:SHOWN].tolist(), []
-    for place in chosen:
+    able, rows = np.flatnonzero(pairs.lender >= 0), []
+    chosen = able[np.unique(pairs.attribute[able], return_index=True)[1]][:SHOWN]
+    for place in chosen.tolist():
         item: dict[str, Any] = pairs.examples.example(int(pairs.image[place]))
         pixels = {name: item[name].astype(np.float32) / 255 for name in PIXELS}
         rows.append(_pair(pairs, place, pixels, swap=True))
     if not rows:
         return []
     batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    show = jax.jit(functools.partial(changed, config))
-    show = functools.partial(show, batch, noise.key(config.seed))
-    seen = pictures(show, {name: (k, 0) for k, name in enumerate(CHANGES)})
+    show = functools.partial(jax.jit(functools.partial(changed, config)), batch)
+    changes = {name: (noise.key(config.seed), place, 0) for place, name in enumerate(CHANGES)}
     names = [pairs.names[attribute] for attribute in pairs.attribute[chosen]]
     shown = [pairs.examples.names[image] for image in pairs.image[chosen]]
-    return list(zip(names, shown, seen, strict=True))
+    return list(zip(names, shown, pictures(show, changes), strict=True))

@@ -9,74 +9,109 @@ alone say about the class: their means, correlations and a linear classifier.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+import pyarrow.parquet as pq
 from rich.console import Console
 
-from rival_jax import metrics, noise, probe
+from rival_jax import noise, probe, statistics
 from rival_jax.configs import options, typed
 from rival_jax.configs.attributes import Config
 from rival_jax.data import Examples
 from rival_jax.experiments.attributes import parts
-from rival_jax.experiments.attributes.measures import results_of
-from rival_jax.experiments.attributes.page import page
-from rival_jax.experiments.attributes.parts import CHANGES, Lot, Pairs
+from rival_jax.experiments.attributes.page import WORDS, page
+from rival_jax.experiments.attributes.parts import CHANGES, STEPS, Pairs, Steps
 from rival_jax.experiments.rows import answers, tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject, one_of, source_of
+from rival_jax.named import Named
 from rival_jax.report.document import Document
-from rival_jax.report.results import Results
+from rival_jax.report.results import Results, Row, plain
+from rival_jax.report.study import Means, Measure, Study, read_images
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Category, Columns, Run
-from rival_jax.types import Array, Forward, Geometry, Model, Variables
+from rival_jax.types import Geometry, Model
 
 ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows
 LABELS_VERSION = 1  # the same for what is made from labels alone
-STEPS = 3  # changes of a pair per unit; the same in each, so that one program serves all units
 MEASURED = ("probability", "correct", "predicted", "other_probability")
 CLASSIFIER_L2 = 1e-4  # keeps the classifier finite if attributes separate the classes
+ROUNDING = 1e-6  # of a float32 probability
 _fit = jax.jit(probe.fit_converged, static_argnames="num_classes")
-Steps = tuple[tuple[int, int], ...]
-"""(position in `CHANGES`, number of the draw) of each step that a unit computes."""
 
 
-def scored(
-    forward: Forward, config: Config, variables: Variables, batch: Lot, key: Array, steps: Array
-) -> dict[str, Array]:
-    """A network's outputs for pairs, each changed in every one of `steps` [s, 2].
-
-    Returns:
-      the `answers`, and other_probability, of the donor's class: [p, s]; area, the part's share of
-      the object: [p].
-    """
-
-    def one(step: Array) -> dict[str, Array]:
-        logits, _ = forward(variables, parts.changed(config, batch, key, *step), {})
-        other, _ = metrics.true_class(logits, jnp.asarray(batch["other_label"]))
-        return {**answers(logits, batch["label"]), "other_probability": other}
-
-    columns = {name: value.T for name, value in lax.map(one, steps).items()}
-    mask, part = (jnp.asarray(batch[name]).sum((1, 2)) for name in ("mask", "part"))
-    return {**columns, "area": part / jnp.maximum(mask, 1)}
-
-
-def all_steps(draws: int) -> dict[str, Steps]:
-    """The steps of every unit by name; the last may repeat a draw, which is then dropped.
-
-    >>> all_steps(4)["controls_1"]
-    ((2, 3), (2, 3), (2, 3))
-    """
-    found: dict[str, Steps] = {"parts": ((0, 0), (1, 0), (3, 0))}
-    for number, start in enumerate(range(0, draws, STEPS)):
-        chosen = [min(draw, draws - 1) for draw in range(start, start + STEPS)]
-        found[f"controls_{number}"] = tuple((CHANGES.index("control"), draw) for draw in chosen)
+def paired(columns: dict[str, Named]) -> dict[str, Named]:
+    """Differences within images; NaN if one lacks the attribute or, for swaps, has no donor."""
+    found = {}
+    names = columns["correct"].of("change")
+    draws = [name for name in names if name.startswith("control_")]
+    for name, column in (("accuracy", "correct"), ("probability", "probability")):
+        one = columns[column]
+        clean, grey = one.at(change="clean"), one.at(change="grey")
+        control = one.where(change=draws).mean("change").map(_same_if_close, grey)
+        found[f"{name}_drop"] = clean - grey
+        found[f"control_{name}_drop"] = clean - control
+        found[f"{name}_excess"] = control - grey
+        if "swap" in names:
+            found[f"swap_{name}_drop"] = clean - one.at(change="swap")
+    if "swap" in names:
+        own, other = columns["probability"], columns["other_probability"]
+        found["swap_beyond_grey"] = own.at(change="grey") - own.at(change="swap")
+        found["swap_lender_rise"] = other.at(change="swap") - other.at(change="clean")
     return found
+
+
+def _same_if_close(control: Any, grey: Any) -> Any:
+    """If the part is the whole object, it is its own control."""
+    return np.where(np.abs(control - grey) < ROUNDING, grey, control)
+
+
+def measures(means: Means, pooling: str) -> Iterator[Measure]:
+    """Means per class and over classes, and how models differ in a part's cost beyond its size.
+
+    `pooling` "classes": means per class, then over the classes that have the attribute; "images":
+    over all images (the study's released code).
+    """
+    for name, of_class in means.items():
+        mean = of_class.mean("class", by="images" if pooling == "images" else "each")
+        yield Measure(name, mean)
+        if not name.startswith("swap"):
+            yield Measure(name, of_class)
+        if name == "probability_excess":
+            yield Measure(name, mean.differences("model"))
+
+
+STUDY = Study(
+    "attributes",
+    axes=("model", "attribute", "change"),
+    columns=("correct", "probability", "other_probability"),
+    measures=measures,
+    sparse=True,
+    derived=paired,
+    signed=(
+        *("accuracy_drop", "control_accuracy_drop", "accuracy_excess", "swap_accuracy_drop"),
+        *("probability_drop", "control_probability_drop", "probability_excess"),
+        *("swap_probability_drop", "swap_beyond_grey", "swap_lender_rise"),
+    ),
+)
+
+
+def _area(means: Means) -> Iterator[Measure]:
+    """The part's share of the object, over all images."""
+    yield Measure("area", means["area"].mean("class", by="images"))
+
+
+def _classifier(means: Means) -> Iterator[Measure]:
+    yield Measure("classifier_accuracy", means["correct"].mean("class"))
+
+
+AREA = Study("attributes", ("attribute",), ("area",), _area, averaged=("change",), sparse=True)
+CLASSIFIER = Study("attributes", (), ("correct",), _classifier)
 
 
 def labels(examples: Examples) -> Columns:
@@ -95,32 +130,67 @@ def classified(train: Examples, test: Examples) -> Columns:
     return {**words, "predicted": Category(found.pop("predicted"), list(test.classes)), **found}
 
 
+def results_of(
+    files: Mapping[str, Path], classes: Sequence[str], pooling: str, **options: Any
+) -> Results:
+    """The table of results, from the files of all units, by name and in order."""
+    labels, classifier = (files[f"attributes/{name}"] for name in ("labels", "classifier"))
+    rows = [file for file in files.values() if file not in (labels, classifier)]
+    found = STUDY.results(STUDY.read(rows, classes), pooling, **options)
+    found += AREA.results(AREA.read(rows[:1], classes), **options)  # every unit has all pairs
+    found += CLASSIFIER.results(CLASSIFIER.read([classifier], classes), **options)
+    return found + Results(figure_3(labels, classes))
+
+
+def figure_3(labels: Path, classes: Sequence[str]) -> Iterator[Row]:
+    """How attribute labels go together, and with classes; without intervals.
+
+    Rows of "label_share" (of a class's images that have an attribute) and of "label_correlation"
+    (between two attributes; NaN for an attribute that all or no images have).
+    """
+    names = [name for name in pq.read_schema(labels).names if name not in ("example", "label")]
+    images = read_images([labels], (), names, classes)
+    shown = np.stack([images.values[name].values for name in names], axis=1)  # [n, a]
+    counts = np.bincount(images.labels, minlength=len(classes))
+    shares = statistics.class_means(shown, images.labels, len(classes))
+    for c in np.flatnonzero(counts).tolist():
+        for a, name in enumerate(names):
+            words = {"class": classes[c], "attribute": name}
+            yield plain(STUDY.name, "label_share", shares[c, a], int(counts[c]), 1, **words)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        both = np.atleast_2d(np.corrcoef(shown.T))
+    size = len(images.labels), int((counts > 0).sum())
+    for (a, b), value in np.ndenumerate(both):
+        words = {"attribute": names[a], "other_attribute": names[b]}
+        yield plain(STUDY.name, "label_correlation", value, *size, **words)
+
+
 class Experiment:
     """Networks and attributes, checked."""
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
-        source_of(config, config.data.split, attributes=True)  # checked before anything else
+        data, asked = config.data, config.ablation.attributes
+        source_of(config, data.split, attributes=True)  # checked before anything else
         self.config, self.subject = config, Subject(config, console)
         self.geometry = self.subject.geometry(self.subject.models[0])
-        self.pairs = self._pairs(self.geometry)
-        data, c, known = config.data, config.ablation, self.pairs.examples.attributes
-        for name in c.attributes:
-            one_of("ablation.attributes", name, known)
-            if name not in self.pairs.names:
-                self.subject.note(
-                    f"No image of {data.name} {data.split} has the attribute {name}, which "
-                    "config.ablation.attributes asks for: it is left out of all that follows."
-                )
+        self.pairs, of = self._pairs(self.geometry), f"{data.name} {data.split}"
+        for name in asked:
+            one_of("ablation.attributes", name, self.pairs.examples.attributes)
+        absent = [name for name in asked if name not in self.pairs.names]
+        self.subject.note(*(WORDS.text("absent", of=of, name=name) for name in absent))
         if not self.pairs.names:
             raise ValueError(
-                f"no image of {data.name} {data.split} has one of the attributes asked for; name "
-                f"others with --config.ablation.attributes, of {known}"
+                f"no image of {of} has one of the attributes asked for; name others with "
+                f"--config.ablation.attributes, of {self.pairs.examples.attributes}"
             )
-        self.subject.examples(self.geometry, data.train_split, attributes=True)  # see `_of_labels`
+        self._examples(data.train_split)  # of `labels` and `classified`
+
+    def _examples(self, split: str, geometry: Geometry | None = None) -> Examples:
+        return self.subject.examples(geometry or self.geometry, split, attributes=True)
 
     def _pairs(self, geometry: Geometry) -> Pairs:
-        examples = self.subject.examples(geometry, attributes=True)
+        examples = self._examples(self.config.data.split, geometry)
         return parts.find(examples, self.config.ablation.attributes, self.config.seed)
 
     def facts(self) -> dict[str, Any]:
@@ -129,41 +199,35 @@ class Experiment:
 
     def passes(self, model: Model) -> tuple[str, int]:
         """The forward passes of a network, and what they are."""
-        count, each = len(self.pairs.image), STEPS * len(all_steps(self.config.ablation.draws))
+        count, each = (
+            len(self.pairs.image),
+            STEPS * len(parts.all_steps(self.config.ablation.draws)),
+        )
         images = len(self.subject.first_examples())
         return f"{count} attributes of {images} images x {each}", count * each
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
         """The units of one network: parts, then controls; after the last network, the labels."""
         config, c, name = self.config, self.config.ablation, loaded.model.name
-        pairs = self._pairs(loaded.geometry)
-        base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": config.dtype}
-        base |= {"data": pairs.examples.fingerprint, "names": list(pairs.names), "grey": c.grey}
+        pairs, size = self._pairs(loaded.geometry), plan["images"]
+        base = {"names": list(pairs.names), "data": pairs.examples.fingerprint, "grey": c.grey}
         base |= {"attributes": pairs.examples.attribute_fingerprint, "seed": config.seed}
         base |= {"background": c.background, "mask": config.data.mask}
-        fn = parallel.Bound(scored, (loaded.model.forward, config))
+        base = self.subject.identity(loaded, ROWS_VERSION, **base)
+        fn = parallel.Bound(parts.scored, (loaded.model.forward, config))
         shown = f"{name} (on black backgrounds)" if c.background == "black" else name
-        for unit, steps in all_steps(c.draws).items():
-            first, depends_on = unit == "parts", {**base, "steps": steps}
+        for unit, steps in parts.all_steps(c.draws).items():
             args = (noise.key(config.seed), np.array(steps, np.int32))
             columns = functools.partial(self._columns, loaded, pairs, steps)
-            told = self.subject, loaded, plan["images"], fn, args, columns, len(steps)
-            rows = Pass(*told, functools.partial(parts.batches, pairs, plan["images"], swap=first))
+            first = unit == "parts"
+            batches = functools.partial(parts.batches, pairs, size, swap=first)
+            rows = Pass(self.subject, loaded, size, fn, args, columns, len(steps), batches)
             clean = shown if first else ""
-            yield Unit(f"{name}/{unit}", depends_on, rows, flops=plan["flops"], clean=clean)
+            yield Unit(f"{name}/{unit}", {**base, "steps": steps}, rows, plan["flops"], clean)
         if name == self.subject.models[-1].name:
-            yield from self._of_labels()
-
-    def _of_labels(self) -> Iterator[Unit]:
-        load = functools.partial(self.subject.examples, self.geometry, attributes=True)
-        train, test = load(self.config.data.train_split), load(self.config.data.split)
-        for name, made, splits in (
-            ("labels", labels, (train,)),
-            ("classifier", classified, (train, test)),
-        ):
-            key = {"version": LABELS_VERSION, "data": [s.attribute_fingerprint for s in splits]}
-            rows = functools.partial(made, *splits)
-            yield Unit(f"attributes/{name}", key, lambda _, rows=rows: rows(), everywhere=True)
+            train, test = map(self._examples, (config.data.train_split, config.data.split))
+            yield _of_labels("labels", labels, train)
+            yield _of_labels("classifier", classified, train, test)
 
     def _columns(self, loaded: Loaded, pairs: Pairs, steps: Steps, found: parallel.Rows) -> Columns:
         """One row per step and pair of this host; no swap for pairs without a donor."""
@@ -175,14 +239,13 @@ class Experiment:
         pair, examples = found["index"][place], pairs.examples
         words = [f"control_{draw}" if CHANGES[c] == "control" else CHANGES[c] for c, draw in steps]
         values = {name: found[name][place, step] for name in MEASURED}
-        values |= {"area": found["area"][place]}
-        columns = tidy(self.config.data.name, loaded, examples, pairs.image[pair], {}, values)
-        return {
-            **columns,
+        values |= {
+            "area": found["area"][place],
             "attribute": Category(pairs.attribute[pair], list(pairs.names)),
             "change": Category(np.searchsorted(once, step), [words[i] for i in once]),
             "lender": Category(pairs.lender[pair] % (len(examples) + 1), [*examples.names, ""]),
         }
+        return tidy(self.config.data.name, loaded, examples, pairs.image[pair], {}, values)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""
@@ -190,3 +253,9 @@ class Experiment:
         results = results_of(files, self.pairs.examples.classes, **told)
         shown = functools.partial(parts.sheet, self.config, self.pairs)
         return results, page(self.config, results, shown)
+
+
+def _of_labels(name: str, made: Callable[..., Columns], *splits: Examples) -> Unit:
+    """A unit made from labels alone, the same on every host."""
+    key = {"version": LABELS_VERSION, "data": [split.attribute_fingerprint for split in splits]}
+    return Unit(f"attributes/{name}", key, lambda _: made(*splits), everywhere=True)

@@ -12,7 +12,7 @@ from rival_jax.alignment import METRICS
 from rival_jax.configs.saliency import Saliency
 from rival_jax.experiments.saliency.unit import REGIONS
 from rival_jax.named import Axis, Counts, Named
-from rival_jax.report.images import Images, per_image
+from rival_jax.report.images import Images, alike
 from rival_jax.report.results import Results, Row, plain
 from rival_jax.report.study import Means, Measure, Study
 
@@ -39,23 +39,36 @@ def derived(columns: dict[str, Named]) -> dict[str, Named]:
         for region in GREYED:
             found[f"{of}_drop_{region}"] = columns[f"{of}_none"] - columns[f"{of}_{region}"]
         found[f"{of}_excess"] = found[f"{of}_drop_salient"] - found[f"{of}_drop_random"]
+    found |= {name: columns[name] for name in ("area", "flat")}
     below = columns["density_gap"].map(lambda gap: np.where(np.isnan(gap), gap, gap < 0))
-    return found | {
-        **{name: columns[name] for name in ("area", "flat")},
-        "on_background": below,
-        "missed": columns["pointing_game"].map(lambda share: 1 - share),
-        "wrong": accuracy.map(lambda right: 1 - right),
-    }
+    missed = columns["pointing_game"].map(lambda share: 1 - share)
+    wrong = accuracy.map(lambda right: 1 - right)
+    return found | {"on_background": below, "missed": missed, "wrong": wrong}
 
 
-def measures(means: Means, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
-    """Measures of every model and method, by class and by group, and paired differences."""
+def measures(means: Means, members: Mapping[str, Sequence[str]] | None) -> Iterator[Measure]:
+    """Measures of every model and method, by class and by group, and paired differences.
+
+    Without `members`, of one model alone: if images are filed differently for each model, models
+    share no images to resample.
+    """
     for of_class in means.values():
         level = of_class.mean("class")
-        groups = (level.grouped("model", {group: of}) for group, of in members.items())
-        parts = (level, of_class, _over_all(of_class), *groups)
-        for part in (*parts, level.differences("model"), level.differences("method")):
-            yield Measure("", part)
+        parts = [level, of_class]
+        if members is not None:
+            groups = (level.grouped("model", {group: of}) for group, of in members.items())
+            parts += [_over_all(of_class), *groups]
+            parts += [level.differences("model"), level.differences("method")]
+        yield from (Measure("", part) for part in parts)
+
+
+def _over_all(of_class: Named) -> Named:
+    """The mean of a class over all models and methods that have a number there."""
+    *others, subject = of_class.axes
+    keys = tuple((key,) for key in subject.keys)
+    joined = dataclasses.replace(of_class, axes=(*others, Axis(("subject",), keys)))
+    counts = Counts(*(array.max(-1) for array in of_class.counts))
+    return dataclasses.replace(joined.mean("subject"), counts=counts)
 
 
 STUDY = Study(
@@ -64,13 +77,6 @@ STUDY = Study(
     columns=("label", "predicted", "flat", "area", *METRICS, *PROBABILITIES),
     measures=measures,
     signed=("signed", "signed, of some"),
-)
-# If images are filed differently for each model, models share no images to resample.
-ALONE = dataclasses.replace(
-    STUDY,
-    measures=lambda means: (
-        Measure("", part) for one in means.values() for part in (one.mean("class"), one)
-    ),
 )
 
 
@@ -82,92 +88,20 @@ def tabled(
     "filed": whether means are over "true" or "predicted" classes.
     "subset": "all" images, or the "hits": images of each class with the lowest density gap.
     """
-    found = raw._replace(values=derived(raw.values))
-    every = _marked(STUDY.results(_joined(found), members, **options), "true", "all")
+    found, said = raw._replace(values=derived(raw.values)), {"filed": "predicted", "subset": "all"}
+    every = STUDY.results(alike(found, SIGNED), members, **options)
+    every = every.having(filed="true", subset="all")
     for s, (model, method) in enumerate(subjects(raw)):
         mine = {n: one.where(model=model, method=method) for n, one in found.values.items()}
-        by_said = Images(mine, filed_under(raw, s, "predicted"), raw.classes)
-        every += _marked(ALONE.results(_joined(by_said), **options), "predicted", "all")
+        of_said = Images(mine, filed_under(raw, s, "predicted"), raw.classes)
+        every += STUDY.results(alike(of_said, SIGNED), None, **options).having(**said)
         rows, labels = lowest(raw, s, c)
         if len(rows):
-            some = ALONE.results(_joined(Images(mine, labels, raw.classes), rows), **options)
-            every += _marked(some.where(**{"class": None}), c.classes, "hits")
-    alone = every.where(filed="predicted", subset="all")
-    return every + _marked(_without_intervals(alone, members), "predicted", "all")
-
-
-def subjects(raw: Images) -> tuple[tuple[str, str], ...]:
-    """(model, method) of all maps, in order."""
-    return raw.values["predicted"].axes[1].keys
-
-
-def filed_under(raw: Images, s: int, filed: str) -> np.ndarray:
-    """The class every image is filed under, int [n]: the "true" or the "predicted" one."""
-    if filed == "true":
-        return raw.labels
-    return np.asarray(raw.values["predicted"].values)[:, s].astype(np.int32)
-
-
-def lowest(raw: Images, s: int, c: Saliency) -> tuple[np.ndarray, np.ndarray]:
-    """The images of each class with the lowest density gap, for model and method number `s`.
-
-    Returns:
-      positions of images that have a gap, by class and then by gap, lowest first; and the class
-      every image is filed under, int [n].
-    """
-    gap, labels = np.asarray(raw.values["density_gap"].values)[:, s], filed_under(raw, s, c.classes)
-    order = np.lexsort((gap, labels))
-    order = order[np.isfinite(gap[order])]
-    first = np.searchsorted(labels[order], labels[order])
-    return order[np.arange(len(order)) - first < c.hits], labels
-
-
-def hits_of(raw: Images, c: Saliency) -> list[dict[str, Any]]:
-    """`HIT` for the lowest images of every model and method; see `lowest`."""
-    found, names = [], raw.names
-    for s, subject in enumerate(subjects(raw)):
-        columns = {name: np.asarray(one.values)[:, s] for name, one in raw.values.items()}
-        rows, labels = lowest(raw, s, c)
-        for row in rows.tolist():
-            label, said = raw.classes[raw.labels[row]], raw.classes[int(columns["predicted"][row])]
-            words = (*subject, raw.classes[labels[row]], names[row], label, said)
-            numbers = (float(columns[name][row]) for name in ("density_gap", *PROBABILITIES))
-            found.append(dict(zip(HIT, (*words, *numbers), strict=True)))
-    return found
-
-
-def _joined(found: Images, rows: np.ndarray | None = None) -> Images:
-    """Measures grouped into few arrays, so that less is compiled; of `rows`, or of all images.
-
-    Measures share an array if their values have the same bounds, and either all or none lack
-    images.
-    """
-    rows = np.arange(len(found.labels)) if rows is None else rows
-    alike: dict[str, dict[str, np.ndarray]] = {}
-    for name, one in found.values.items():
-        values = np.asarray(one.values)[rows]
-        block = "signed" if name in SIGNED else "shares"
-        some = "" if np.isfinite(values).all() else ", of some"
-        alike.setdefault(block + some, {})[name] = values
-    example, *others = next(iter(found.values.values())).axes
-    first = Axis(example.fields, tuple(example.keys[row] for row in rows))
-    joined = {
-        block: per_image(
-            np.stack(list(columns.values()), 1),
-            (first, Axis(("measure",), tuple((name,) for name in columns)), *others),
-        )
-        for block, columns in alike.items()
-    }
-    return Images(joined, found.labels[rows], found.classes)
-
-
-def _over_all(of_class: Named) -> Named:
-    """The mean of a class over all models and methods that have a number there."""
-    *others, subject = of_class.axes
-    keys = tuple((key,) for key in subject.keys)
-    joined = dataclasses.replace(of_class, axes=(*others, Axis(("subject",), keys)))
-    counts = Counts(*(array.max(-1) for array in of_class.counts))
-    return dataclasses.replace(joined.mean("subject"), counts=counts)
+            hits = alike(Images(mine, labels, raw.classes).at(rows), SIGNED)
+            some = STUDY.results(hits, None, **options).where(**{"class": None})
+            every += some.having(filed=c.classes, subset="hits")
+    alone = every.where(**said)
+    return every + Results(_without_intervals(alone, members)).having(**said)
 
 
 def _without_intervals(alone: Results, members: Mapping[str, Sequence[str]]) -> Iterator[Row]:
@@ -186,5 +120,41 @@ def _without_intervals(alone: Results, members: Mapping[str, Sequence[str]]) -> 
             yield plain(STUDY.name, measure, mean, images, classes, **words)
 
 
-def _marked(rows: Any, filed: str, subset: str) -> Results:
-    return Results({**row, "filed": filed, "subset": subset} for row in rows)
+def subjects(raw: Images) -> tuple[tuple[str, str], ...]:
+    """(model, method) of all maps, in order."""
+    return raw.values["predicted"].axes[1].keys
+
+
+def filed_under(raw: Images, s: int, filed: str) -> np.ndarray:
+    """The class every image is filed under, int [n]: the "true" or the "predicted" one."""
+    said = np.asarray(raw.values["predicted"].values)[:, s].astype(np.int32)
+    return raw.labels if filed == "true" else said
+
+
+def lowest(raw: Images, s: int, c: Saliency) -> tuple[np.ndarray, np.ndarray]:
+    """The images of each class with the lowest density gap, for model and method number `s`.
+
+    Returns:
+      positions of images that have a gap, by class and then by gap, lowest first; and the class
+      every image is filed under, int [n].
+    """
+    gap, labels = np.asarray(raw.values["density_gap"].values)[:, s], filed_under(raw, s, c.classes)
+    order = np.lexsort((gap, labels))
+    order = order[np.isfinite(gap[order])]
+    first = np.searchsorted(labels[order], labels[order])
+    return order[np.arange(len(order)) - first < c.hits], labels
+
+
+def hits_of(raw: Images, c: Saliency) -> list[dict[str, Any]]:
+    """`HIT` for the lowest images of every model and method; see `lowest`."""
+    found = []
+    for s, subject in enumerate(subjects(raw)):
+        columns = {name: np.asarray(one.values)[:, s] for name, one in raw.values.items()}
+        rows, labels = lowest(raw, s, c)
+        for row in rows.tolist():
+            places = labels[row], raw.labels[row], int(columns["predicted"][row])
+            filed, *words = (raw.classes[place] for place in places)
+            numbers = (float(columns[name][row]) for name in HIT[6:])
+            told = (*subject, filed, raw.names[row], *words, *numbers)
+            found.append(dict(zip(HIT, told, strict=True)))
+    return found

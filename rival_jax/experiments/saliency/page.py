@@ -1,10 +1,9 @@
-"""The page of saliency: sentences, tables, figures, and what goes where."""
+"""The page of saliency: what its tables and figures are made of, its sentences and galleries."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,73 +11,89 @@ import numpy as np
 from rival_jax.alignment import METRICS
 from rival_jax.configs import options
 from rival_jax.configs.saliency import Config
-from rival_jax.experiments.saliency.gallery import IN_GALLERY, gallery
-from rival_jax.experiments.saliency.measures import EFFECTS, GREYED, subjects
-from rival_jax.report import figures, grids, tables
-from rival_jax.report.document import Document, Picture, Section
+from rival_jax.experiments.saliency.measures import GREYED, HIT, subjects
+from rival_jax.report.document import Document, Picture
+from rival_jax.report.figures import Drawn
+from rival_jax.report.grids import Cell, heated, outlined, sheet, thumb
 from rival_jax.report.images import Images
 from rival_jax.report.results import Results, Row
-from rival_jax.report.style import MUTED
-from rival_jax.report.tables import Table, counted, percent, ratio
-from rival_jax.report.verdicts import STAR, starred
+from rival_jax.report.tables import counted, percent, ratio
 from rival_jax.report.words import Words
 from rival_jax.runtime.names import file_names
 
 WORDS = Words(__package__)
+TITLES = WORDS.titles("columns")
 EVERY = {"class": None, "group": None, "contrast": ""}
-COMPARED = ("iou", "density_gap", "average_precision")  # in the table of differences
-SHARES = ("on_background", "missed", "wrong")
-TITLES, HITS, DROPS = map(WORDS.titles, ("columns", "hits", "drops"))
-MOST_COLUMNS = 20  # classes of a heat map: those with the lowest and the highest mean
 GALLERIES = 8  # models whose hits are on the page
-Pictures = Mapping[tuple[str, str], Path]  # of the hits, by model and method
+IN_GALLERY, MOST_CLASSES = 2, 10  # hits of each class, three pictures each; and classes
+Hits = Sequence[Mapping[str, Any]]
+"""`HIT` of some images."""
+Seen = Callable[[tuple[str, str], Sequence[str]], Iterable[Sequence[np.ndarray]]]
+"""(model, method) and names of images -> photo, object, map and salient background of each."""
 
 
-def page(
-    config: Config, raw: Images, results: Results, hits: Sequence[Row], pictures: Pictures
-) -> Document:
+def page(config: Config, raw: Images, results: Results, hits: Hits, seen: Seen) -> Document:
     """The whole report, from the columns of the rows, the results, and the hits."""
-    c, results = config.saliency, named(results)
+    c, results, level = config.saliency, named(results), 100 * config.statistics.confidence
     shown = results.where(filed=c.classes, subset="all", contrast="")
     levels, extremes = shown.where(**EVERY), results.where(subset="hits")
-    models, confidence = results.of("model"), config.statistics.confidence
+    models = results.of("model")
     labels, counts = np.unique(raw.labels, return_counts=True)
+    over = "groups" if shown.of("group") else "models"
     told = options(config, "saliency") | {"images": counted(len(raw.names), "image")}
-    told |= {"methods": ", ".join(c.methods), "draws": counted(c.draws, "draw")}
+    told |= {"methods": ", ".join(c.methods), "draws": counted(c.draws, "draw"), "percent": level}
     told |= {"smallest": raw.classes[labels[counts.argmin()]], "size": counts.min()}
     told |= {"area": 100 * levels.where(measure="area").rows[0]["estimate"]}
     told |= {"mask": WORDS.text(config.data.mask), "explained": WORDS.text(c.target)}
-    area, finder, greying = ([WORDS.text(n, **told)] for n in ("area", "finder", "greying"))
-    of_class = [heat(shown, metric, c.classes) for metric in METRICS]
-    aligned = [alignment(raw, levels, c.classes), differences(results, confidence)]
-    seen = list(galleries(raw, extremes, hits, pictures)), [hits_table(levels, extremes, c.hits)]
-    cost = [drops(levels, extremes)], [effects_table(levels, confidence)]
-    return Document(
-        title=f"Where {models[0] if len(models) == 1 else counted(len(models), 'model')} look",
+    told |= {"shown": models[0] if len(models) == 1 else counted(len(models), "model")}
+    told |= {"flat": WORDS.text(c.flat), "by": over, "bars": "" if over == "groups" else "*"}
+    heat = functools.partial(WORDS.drawn, results=shown, words="heat", filed=c.classes)
+    pictures = {
+        "heat": [heat(f"heat_{name}", metric=TITLES[name], panel=name) for name in METRICS],
+        "fig7": galleries(subjects(raw)[:GALLERIES], extremes, hits, seen),
+    }
+    every, confidence = in_words(raw, levels, extremes) + results, config.statistics.confidence
+    return WORDS.document(
+        told,
         subtitle=f"{', '.join(results.of('method'))}; {told['images']}, "
         f"{counted(len(raw.classes), 'class')}",
         headline=headline(shown, extremes),
-        sections=[
-            Section("Alignment", area, bars(shown, confidence), aligned),
-            Section("Alignment by class", pictures=of_class),
-            Section("Images whose maps lie on the background", finder, *seen),
-            Section("What greying the salient background costs", greying, *cost),
-        ],
-        method=WORDS.texts("method", **told | {"flat": WORDS.text(c.flat)}),
-        caveats=WORDS.caveats(config.data.name, **told),
-        source=WORDS.text("source"),
+        sections=WORDS.sections(every, told, pictures=pictures, confidence=confidence),
+        cases=[config.data.name],
     )
 
 
 def named(results: Results) -> Results:
-    """Adds a column "subject": the model or group, and the method if there are several."""
+    """Adds "subject": the model or group, its method if there are several, and the contrast."""
     several = len(results.of("method")) > 1
 
     def name(row: Row) -> Row:
         first = row.get("model") or row.get("group")
-        return {**row, "subject": f"{first} {row['method']}" if first and several else first}
+        words = (first, row.get("method") if several else "", row["contrast"])
+        return {**row, "subject": " ".join(filter(None, words)) if first else first}
 
     return results.changed(name)
+
+
+def in_words(raw: Images, levels: Results, extremes: Results) -> Results:
+    """What tables say about every model in words: flat maps, hits, images with an effect."""
+    flat = dict(zip(subjects(raw), raw.values["flat"].values.sum(0), strict=True))
+    rows: list[Row] = []
+    for row in levels.where(measure="accuracy"):
+
+        def images(results: Results, measure: str, subject: str = row["subject"]) -> int:
+            return sum(r["images"] for r in results.where(subject=subject, measure=measure))
+
+        left = row["images"] - min(images(levels, metric) for metric in METRICS)
+        told = {
+            "flat, not counted": f"{flat[row['model'], row['method']]:.0f}, {left}",
+            "hits": str(images(extremes, "density_gap")),
+            "images": str(images(levels, "target_excess")),
+        }
+        for name, cell in told.items():
+            subset = "hits" if name == "hits" else "all"
+            rows.append({**row, "measure": name, "subset": subset, "cell": cell})
+    return Results(rows)
 
 
 def headline(shown: Results, hits: Results) -> list[str]:
@@ -113,119 +128,48 @@ def flat(shown: Results) -> list[str]:
     return [WORDS.text("all_flat", model=r["subject"], images=r["images"]) for r in all_flat]
 
 
-def alignment(raw: Images, levels: Results, filed: str) -> Table:
-    """Every model and every metric."""
-    flat = dict(zip(subjects(raw), raw.values["flat"].values.sum(0), strict=True))
-
-    def left_out(row: Row) -> str:
-        counted = min(_images(levels, row["subject"], metric) for metric in METRICS)
-        return f"{flat[row['model'], row['method']]:.0f}, {row['images'] - counted}"
-
-    order = [*levels.where(measure="iou").ranked("subject"), *levels.of("subject")]
-    title = f"Alignment of maps and objects, images filed under their {filed} class"
-    rows = levels + _column(levels, "flat, not counted", left_out)
-    columns = ("accuracy", *METRICS, "flat, not counted")
-    return _by_subject(title, rows, columns, order=list(dict.fromkeys(order)))
-
-
-def differences(results: Results, confidence: float) -> Table:
-    """Paired differences of `COMPARED`; no rows for one model under one method."""
-    pairs = results.where(measure=COMPARED, contrast=bool)
-    told = pairs.changed(lambda row: {**row, "subject": f"{row['subject']} {row['contrast']}"})
-    title = f"Differences on the same images, true classes; {STAR}"
-    return _by_subject(title, starred(told, confidence, ratio), COMPARED)
-
-
-def hits_table(levels: Results, hits: Results, count: int) -> Table:
-    """What the finder's images are like."""
-    number = _column(levels, "hits", lambda row: str(_images(hits, row["subject"], "density_gap")))
-    columns = ("hits", *SHARES, "density_gap", *HITS)
-    title = f"The hits: {count} lowest density gaps of each class"
-    return _by_subject(title, number + hits, columns, titles=TITLES | HITS)
-
-
-def effects_table(levels: Results, confidence: float) -> Table:
-    """Drops of both probabilities over all images with a salient background."""
-    images = lambda row: str(_images(levels, row["subject"], "target_excess"))  # noqa: E731
-    drops = starred(levels.where(measure=EFFECTS), confidence, ratio)
-    rows = _column(levels, "images", images) + drops
-    return _by_subject(f"Drops of probability; {STAR}", rows, ("images", *EFFECTS))
-
-
-def _by_subject(title: str, results: Results, columns: Sequence[str], **look: Any) -> Table:
-    def cell(row: Row) -> str:
-        return row.get("cell") or (percent if row["measure"] in SHARES else ratio)(row)
-
-    look = {"titles": TITLES, "columns": columns, **look}
-    return tables.pivot(title, results, ("subject",), "measure", cell, **look)
-
-
-def _column(levels: Results, name: str, cell: Callable[[Row], str]) -> Results:
-    """A column with a cell for every model, written from its accuracy."""
-    accuracy = levels.where(measure="accuracy")
-    return accuracy.changed(lambda row: {**row, "measure": name, "cell": cell(row)})
-
-
-def _images(results: Results, subject: str, measure: str) -> int:
-    return sum(row["images"] for row in results.where(subject=subject, measure=measure))
-
-
-def bars(shown: Results, confidence: float) -> list[Picture]:
-    """Figure 9: IoU by group or model, and by class over all models."""
-    iou = shown.where(measure="iou")
-    levels, classes = iou.where(**{"class": None}), iou.where(model=None, group=None)
-    groups = levels.where(model=None)
-
-    def picture(name: str, by: str, rows: Results, y: str, **look: Any) -> Picture:
-        draw = functools.partial(figures.bars, rows, y, label="IoU", names=rows.ranked(y), **look)
-        return WORDS.picture(name, draw, words="fig9", by=by, confidence=100 * confidence)
-
-    over, rows = ("groups", groups) if groups.rows else ("models", levels)
-    grey = {"colours": lambda label: MUTED}
-    return [
-        picture("fig9", over, rows, "subject"),
-        picture("fig9_classes", "class over all models", classes, "class", **grey),
-    ]
-
-
-def heat(shown: Results, metric: str, filed: str) -> Picture:
-    """The supplement's heat map of a metric."""
-    draw = functools.partial(heat_map, shown, metric)
-    return WORDS.picture(f"heat_{metric}", draw, words="heat", metric=TITLES[metric], filed=filed)
-
-
-def heat_map(shown: Results, metric: str) -> figures.Drawn:
-    """A metric by model and class, with the means of both."""
-    every = shown.where(subject=bool, **{"class": bool})
-    places = {"rows": every.of("subject"), "columns": every.of("class"), "means": True}
-    mine = every.where(measure=metric)
-    table, models, classes = grids.estimates(mine, "subject", "class", **places)
-    order = [c for c in np.argsort(table[-1, :-1]).tolist() if np.isfinite(table[-1, c])]
-    half, last = MOST_COLUMNS // 2, len(classes) - 1
-    some = range(last) if last <= MOST_COLUMNS else sorted({*order[:half], *order[-half:]})
-    kept = [*some, last]
-    drawn = {TITLES[metric]: (table[:, kept], models, [classes[c] for c in kept])}
-    signed, named = metric == "density_gap", ("metric", "model", "class")
-    return grids.heat_maps(drawn, signed=signed, named=named)
-
-
 def galleries(
-    raw: Images, extremes: Results, hits: Sequence[Row], pictures: Pictures
-) -> Iterator[Picture]:
-    """Figure 7, of every model that has hits."""
+    some: Sequence[tuple[str, str]], extremes: Results, hits: Hits, seen: Seen
+) -> list[Picture]:
+    """Figure 7, of every model and method that has hits."""
     names = {(row["model"], row["method"]): row["subject"] for row in extremes}
-    stems = file_names(list(names.values()))
-    for (model, method), subject in list(names.items())[:GALLERIES]:
-        mine = Results(hits).where(model=model, method=method).rows
-        draw = functools.partial(gallery, mine, raw.names, pictures[model, method])
-        told = {"model": subject, "each": IN_GALLERY}
-        yield WORDS.picture(f"fig7_{stems[subject]}", draw, words="fig7", photos=True, **told)
+    stems, found = file_names(list(names.values())), []
+    for subject in filter(names.get, some):
+        name, mine = names[subject], [h for h in hits if (h["model"], h["method"]) == subject]
+        draw = functools.partial(gallery, mine, functools.partial(seen, subject))
+        told = {"model": name, "each": IN_GALLERY}
+        found.append(WORDS.picture(f"fig7_{stems[name]}", draw, words="fig7", **told))
+    return found
 
 
-def drops(levels: Results, hits: Results) -> Picture:
-    """What greying costs, by model and part."""
-    rows = (levels + hits).where(measure=tuple(DROPS))
-    titles = DROPS | {"all": "all images", "hits": "the hits"}
-    look = {"panel": "subset", "by": "measure", "titles": titles}
-    draw = functools.partial(figures.dots, rows, "subject", label="drop in probability", **look)
-    return WORDS.picture("drops", draw)
+def gallery(hits: Hits, seen: Callable[[Sequence[str]], Iterable[Sequence[np.ndarray]]]) -> Drawn:
+    """Figure 7: hits, one class per row: the photo, its map, the salient background greyed."""
+    ordered, cells = sorted(hits, key=lambda hit: hit["density_gap"]), list[Cell]()
+    classes, lines = list(dict.fromkeys(hit["class"] for hit in ordered))[:MOST_CLASSES], []
+    for row, label in enumerate(classes):
+        mine = [hit for hit in ordered if hit["class"] == label]
+        lines += [tuple(hit.values()) for hit in mine]
+        some, texts = mine[:IN_GALLERY], [text for hit in mine for text in _texts(hit)]
+        drawn = [one for parts in seen([hit["example"] for hit in some]) for one in _drawn(*parts)]
+        cells += [(row, k, one, *texts[k]) for k, one in enumerate(drawn)]
+    return Drawn(sheet(cells), HIT, lines)
+
+
+def _drawn(
+    photo: np.ndarray, inside: np.ndarray, found: np.ndarray, salient: np.ndarray
+) -> list[np.ndarray]:
+    """A hit's photo, map and greyed photo, with the object outlined."""
+    grey, rim = np.where(salient[..., None], np.uint8(127), photo), thumb(inside)
+    return [outlined(thumb(one), rim) for one in (photo, heated(photo, found), grey)]
+
+
+def _texts(hit: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The words above the three pictures of a hit."""
+    wrong = "" if hit["label"] == hit["predicted"] else ", WRONG"
+    before, after, control = (hit[f"target_{name}"] for name in ("none", "salient", "random"))
+    moved = f" to {after:.2f} ({control:.2f})" if np.isfinite(after) else ", nothing to grey"
+    return [
+        (hit["label"], f"says {hit['predicted']}{wrong}"),
+        ("map", f"gap {hit['density_gap']:+.2f}"),
+        ("salient greyed", f"p {before:.2f}{moved}"),
+    ]
