@@ -19,13 +19,7 @@ from rival_jax.configs import options, typed
 from rival_jax.configs.background import Config
 from rival_jax.data import Examples
 from rival_jax.experiments.background.page import page
-from rival_jax.experiments.background.treatments import (
-    REGIONS,
-    TREATMENTS,
-    sheet,
-    treated,
-    with_others,
-)
+from rival_jax.experiments.background.treatments import places, sheet, treated, with_others
 from rival_jax.experiments.changed import partners
 from rival_jax.experiments.groups import groups, with_singles
 from rival_jax.experiments.rows import answers, tidy
@@ -80,11 +74,7 @@ def scored(
 
 
 class Experiment:
-    """Networks, heads and treatments, checked.
-
-    Args:
-      config: of `configs/background.py`.
-    """
+    """Networks, heads and treatments, checked."""
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
@@ -116,31 +106,25 @@ class Experiment:
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
         """The units of one network and head, unchanged photos first."""
-        config, name = self.config, loaded.model.name
+        config, name, size = self.config, loaded.model.name, plan["images"]
         examples = self.subject.examples(loaded.geometry)
-        base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": config.dtype}
-        base |= {"data": examples.fingerprint, "head": head}
         fn = parallel.Bound(scored, (loaded.model.forward, config))
         several = f"{name} ({head} head)" if len(self.heads()) > 1 else name
         for treatment, region in self.settings:
             words = {"head": head, "treatment": treatment, "region": region}
-            place = ("none", *TREATMENTS).index(treatment)
-            where = REGIONS.index(region) if place else 0
-            args = (noise.key(config.seed), np.int32(place), np.int32(where))
+            known = self._settled(treatment) | words
+            args = noise.key(config.seed), *map(np.int32, places(treatment, region))
             others = self._others(examples) if treatment == "swap" else None
-            lent = functools.partial(with_others, examples, plan["images"], others)
+            lent = functools.partial(with_others, examples, size, others)
             columns = functools.partial(self._columns, loaded, words)
-            yield Unit(
-                f"{name}/{head}_{treatment}_{region}",
-                base | self._settled(treatment, region),
-                Pass(self.subject, loaded, plan["images"], fn, args, columns, batches=lent),
-                flops=plan["flops"],
-                clean="" if place else several,
-            )
+            rows = Pass(self.subject, loaded, size, fn, args, columns, batches=lent)
+            known = self.subject.identity(loaded, ROWS_VERSION, **known)
+            clean = several if treatment == "none" else ""
+            yield Unit(f"{name}/{head}_{treatment}_{region}", known, rows, plan["flops"], clean)
 
-    def _settled(self, treatment: str, region: str) -> dict[str, Any]:
-        """Everything that determines a treatment's pixels."""
-        settled: dict[str, Any] = {"treatment": treatment, "region": region}
+    def _settled(self, treatment: str) -> dict[str, Any]:
+        """What determines a treatment's pixels."""
+        settled: dict[str, Any] = {}
         if treatment != "none":
             settled["mask"] = self.config.data.mask
             uses = {"grey": ["grey"], "blur": ["blur"], "shuffle": ["patches"]}.get(treatment, [])

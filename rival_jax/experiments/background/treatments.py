@@ -80,19 +80,23 @@ def sheet(
     config: Config, examples: Examples, settings: Sequence[tuple[str, str]], others: np.ndarray
 ) -> Shown:
     """One image of each class, at most `SHOWN`, under every setting; the first setting is none."""
-    _, first = np.unique(examples.labels, return_index=True)
-    rows = np.sort(first)[:SHOWN]
+    rows = np.sort(np.unique(examples.labels, return_index=True)[1])[:SHOWN]
     batch = _lent(examples, rows, ("image", "mask"))
     batch |= _lent(examples, others[rows], ("other", "other_mask"))
     batch["noise_id"] = examples.noise_ids[rows]
-    show = jax.jit(functools.partial(treated, config))
-    changes = {"photo": (0, 0)}
-    for treatment, region in settings[1:]:
-        place = 1 + TREATMENTS.index(treatment)
-        changes[f"{region}: {treatment}"] = place, REGIONS.index(region)
-    seen = pictures(functools.partial(show, batch, noise.key(config.seed)), changes)
+    key, changes = noise.key(config.seed), {}
+    for treatment, region in settings:
+        name = "photo" if treatment == "none" else f"{region}: {treatment}"
+        changes[name] = key, *places(treatment, region)
+    seen = pictures(functools.partial(jax.jit(functools.partial(treated, config)), batch), changes)
     classes = [examples.classes[examples.labels[row]] for row in rows]
     return list(zip(classes, (examples.names[row] for row in rows), seen, strict=True))
+
+
+def places(treatment: str, region: str) -> tuple[int, int]:
+    """A setting as the arguments of `treated`; without a treatment there is no region."""
+    place = ("none", *TREATMENTS).index(treatment)
+    return place, REGIONS.index(region) if place else 0
 
 
 def _lent(examples: Examples, rows: np.ndarray, names: tuple[str, str]) -> dict[str, np.ndarray]:
