@@ -122,7 +122,7 @@ class Study:
         for part in parts:
             size = int(np.prod(part.numbers.counts.images.shape))
             start, flat = [array[:size] for array in flat], [array[size:] for array in flat]
-            rows += map(self._ended, _rows(self.name, part, start))
+            rows += map(self._ended, rows_of(self.name, part, start))
         return Results(rows)
 
     def _ended(self, row: Row) -> Row:
@@ -132,9 +132,15 @@ class Study:
         return {**row, "low": low, "high": high}
 
 
-def _rows(study: str, part: Measure, finding: Sequence[np.ndarray]) -> list[Row]:
-    """Rows of a measure's numbers, without numbers that no image has."""
+def rows_of(study: str, part: Measure, finding: Sequence[np.ndarray] | None = None) -> list[Row]:
+    """Rows of a measure's numbers, without numbers that no image has.
+
+    Args:
+      finding: estimates, low and high ends and p-values, flat; default: the numbers alone.
+    """
     axes, counts = part.numbers.axes, part.numbers.counts
+    if finding is None:
+        finding = [np.asarray(part.numbers.values), *[np.full(counts.images.shape, np.nan)] * 3]
     estimate, low, high, p = (array.reshape(counts.images.shape) for array in finding)
     rows = []
     for place in np.ndindex(*counts.images.shape):

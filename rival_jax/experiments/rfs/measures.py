@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from rival_jax import metrics
 from rival_jax.experiments.rfs.joined import Joined
 from rival_jax.named import Named
 from rival_jax.report.results import NO_INTERVAL, Results, Row
-from rival_jax.report.study import Means, Measure, Study
+from rival_jax.report.study import Means, Measure, Study, rows_of
 from rival_jax.report.style import look
 from rival_jax.report.tables import counted
 from rival_jax.report.words import Words
@@ -92,47 +93,33 @@ STUDY = Study(
 )
 
 
-def noise_errors(
-    by_trial: Named, members: Mapping[str, Sequence[str]], sizes: Mapping[str, int]
-) -> Results:
-    """What the finite number of noise draws adds: standard errors over trials, if several.
+def noise_errors(by_trial: Named, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
+    """What the finite number of noise draws adds: standard errors over trials.
 
     Args:
-      by_trial: accuracy of single trials; the first axis is "trial".
+      by_trial: accuracy of single trials; one of its axes is "trial".
       members: models of every group; may be empty.
-      sizes: how many "images" and "classes" each accuracy is the mean of.
     """
-    trials = len(by_trial.values)
-    rows: list[Row] = []
     groups = {"group": by_trial.grouped("model", members)} if members else {}
-    for field, one in {"model": by_trial, **groups}.items() if trials > 1 else ():
+    for field, one in {"model": by_trial, **groups}.items():
         accuracy = one.mean("level")
         ratio = rfs(accuracy)
         parts = ("accuracy", accuracy), ("rfs_of_means", ratio)
         for name, found in (*parts, ("rfs_of_means", ratio.differences(field))):
-            axes = [axis for axis in found.axes if axis.fields != ("trial",)]
             over = [axis.fields for axis in found.axes].index(("trial",))
-            errors = np.std(found.values, axis=over, ddof=1) / np.sqrt(trials)
-            for place in np.ndindex(*errors.shape):
-                row: dict[str, Any] = {"study": "rfs", "measure": f"{name}_noise_error"}
-                for axis, index in zip(axes, place, strict=True):
-                    row |= dict(zip(axis.fields, axis.keys[index], strict=True))
-                row["contrast"] = f"minus {row.pop('minus')}" if "minus" in row else ""
-                rows.append({**row, "estimate": float(errors[place]), **NO_INTERVAL, **sizes})
-    return Results(rows)
+            errors = np.std(found.values, axis=over, ddof=1) / np.sqrt(found.values.shape[over])
+            numbers = dataclasses.replace(found.mean("trial"), values=errors)
+            yield Measure(f"{name}_noise_error", numbers)
 
 
-def relative_differences(results: Results) -> Results:
+def relative_differences(results: Results) -> Iterator[Row]:
     """`(a_bg - a_fg) / a_bg` at every level where a_bg is not 0; the study compares RFS with it."""
-    rows = []
-    gaps = results.where(measure="accuracy", contrast="background minus foreground")
     under = results.where(measure="accuracy", region="background", **{"class": None})
-    for row in gaps:
+    for row in results.where(measure="accuracy", contrast="background minus foreground"):
         told = {name: row.get(name) for name in ("model", "group", "norm", "level")}
         if accuracy := under.one(**told)["estimate"]:
             share = row["estimate"] / accuracy
-            rows.append({**row, "measure": "relative_difference", "estimate": share, **NO_INTERVAL})
-    return Results(rows)
+            yield {**row, "measure": "relative_difference", "estimate": share, **NO_INTERVAL}
 
 
 class Found(NamedTuple):
@@ -190,8 +177,10 @@ def tabled(runs: Joined, named: Mapping[str, Sequence[str]], **options: Any) -> 
     members = runs.groups(named)
     images = runs.images._replace(values=STUDY.derived(runs.images.values))
     results = STUDY.results(images, members, **options)
+    errors = noise_errors(runs.by_trial, members) if runs.trials > 1 else ()
+    rows = Results(row for error in errors for row in rows_of(STUDY.name, error))
     sizes = {name: results.rows[0][name] for name in ("images", "classes")}
-    results += noise_errors(runs.by_trial, members, sizes) + relative_differences(results)
+    results += rows.having(**sizes) + Results(relative_differences(results))
     return Found(runs, results, members, options)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,14 @@ from rival_jax.experiments.rfs.measures import NORMS, SIDES, WORDS, Found, level
 from rival_jax.report import tables
 from rival_jax.report.document import Document, Picture, Section
 from rival_jax.report.figures import ENDS
-from rival_jax.report.results import Results, Row
+from rival_jax.report.results import Results
 from rival_jax.report.run_files import read_json
-from rival_jax.report.tables import Table, counted, percent, ratio
-from rival_jax.report.verdicts import HOLM, METHOD, of_rows
-from rival_jax.runtime.results import Run, atomic
+from rival_jax.report.tables import Table, counted, ratio
+from rival_jax.report.verdicts import of_rows
+from rival_jax.runtime.results import Run
 
 CLASSES_SHOWN = 40
 CROWDED = 0.05  # mean accuracies this near 0 or 1 leave RFS a ratio of small numbers
-NOISE = "rfs_of_means_noise_error"
 
 
 def told(
@@ -44,39 +42,62 @@ def told(
     """
     found = tabled(runs, named, **run.config["statistics"])
     lines = ([*row.values()] for model in runs.models for row in examples.ranked(runs, model))
-    with atomic(run.path / examples.FILE) as partial:
-        partial.write_text(tables.as_csv(examples.HEADER, lines), encoding="utf-8")
+    tables.write_csv(run.path / examples.FILE, examples.HEADER, lines)
     return found.results, page(found, pictures)
 
 
 def page(found: Found, pictures: Pictures | None) -> Document:
     """All that the results say, and the photos of some images."""
     runs, norms, options = found.runs, found.norms, found.options
-    clean = found.rows("accuracy", None, region="clean")
-    kinds = (len(runs.models), "model"), (clean.rows[0]["images"], "image")
-    sizes = [counted(*kind) for kind in (*kinds, (clean.rows[0]["classes"], "class"))]
+    clean = found.rows("accuracy", region="clean")
+    sizes = [counted(len(runs.models), "model"), counted(clean.rows[0]["images"], "image")]
+    sizes += [counted(clean.rows[0]["classes"], "class")]
     noise = [f"{norm} noise, {levels_text(norm, found.levels(norm))}" for norm in norms]
-    shown = runs.models[0] if len(runs.models) == 1 else sizes[0]
-    kind, level = WORDS.text(options["method"]), 100 * options["confidence"]
-    brackets = WORDS.text("brackets", kind=kind, percent=level, images=found.images, **options)
-    figure_6 = WORDS.picture("fig6", functools.partial(figures.bars, found), percent=level)
+    fields = {**options, "images": found.images, "kind": WORDS.text(options["method"])}
+    fields |= {"percent": 100 * options["confidence"], "data": runs.data["name"]}
+    fields |= {"shown": runs.models[0] if len(runs.models) == 1 else sizes[0]}
+    fields |= limits(found)
     overview = [table for norm in norms for table in of_models(found, norm, "results")]
-    return Document(
-        title=WORDS.text("title", shown=shown, data=runs.data["name"]),
+    first = {"fig6": functools.partial(figures.bars, found)}, {"results": overview}
+    document = WORDS.document(
+        fields,
         subtitle="; ".join([", ".join(sizes), *noise]),
         headline=headline(found),
         sections=[
-            Section("Results", [WORDS.text("rfs"), brackets], [figure_6], overview),
-            *(Section(NORMS[n], (), _pictures(found, n), _tables(found, n)) for n in norms),
-            _examples(found, pictures),
+            *WORDS.sections(found.results, fields, "results", pictures=first[0], tables=first[1]),
+            *(section for norm in norms for section in _of_norm(found, norm, fields)),
+            *_examples(found, pictures),
         ],
-        method=[WORDS.text("draws"), METHOD.format(HOLM)],
-        caveats=caveats(found),
-        source=WORDS.text("source"),
-        runs=runs.folders,
-        groups=found.members,
-        clean={row["model"]: {end: row[end] for end in ENDS} for row in clean},
+        cases=[*_cases(found), runs.data["name"]],
     )
+    of_photos = {row["model"]: {end: row[end] for end in ENDS} for row in clean}
+    return document._replace(runs=runs.folders, groups=found.members, clean=of_photos)
+
+
+def _of_norm(found: Found, norm: str, fields: Mapping[str, Any]) -> list[Section]:
+    """Figures 2, 4 and 5, and all tables of a norm but the first."""
+    further = {
+        "dots": figures.with_classes(found),
+        "groups": bool(found.members),
+        "colour": len(found.curves[1]) > figures.CURVES_IN_COLOUR,
+        "classes": len(found.results.of("class")) > figures.MOST_CLASSES,
+        "models": len(found.runs.models) > figures.MODELS_AS_PANELS,
+    }
+    said = {**fields, "norm": NORMS[norm]}
+    said |= {key: f" {WORDS.text(key)}" if true else "" for key, true in further.items()}
+    drawn = {"fig2": figures.accuracies, "fig4": figures.curves, "fig5": figures.densities}
+
+    def picture(name: str) -> list[Picture]:
+        draw = functools.partial(drawn[name], found, norm)
+        return [WORDS.picture(f"{name}_{norm}", draw, words=name, **said)]
+
+    told = {
+        "further": of_models(found, norm, "further"),
+        "pairs": [differences(found, norm, field) for field in ("model", "group")],
+        "by_class": by_class(found, norm),
+    }
+    pictures = {name: picture(name) for name in drawn}
+    return WORDS.sections(found.results, said, "norm", pictures=pictures, tables=told)
 
 
 def headline(found: Found) -> list[str]:
@@ -121,8 +142,8 @@ def _leaning(found: Found, norm: str, name: str) -> str:
     return WORDS.text("costs", region=region)
 
 
-def caveats(found: Found) -> list[tuple[str, str]]:
-    """What the figures do not establish: (claim, why), with the numbers of this run."""
+def limits(found: Found) -> dict[str, Any]:
+    """The numbers of this run that caveats name."""
     runs, norms = found.runs, found.norms
     counts = {k: n for k, n in zip(runs.data["classes"], runs.data["counts"], strict=True) if n}
     smallest = min(counts, key=counts.__getitem__)
@@ -130,49 +151,32 @@ def caveats(found: Found) -> list[tuple[str, str]]:
     sides = [[row["estimate"] for one in both for row in one.where(region=s)] for s in SIDES]
     means = np.mean(sides, axis=0)
     orders = (found.rows(measure, norms) for measure in ("rfs_of_means", "mean_of_rfs"))
-    gap, model, norm = max(
+    gaps = [
         (abs(a["estimate"] - b["estimate"]), a["model"], a["norm"])
         for a, b in zip(*orders, strict=True)
-    )
+    ]
+    told = dict(zip(("gap", "model", "norm"), max(gaps), strict=True))
+    told |= {"crowded": int((np.minimum(means, 1 - means) < CROWDED).sum()), "near": CROWDED}
+    told |= {"points": len(means), "area": "; ".join(WORDS.text(f"area_{norm}") for norm in norms)}
+    told |= {"only": WORDS.text("one_norm") if len(norms) == 1 else "", "smallest": smallest}
+    told |= {"heads": ", ".join(sorted({str(card.get("head", "unknown")) for card in runs.cards}))}
     pairs = sum(len(found.pairs(norm)) for norm in norms)
-    configs = [read_json(folder / "config.json") for folder in runs.folders]
-    bare = any(config.get("normalise") == "none" for config in configs)
-    return WORDS.caveats(
-        *(["pairs"] if pairs > 1 else []),
-        *(["bare"] if bare else []),
-        runs.data["name"],
-        crowded=int((np.minimum(means, 1 - means) < CROWDED).sum()),
-        points=len(means),
-        near=CROWDED,
-        gap=gap,
-        model=model,
-        norm=norm,
-        area="; ".join(WORDS.text(f"area_{norm}") for norm in norms),
-        only=WORDS.text("one_norm") if len(norms) == 1 else "",
-        heads=", ".join(sorted({str(card.get("head", "unknown")) for card in runs.cards})),
-        smallest=smallest,
-        fewest=counted(counts[smallest], "image"),
-        pairs=pairs,
-    )
+    return {**told, "fewest": counted(counts[smallest], "image"), "pairs": pairs}
+
+
+def _cases(found: Found) -> Iterator[str]:
+    if sum(len(found.pairs(norm)) for norm in found.norms) > 1:
+        yield "pairs"
+    configs = [read_json(folder / "config.json") for folder in found.runs.folders]
+    if any(config.get("normalise") == "none" for config in configs):
+        yield "bare"
 
 
 def of_models(found: Found, norm: str, *names: str) -> list[Table]:
     """Tables of models under noise of one norm, highest RFS first; `names`: in words.toml."""
-    order = found.ranked(norm)
-    rows = found.rows(tuple(found.results.of("measure")), (None, norm))
-    rows = rows.changed(lambda row: {**row, "column": row.get("region") or row["measure"]})
-    ranked = Results(sorted(rows, key=lambda row: order.index(row["model"])))
-    trials = counted(found.runs.trials, "trial")
-    told: dict[str, Any] = {"norm": NORMS[norm], "trials": trials}
-    told["levels"] = levels_text(norm, found.levels(norm))
-    return WORDS.tables(ranked, *names, cells={"number": _cell}, **told)
-
-
-def _tables(found: Found, norm: str) -> list[Table]:
-    fields = ["model", "group"] if found.members else ["model"]
-    pairs = [differences(found, norm, field) for field in fields]
-    further = of_models(found, norm, "further")
-    return [*further, *(t for t in pairs if t.rows), *by_class(found, norm)]
+    rows = found.results.changed(lambda r: {**r, "column": r.get("region") or r["measure"]})
+    said = {"norm": NORMS[norm], "key": norm, "trials": counted(found.runs.trials, "trial")}
+    return WORDS.tables(rows, *names, levels=levels_text(norm, found.levels(norm)), **said)
 
 
 def differences(found: Found, norm: str, field: str = "model") -> Table:
@@ -181,16 +185,10 @@ def differences(found: Found, norm: str, field: str = "model") -> Table:
     confidence, named = found.options["confidence"], {field: f"{field}s"}
     pairs = found.pairs(norm, field)
     table = tables.differences(title, pairs, (field,), ratio, confidence, titles=named)
-    errors = [*map(_cell, found.pairs(norm, field, NOISE))] or [""] * len(pairs)
-    rows = [(*row, error) for row, error in zip(table.rows, errors, strict=True)]
+    errors = [row["estimate"] for row in found.pairs(norm, field, "rfs_of_means_noise_error")]
+    texts = [f"{error:.3f}" for error in errors] or [""] * len(pairs)
+    rows = [(*row, text) for row, text in zip(table.rows, texts, strict=True)]
     return Table(title, (*table.header, "noise error"), rows)
-
-
-def _cell(row: Row) -> str:
-    """A share in percent, an RFS, or a noise error."""
-    if row["measure"] == NOISE:
-        return f"{row['estimate']:.3f}"
-    return percent(row) if row["measure"] in ("accuracy", "irfs_negative") else ratio(row)
 
 
 def by_class(found: Found, norm: str) -> list[Table]:
@@ -202,43 +200,27 @@ def by_class(found: Found, norm: str) -> list[Table]:
     if len(order) > CLASSES_SHOWN:
         half, some = CLASSES_SHOWN // 2, f", the {CLASSES_SHOWN} most extreme"
         order = order[:half] + order[-half:]
-    place = {pair: k for k, pair in enumerate(itertools.product(order, models))}
-    shown = sorted(rows.where(**{"class": order}), key=lambda r: place[r["class"], r["model"]])
+    place = {name: k for k, name in enumerate(order)}
+    shown = rows.where(**{"class": order}).rows
+    shown = sorted(shown, key=lambda row: (place[row["class"]], models.index(row["model"])))
     return WORDS.tables(Results(shown), "by_class", norm=NORMS[norm], some=some)
 
 
-def _pictures(found: Found, norm: str) -> list[Picture]:
-    """Figures 2, 4 and 5."""
-    said = {
-        "dots": figures.with_classes(found),
-        "groups": bool(found.members),
-        "colour": len(found.curves[1]) > figures.CURVES_IN_COLOUR,
-        "classes": len(found.results.of("class")) > figures.MOST_CLASSES,
-        "models": len(found.runs.models) > figures.MODELS_AS_PANELS,
-    }
-    fields: dict[str, Any] = {k: f" {WORDS.text(k)}" if true else "" for k, true in said.items()}
-    fields["percent"] = 100 * found.options["confidence"]
-    drawn = {"fig2": figures.accuracies, "fig4": figures.curves, "fig5": figures.densities}
-    return [
-        WORDS.picture(f"{k}_{norm}", functools.partial(draw, found, norm), words=k, **fields)
-        for k, draw in drawn.items()
-    ]
-
-
-def _examples(found: Found, pictures: Pictures | None) -> Section:
+def _examples(found: Found, pictures: Pictures | None) -> list[Section]:
     """Images with the lowest and the highest gap, and one of each class, as they were seen."""
     runs, norm = found.runs, found.norms[0]
     models = found.ranked(norm, figures.MODELS_AS_PANELS)
     level = levels_text(norm, [examples.shown(norm, found.levels(norm))])
     draws = counted(runs.trials, "noise draw")
-    text = WORDS.text("examples", level=level, draws=draws, file=examples.FILE)
+    said = {"level": level, "draws": draws, "file": examples.FILE}
     seen = functools.cache(pictures) if pictures else lambda name: ()
     draw = {
         "fig1": lambda: examples.figure_1(runs, models, seen),
         "examples": lambda: examples.one_of_each(runs, seen),
     }
-    drawn = [
-        WORDS.picture(f"{name}_{norm}", one, words=name, photos=True, level=level)
+    drawn = {
+        name: [WORDS.picture(f"{name}_{norm}", one, words=name, level=level)] if pictures else ()
         for name, one in draw.items()
-    ]
-    return Section("Examples", [text], drawn if pictures else (), [examples.table(runs, models)])
+    }
+    told = {"extremes": [examples.table(runs, models)]}
+    return WORDS.sections(found.results, said, "examples", pictures=drawn, tables=told)
