@@ -50,6 +50,12 @@ def drawn(draw, folder):
         return list(csv.DictReader(file))
 
 
+def picture_of(found, name):
+    """A figure of the page."""
+    every = [p for section in page.page(found, None).sections for p in section.pictures]
+    return next(picture for picture in every if picture.name == name)
+
+
 def close(got, want):
     assert float(got) == pytest.approx(float(want), abs=REFERENCE)
 
@@ -73,7 +79,7 @@ def test_figure_2_csv_holds_its_points_and_intervals(found, tmp_path):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_figure_4_csv_holds_its_curves(tmp_path, norm):
     found = found_of(tmp_path / "run", {"both": ["scenes/vit_00", "scenes/vit_95"]})
-    rows = drawn(lambda: figures.curves(found, norm), tmp_path)
+    rows = drawn(picture_of(found, f"fig4_{norm}").draw, tmp_path)
     assert {row["group"] for row in rows} == {"both", "scenes/resnet_00"}
     x, scale = ("level_255", 255) if norm == "linf" else ("level", 1)
     for measure, panel, region in (("rfs", "rfs", None), ("accuracy", "background", "background")):
@@ -106,7 +112,7 @@ def test_figure_5_csv_holds_densities_and_points(found, tmp_path):
 
 
 def test_figure_6_csv_holds_every_model_and_norm(found, tmp_path):
-    rows = drawn(lambda: figures.bars(found), tmp_path)
+    rows = drawn(picture_of(found, "fig6").draw, tmp_path)
     assert len(rows) == 6
     for row in rows:
         want = found.rows("rfs_of_means", row["norm"], model=row["model"]).one()
@@ -306,11 +312,11 @@ def test_headline_claims_no_more_than_the_test(tmp_path, p, sign):
 
 
 def test_caveats_know_the_run(found, tmp_path):
-    told = dict(page.caveats(found))
+    told = dict(page.page(found, None).caveats)
     assert "Anything about photographs." not in told
     assert "6 differences" in told["That every difference marked is real."]
     one = found_of(tmp_path, models=["a"], norms={"linf": [0.2]}, per_class=2, trials=1)
-    told = dict(page.caveats(one))
+    told = dict(page.page(one, None).caveats)
     assert "Only one of the two common choices" in " ".join(told.values())
     assert "That every difference marked is real." not in told
 

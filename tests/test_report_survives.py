@@ -77,23 +77,23 @@ def test_a_figure_that_cannot_be_drawn_is_named_in_its_place(tmp_path, monkeypat
     run = Run(path, json.loads((path / "config.json").read_text()), extend=True)
     with (path / "printed").open("w") as file:
         sweep(run, Terminal(file=file, soft_wrap=True))
-        assert (path / "figures" / "fig4_linf.svg").exists()
-        monkeypatch.setattr(figures, "curves", failing)
+        assert (path / "figures" / "fig5_linf.svg").exists()
+        monkeypatch.setattr(figures, "densities", failing)
         sweep(run, Terminal(file=file, soft_wrap=True), failing)
     reason = "RuntimeError: no \\x1b[31mink left"
     text = (path / "report.html").read_text()
-    for name in ("fig4_linf", "fig1_linf", "examples_linf"):
+    for name in ("fig5_linf", "fig1_linf", "examples_linf"):
         assert not list((path / "figures").glob(f"{name}.*")), "of the report before"
         assert (
             f"note: figure {name} could not be drawn: {reason}\n" in (path / "printed").read_text()
         )
     assert text.count(f"This figure could not be drawn: {reason}.") == 3
-    assert "figures/fig4_linf.csv" not in text
+    assert "figures/fig5_linf.csv" not in text
     assert "figures/fig2_linf.csv" in text
     assert (path / "summary.parquet").exists()
     events = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
     found = {event["name"]: event["error"] for event in events if event["event"] == "figure"}
-    assert found == dict.fromkeys(("fig4_linf", "fig1_linf", "examples_linf"), reason)
+    assert found == dict.fromkeys(("fig5_linf", "fig1_linf", "examples_linf"), reason)
 
 
 def test_any_report_outlives_its_figures(tmp_path):

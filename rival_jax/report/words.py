@@ -45,11 +45,11 @@ class Words:
         file = resources.files(str(package)) / "words.toml"
         self._all: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
 
-    def text(self, name: str, **fields: Any) -> str:
+    def text(self, name: str, /, **fields: Any) -> str:
         """A sentence."""
         return _filled(self._all["text"][name], fields)
 
-    def texts(self, name: str, **fields: Any) -> list[str]:
+    def texts(self, name: str, /, **fields: Any) -> list[str]:
         """A list of sentences."""
         return [_filled(text, fields) for text in self._all["text"][name]]
 

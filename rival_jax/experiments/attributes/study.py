@@ -178,7 +178,7 @@ class Experiment:
         for name in asked:
             one_of("ablation.attributes", name, self.pairs.examples.attributes)
         absent = [name for name in asked if name not in self.pairs.names]
-        self.subject.note(*(WORDS.text("absent", of=of, name=name) for name in absent))
+        self.subject.note(*(WORDS.text("absent", of=of, attribute=name) for name in absent))
         if not self.pairs.names:
             raise ValueError(
                 f"no image of {of} has one of the attributes asked for; name others with "

@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from rival_jax.experiments.rfs.measures import NORMS, SIDES, WORDS, Found, rfs
+from rival_jax.experiments.rfs.measures import SIDES, Found, rfs
 from rival_jax.report import figures
 from rival_jax.report.figures import Drawn
+from rival_jax.report.results import Results
 from rival_jax.report.style import COLOURS, FAINT, MUTED, end_labels, point_labels
 
 CURVES_IN_COLOUR = 8  # in figure 4; the groups between the highest and the lowest RFS are grey
@@ -34,14 +35,11 @@ def with_classes(found: Found) -> bool:
 def accuracies(found: Found, norm: str) -> Drawn:
     """Figure 2: accuracy under background noise over accuracy under foreground noise."""
     models, classes = found.runs.models, [None, *found.results.of("class")]
-    parameters = np.array([card.get("parameters") or 0 for card in found.runs.cards])
-    areas = AREA_PER_MILLION * parameters / 1e6
+    areas = [AREA_PER_MILLION * (card.get("parameters") or 0) / 1e6 for card in found.runs.cards]
     told = found.rows("accuracy", norm, region=SIDES, **{"class": classes})
     place = {(row["model"], row.get("class"), row["region"]): row for row in told}
-    numbers = np.array([
-        [[[place[m, c, s][k] for k in figures.ENDS] for s in SIDES] for c in classes]
-        for m in models
-    ])  # fmt: skip
+    every = [[[place[m, c, side] for side in SIDES] for c in classes] for m in models]
+    numbers = np.array([[[[r[k] for k in figures.ENDS] for r in c] for c in m] for m in every])
     points, bars, of_class = numbers[:, 0, :, 0], numbers[:, 0, :, 1:], numbers[:, 1:, :, 0]
     if not with_classes(found):
         of_class = of_class[:, :0]
@@ -49,7 +47,7 @@ def accuracies(found: Found, norm: str) -> Drawn:
     axes = figure.add_axes((0.11, 0.1, 0.86, 0.87))
     _unit_square(axes, np.concatenate([of_class.ravel(), points.ravel(), bars.ravel()]))
     colours = [found.look(name)[0] for name in models]
-    for m in np.argsort(-areas):
+    for m in np.argsort(-np.array(areas)):
         axes.scatter(*of_class[m].T, s=9, color=colours[m], alpha=0.3, linewidths=0)
         axes.hlines(points[m, 1], *bars[m, 0], color=colours[m], lw=1.1)
         axes.vlines(points[m, 0], *bars[m, 1], color=colours[m], lw=1.1)
@@ -92,36 +90,15 @@ def _covered(points: np.ndarray, bars: np.ndarray) -> np.ndarray:
     return np.concatenate([across, upright]) + edge
 
 
-def curves(found: Found, norm: str) -> Drawn:
-    """Figure 4: accuracy under foreground noise, under background noise, and RFS, over levels."""
+def curves(found: Found, norm: str) -> tuple[Results, dict[str, Any]]:
+    """Figure 4: the accuracies and RFS over levels that it shows, and how."""
     (field, names), half = found.curves, CURVES_IN_COLOUR // 2
     x, scale = ("level_255", 255) if norm == "linf" else ("level", 1)
     wanted = {"region": (None, *SIDES), "level": found.levels(norm), field: tuple(names)}
     told = found.rows(("accuracy", "rfs"), norm, **wanted)
     ranked = found.rows("rfs_of_means", norm, **{field: tuple(names)}).ranked(field)
-    return figures.curves(
-        told.changed(lambda r: {**r, "panel": r.get("region") or "rfs", x: scale * r["level"]}),
-        x,
-        by=field,
-        panel="panel",
-        titles=WORDS.titles("curves"),
-        shares=SIDES,
-        faint=ranked[half:-half],
-        at_end=True,
-    )
-
-
-def bars(found: Found) -> Drawn:
-    """Figure 6: RFS of the accuracies averaged over levels and classes, per model and norm."""
-    return figures.bars(
-        found.rows("rfs_of_means", found.norms),
-        "model",
-        panel="norm",
-        label="RFS",
-        titles=NORMS,
-        names=found.ranked(found.norms[0]),
-        colours=lambda model: found.look(model)[0],
-    )
+    rows = told.changed(lambda r: {**r, "panel": r.get("region") or "rfs", x: scale * r["level"]})
+    return rows, {"x": x, "by": field, "faint": ranked[half:-half]}
 
 
 def density(values: np.ndarray) -> np.ndarray:

@@ -104,8 +104,10 @@ def noise_errors(by_trial: Named, members: Mapping[str, Sequence[str]]) -> Itera
     for field, one in {"model": by_trial, **groups}.items():
         accuracy = one.mean("level")
         ratio = rfs(accuracy)
-        parts = ("accuracy", accuracy), ("rfs_of_means", ratio)
-        for name, found in (*parts, ("rfs_of_means", ratio.differences(field))):
+        parts = [("accuracy", accuracy), ("rfs_of_means", ratio)]
+        if len(one.of(field)) > 1:
+            parts.append(("rfs_of_means", ratio.differences(field)))
+        for name, found in parts:
             over = [axis.fields for axis in found.axes].index(("trial",))
             errors = np.std(found.values, axis=over, ddof=1) / np.sqrt(found.values.shape[over])
             numbers = dataclasses.replace(found.mean("trial"), values=errors)

@@ -14,7 +14,7 @@ from rival_jax.experiments.rfs.examples import Pictures
 from rival_jax.experiments.rfs.joined import Joined
 from rival_jax.experiments.rfs.measures import NORMS, SIDES, WORDS, Found, levels_text, tabled
 from rival_jax.report import tables
-from rival_jax.report.document import Document, Picture, Section
+from rival_jax.report.document import Document, Section
 from rival_jax.report.figures import ENDS
 from rival_jax.report.results import Results
 from rival_jax.report.run_files import read_json
@@ -58,13 +58,13 @@ def page(found: Found, pictures: Pictures | None) -> Document:
     fields |= {"shown": runs.models[0] if len(runs.models) == 1 else sizes[0]}
     fields |= limits(found)
     overview = [table for norm in norms for table in of_models(found, norm, "results")]
-    first = {"fig6": functools.partial(figures.bars, found)}, {"results": overview}
+    fields |= {"norms": norms, "first": norms[0], "colours": lambda name: found.look(name)[0]}
     document = WORDS.document(
         fields,
         subtitle="; ".join([", ".join(sizes), *noise]),
         headline=headline(found),
         sections=[
-            *WORDS.sections(found.results, fields, "results", pictures=first[0], tables=first[1]),
+            *WORDS.sections(found.results, fields, "results", tables={"results": overview}),
             *(section for norm in norms for section in _of_norm(found, norm, fields)),
             *_examples(found, pictures),
         ],
@@ -85,18 +85,16 @@ def _of_norm(found: Found, norm: str, fields: Mapping[str, Any]) -> list[Section
     }
     said = {**fields, "norm": NORMS[norm]}
     said |= {key: f" {WORDS.text(key)}" if true else "" for key, true in further.items()}
-    drawn = {"fig2": figures.accuracies, "fig4": figures.curves, "fig5": figures.densities}
-
-    def picture(name: str) -> list[Picture]:
-        draw = functools.partial(drawn[name], found, norm)
-        return [WORDS.picture(f"{name}_{norm}", draw, words=name, **said)]
-
+    rows, look = figures.curves(found, norm)
+    pictures = {"fig4": [WORDS.drawn(f"fig4_{norm}", rows, words="fig4", **said, **look)]}
+    for name, drawn in (("fig2", figures.accuracies), ("fig5", figures.densities)):
+        draw = functools.partial(drawn, found, norm)
+        pictures[name] = [WORDS.picture(f"{name}_{norm}", draw, words=name, **said)]
     told = {
         "further": of_models(found, norm, "further"),
         "pairs": [differences(found, norm, field) for field in ("model", "group")],
         "by_class": by_class(found, norm),
     }
-    pictures = {name: picture(name) for name in drawn}
     return WORDS.sections(found.results, said, "norm", pictures=pictures, tables=told)
 
 
@@ -175,7 +173,8 @@ def _cases(found: Found) -> Iterator[str]:
 def of_models(found: Found, norm: str, *names: str) -> list[Table]:
     """Tables of models under noise of one norm, highest RFS first; `names`: in words.toml."""
     rows = found.results.changed(lambda r: {**r, "column": r.get("region") or r["measure"]})
-    said = {"norm": NORMS[norm], "key": norm, "trials": counted(found.runs.trials, "trial")}
+    said: dict[str, Any] = {"norm": NORMS[norm], "key": norm}
+    said["trials"] = counted(found.runs.trials, "trial")
     return WORDS.tables(rows, *names, levels=levels_text(norm, found.levels(norm)), **said)
 
 
