@@ -54,23 +54,22 @@ def heat(
       most: columns shown, half of them those with the lowest means and half with the highest; 0:
         all.
     """
-    alike = {"rows": results.of(row), "columns": results.of(column)} if panels else {}
     shown: dict[str, tuple[np.ndarray, list[str], list[str]]] = {}
     for value in panels or results.of(panel):
         mine = results.where(**{panel: value})
-        table, rows, columns = estimates(mine, row, column, scale=scale, means=means, **alike)
-        if most and len(columns) > most + means:
-            ends = _ends(_mean(table[: len(table) - means, : len(columns) - means], 0), most // 2)
-            kept = [*ends, *([len(columns) - 1] if means else [])]
-            table, columns = table[:, kept], [columns[place] for place in kept]
-        shown[(titles or {}).get(value, str(value))] = table, rows, columns
+        rows, columns = ((results if panels else mine).of(name) for name in (row, column))
+        found = {(one[row], one.get(column)): scale * one["estimate"] for one in mine}
+        table = with_means(np.array([[found.get((r, c), np.nan) for c in columns] for r in rows]))
+        kept = list(range(len(columns)))
+        if most and len(columns) > most:
+            order = [place for place in np.argsort(table[-1, :-1]) if np.isfinite(table[-1, place])]
+            kept = sorted({*order[: most // 2], *order[-(most // 2) :]})
+        table, columns = table[:, [*kept, -1]], [columns[place] for place in kept]
+        if means:
+            rows, columns = [*rows, "mean"], [*columns, "mean"]
+        numbers = table[: len(rows), : len(columns)]
+        shown[(titles or {}).get(value, str(value))] = numbers, rows, columns
     return _side_by_side(shown, digits, named)
-
-
-def _ends(means: np.ndarray, half: int) -> list[int]:
-    """Positions of the lowest and highest means, ascending; NaNs are neither."""
-    order = [place for place in np.argsort(means).tolist() if np.isfinite(means[place])]
-    return sorted({*order[:half], *order[-half:]})
 
 
 def _side_by_side(
@@ -124,33 +123,6 @@ def _heat(
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-
-
-def estimates(
-    results: Results,
-    row: str,
-    column: str,
-    *,
-    rows: Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
-    scale: float = 1.0,
-    means: bool = False,
-) -> tuple[np.ndarray, list[str], list[str]]:
-    """Results as a table for `heat`; NaN for missing ones.
-
-    Args:
-      results: at most one per cell.
-      row, column: columns of the results whose values are the rows and columns.
-      rows, columns: their values, if not all in order.
-      scale: factor for the numbers.
-      means: whether the last row and column are means, see `with_means`.
-    """
-    rows, columns = list(rows or results.of(row)), list(columns or results.of(column))
-    found = {(one[row], one.get(column)): scale * one["estimate"] for one in results}
-    table = np.array([[found.get((r, c), np.nan) for c in columns] for r in rows])
-    if means:
-        return with_means(table), [*rows, "mean"], [*columns, "mean"]
-    return table, rows, columns
 
 
 def with_means(table: np.ndarray) -> np.ndarray:
