@@ -52,8 +52,7 @@ class Experiment:
         """The units of one network, the clean images first; nothing is computed yet."""
         config, name, forward = self.config, loaded.model.name, loaded.model.forward
         trials, regions = config.noise.trials, tuple(config.noise.regions)
-        base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": config.dtype}
-        base |= {"data": self.subject.examples(loaded.geometry).fingerprint}
+        base = self.subject.identity(loaded, ROWS_VERSION)
         rows = functools.partial(trial_rows, self.subject, loaded)
         over = functools.partial(Pass, self.subject, loaded, plan["images"])
         columns = functools.partial(rows, ("none", 0.0, ("clean",)))

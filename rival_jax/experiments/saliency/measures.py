@@ -89,16 +89,17 @@ def tabled(
     "subset": "all" images, or the "hits": images of each class with the lowest density gap.
     """
     found, said = raw._replace(values=derived(raw.values)), {"filed": "predicted", "subset": "all"}
-    every = STUDY.results(alike(found, SIGNED), members, **options)
-    every = every.having(filed="true", subset="all")
+
+    def told(images: Images, members: Mapping[str, Sequence[str]] | None = None) -> Results:
+        return STUDY.results(alike(images, SIGNED), members, **options)
+
+    every = told(found, members).having(filed="true", subset="all")
     for s, (model, method) in enumerate(subjects(raw)):
         mine = {n: one.where(model=model, method=method) for n, one in found.values.items()}
-        of_said = Images(mine, filed_under(raw, s, "predicted"), raw.classes)
-        every += STUDY.results(alike(of_said, SIGNED), None, **options).having(**said)
+        every += told(Images(mine, filed_under(raw, s, "predicted"), raw.classes)).having(**said)
         rows, labels = lowest(raw, s, c)
         if len(rows):
-            hits = alike(Images(mine, labels, raw.classes).at(rows), SIGNED)
-            some = STUDY.results(hits, None, **options).where(**{"class": None})
+            some = told(Images(mine, labels, raw.classes).at(rows)).where(**{"class": None})
             every += some.having(filed=c.classes, subset="hits")
     alone = every.where(**said)
     return every + Results(_without_intervals(alone, members)).having(**said)

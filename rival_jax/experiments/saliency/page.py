@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,14 +26,12 @@ TITLES = WORDS.titles("columns")
 EVERY = {"class": None, "group": None, "contrast": ""}
 GALLERIES = 8  # models whose hits are on the page
 IN_GALLERY, MOST_CLASSES = 2, 10  # hits of each class, three pictures each; and classes
-Hits = Sequence[Mapping[str, Any]]
-"""`HIT` of some images."""
 Seen = Callable[[tuple[str, str], Sequence[str]], Iterable[Sequence[np.ndarray]]]
 """(model, method) and names of images -> photo, object, map and salient background of each."""
 
 
-def page(config: Config, raw: Images, results: Results, hits: Hits, seen: Seen) -> Document:
-    """The whole report, from the columns of the rows, the results, and the hits."""
+def page(config: Config, raw: Images, results: Results, hits: Results, seen: Seen) -> Document:
+    """The whole report, from the columns of the rows, the results, and `HIT` of each hit."""
     c, results, level = config.saliency, named(results), 100 * config.statistics.confidence
     shown = results.where(filed=c.classes, subset="all", contrast="")
     levels, extremes = shown.where(**EVERY), results.where(subset="hits")
@@ -42,11 +40,11 @@ def page(config: Config, raw: Images, results: Results, hits: Hits, seen: Seen) 
     over = "groups" if shown.of("group") else "models"
     told = options(config, "saliency") | {"images": counted(len(raw.names), "image")}
     told |= {"methods": ", ".join(c.methods), "draws": counted(c.draws, "draw"), "percent": level}
-    told |= {"smallest": raw.classes[labels[counts.argmin()]], "size": counts.min()}
+    told |= {"smallest": raw.classes[labels[counts.argmin()]], "size": counts.min(), "by": over}
     told |= {"area": 100 * levels.where(measure="area").rows[0]["estimate"]}
     told |= {"mask": WORDS.text(config.data.mask), "explained": WORDS.text(c.target)}
     told |= {"shown": models[0] if len(models) == 1 else counted(len(models), "model")}
-    told |= {"flat": WORDS.text(c.flat), "by": over, "bars": "" if over == "groups" else "*"}
+    told |= {"flat": WORDS.text(c.flat), "bars": "" if over == "groups" else "*"}
     heat = functools.partial(WORDS.drawn, results=shown, words="heat", filed=c.classes)
     pictures = {
         "heat": [heat(f"heat_{name}", metric=TITLES[name], panel=name) for name in METRICS],
@@ -129,20 +127,22 @@ def flat(shown: Results) -> list[str]:
 
 
 def galleries(
-    some: Sequence[tuple[str, str]], extremes: Results, hits: Hits, seen: Seen
+    some: Sequence[tuple[str, str]], extremes: Results, hits: Results, seen: Seen
 ) -> list[Picture]:
     """Figure 7, of every model and method that has hits."""
     names = {(row["model"], row["method"]): row["subject"] for row in extremes}
     stems, found = file_names(list(names.values())), []
-    for subject in filter(names.get, some):
-        name, mine = names[subject], [h for h in hits if (h["model"], h["method"]) == subject]
-        draw = functools.partial(gallery, mine, functools.partial(seen, subject))
+    for model, method in filter(names.get, some):
+        name, mine = names[model, method], hits.where(model=model, method=method)
+        draw = functools.partial(gallery, mine, functools.partial(seen, (model, method)))
         told = {"model": name, "each": IN_GALLERY}
         found.append(WORDS.picture(f"fig7_{stems[name]}", draw, words="fig7", **told))
     return found
 
 
-def gallery(hits: Hits, seen: Callable[[Sequence[str]], Iterable[Sequence[np.ndarray]]]) -> Drawn:
+def gallery(
+    hits: Results, seen: Callable[[Sequence[str]], Iterable[Sequence[np.ndarray]]]
+) -> Drawn:
     """Figure 7: hits, one class per row: the photo, its map, the salient background greyed."""
     ordered, cells = sorted(hits, key=lambda hit: hit["density_gap"]), list[Cell]()
     classes, lines = list(dict.fromkeys(hit["class"] for hit in ordered))[:MOST_CLASSES], []
@@ -163,7 +163,7 @@ def _drawn(
     return [outlined(thumb(one), rim) for one in (photo, heated(photo, found), grey)]
 
 
-def _texts(hit: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _texts(hit: Row) -> list[tuple[str, str]]:
     """The words above the three pictures of a hit."""
     wrong = "" if hit["label"] == hit["predicted"] else ", WRONG"
     before, after, control = (hit[f"target_{name}"] for name in ("none", "salient", "random"))

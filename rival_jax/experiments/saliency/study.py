@@ -89,7 +89,7 @@ class Experiment(Explaining):
         results = tabled(raw, self.groups, c, **options(self.config, "statistics"))
         for sentence in flat(named(results).where(filed="true", subset="all")):
             self.subject.console.print(f"note: {sentence}", markup=False)
-        hits = hits_of(raw, c)
+        hits = Results(hits_of(raw, c))
         write_csv(run.path / "hits.csv", HIT, [list(hit.values()) for hit in hits])
         return results, page(self.config, raw, results, hits, self.seen)
 
