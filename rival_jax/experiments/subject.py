@@ -91,11 +91,9 @@ class Material:
         fingerprint: str,
     ) -> dict[str, Any]:
         """What data.json and the report say about the data; `skipped`: (name, reason) of each."""
-        place = self.config.data
-        return {
-            "name": place.name,
-            "root": str(place.root),
-            "split": place.split,
+        c = self.config.data
+        place = {"name": c.name, "root": str(c.root), "split": c.split}
+        return place | {
             "classes": list(classes),
             "counts": np.bincount(labels, minlength=len(classes)).tolist(),
             "images": len(labels),
@@ -231,8 +229,8 @@ class Subject(Material):
     def facts(self) -> dict[str, Any]:
         """What data.json and the report say about the data set."""
         one = self.first_examples()
-        told = self.described(one.classes, one.labels, one.skipped, one.fingerprint)
-        return {**told, "clean": dict(self.clean)}
+        told = one.classes, one.labels, one.skipped, one.fingerprint
+        return {**self.described(*told), "clean": dict(self.clean)}
 
     def _load(self, name: str) -> tuple[Model, Variables]:
         size = (self.config.image_size, self.config.image_size) if self.config.image_size else None
