@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import noise, weights
-from rival_jax.models import assumed, exported, from_torch, renaming, settings
+from rival_jax.models import assumed, exported, from_torch, renaming, settings, torch_libraries
 from rival_jax.models.network import INPUT, Network, module_of
 from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Geometry, Model, Variables
@@ -58,8 +58,9 @@ def load(
         "torchvision/resnet50.IMAGENET1K_V1", see configs/models.py), downloaded the first time;
         or a local folder or file, see `weights.locate`. "my_lab.swin:path" reads it with the family
         module `my_lab.swin`; otherwise the tensors' names decide the family, and where none fits,
-        timm's network of `config.json`'s architecture is exported once (needs torch and timm). So
-        is what "torch:my_lab.networks:function" returns, see `from_torch.by_function`.
+        the network of timm, transformers, torchvision or open_clip that the configuration names is
+        exported once (needs torch and that library). So is what "torch:my_lab.networks:function"
+        returns, see `from_torch.by_function`.
       dtype: "float32" or "bfloat16", for weights and hence computation. Batch norm statistics,
         features and logits are float32 either way.
       image_size: height and width, if not the ones the network was made for; position embeddings
@@ -83,9 +84,9 @@ def load(
         return _read(found, tensors, prefix and prefix[1], *asked)
     except ValueError as error:
         new = isinstance(error.__cause__, _Unrecognised)
-        if prefix or not (new or importlib.util.find_spec("timm")):
+        if prefix or not (new or importlib.util.find_spec("torch")):
             raise
-        found = from_torch.by_timm(found, tensors, error)
+        found = from_torch.by_library(found, tensors, error)
     return _read(found, weights.read_tensors(found.file), None, *asked)
 
 
@@ -101,9 +102,15 @@ def _read(
     """A network from its file; see `load`."""
     try:
         said, graphed = {}, found.config is not None and found.config.graph is not None
+        library = found.config.library if found.config else ""
+        if library == "open_clip" and not family_name:
+            raise _Unrecognised("both towers are needed, for captions of classes")
         if not graphed:
             tensors, said = renaming.canonical(tensors)
         family = plugin("models", family_name) if family_name else _family(tensors, graphed)
+        if library == "transformers":  # here its configuration must be understood key by key
+            config = weights.read_config(found.file.parent / weights.CONFIG)
+            found = dataclasses.replace(found, config=config)
         config = assumed.settled(found, family, tensors, said, given)
         treatment = {key: getattr(config, key) for key in INPUT}
         keywords = family.infer(tensors, config)
@@ -175,6 +182,8 @@ def located(name: str) -> weights.Located:
     if name.startswith(from_torch.PREFIX):
         return from_torch.by_function(name)
     name = name[match.end() :] if (match := _FAMILY.match(name)) else name
+    if entry := torch_libraries.published(name):
+        return weights.fetched(entry)
     if name not in bundled():
         return weights.locate(name, bundled())
     folder = _ASSETS / name

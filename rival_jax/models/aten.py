@@ -16,6 +16,7 @@ from jax import lax
 
 from rival_jax.models import aten_arrays as arrays
 from rival_jax.models import aten_layers as layers
+from rival_jax.models import aten_pools as pools
 
 ELEMENTWISE: Mapping[str, Callable[..., Any]] = {
     "add.Tensor": lambda a, b, *, alpha=1: a + (b if alpha == 1 else alpha * b),
@@ -134,9 +135,11 @@ PRODUCTS: Mapping[str, Callable[..., Any]] = {
     "native_group_norm.default": layers.group_norm,
     "_native_batch_norm_legit.no_stats": layers.batch_norm_of_batch,
     "_native_batch_norm_legit_no_training.default": layers.batch_norm,
-    "max_pool2d_with_indices.default": layers.max_pool,
-    "avg_pool2d.default": layers.average_pool,
-    "_adaptive_avg_pool2d.default": layers.adaptive_average_pool,
+    "max_pool2d_with_indices.default": pools.max_pool,
+    "avg_pool2d.default": pools.average_pool,
+    "_adaptive_avg_pool2d.default": pools.adaptive_average_pool,
+    "upsample_bilinear2d.vec": pools.upsampled,
+    "upsample_nearest2d.vec": pools.upsampled_nearest,
     "im2col.default": layers.patches,
     "col2im.default": layers.from_patches,
 }

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from rival_jax.types import Array
@@ -26,9 +25,17 @@ def convolution(
     groups: int,
 ) -> Array:
     """[b, c, *space] by [o, c / groups, *window], or transposed by [c, o / groups, *window]."""
-    space = "DHW"[-(x.ndim - 2) :]
+    rank = x.ndim - 2
+    stride, padding, dilation, output_padding = (
+        [*given] * rank if len(given) == 1 else given
+        for given in (stride, padding, dilation, output_padding)
+    )
+    space = "DHW"[-rank:]
     forms = (f"NC{space}", f"OI{space}", f"NC{space}")
-    if not transposed:
+    window = weight.shape[2:]
+    if not transposed and groups == 1 and _tiled(x.shape[2:], window, stride, padding, dilation):
+        y = _of_tiles(x, weight)
+    elif not transposed:
         pads = [(p, p) for p in padding]
         y = lax.conv_general_dilated(
             x,
@@ -40,7 +47,6 @@ def convolution(
             dimension_numbers=forms,
         )
     else:
-        window = weight.shape[2:]
         weight = jnp.flip(weight, range(2, weight.ndim))
         parts = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
         weight = parts.swapaxes(1, 2).reshape(-1, weight.shape[0] // groups, *window)
@@ -57,6 +63,26 @@ def convolution(
             dimension_numbers=forms,
         )
     return y if bias is None else y + _channels(bias, y)
+
+
+def _tiled(
+    size: Sequence[int],
+    window: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> bool:
+    """Whether windows lie side by side and fill an image, as a transformer's patches do."""
+    fits = all(n % k == 0 for n, k in zip(size, window, strict=True))
+    beside = tuple(stride) == tuple(window) and not any(padding) and set(dilation) == {1}
+    return len(size) == 2 and fits and beside
+
+
+def _of_tiles(x: Array, weight: Array) -> Array:
+    """Their convolution as one product, whose gradient to the image is fast on every device."""
+    (b, c, h, w), (_, _, rows, columns) = x.shape, weight.shape
+    tiles = x.reshape(b, c, h // rows, rows, w // columns, columns)
+    return jnp.einsum("bchiwj,ocij->bohw", tiles, weight)
 
 
 def layer_norm(
@@ -119,65 +145,6 @@ def batch_norm_of_batch(
     return (y if bias is None else y + _channels(bias, y),)
 
 
-def max_pool(
-    x: Array,
-    window: Sequence[int],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (0, 0),
-    dilation: Sequence[int] = (1, 1),
-    ceil_mode: bool = False,
-) -> tuple[Array, ...]:
-    """The largest of every window of [b, c, h, w]."""
-    window, stride, padding, dilation = map(_pair, (window, stride or window, padding, dilation))
-    reach = [d * (k - 1) + 1 for d, k in zip(dilation, window, strict=True)]
-    pads = _pads(x.shape[2:], reach, stride, padding, ceil_mode)
-    return (
-        lax.reduce_window(
-            x,
-            -jnp.inf,
-            lax.max,
-            (1, 1, *window),
-            (1, 1, *stride),
-            ((0, 0), (0, 0), *pads),
-            window_dilation=(1, 1, *dilation),
-        ),
-    )
-
-
-def average_pool(
-    x: Array,
-    window: Sequence[int],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (0, 0),
-    ceil_mode: bool = False,
-    count_padding: bool = True,
-    divisor: int | None = None,
-) -> Array:
-    """The mean of every window of [b, c, h, w]; what `ceil_mode` adds is never counted."""
-    window, stride, padding = map(_pair, (window, stride or window, padding))
-    pads = _pads(x.shape[2:], window, stride, padding, ceil_mode)
-
-    def summed(values: Array, around: Sequence[tuple[int, int]]) -> Array:
-        sizes, steps = (1, 1, *window), (1, 1, *stride)
-        return lax.reduce_window(values, 0.0, lax.add, sizes, steps, ((0, 0), (0, 0), *around))
-
-    total = summed(x, pads)
-    if divisor is not None:
-        return total / divisor
-    ones = jnp.ones((1, 1, *x.shape[2:]), x.dtype)
-    if count_padding:
-        inside = [(0, 0), (0, 0), *((p, p) for p in padding)]
-        ones = jnp.pad(ones, inside, constant_values=1)
-        pads = [(0, high - p) for (_, high), p in zip(pads, padding, strict=True)]
-    return total / summed(ones, pads)
-
-
-def adaptive_average_pool(x: Array, size: Sequence[int]) -> Array:
-    """[b, c, h, w] to [b, c, *size]: cell i of n is the mean from floor(i h / n) to ceil."""
-    rows, columns = (_cells(old, new) for old, new in zip(x.shape[2:], size, strict=True))
-    return jnp.einsum("bchw,ih,jw->bcij", x, rows.astype(x.dtype), columns.astype(x.dtype))
-
-
 def patches(
     x: Array,
     window: Sequence[int],
@@ -219,35 +186,3 @@ def _normalised(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array,
 def _channels(values: Array, x: Array) -> Array:
     """A value for each channel, to be broadcast over [b, c, *space]."""
     return values.reshape(-1, *(1,) * (x.ndim - 2))
-
-
-def _pair(values: Sequence[int]) -> tuple[int, int]:
-    down, right = values if len(values) == 2 else (values[0], values[0])
-    return down, right
-
-
-def _pads(
-    size: Sequence[int],
-    reach: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    ceil_mode: bool,
-) -> list[tuple[int, int]]:
-    """Padding on both sides; `ceil_mode` adds a window that begins inside and ends outside."""
-    found = []
-    for n, k, s, p in zip(size, reach, stride, padding, strict=True):
-        steps = (n + 2 * p - k) // s
-        if ceil_mode:
-            steps = -(-(n + 2 * p - k) // s)
-            steps -= (steps * s) >= n + p
-        found.append((p, max(p, steps * s + k - n - p)))
-    return found
-
-
-def _cells(old: int, new: int) -> np.ndarray:
-    """A matrix [new, old] that averages each cell."""
-    starts = np.arange(new) * old // new
-    stops = -(-np.arange(1, new + 1) * old // new)
-    place = np.arange(old)
-    inside = (place >= starts[:, None]) & (place < stops[:, None])
-    return inside / inside.sum(1, keepdims=True)

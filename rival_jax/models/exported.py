@@ -149,13 +149,13 @@ def graph_of(model: Model) -> Graph:
 
 
 def _classes(graph: Graph, said: int | None) -> int:
-    """The number of outputs; raises ValueError if `config.json` says another."""
+    """The number of classes, 0 for a trunk; raises ValueError for another than the outputs'."""
     shape = _shapes(graph)[0].shape
     if len(shape) != 2 or shape[0] != 1:
         raise ValueError(f"the graph returns {list(shape)} for one image, expected [1, classes]")
-    if said not in (None, shape[1]):
+    if said not in (None, 0, shape[1]):
         raise ValueError(f"num_classes is {said}, but the graph has {shape[1]} outputs")
-    return shape[1]
+    return shape[1] if said is None else said
 
 
 @functools.lru_cache(maxsize=4)

@@ -15,6 +15,7 @@ from rival_jax import weights
 from rival_jax.models import exported, graph_file, lowering, tap_roles, tracing
 from rival_jax.types import Model, Variables
 
+_PIP = {"torch": "timm", "open_clip": "open_clip_torch"}  # what else, or how pip calls it
 TOLERANCE = 1e-4  # of logits and taps, of the largest value
 
 
@@ -39,7 +40,8 @@ def export(
         `fused_attn` become False, so that attention has a softmax to see.
       folder: made if it is not there.
       image_size: height and width; the graph is for these alone.
-      config: mean, std, interpolation, crop_pct and class_names.
+      config: mean, std, interpolation, crop_pct, class_names; num_classes 0 for a trunk, whose
+        outputs are its features.
       origin: what the network is and where it came from.
       cam_tap: the tap that class maps read, else the last module with spatial extent that the
         classifier's input depends on everywhere; of a transformer's, those of its width.
@@ -55,14 +57,15 @@ def export(
         if hasattr(module, "fused_attn"):
             module.fused_attn = False
     lowered = lowering.lower(torch, network, image_size)
-    content = tap_roles.described(torch, lowered, image_size)
+    config = config or weights.Config()
+    trunk = config.num_classes == 0
+    content = tap_roles.described(torch, lowered, image_size, trunk=trunk)
     content["origin"] = origin or type(network).__name__
     content |= {"cam_tap": cam_tap or content["cam_tap"]}
     content |= {"feature_tap": feature_tap or content["feature_tap"]}
-    config = config or weights.Config()
     facts = {key: getattr(config, key) for key in ("mean", "std", "interpolation", "crop_pct")}
     graph = graph_file.read(content)
-    classes = lowered.shapes[lowered.logits][1]
+    classes = 0 if trunk else lowered.shapes[lowered.logits][1]
     model = exported.build(name="exported", graph=graph, num_classes=classes, **facts)
     variables = exported.convert(lowered.tensors, model)
     compare(network, model, variables)
@@ -87,7 +90,7 @@ def needed(package: str) -> Any:
     except ImportError as error:
         raise ValueError(
             f"{package} is needed to export a network, once, and cannot be imported ({error}): "
-            "pip install torch timm"
+            f"pip install torch {_PIP.get(package, package)}"
         ) from error
 
 

@@ -1,14 +1,14 @@
-"""Names whose networks are exported on the way: timm's architectures, and functions of one's own.
+"""Networks that are exported on the way: those of libraries, and of functions of one's own.
 
 Exports are kept in the cache's folder `exports` by what they were made of.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import importlib
-import importlib.metadata
 import json
 import os
 import shutil
@@ -20,42 +20,47 @@ from typing import Any
 import numpy as np
 
 from rival_jax import weights
-from rival_jax.models import exporting, graph_file
+from rival_jax.models import exporting, graph_file, torch_libraries
 from rival_jax.runtime.results import cache_folder
 
 PREFIX = "torch:"  # of "torch:my_lab.networks:function"
 DEFAULT_SIZE = (224, 224)
 
 
-def by_timm(
+def by_library(
     found: weights.Located, tensors: Mapping[str, np.ndarray], error: ValueError
 ) -> weights.Located:
-    """The export of a checkpoint of timm that no native family reads; made once.
+    """The export of a library's checkpoint that no native family reads; made once.
 
     Args:
-      found: with a `config.json` that names the architecture.
+      found: with a configuration that tells the library, or the architecture of timm's.
       tensors: its weights.
       error: why no family reads them.
 
     Raises:
-      ValueError: `error`, and why timm does not help either.
+      ValueError: `error`, and why the library does not help either.
     """
     config = found.config
-    if config is None or config.graph is not None or not config.architecture:
+    library = torch_libraries.library_of(config) if config else ""
+    if config is None or not library:
         raise error
     try:
-        torch, timm = map(exporting.needed, ("torch", "timm"))
+        for package in ("torch", library):
+            exporting.needed(package)
+        versions = f"{torch_libraries.versions(library)}, graph {graph_file.VERSION}"
         key = hashlib.sha256(found.file.read_bytes())
-        key.update(json.dumps([str(config), _versions()]).encode())
-        folder = cache_folder() / "exports" / f"{config.architecture}-{key.hexdigest()[:16]}"
+        key.update(json.dumps([str(config), versions]).encode())
+        short = config.architecture or found.name
+        folder = cache_folder() / "exports" / f"{short}-{key.hexdigest()[:16]}"
         if not folder.is_dir():
-            network = _of_timm(torch, timm, config, tensors)
+            network = torch_libraries.network_of(found, tensors)
             size = config.image_size or DEFAULT_SIZE
-            _export(network, folder, size, config, f"timm/{config.architecture}, {_versions()}")
+            _export(network, folder, size, config, f"{library}/{short}, {versions}")
     except ValueError as other:
-        raise ValueError(f"{error}. As a network of timm: {other}") from error
-    config = weights.read_config(folder / weights.CONFIG)
-    return weights.Located(folder / weights.TENSORS, found.name, config)
+        raise ValueError(f"{error}. As a network of {library}: {other}") from error
+    there = weights.read_config(folder / weights.CONFIG)
+    said = {key: getattr(config, key) for key in ("assumed", "notices")}
+    return weights.Located(folder / weights.TENSORS, found.name, dataclasses.replace(there, **said))
 
 
 @functools.cache
@@ -111,24 +116,6 @@ def by_function(name: str) -> weights.Located:
     return weights.Located(folder / weights.TENSORS, short, config)
 
 
-def _of_timm(
-    torch: Any, timm: Any, config: weights.Config, tensors: Mapping[str, np.ndarray]
-) -> Any:
-    options = dict(config.model_args)
-    if config.global_pool is not None:
-        options.setdefault("global_pool", config.global_pool)
-    if config.num_classes is not None:
-        options["num_classes"] = config.num_classes
-    try:
-        network = timm.create_model(config.architecture, pretrained=False, **options)
-        floats = {name: torch.tensor(np.asarray(t, np.float32)) for name, t in tensors.items()}
-        network.load_state_dict(floats)
-    except (RuntimeError, TypeError, KeyError, AssertionError) as error:
-        said = str(error).strip().split("\n")
-        raise ValueError(f"{config.architecture}: {' '.join(said[:2])[:300]}") from error
-    return network
-
-
 def _export(
     network: Any, folder: Path, size: tuple[int, int], config: weights.Config, origin: str
 ) -> None:
@@ -152,8 +139,3 @@ def _placed(made: Path, folder: Path) -> None:
         shutil.rmtree(partial)
         if not folder.is_dir():
             raise
-
-
-def _versions() -> str:
-    found = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "timm")]
-    return ", ".join([*found, f"graph {graph_file.VERSION}"])

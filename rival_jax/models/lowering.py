@@ -67,6 +67,7 @@ class _Lowering:
         self.index: dict[Any, int] = {}  # of what has a node
         self.known: dict[Any, Any] = {}  # values of constants
         self.trained: set[Any] = set()  # constants that depend on parameters
+        self.kept: dict[Any, Any] = {}  # of these, nodes of the graph; values if they were needed
         self.called: dict[Any, str] = {}
         by_name = {node.name: node for node in program.graph.nodes}
         self.image = by_name[signature.user_inputs[0]]
@@ -123,25 +124,34 @@ class _Lowering:
             if node.op != "call_function":
                 continue
             inputs = node.all_input_nodes
-            constant = all(one in self.known for one in inputs)
+            constant = all(one in self.known or one in self.kept for one in inputs)
+            trained = any(one in self.trained for one in inputs)
             named = _op(node) in OPERATIONS
-            if any(one in self.trained for one in inputs) and constant and named:
-                continue  # stays in the graph, so that what it depends on can be trained
-            if constant:
-                args, kwargs = (
-                    self.torch.fx.node.map_arg(part, self.known.__getitem__)
-                    for part in (node.args, node.kwargs)
-                )
-                with self.torch.no_grad():
-                    self.known[node] = node.target(*args, **kwargs)
-                if any(one in self.trained for one in inputs):
-                    self.trained.add(node)
+            if constant and trained:
+                self.trained.add(node)
+            if constant and trained and named:
+                self.kept[node] = None  # so that what it depends on can be trained
+            elif constant:
+                self.known[node] = self._computed(node)
             elif not named:
                 unknown.setdefault(_op(node), _module(node))
         if unknown:
             raise ValueError(
                 "; ".join(graph_file.unknown(op, place) for op, place in unknown.items())
             )
+
+    def _computed(self, node: Any) -> Any:
+        """The value of a node that depends on no image."""
+        if node in self.known or self.kept.get(node) is not None:
+            return self.known.get(node, self.kept.get(node))
+        args, kwargs = (
+            self.torch.fx.node.map_arg(part, self._computed) for part in (node.args, node.kwargs)
+        )
+        with self.torch.no_grad():
+            value = node.target(*args, **kwargs)
+        if node in self.kept:
+            self.kept[node] = value
+        return value
 
     def _add(self, node: Any) -> None:
         if node in self.known:

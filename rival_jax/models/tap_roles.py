@@ -14,15 +14,17 @@ _IMAGES = ("convolution.default", "avg_pool2d.default")  # their results are cha
 _SAME = ("clone.default", "alias.default", "view.default", "squeeze.dims")
 
 
-def described(torch: Any, lowered: Lowered, image_size: tuple[int, int]) -> dict[str, Any]:
-    """What `graph.json` holds, but its origin."""
+def described(
+    torch: Any, lowered: Lowered, image_size: tuple[int, int], *, trunk: bool = False
+) -> dict[str, Any]:
+    """What `graph.json` holds, but its origin; the logits of a trunk are its features."""
     roles = _Roles(torch, lowered, image_size)
     attention = roles.attention()
     taps = {
         name: {"node": node, "layout": roles.layout(node)}
         for name, node in {**lowered.outputs, **attention}.items()
     }
-    features = roles.classifier_input()
+    features = lowered.logits if trunk else roles.classifier_input()
     grids = roles.grids(lowered.outputs.values())
     return {
         "version": graph_file.VERSION,
@@ -150,6 +152,8 @@ class _Roles:
         width = self.shapes[features][1]
         spatial: dict[int, Any] = {}  # node -> positions of its grid, in one row
         for name, node in self.lowered.outputs.items():
+            if self._in_attention(name):
+                continue
             shape = self.shapes[node]
             nchw = taps[name]["layout"] == "nchw"
             nhwc = len(shape) == 4 and not nchw and shape[1:3] in self.sizes
@@ -168,6 +172,14 @@ class _Roles:
         around = [name for name in names if f"{names[0]}.".startswith(f"{name}.")]
         return min(around, key=lambda name: name.count("."))
 
+    def _in_attention(self, name: str) -> bool:
+        """Whether a tap is a part of an attention, such as its values, and no block's result."""
+        for node in self.nodes:
+            around = f"{node.get('module')}."
+            if node["op"] in SOFTMAX and name.startswith(around):
+                return not name.removeprefix(around).isdigit()  # "attention.0" is all of a module
+        return False
+
     def _reached(
         self, features: int, spatial: Mapping[int, Any], grids: Mapping[str, list[int]]
     ) -> list[int]:
@@ -183,7 +195,7 @@ class _Roles:
                 values[node] = node.target(*of(node.args), **of(node.kwargs))
         wanted = values[places[features]]
         score = (wanted * self.torch.randn(wanted.shape, generator=generator)).sum()
-        nodes = list(spatial)
+        nodes = [node for node in spatial if values[places[node]].requires_grad]
         gradients = self.torch.autograd.grad(
             score, [values[places[node]] for node in nodes], allow_unused=True
         )

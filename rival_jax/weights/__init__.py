@@ -11,7 +11,7 @@ from rival_jax.weights.hub_folder import (
     read_config,
     write_folder,
 )
-from rival_jax.weights.names import Located, locate
+from rival_jax.weights.names import Located, fetched, locate
 from rival_jax.weights.reader import read_tensors, read_tree
 from rival_jax.weights.safetensors import write_tensors
 
@@ -22,6 +22,7 @@ __all__ = [
     "Located",
     "checked",
     "class_names",
+    "fetched",
     "locate",
     "read_config",
     "read_tensors",

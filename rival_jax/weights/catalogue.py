@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rival_jax.weights.foreign import OPEN_CLIP, OPEN_CLIP_TENSORS
 from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config
 
 FAMILIES = ("vit", "resnet", "clip_vit", "clip_resnet")
@@ -28,7 +29,8 @@ TIMM = "timm/"  # the hub's organisation with timm's weights
 SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".ckpt", ".bin")  # of files of weights
 _TABLE = pathlib.Path(__file__).parent.parent / "assets" / "catalogue.csv"
 _OWN = ("augreg", "big_vision", "deit", "dino", "pl_bolts", "torchvision", "vitjx")  # not hub names
-_PREFIXES = ("hf-hub:", "hf_hub:", HUB, "https://huggingface.co/", "open_clip/")
+TOWERS = "open_clip/"  # before a repository: its image tower as open_clip has it
+_PREFIXES = ("hf-hub:", "hf_hub:", HUB, "https://huggingface.co/", TOWERS)
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -43,7 +45,8 @@ class Entry:
     family: str = ""  # one of FAMILIES; "": not in the table, so the tensors decide
     sha256: str = ""  # of the file: all 64 hex digits or the first ones; "" if unknown
     licence: str = ""
-    config: Config | None = None  # None: not in the table, see the folder's config.json
+    config: Config | None = None  # None: not in the table, see the folder's `described`
+    described: str = CONFIG  # the file that says what it is, where the table does not
     study: tuple[str, ...] = ()  # of STUDIES
     notes: str = ""
 
@@ -60,7 +63,7 @@ class Entry:
     @property
     def files(self) -> tuple[str, ...]:
         """The files needed to load it."""
-        return (self.file,) if self.config else (self.file, CONFIG)
+        return (self.file,) if self.config else (self.file, self.described)
 
     def address(self, file: str) -> str:
         """The download address of one of its files; respects HF_ENDPOINT."""
@@ -88,7 +91,7 @@ def find(name: str) -> Entry | None:
       name: a name or alias in the table, with or without "timm/" ("vit_base_patch16_224.dino") and
         the file's ending ("augreg/Ti_16-....npz"), or the file's address (also gs://). Any other
         "organisation/repository" means a repository of the hub with `config.json` and
-        `model.safetensors`.
+        `model.safetensors`, or after "open_clip/" with open_clip's files.
 
     >>> find("resnet50").name, find("timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k").licence
     ('torchvision/resnet50.IMAGENET1K_V1', 'apache-2.0')
@@ -98,11 +101,14 @@ def find(name: str) -> Entry | None:
     bare = name.removeprefix("gs://")
     if bare != name:
         name = f"https://storage.googleapis.com/{bare}"
+    towers = name.startswith(TOWERS)
     for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
     found = _index().get(_key(name))
     if found or not _REPOSITORY.fullmatch(name) or name.split("/")[0] in _OWN:
         return found
+    if towers:
+        return Entry(name, HUB + name, OPEN_CLIP_TENSORS, described=OPEN_CLIP)
     return Entry(name=name, source=HUB + name, file=TENSORS)
 
 
@@ -167,7 +173,7 @@ def _entry(line: int, row: Mapping[str, str]) -> Entry:
                 std=tuple(map(float, row["std"].split())),
                 interpolation=row["interpolation"],
                 crop_pct=float(fractions.Fraction(row["crop_pct"])),  # "224/232" is exact
-                class_names=_imagenet() if row["num_classes"] == "1000" else None,
+                class_names=imagenet() if row["num_classes"] == "1000" else None,
             ),
             study=tuple(row["study"].split()),
             notes=row["notes"],
@@ -177,7 +183,7 @@ def _entry(line: int, row: Mapping[str, str]) -> Entry:
 
 
 @functools.cache
-def _imagenet() -> tuple[str, ...]:
+def imagenet() -> tuple[str, ...]:
     """The synsets of ImageNet-1k's outputs, shared by all published networks with 1000 outputs."""
     return tuple((_TABLE.parent / "imagenet_wnids.txt").read_text(encoding="utf-8").split())
 

@@ -66,6 +66,16 @@ def fetch(
     return folder
 
 
+def also(entry: Entry, file: str, cache: str = "") -> None:
+    """Fetches one more file of a hub repository into its folder, if it can be had."""
+    folder, mirror = target(entry, cache), os.environ.get("RIVAL_JAX_MIRROR", "")
+    if _offline() or not (folder / entry.file).is_file():
+        return
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    with _alone(folder, console), contextlib.suppress(FileNotFoundError):
+        _bring(entry, file, folder, mirror, console)
+
+
 def cached(entry: Entry | str, cache: str = "") -> Path | None:
     """The folder that already has all of a network's files; None if one is missing.
 

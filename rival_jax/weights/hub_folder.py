@@ -47,6 +47,8 @@ class Config:
     assumed: tuple[str, ...] = ()  # keys of `INPUT` missing from the file
     notices: tuple[str, ...] = ()  # what else a reader must know about it
     graph: Mapping[str, Any] | None = None  # the content of `GRAPH`, of an exported network
+    library: str = ""  # whose network it is, if not timm's or ours: see `foreign`
+    foreign: Mapping[str, Any] | None = None  # its configuration as that library writes it
 
 
 def read_config(path: pathlib.Path) -> Config:
@@ -83,7 +85,7 @@ def read_config(path: pathlib.Path) -> Config:
         class_names=_class_names(path, said, inner),
         assumed=tuple(key for key in INPUT if key not in values),
         notices=() if crop_mode == "center" else (_CROP_MODE.format(path, crop_mode),),
-        graph=_parsed(beside) if (beside := path.with_name(GRAPH)).is_file() else None,
+        graph=parsed(beside) if (beside := path.with_name(GRAPH)).is_file() else None,
     )
 
 
@@ -97,10 +99,11 @@ def checked(key: str, value: Any) -> Any:
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
-    return _said(_parsed(path))
+    return _said(parsed(path))
 
 
-def _parsed(path: pathlib.Path) -> dict[str, Any]:
+def parsed(path: pathlib.Path) -> dict[str, Any]:
+    """The object in a JSON file; raises ValueError, naming the file, if there is none."""
     try:
         text = path.read_text(encoding="utf-8")
         said = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)

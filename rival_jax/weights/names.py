@@ -7,8 +7,8 @@ import difflib
 import pathlib
 from collections.abc import Sequence
 
-from rival_jax.weights import catalogue, download
-from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config, read_config
+from rival_jax.weights import catalogue, download, foreign
+from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config
 
 MAX_NAME = 200  # bytes; file names with suffixes then stay below 255
 _RESERVED = {
@@ -47,8 +47,8 @@ def locate(name: str, others: Sequence[str] = ()) -> Located:
     if path.is_dir():
         return _folder(path)
     if path.is_file():
-        beside = path.parent / CONFIG
-        config = read_config(beside) if beside.is_file() else _published(path.name)
+        there = any((path.parent / name).is_file() for name in _beside(path.name))
+        config = foreign.described(path) if there else _published(path.name)
         short = path.resolve().parent.name if path.name == TENSORS else path.stem
         return Located(path, called(short, path), config)
     local = path.is_absolute() or name.startswith(".") or path.suffix == ".safetensors"
@@ -67,10 +67,20 @@ def locate(name: str, others: Sequence[str] = ()) -> Located:
             "python -m rival_jax.main --config=configs/models.py. A local folder needs "
             f"{CONFIG} and {TENSORS}"
         )
+    return fetched(entry)
+
+
+def fetched(entry: catalogue.Entry) -> Located:
+    """A published network's file, downloaded if missing; raises as `locate` does."""
     folder = download.fetch(entry)
     # The table's config is complete and checked; some publishers' files are wrong about their
     # weights.
-    config = entry.config or read_config(folder / CONFIG)
+    config = entry.config
+    if config is None:
+        config = foreign.described(folder / entry.file)
+        if config.library == "transformers" and not (folder / foreign.PREPROCESSOR).is_file():
+            download.also(entry, foreign.PREPROCESSOR)
+            config = foreign.described(folder / entry.file)
     return Located(folder / entry.file, entry.name.rpartition("/")[2], config)
 
 
@@ -99,9 +109,12 @@ def called(name: str, path: pathlib.Path) -> str:
 
 def _folder(path: pathlib.Path) -> Located:
     tensors, config, name = path / TENSORS, path / CONFIG, called(path.resolve().name, path)
+    towers = path / foreign.OPEN_CLIP_TENSORS
+    if not tensors.is_file() and towers.is_file() and (path / foreign.OPEN_CLIP).is_file():
+        return Located(towers, name, foreign.described(towers))
     if tensors.is_file():
-        return Located(tensors, name, read_config(config))
-    known = read_config(config) if config.is_file() else None
+        return Located(tensors, name, foreign.described(tensors))
+    known = foreign.described(tensors) if config.is_file() else None
     files = [p for p in sorted(path.iterdir()) if p.suffix in catalogue.SUFFIXES]
     if len(files) == 1:
         return Located(files[0], name, known or _published(files[0].name))
@@ -113,6 +126,11 @@ def _folder(path: pathlib.Path) -> Located:
     if (any(path.glob("*")) and not config.is_file()) or (path / "_METADATA").exists():
         return Located(path, name, known)  # Orbax's, or an error of its reader
     raise FileNotFoundError(f"no {TENSORS} in {path}; put the network's weights there")
+
+
+def _beside(file: str) -> tuple[str, ...]:
+    """The names of the configurations that may be of a file."""
+    return (foreign.OPEN_CLIP, CONFIG) if file == foreign.OPEN_CLIP_TENSORS else (CONFIG,)
 
 
 def _published(file: str) -> Config | None:
