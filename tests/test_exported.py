@@ -14,11 +14,16 @@ import numpy as np
 import pytest
 
 from rival_jax import models, saliency, taps, weights
-from rival_jax.models import aten, exported, graph_file, vit
+from rival_jax.heads import _features, probe
+from rival_jax.models import aten, channels_last, exported, graph_file, vit
+from rival_jax.models.channels_last import Last
+from rival_jax.objectives import robustvit
+from rival_jax.runtime import update
 from tests import exported_networks as kept
-from tests import mutated_files
+from tests import finetune_cases, mutated_files
 from tests.aten_cases import CASES, UNTESTED, Type, filled
 from tests.helpers import PARITY, QUICKLY, REFERENCE, config_of, run_in
+from tests.test_class_names import asked
 
 ROLES = {  # of each network: tap of class maps, number of attention taps, grid of the class map
     "vit": ("blocks.1.norm1", 2, (2, 3)),
@@ -98,14 +103,58 @@ def test_features_are_what_the_classifier_reads(loaded):
     np.testing.assert_allclose(logits, by_hand, atol=REFERENCE)
 
 
-def test_class_maps_and_relevance_are_those_of_the_native_family(loaded):
-    """The export of timm's ViT, and the same weights read as a ViT."""
-    model, variables = loaded("vit")
+def natively(model, variables):
+    """The weights of an exported ViT of timm, read as a ViT."""
     tensors = exported.export(variables, model)
     config = weights.Config(model_args={"num_heads": 2}, image_size=model.image_size)
     treatment = {"mean": model.mean, "std": model.std}
     native = vit.build(name="native", **treatment, **vit.infer(tensors, config))
-    weighted = vit.convert(tensors, native)
+    return native, vit.convert(tensors, native)
+
+
+def test_a_step_of_finetuning_is_the_native_familys(loaded):
+    """In float64: AdamW's first step divides gradients that are 0 up to rounding by themselves."""
+    model, variables = loaded("vit")
+    native, weighted = natively(model, variables)
+    rng, recipe = np.random.default_rng(0), update.Recipe(trained="attn", weight_decay=0.1)
+    height, width = model.image_size
+    batch = {
+        "image": kept.pixels(model.image_size).astype(np.float64),
+        "mask": rng.random((2, height, width)).round(),
+        "label": np.array([1, 4]),
+    }
+
+    def stepped(model, variables):
+        with jax.enable_x64(True):
+            variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)
+            params, optimiser = variables["params"], update.optimiser(recipe)
+
+            def loss(params):
+                found = robustvit.terms(model, {**variables, "params": params}, batch)
+                return found["total"].mean()
+
+            def step(params):
+                changes, _ = optimiser.update(
+                    jax.grad(loss)(params), optimiser.init(params), params
+                )
+                return jax.tree.map(lambda p, change: p - 0.1 * change, params, changes)
+
+            return {**variables, "params": jax.device_get(QUICKLY(step)(params))}
+
+    ours = exported.export(stepped(model, variables), model)
+    theirs = vit.export(stepped(native, weighted), native)
+    before, moved = exported.export(variables, model), 0
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        np.testing.assert_allclose(value, theirs[name], rtol=0, atol=1e-5, err_msg=name)
+        moved += np.abs(value - before[name]).max() > 0.05
+    assert moved == 8  # weights and biases of two blocks' qkv and proj
+
+
+def test_class_maps_and_relevance_are_those_of_the_native_family(loaded):
+    """The export of timm's ViT, and the same weights read as a ViT."""
+    model, variables = loaded("vit")
+    native, weighted = natively(model, variables)
     images = jnp.asarray(kept.pixels(model.image_size))
     for method in ("gradcam", "relevance", "rollout", "raw_attention"):
         ours, theirs = (
@@ -163,6 +212,18 @@ def test_operations_are_those_of_torch(place):
         assert got.shape == theirs.shape
         assert got.dtype == theirs.dtype
         np.testing.assert_allclose(got, theirs, rtol=REFERENCE, atol=REFERENCE)
+
+
+@pytest.mark.parametrize("op", sorted({*channels_last.KNOWN, "mul.Tensor", "where.self"}))
+def test_operations_are_the_same_channels_last(op):
+    for case in (case for case in CASES if case.op == op):
+        arrays = [jnp.asarray(array) for array in case.arrays()]
+        lasts = [Last.of(a) if a.ndim == 4 else a for a in arrays]
+        args, given = filled([*case.args], arrays), filled([*case.args], lasts)
+        wanted = aten.OPERATIONS[op](*args, **case.kwargs)
+        got = channels_last.computed(op, given, case.kwargs)
+        assert got.shape == wanted.shape
+        np.testing.assert_allclose(channels_last.plain(got), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_every_operation_has_a_case():
@@ -358,7 +419,12 @@ def test_mutated_graphs_are_read_or_refused_in_one_line(tmp_path):
 @pytest.mark.whole
 @pytest.mark.parametrize(
     ("experiment", "name"),
-    [("rfs", "efficientnet"), ("background", "convnext"), ("saliency", "convnext")],
+    [
+        ("rfs", "efficientnet"),
+        ("background", "convnext"),
+        ("saliency", "convnext"),
+        ("linear_probe", "swin"),
+    ],
 )
 def test_experiments_run_on_exported_networks_without_torch(
     experiment, name, tmp_path, monkeypatch
@@ -368,6 +434,8 @@ def test_experiments_run_on_exported_networks_without_torch(
     config = config_of(experiment)
     config.models, config.head = (str(kept.folder(name, tmp_path)),), "probe"
     config.data.scenes.per_class, config.statistics.resamples = 2, 50
+    if experiment == "linear_probe":
+        config.probe.tap = "layers.0.blocks.1"
     config.cache = str(tmp_path / "cache")
     if experiment == "rfs":
         config.noise.trials, config.noise.sigmas = 1, (0.3,)
@@ -377,6 +445,52 @@ def test_experiments_run_on_exported_networks_without_torch(
     run, results = run_in(tmp_path / "run", config)
     assert results is not None
     assert (run.path / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("name", ["convnext", "efficientnet", "swin"])
+def test_exported_networks_are_finetuned_without_torch(name, tmp_path, monkeypatch):
+    for package in ("torch", "timm"):
+        monkeypatch.setitem(sys.modules, package, None)  # importing it raises
+    monkeypatch.setattr(finetune_cases, "CLASSES", tuple("abcde"))
+    for split, per_class in (("data/train", 7), ("data/test", 3), ("shifted/test", 3)):
+        finetune_cases.draw(tmp_path / split, split[0] + split[-2], per_class, size=24)
+    options = {"models": (str(kept.folder(name, tmp_path)),), "seeds": (0,), "noise.sigmas": (0.3,)}
+    variants = {
+        "variants": ("energy_swap", "cross_entropy"),
+        "train.trained": "",
+        "train.epochs": 1,
+    }
+    run = finetune_cases.run_in(
+        tmp_path / "run", finetune_cases.config(tmp_path, **options, **variants)
+    )
+    before = weights.read_tensors(tmp_path / name / weights.TENSORS)
+    for card in run.read_json("networks.json"):
+        model, variables = models.load(card["last"])
+        after = exported.export(variables, model)
+        facts = exported.graph_of(model).tensors
+        moved = {key for key, value in before.items() if not np.array_equal(value, after[key])}
+        assert moved
+        assert moved <= {key for key, fact in facts.items() if fact.trained}
+
+
+def test_statistics_that_are_constants_do_not_drift(loaded):
+    context, _ = asked(("a", "b"), batch_norm="drifting", recipe="study")
+    with pytest.raises(ValueError, match=r"efficientnet is an exported network, .*bn1, \.\.\.\)"):
+        probe.check(loaded("efficientnet")[0], context)
+    probe.check(loaded("swin")[0], context)
+
+
+def test_features_of_another_tap_are_its_mean(loaded):
+    model, variables = loaded("swin")
+    other = _features.at(model, "layers.0.blocks.1")
+    assert other.settings == ("features=layers.0.blocks.1",)
+    images = jnp.asarray(kept.pixels(model.image_size))
+    values = QUICKLY(other.forward)(variables, images, {})[1]
+    wanted = np.asarray(values["layers.0.blocks.1"]).mean((1, 2))
+    np.testing.assert_allclose(values[other.feature_tap], wanted, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"no tap named layers\.9; this model has: image, "):
+        probe.check(model, asked(("a", "b"), tap="layers.9")[0])
 
 
 def test_what_torch_is_for_is_said_where_it_is_missing(tmp_path, monkeypatch):

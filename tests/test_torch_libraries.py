@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import json
 
 import numpy as np
@@ -29,7 +28,7 @@ STAGES = {"depths": [1, 1], "hidden_sizes": [8, 12], "num_stages": 2}
 TINY = {  # of transformers, by model_type: the options of its configuration
     "vit": TOKENS,
     "deit": TOKENS,
-    "dinov2": {**TOKENS, "mlp_ratio": 2},
+    "dinov2": {**TOKENS, "mlp_ratio": 4},
     "clip": {"vision_config": TOKENS, "projection_dim": 12, "text_config": {"vocab_size": 9}},
     "siglip": {"vision_config": TOKENS, "text_config": {"vocab_size": 9}},
     "beit": {**TOKENS, "use_relative_position_bias": True},
@@ -43,6 +42,18 @@ TINY = {  # of transformers, by model_type: the options of its configuration
     },
     "convnext": {**STAGES, "image_size": 32},
     "resnet": {**STAGES, "embedding_size": 8, "layer_type": "basic"},
+}
+PLAIN = ("vit", "deit", "dinov2", "clip", "beit")  # attention, with a token for the class
+CAM = {
+    "vit": "vit.layers.1.layernorm_before",
+    "deit": "deit.layers.1.layernorm_before",
+    "dinov2": "dinov2.encoder.layer.1",
+    "clip": "vision_model.encoder.layers.1",
+    "siglip": "vision_model.post_layernorm",
+    "beit": "beit.layers.1",
+    "swin": "swin.layernorm",
+    "convnext": "convnext.encoder.stages.1",
+    "resnet": "resnet.encoder.stages.1",
 }
 PREPROCESSOR = {
     "do_resize": True,
@@ -83,10 +94,10 @@ def agree(model, variables, network):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=PARITY * np.abs(theirs).max())
 
 
-def saved(place, kind, architecture="", **options):
+def saved(place, kind, architecture=""):
     """A folder as transformers writes it, and its network."""
     transformers = pytest.importorskip("transformers", reason="its networks are read")
-    settings = transformers.AutoConfig.for_model(kind, **TINY[kind], id2label=LABELS, **options)
+    settings = transformers.AutoConfig.for_model(kind, **TINY[kind], id2label=LABELS)
     known = transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES[
         kind
     ]
@@ -105,8 +116,170 @@ def test_a_classifier_of_transformers_is_read(kind, tmp_path):
     assert (model.image_size, model.interpolation, model.crop_pct) == ((32, 32), "bilinear", 0.8)
     np.testing.assert_allclose([model.mean, model.std], [MEAN, STD])
     assert model.notices == ()
-    assert (
-        len(model.attention_taps) == (2 if kind in ("vit", "deit", "dinov2", "clip") else 0)
-        or kind == "beit"
-    )
+    assert model.cam_tap == CAM[kind]
+    assert len(model.attention_taps) == (2 if kind in PLAIN else 0)
     agree(model, variables, lambda image: network(image).logits)
+
+
+@pytest.mark.parametrize(
+    ("kind", "architecture"), [("clip", "CLIPModel"), ("dinov2", "Dinov2Model")]
+)
+def test_a_trunk_of_transformers_has_features_for_logits(kind, architecture, tmp_path):
+    network = saved(tmp_path / kind, kind, architecture)
+    model, variables = models.load(str(tmp_path / kind))
+    assert (model.num_classes, model.class_names) == (0, None)
+    features = network.get_image_features if kind == "clip" else network
+    agree(model, variables, lambda image: features(image).pooler_output)
+    images = np.zeros((1, *model.image_size, 3), np.float32)
+    logits, values = QUICKLY(model.forward)(variables, images, {})
+    np.testing.assert_array_equal(values[model.feature_tap], logits)
+
+
+def test_what_is_not_transformers_is_refused(tmp_path):
+    saved(tmp_path / "vit", "vit")
+    place, file = tmp_path / "vit" / weights.CONFIG, tmp_path / "vit" / weights.TENSORS
+    whole, tensors = json.loads(place.read_text()), weights.read_tensors(file)
+
+    def refused(match, **changes):
+        place.write_text(json.dumps({**whole, **changes}))
+        with pytest.raises(ValueError, match=match):
+            models.load(str(tmp_path / "vit"))
+
+    refused("As a network of transformers: .*unknown", model_type="unknown")
+    refused("'MyViT' is none of transformers'", architectures=["MyViT"])
+    refused("'os' is none of transformers'", architectures=["os"])
+    refused("too many or of other shapes: .*layer", num_hidden_layers=1)
+    kept = {k: v for k, v in tensors.items() if "classifier" not in k}
+    weights.write_tensors(file, kept)
+    refused("missing, .*classifier")
+    processor = tmp_path / "vit" / foreign.PREPROCESSOR
+    for said, match in {
+        '{"image_mean": [0.5, 0.5, 0.5]}': "image_std",
+        '{"image_mean": [127, 127, 127], "image_std": [1, 1, 1]}': "divide them by 255",
+        '{"rescale_factor": 1}': "not rescaled",
+        "[]": "expected a JSON object",
+    }.items():
+        processor.write_text(said)
+        refused(f"{foreign.PREPROCESSOR}.*{match}")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, {"assumed": ("interpolation", "crop_pct"), "image_size": (32, 32)}),
+        ({"size": 64, "resample": 3}, {"image_size": (64, 64), "crop_pct": 1, "squashed": True}),
+        ({"size": {"height": 8, "width": 9}}, {"image_size": (8, 9), "squashed": True}),
+        ({"size": {"shortest_edge": 224}, "crop_pct": 0.875}, {"crop_pct": 0.875}),
+        ({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, {"crop_pct": 1, "squashed": True}),
+        (
+            {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}},
+            {"crop_pct": 0.875, "image_size": (224, 224)},
+        ),
+        (
+            {"size": 256, "crop_size": 224, "do_center_crop": False},
+            {"image_size": (256, 256), "squashed": True},
+        ),
+        ({"do_normalize": False}, {"mean": (0, 0, 0), "std": (1, 1, 1)}),
+    ],
+)
+def test_preprocessors_of_transformers(said, expected, tmp_path):
+    config = {"model_type": "vit", "architectures": ["ViTForImageClassification"]}
+    (tmp_path / weights.CONFIG).write_text(json.dumps({**config, "image_size": 32}))
+    text = json.dumps({"image_mean": MEAN, "image_std": STD, **said})
+    (tmp_path / foreign.PREPROCESSOR).write_text(text)
+    found = foreign.described(tmp_path / weights.TENSORS)
+    assert bool(found.notices) == expected.pop("squashed", False)
+    assert {key: getattr(found, key) for key in expected} == expected
+
+
+@pytest.fixture
+def towers(tmp_path):
+    """A folder as open_clip writes it, and its network."""
+    open_clip = pytest.importorskip("open_clip", reason="its networks are read")
+    text = {"width": 16, "heads": 2, "layers": 1}
+    vision = {"image_size": 32, "layers": 2, "width": 16, "head_width": 8, "patch_size": 8}
+    said = {
+        "model_cfg": {"embed_dim": 12, "vision_cfg": vision, "text_cfg": text},
+        "preprocess_cfg": {"mean": MEAN, "std": STD, "interpolation": "bilinear"},
+    }
+    place = tmp_path / "towers"
+    place.mkdir()
+    (place / foreign.OPEN_CLIP).write_text(json.dumps(said))
+    network = randomised(open_clip.create_model(f"local-dir:{place}", load_weights=False))
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    weights.write_tensors(place / foreign.OPEN_CLIP_TENSORS, tensors)
+    return place, network
+
+
+def test_the_image_tower_of_open_clip_is_read(towers):
+    place, network = towers
+    model, variables = models.load(str(place))
+    assert (model.num_classes, model.class_names, model.crop_pct) == (0, None, 1)
+    assert len(model.attention_taps) == 2
+    agree(model, variables, network.encode_image)
+
+
+def test_names_of_classes_become_a_head_by_the_text_tower(towers):
+    import open_clip
+
+    place, network = towers
+    names = ("n02123045, tabby, tabby cat", "a wheel", "sky")
+    (place / "class_names.txt").write_text("\n".join(names))
+    model, variables = models.load(str(place))
+    assert model.class_names == names
+    tokenizer, heads = open_clip.get_tokenizer("ViT-B-32"), []
+    for word in ("tabby", "a wheel", "sky"):
+        captions = [one(word) for one in open_clip.SIMPLE_IMAGENET_TEMPLATES]
+        with torch.no_grad():
+            each = network.encode_text(tokenizer(captions), normalize=True)
+        heads.append(torch.nn.functional.normalize(each.mean(0), dim=0))
+
+    def cosines(image):
+        return (
+            network.logit_scale.exp()
+            * network.encode_image(image, normalize=True)
+            @ torch.stack(heads).T
+        )
+
+    agree(model, variables, cosines)
+
+
+def test_names_of_torchvision():
+    pytest.importorskip("torchvision", reason="its networks are read")
+    entry = torch_libraries.published("torchvision/convnext_tiny.IMAGENET1K_V1")
+    assert entry.source.startswith("https://download.pytorch.org/models/convnext_tiny-")
+    assert entry.file.endswith(f"-{entry.sha256}.pth")
+    said = entry.config
+    assert (said.image_size, said.crop_pct, said.interpolation) == (
+        (224, 224),
+        224 / 236,
+        "bilinear",
+    )
+    assert (said.num_classes, said.class_names[0]) == (1000, "n01440764")
+    assert torch_libraries.published("torchvision/resnet50.IMAGENET1K_V2") is None  # ours
+    assert torch_libraries.published("timm/convnext_tiny.fb_in1k") is None
+    with pytest.raises(ValueError, match="no 'convnext_tin'; it has alexnet, "):
+        torch_libraries.published("torchvision/convnext_tin.IMAGENET1K_V1")
+    with pytest.raises(ValueError, match=r"no weights '' .*torchvision/vgg11\.IMAGENET1K_V1"):
+        torch_libraries.published("torchvision/vgg11")
+    with pytest.raises(FileNotFoundError, match=r"switched off .*vgg11-8a719046\.pth"):
+        models.load("torchvision/vgg11.IMAGENET1K_V1")
+
+
+@pytest.mark.parametrize("name", ["mnasnet0_5", "squeezenet1_1"])
+def test_networks_of_torchvision(name, tmp_path):
+    vision = pytest.importorskip("torchvision", reason="its networks are read")
+    network = vision.models.get_model(name, num_classes=4).eval()
+    tensors = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
+    config = weights.Config(library="torchvision", architecture=name, num_classes=4)
+    read = torch_libraries.network_of(weights.Located(tmp_path / "x", name, config), tensors)
+    image = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(read.eval()(image), network(image))
+
+
+@pytest.mark.parametrize("name", ["hf:mylab/our_swin", "open_clip/mylab/our_towers"])
+def test_without_a_network_the_files_are_named(name):
+    file = foreign.OPEN_CLIP_TENSORS if "towers" in name else weights.TENSORS
+    with pytest.raises(FileNotFoundError, match=f"switched off .*{name[-8:]}.*{file}"):
+        models.load(name)

@@ -127,6 +127,7 @@ class Fit:
     batch_norm: Literal["frozen", "drifting"] = "frozen"
     epochs: Several = 10  # for "study"
     select: Literal["last", "test"] = "last"  # for "study": or the best on the test split
+    tap: str = ""  # whose values are the features, their mean over positions; "": the network's own
     seed: int = 0
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,7 +16,8 @@ from rival_jax.runtime import checksums, hosts
 from rival_jax.runtime.names import file_name
 from rival_jax.runtime.parallel import Bound, map_examples
 from rival_jax.runtime.results import atomic, digest, tree_digest
-from rival_jax.types import Array, Batch, Forward, Model, Variables
+from rival_jax.taps import check_names
+from rival_jax.types import Array, Batch, Forward, Model, Taps, Variables
 
 
 class Seen(NamedTuple):
@@ -41,6 +44,46 @@ class Fitted(NamedTuple):
     head: probe.Head
     facts: dict[str, str]
     batch_stats: Variables | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class At:
+    """A network's `types.Forward` with one more tap: the mean of another's values over positions.
+
+    Nothing is computed from it but the head, so what is added there changes no other value.
+    """
+
+    network: Forward
+    tap: str
+
+    def __call__(self, variables: Variables, images: Array, added: Taps) -> tuple[Array, Taps]:
+        """See `types.Forward`."""
+        name = f"{self.tap} pooled"
+        rest = {key: value for key, value in added.items() if key != name}
+        logits, taps = self.network(variables, images, rest)
+        value = taps[self.tap]
+        pooled = value.mean(tuple(range(1, value.ndim - 1))) + added.get(name, 0)
+        return logits, {**taps, name: pooled}
+
+
+def at(model: Model, tap: str) -> Model:
+    """The network whose features [b, f] are those of a tap; "" is its own.
+
+    Raises:
+      ValueError: it has no such tap (lists those it has), or the tap's values are no features.
+    """
+    if not tap:
+        return model
+    images = jax.ShapeDtypeStruct((1, *model.image_size, 3), jnp.float32)
+    key = jax.eval_shape(lambda: noise.key(0))
+    look = lambda key, x: model.forward(model.init(key), x, {})[1]  # noqa: E731
+    shapes = jax.eval_shape(look, key, images)
+    check_names([tap], shapes)
+    if len(shapes[tap].shape) < 2:
+        raise ValueError(f"probe.tap: {tap!r} of {model.name} is {shapes[tap].shape}, no features")
+    settings = (*model.settings, f"features={tap}")
+    read = {"forward": At(model.forward, tap), "feature_tap": f"{tap} pooled"}
+    return dataclasses.replace(model, settings=settings, **read)
 
 
 def of_split(

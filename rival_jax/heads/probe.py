@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from rival_jax import probe
 from rival_jax.heads import Context, _study
-from rival_jax.heads._features import Fitted, Seen, of_split, safe
+from rival_jax.heads._features import Fitted, Seen, at, of_split, safe
 from rival_jax.runtime import checksums, hosts
 from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.results import atomic, digest, tree_digest
@@ -47,6 +47,7 @@ def attach(
     Raises:
       ValueError: for an unknown option.
     """
+    model = at(model, context.options.get("tap", ""))
     fitted = fit(model, variables, context)
     if fitted.batch_stats is not None:
         variables = {**variables, "batch_stats": fitted.batch_stats}
@@ -57,8 +58,15 @@ def attach(
 
 def check(model: Model, context: Context) -> None:
     """Raises ValueError for options that `attach` would refuse; reads nothing."""
-    del model
-    _checked(context.options)
+    options = _checked(context.options)
+    at(model, options.get("tap", ""))
+    folded = getattr(getattr(model.forward, "module", None), "folded_norms", ())
+    if options["batch_norm"] == "drifting" and folded:
+        raise ValueError(
+            f"probe.batch_norm='drifting' moves the statistics of batch norms, and {model.name} is "
+            f"an exported network, in which its {len(folded)} ({folded[0]}, ...) are constants; "
+            "use 'frozen'"
+        )
 
 
 def fit(model: Model, variables: Variables, context: Context) -> Fitted:

@@ -33,9 +33,7 @@ def convolution(
     space = "DHW"[-rank:]
     forms = (f"NC{space}", f"OI{space}", f"NC{space}")
     window = weight.shape[2:]
-    if not transposed and groups == 1 and _tiled(x.shape[2:], window, stride, padding, dilation):
-        y = _of_tiles(x, weight)
-    elif not transposed:
+    if not transposed:
         pads = [(p, p) for p in padding]
         y = lax.conv_general_dilated(
             x,
@@ -63,26 +61,6 @@ def convolution(
             dimension_numbers=forms,
         )
     return y if bias is None else y + _channels(bias, y)
-
-
-def _tiled(
-    size: Sequence[int],
-    window: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-) -> bool:
-    """Whether windows lie side by side and fill an image, as a transformer's patches do."""
-    fits = all(n % k == 0 for n, k in zip(size, window, strict=True))
-    beside = tuple(stride) == tuple(window) and not any(padding) and set(dilation) == {1}
-    return len(size) == 2 and fits and beside
-
-
-def _of_tiles(x: Array, weight: Array) -> Array:
-    """Their convolution as one product, whose gradient to the image is fast on every device."""
-    (b, c, h, w), (_, _, rows, columns) = x.shape, weight.shape
-    tiles = x.reshape(b, c, h // rows, rows, w // columns, columns)
-    return jnp.einsum("bchiwj,ocij->bohw", tiles, weight)
 
 
 def layer_norm(

@@ -32,7 +32,7 @@ class Exported(nn.Module):
     Values that lie in windows of an image are [b, windows, ...].
 
     Batch norm is a product and a sum, "bn1.scale" and "bn1.shift": no statistics are left to drift
-    (`config.probe.batch_norm="drifting"` changes nothing).
+    (`config.probe.batch_norm="drifting"` is refused).
 
     Fresh variables are only a random network of this form: how the original's are drawn is not
     known, and constants are 0.
@@ -47,6 +47,13 @@ class Exported(nn.Module):
             raise ValueError(f"images: got {images.shape}, expected [b, {height}, {width}, 3]")
         tensors = {name: self._tensor(name, facts) for name, facts in self.graph.tensors.items()}
         return self.graph.run(tensors, images, tap)
+
+    @property
+    def folded_norms(self) -> tuple[str, ...]:
+        """The batch norms that are a product and a sum."""
+        tensors = self.graph.tensors
+        names = [name.removesuffix(".scale") for name in tensors if name.endswith(".scale")]
+        return tuple(name for name in names if f"{name}.shift" in tensors)
 
     def _tensor(self, name: str, facts: Facts) -> Array:
         if facts.trained:

@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rival_jax.models.aten import ELEMENTWISE, OPERATIONS, SIZES
+from rival_jax.models.aten import ELEMENTWISE, SIZES
+from rival_jax.models.channels_last import Last, computed, plain
 from rival_jax.types import Array
 
 INPUT = "input"  # the operation of node 0
@@ -105,15 +106,16 @@ class Graph:
         values: list[Any] = []
         for number, node in enumerate(self.nodes):
             if node.op == INPUT:
-                value = images.transpose(0, 3, 1, 2)
+                value = Last(images)
             else:
                 value = _computed(number, node, given, values, images)
             for name, layout in seen.get(number, ()):
                 value = _tapped(value, name, layout, len(images), tap)
             values.append(value)
-        if not isinstance(values[self.logits], jax.Array):
+        logits = plain(values[self.logits])
+        if not isinstance(logits, jax.Array):
             raise ValueError(f"the logits, node {self.logits}, are no array")
-        return values[self.logits]
+        return logits
 
 
 def _computed(
@@ -134,7 +136,7 @@ def _computed(
         lists = [part for part in args[first:] if isinstance(part, list | tuple)]
         if lists and (node.op in ELEMENTWISE or node.op in SIZES):
             raise ValueError("a list in place of a number or an array")
-        value = OPERATIONS[node.op](*args, **kwargs)
+        value = computed(node.op, args, kwargs)
         if isinstance(value, int) and abs(value) > MAX_COUNT:
             raise ValueError(f"a size of {value}")
         if getattr(value, "size", 0) > MAX_ELEMENTS * max(1, len(images)):
@@ -152,15 +154,16 @@ def _in_precision(tensor: Array, dtype: Any) -> Array:
 
 def _tapped(
     value: Any, name: str, layout: str, batch: int, tap: Callable[[str, Array], Array]
-) -> Array:
+) -> Any:
     """A value after its tap, which shows channels last and the batch, alone, first."""
-    if not isinstance(value, jax.Array):
+    if not isinstance(value, jax.Array | Last):
         raise ValueError(f"the tap {name!r} is no array")
-    if layout == "nchw" and value.ndim != 4:
-        raise ValueError(f"the tap {name!r} is {value.shape}, no images channels first")
     shape = value.shape
     if layout == "nchw":
-        return tap(name, value.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        if len(shape) != 4:
+            raise ValueError(f"the tap {name!r} is {shape}, no images channels first")
+        return Last(tap(name, Last.of(value).array))
+    value = plain(value)
     if layout == "flat":
         shown = value.reshape(batch, -1)
     else:  # windows of an image lie one after another

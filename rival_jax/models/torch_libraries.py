@@ -119,8 +119,6 @@ def _of_transformers(library: Any, found: Located, config: Config, tensors: dict
     kind = getattr(library, named, None)
     if not (isinstance(kind, type) and issubclass(kind, library.PreTrainedModel)):
         raise ValueError(f"its architecture {named!r} is none of transformers'")
-    if "Classification" not in named:
-        kind = type(named, (kind,), {"forward": _trunk(kind)})
     network, loading = kind.from_pretrained(
         None,
         config=settings,
@@ -132,17 +130,10 @@ def _of_transformers(library: Any, found: Located, config: Config, tensors: dict
     wrong = [*loading["missing_keys"], *loading["mismatched_keys"], *extra]
     if wrong:
         raise ValueError(f"{named}: tensors that are missing, too many or of other shapes: {wrong}")
+    if "Classification" not in named:
+        compute = getattr(network, "get_image_features", network.forward)
+        network.forward = lambda image: compute(pixel_values=image).pooler_output.flatten(1)
     return network
-
-
-def _trunk(kind: Any) -> Callable[..., Any]:
-    """`forward` of a class without a head."""
-
-    def forward(self: Any, image: Any) -> Any:
-        compute = getattr(kind, "get_image_features", kind.forward)
-        return compute(self, pixel_values=image).pooler_output.flatten(1)
-
-    return forward
 
 
 def _of_open_clip(library: Any, found: Located, config: Config, tensors: dict[str, Any]) -> Any:
