@@ -2,6 +2,7 @@
 
   python -m benchmarks.model_coverage                    # needs torch and timm
   python -m benchmarks.model_coverage convnext vision_transformer --seconds=600
+  python -m benchmarks.model_coverage torchvision        # one network of each of its 20 families
 
 Weights are random (and nowhere zero, or there would be nothing to compare). Of each module of
 `timm.models` the network with the smallest name, with two blocks where it has an option for that,
@@ -16,6 +17,7 @@ the same command continues.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import re
@@ -30,9 +32,11 @@ import jax
 import numpy as np
 import timm
 import torch
+import torchvision
 
-from rival_jax import models, taps
+from rival_jax import models, taps, weights
 from rival_jax.models import exporting, tracing
+from rival_jax.models.torch_libraries import TORCHVISION, network_of
 
 SMALL = ("atto", "femto", "pico", "nano", "zepto", "test_", "xxs", "xs", "tiny", "_t0", "micro")
 SMALLER = ("small", "_s", "050", "b0", "_18", "18", "002", "lite", "mini", "n0", "a0", "xx", "x_s")
@@ -45,6 +49,12 @@ SHALLOW: tuple[dict[str, Any], ...] = (
     {},
 )
 GAPS = ("logits", "gradient", "image")
+VISION = (  # of torchvision's families
+    *("alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s"),
+    *("googlenet", "inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small"),
+    *("regnet_x_400mf", "resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_0"),
+    *("swin_t", "vgg11", "vit_b_32", "wide_resnet50_2"),
+)
 CONVOLUTIONAL = 96  # side in pixels, for networks that take any size
 
 
@@ -61,6 +71,12 @@ def smallest(names: list[str], tags: dict[str, int]) -> str:
 
 def made(name: str) -> tuple[Any, dict[str, Any]]:
     """The network, with two blocks (of each stage) if it has an option for that; and the option."""
+    if name.startswith(TORCHVISION):
+        name = name.removeprefix(TORCHVISION)
+        tensors = torchvision.models.get_model(name, num_classes=10).state_dict()
+        config = weights.Config(library="torchvision", architecture=name, num_classes=10)
+        found = weights.Located(Path(name), name, config)
+        return network_of(found, {key: value.numpy() for key, value in tensors.items()}).eval(), {}
     for options in SHALLOW:
         try:
             network = timm.create_model(name, pretrained=False, num_classes=10, **options)
@@ -75,9 +91,9 @@ def one(name: str) -> dict[str, Any]:
     """Exports one network, reads it back, and compares a gradient."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    given = timm.models.get_pretrained_cfg(name) or timm.models.registry.model_entrypoint(name)
-    fixed = bool(getattr(given, "fixed_input_size", False))
-    size = tuple(given.input_size[1:])
+    given = None if name.startswith(TORCHVISION) else timm.models.get_pretrained_cfg(name)
+    fixed = bool(given and given.fixed_input_size)
+    size = tuple(given.input_size[1:]) if given else (224, 224)
     network, shallow = made(name)
     for parameter in network.parameters():
         if not parameter.abs().max() > 0:
@@ -189,6 +205,7 @@ def attempt(name: str, seconds: float) -> dict[str, Any]:
 
 def _sent(sender: Any, name: str) -> None:
     warnings.simplefilter("ignore")
+    gc.disable()  # a trace makes millions of small objects
     began = time.process_time()
     try:
         found = one(name)
@@ -228,8 +245,10 @@ def main() -> None:
     options.results.parent.mkdir(parents=True, exist_ok=True)
     lines = options.results.read_text().splitlines() if options.results.exists() else []
     found = {row["module"]: row for row in map(json.loads, lines)}
-    known = modules()
-    wanted = options.modules or sorted(known, key=lambda module: -known[module][2])
+    if options.modules == ["torchvision"]:
+        options.modules = [TORCHVISION + name for name in VISION]
+    known = {**modules(), **{TORCHVISION + name: (TORCHVISION + name, 1, 1) for name in VISION}}
+    wanted = options.modules or sorted(modules(), key=lambda module: -known[module][2])
 
     def measure(module: str) -> dict[str, Any]:
         name, count, tags = known[module]

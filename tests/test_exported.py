@@ -455,7 +455,8 @@ def test_exported_networks_are_finetuned_without_torch(name, tmp_path, monkeypat
     monkeypatch.setattr(finetune_cases, "CLASSES", tuple("abcde"))
     for split, per_class in (("data/train", 7), ("data/test", 3), ("shifted/test", 3)):
         finetune_cases.draw(tmp_path / split, split[0] + split[-2], per_class, size=24)
-    options = {"models": (str(kept.folder(name, tmp_path)),), "seeds": (0,), "noise.sigmas": (0.3,)}
+    options = {"models": (str(kept.folder(name, tmp_path)),), "noise.sigmas": (0.3,)}
+    options |= {"evaluate.method": "gradcam", "evaluate.alphas": ()}
     variants = {
         "variants": ("energy_swap", "cross_entropy"),
         "train.trained": "",

@@ -86,6 +86,7 @@ SHAPES: Mapping[str, Callable[..., Any]] = {
     "_unsafe_view.default": jnp.reshape,
     "reshape.default": jnp.reshape,
     "as_strided.default": arrays.strided,
+    "unfold.default": arrays.windows,
     "expand.default": arrays.expanded,
     "repeat.default": jnp.tile,
     "permute.default": jnp.transpose,

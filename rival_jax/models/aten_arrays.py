@@ -73,6 +73,14 @@ def slice_set(
     return a.at[_part(a, dim, start, end, step)].set(values)
 
 
+def windows(a: Array, dim: int, size: int, step: int) -> Array:
+    """Stretches of an axis, every `step`: their number in its place, their length as a last axis."""
+    starts = np.arange(0, a.shape[dim] - size + 1, step)
+    axis = dim % a.ndim
+    found = jnp.take(a, starts[:, None] + np.arange(size), axis=axis)
+    return jnp.moveaxis(found, axis + 1, -1)
+
+
 def expanded(a: Array, sizes: Sequence[int]) -> Array:
     """Repeated along axes of length 1 and new ones; -1 keeps an axis."""
     kept = [1] * (len(sizes) - a.ndim) + list(a.shape)

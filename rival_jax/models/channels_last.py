@@ -7,6 +7,7 @@ layers copy anything. What is not here gets its images channels first.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from rival_jax.types import Array
 
 AXES = (0, 3, 1, 2)  # where the axes of [b, c, h, w] lie in the array
 _BACK = (0, 2, 3, 1)
+MOST_SHIFTS = 49  # of a window whose convolution is a sum on CPUs, where XLA's own is slow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,18 +92,21 @@ def _convolution(
     stride, padding, dilation = (
         [*given] * 2 if len(given) == 1 else [*given] for given in (stride, padding, dilation)
     )
+    convolved = functools.partial(
+        lax.conv_general_dilated,
+        window_strides=stride,
+        padding=[(p, p) for p in padding],
+        rhs_dilation=dilation,
+        feature_group_count=groups,
+        dimension_numbers=("NHWC", "OIHW", "NHWC"),
+    )
     if groups == 1 and _are_tiles(x.shape[1:3], weight.shape[2:], stride, padding, dilation):
         y = _of_tiles(x, weight)
+    elif groups == x.shape[-1] == weight.shape[0] and weight[0].size <= MOST_SHIFTS:
+        shifted = functools.partial(_shifted, stride=stride, padding=padding, dilation=dilation)
+        y = lax.platform_dependent(x, weight, cpu=shifted, default=convolved)
     else:
-        y = lax.conv_general_dilated(
-            x,
-            weight,
-            stride,
-            [(p, p) for p in padding],
-            rhs_dilation=dilation,
-            feature_group_count=groups,
-            dimension_numbers=("NHWC", "OIHW", "NHWC"),
-        )
+        y = convolved(x, weight)
     return Last(y if bias is None else y + bias)
 
 
@@ -122,6 +127,25 @@ def _of_tiles(x: Array, weight: Array) -> Array:
     (b, h, w, c), (_, _, rows, columns) = x.shape, weight.shape
     tiles = x.reshape(b, h // rows, rows, w // columns, columns, c)
     return jnp.einsum("bhiwjc,ocij->bhwo", tiles, weight)
+
+
+def _shifted(
+    x: Array, weight: Array, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+) -> Array:
+    """A convolution of each channel by itself, as the sum of shifted images."""
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((p, p, 0) for p in padding), (0, 0, 0)])
+    window = weight.shape[2:]
+    reach = [d * (k - 1) for d, k in zip(dilation, window, strict=True)]
+    high, wide = (
+        (n - r - 1) // s * s + 1 for n, r, s in zip(x.shape[1:3], reach, stride, strict=True)
+    )
+    found = jnp.zeros((), x.dtype)
+    for i in range(window[0]):
+        for j in range(window[1]):
+            down, right = i * dilation[0], j * dilation[1]
+            part = x[:, down : down + high : stride[0], right : right + wide : stride[1]]
+            found = found + part * weight[:, 0, i, j]
+    return found
 
 
 def _permuted(x: Any, dims: Sequence[int]) -> Any:
