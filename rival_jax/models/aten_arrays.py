@@ -74,7 +74,7 @@ def slice_set(
 
 
 def windows(a: Array, dim: int, size: int, step: int) -> Array:
-    """Stretches of an axis, every `step`: their number in its place, their length as a last axis."""
+    """Stretches of an axis, one every `step`: their places there, their length as a last axis."""
     starts = np.arange(0, a.shape[dim] - size + 1, step)
     axis = dim % a.ndim
     found = jnp.take(a, starts[:, None] + np.arange(size), axis=axis)
