@@ -39,6 +39,7 @@ from rival_jax.models import exporting, tracing
 from rival_jax.models.torch_libraries import TORCHVISION, network_of
 
 SMALL = ("atto", "femto", "pico", "nano", "zepto", "test_", "xxs", "xs", "tiny", "_t0", "micro")
+NAMED = {"hrnet": "hrnet_w18_small"}  # others are not told by their names
 SMALLER = ("small", "_s", "050", "b0", "_18", "18", "002", "lite", "mini", "n0", "a0", "xx", "x_s")
 TOLERANCE = 1e-4
 SHALLOW: tuple[dict[str, Any], ...] = (
@@ -180,7 +181,7 @@ def modules() -> dict[str, tuple[str, int, int]]:
         names = timm.list_models(module=module)
         if names:
             count = sum(tags.get(name, 0) for name in names)
-            found[module] = (smallest(names, tags), len(names), count)
+            found[module] = (NAMED.get(module) or smallest(names, tags), len(names), count)
     return found
 
 

@@ -217,7 +217,7 @@ def test_operations_are_those_of_torch(place):
 
 @pytest.mark.parametrize("op", sorted({*channels_last.KNOWN, "mul.Tensor", "where.self"}))
 def test_operations_are_the_same_channels_last(op):
-    for case in (case for case in CASES if case.op == op):
+    for case in (case for case in CASES if case.op == op and "dtype" not in case.kwargs):
         arrays = [jnp.asarray(array) for array in case.arrays()]
         lasts = [Last.of(a) if a.ndim == 4 else a for a in arrays]
         args, given = filled([*case.args], arrays), filled([*case.args], lasts)
@@ -486,7 +486,7 @@ def test_features_of_another_tap_are_its_mean(loaded):
     values = QUICKLY(other.forward)(variables, images, {})[1]
     wanted = np.asarray(values["layers.0.blocks.1"]).mean((1, 2))
     np.testing.assert_allclose(values[other.feature_tap], wanted, rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match=r"no tap named layers\.9; this model has: image, "):
+    with pytest.raises(ValueError, match=r"no tap named layers\.9; this model has: .*layers\.0"):
         probe.check(model, asked(("a", "b"), tap="layers.9")[0])
 
 

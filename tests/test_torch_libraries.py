@@ -47,7 +47,7 @@ PLAIN = ("vit", "deit", "dinov2", "clip", "beit")  # attention, with a token for
 CAM = {
     "vit": "vit.layers.1.layernorm_before",
     "deit": "deit.layers.1.layernorm_before",
-    "dinov2": "dinov2.encoder.layer.1",
+    "dinov2": "dinov2.layernorm",  # the classifier reads the token and the mean beside it
     "clip": "vision_model.encoder.layers.1",
     "siglip": "vision_model.post_layernorm",
     "beit": "beit.layers.1",

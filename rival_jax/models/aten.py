@@ -21,6 +21,10 @@ from rival_jax.models import aten_pools as pools
 ELEMENTWISE: Mapping[str, Callable[..., Any]] = {
     "add.Tensor": lambda a, b, *, alpha=1: a + (b if alpha == 1 else alpha * b),
     "sub.Tensor": lambda a, b, *, alpha=1: a - (b if alpha == 1 else alpha * b),
+    "add.Scalar": lambda a, b, alpha=1: a + alpha * b,
+    "sub.Scalar": lambda a, b, alpha=1: a - alpha * b,
+    "mul.Scalar": operator.mul,
+    "div.Scalar": operator.truediv,
     "rsub.Scalar": lambda a, b, alpha=1: b - alpha * a,
     "mul.Tensor": operator.mul,
     "div.Tensor": operator.truediv,

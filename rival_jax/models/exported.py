@@ -28,7 +28,8 @@ class Exported(nn.Module):
 
     Taps are the original network's modules by their qualified names, "layer4.0.conv1" (its second
     call: "layer4.0.conv1#2"), in channels last where they are images; the softmax in a module
-    "blocks.0.attn" is "blocks.0.attn/attention"; and "features" [b, f], the classifier's input.
+    "blocks.0.attn" is "blocks.0.attn/attention"; and "features" [b, f], the classifier's input
+    ("penultimate" if a module has that name).
     Values that lie in windows of an image are [b, windows, ...].
 
     Batch norm is a product and a sum, "bn1.scale" and "bn1.shift": no statistics are left to drift

@@ -45,7 +45,7 @@ def export(
       origin: what the network is and where it came from.
       cam_tap: the tap that class maps read, else the last module with spatial extent that the
         classifier's input depends on everywhere; of a transformer's, those of its width.
-      feature_tap: what probes read, else "features", the classifier's input.
+      feature_tap: what probes read, else the classifier's input.
 
     Raises:
       ValueError: torch is missing; the module cannot be exported (says which operation of which

@@ -26,15 +26,16 @@ def described(
     }
     features = lowered.logits if trunk else roles.classifier_input()
     grids = roles.grids(lowered.outputs.values())
+    named = "penultimate" if "features" in taps else "features"
     return {
         "version": graph_file.VERSION,
         "image_size": list(image_size),
         "tensors": lowered.facts,
         "nodes": lowered.nodes,
         "logits": lowered.logits,
-        "taps": {**taps, "features": {"node": features, "layout": "flat"}},
+        "taps": {**taps, named: {"node": features, "layout": "flat"}},
         "cam_tap": roles.cam_tap(taps, grids, features),
-        "feature_tap": "features",
+        "feature_tap": named,
         "attention_taps": list(attention) if roles.is_plain(attention.values(), grids) else [],
         "grids": grids,
     }
@@ -51,6 +52,10 @@ class _Roles:
             for i, node in enumerate(self.nodes)
             if node["op"] in _IMAGES and len(shape := self.shapes.get(i, ())) == 4
         }
+        height, width = image_size  # cut into patches [1, 3, rows, side, columns, side]
+        for shape in self.shapes.values():
+            if len(shape) == 6 and (shape[2] * shape[3], shape[4] * shape[5]) == (height, width):
+                seen.add((shape[2], shape[4]))
         self.sizes = self._halved({size for size in seen if self._fits(*size)})
 
     def _fits(self, rows: int, columns: int) -> bool:
