@@ -98,6 +98,26 @@ def test_what_cannot_be_exported_is_refused_by_name(kind, message, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+class Named(torch.nn.Module):
+    """Of a module with the name of our tap, as VGG has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.head = torch.nn.Conv2d(3, 4, 1), torch.nn.Linear(4, 2)
+
+    def forward(self, image):
+        return self.head(self.features(image).mean((2, 3)))
+
+
+def test_a_module_called_features_is_not_the_classifiers_input(tmp_path):
+    exporting.export(Named(), tmp_path / "x", image_size=(6, 8), config=CONFIG)
+    model, variables = models.load(str(tmp_path / "x"))
+    assert (model.cam_tap, model.feature_tap) == ("features", "penultimate")
+    values = QUICKLY(model.forward)(variables, kept.pixels((6, 8)), {})[1]
+    assert values["features"].shape == (2, 6, 8, 4)
+    np.testing.assert_allclose(values["penultimate"], values["features"].mean((1, 2)), atol=1e-6)
+
+
 def test_a_wrong_export_is_refused(tmp_path, monkeypatch):
     """The names of two modules' outputs, exchanged."""
     lower = lowering.lower
