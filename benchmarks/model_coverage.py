@@ -249,7 +249,9 @@ def main() -> None:
     if options.modules == ["torchvision"]:
         options.modules = [TORCHVISION + name for name in VISION]
     known = {**modules(), **{TORCHVISION + name: (TORCHVISION + name, 1, 1) for name in VISION}}
-    wanted = options.modules or sorted(modules(), key=lambda module: -known[module][2])
+    wanted = list(dict.fromkeys(options.modules)) or sorted(
+        modules(), key=lambda module: -known[module][2]
+    )
 
     def measure(module: str) -> dict[str, Any]:
         name, count, tags = known[module]
