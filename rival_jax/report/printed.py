@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -15,6 +16,7 @@ from rival_jax.runtime.names import visible
 
 PRINTED, WIDE = 21, 200  # rows on the console, and columns if it is not a terminal
 GAP = 2  # between columns
+NUMBER = re.compile(r"[+\-]?\d")
 
 
 def show_tables(tables: Iterable[Table], console: Console) -> None:
@@ -64,10 +66,8 @@ def parts(
     >>> parts([("net", "vit"), ("a", "1.0 [0.5,1.5]"), ("b", "2.0 [1.5,2.5]")], 20)
     [((0, 1), (3, 13)), ((0, 2), (3, 13))]
     """
-    lines = list(zip(*columns, strict=True))
-    apart = [len({line[:n] for line in lines}) == len(lines) for n in range(1, len(columns) + 1)]
-    first = 1 + apart.index(True) if True in apart else 1
     whole = [max(map(cell_len, column)) for column in columns]
+    first = _leading(columns, whole, width // 2)
     words = [
         max(cell_len(word) for cell in column for word in [*cell.split(), ""]) for column in columns
     ]
@@ -76,6 +76,19 @@ def parts(
         head[head.index(max(head))] -= 1
     wide, narrow = (_packed([*head, *some[first:]], first, width) for some in (whole, words))
     return narrow if len(narrow) < len(wide) else wide
+
+
+def _leading(columns: Sequence[Sequence[str]], widths: Sequence[int], most: int) -> int:
+    """How many columns tell the lines apart; 1 if they cannot, or would have to fold numbers."""
+    lines = list(zip(*columns, strict=True))
+    words = True
+    for count, column in enumerate(columns, 1):
+        words = words and not any(NUMBER.match(cell) for cell in column)
+        if not words and sum(widths[:count]) > most:
+            return 1
+        if len({line[:count] for line in lines}) == len(lines):
+            return count
+    return 1
 
 
 def _packed(
