@@ -90,3 +90,24 @@ def test_an_epoch_can_be_entered_at_any_batch(augmentation):
                 np.testing.assert_array_equal(got[name], want[name])
     with pytest.raises(ValueError, match="augmentation: no 'squares'; did you mean 'square'"):
         next(examples.augmented_batches(4, 0, 0, augmentation="squares"))
+
+
+def test_further_rounds_are_other_orders_and_crops():
+    source = data.load("scenes", "", "train", per_class=1, size=32)
+    examples = data.Examples(source, Geometry((32, 32)))
+    count, size = len(examples), 4
+    once = list(examples.augmented_batches(size, 2, 7))
+    found = list(examples.augmented_batches(size, 2, 7, shown=count + 6))
+    assert [len(batch["index"]) for batch in found] == [size] * 4
+    index = np.concatenate([batch["index"] for batch in found])
+    assert (np.bincount(index[:count]) == 1).all()
+    assert len(set(index[count:].tolist())) == 6
+    assert index[count:].tolist() != index[:6].tolist()
+    for name in once[0]:
+        np.testing.assert_array_equal(found[0][name], once[0][name])
+    shown = {int(i): found[k // size]["image"][k % size] for k, i in enumerate(index[:count])}
+    for k, i in enumerate(index[count:], count):
+        assert found[k // size]["label"][k % size] == examples.labels[i]
+        assert not np.array_equal(found[k // size]["image"][k % size], shown[int(i)])
+    rest = list(examples.augmented_batches(size, 2, 7, shown=count + 6, first=3))
+    np.testing.assert_array_equal(rest[0]["image"], found[3]["image"])

@@ -367,6 +367,12 @@ def test_every_variant_is_an_objective_with_its_options(folder):
         ({"variants": ("original",)}, "names nothing to finetune"),
         ({"settings": ("relevanceweight=1",)}, "did you mean 'relevance_weight'"),
         ({"settings": ("border=1",)}, "among the numbers of energy_swap is no 'border'"),
+        ({"settings": ("per_class=1.5",)}, "per_class=1.5, expected a whole number from 1 up"),
+        ({"settings": ("num_classes=9",)}, "num_classes=9, but there are 4 classes"),
+        (
+            {"settings": ("num_classes=1",), "split.classes": ("ant",)},
+            "num_classes, but config.split.classes names",
+        ),
         ({"train.trained": "attention"}, "trained='attention' names no parameter; there are: "),
         ({"settings": ("background_weight",)}, "expected 'background_weight=4'"),
         ({"seeds": (0, 0)}, "config.seeds: .*no two alike"),

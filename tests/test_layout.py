@@ -119,8 +119,8 @@ def test_every_package_that_is_imported_has_a_lowest_version():
 
 
 def test_rooms_do_not_import_each_other():
-    """Only `report`, which joins runs of rfs, and `pareto`, a finetuning, use another's room."""
-    joined = {("report", "rfs"), ("pareto", "finetune")}
+    """Only `report`, which joins runs of rfs, and `pareto` and `sweep`, finetunings."""
+    joined = {("report", "rfs"), ("pareto", "finetune"), ("sweep", "finetune")}
     for path in (PACKAGE / "experiments").rglob("*.py"):
         parts = path.relative_to(PACKAGE / "experiments").parts
         mine = parts[0].removesuffix(".py")

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax.data import checks
-from rival_jax.data.pixels import Pixels, Read, batch_of, cut, digests, fingerprint, read_pixels
+from rival_jax.data.pixels import Pixels, Read, batch_of, digests, fingerprint, read_pixels
 from rival_jax.data.remarks import sentences
+from rival_jax.data.rounds import cut, shuffled, turned
 from rival_jax.data.source import Item, Source, attributes_of, check_names, name_hash, noise_id
 from rival_jax.data.transforms import AUGMENTATIONS, check_geometry
 from rival_jax.runtime import hosts
@@ -168,32 +169,34 @@ class Examples:
         *,
         first: int = 0,
         augmentation: str = "area",
+        shown: int = 0,
         everywhere: bool = False,
     ) -> Iterator[Batch]:
         """All examples shuffled, each cropped and mirrored.
 
         An example's crop is a function of (seed, epoch, name) alone, the order of (seed, epoch).
-        Decodes every photo again. A crop may cut off a small object at the rim entirely. The last
-        batch is padded as in `batches`. There are no attribute masks in these batches. With several
-        hosts, each gets a contiguous part of the common batch.
+        Decodes every photo again. A crop may cut off a small object at the rim entirely. Batches
+        are padded as in `batches`, and have no attribute masks. Each host gets a contiguous part.
 
         Args:
           first: batches before this one are skipped, for restarts.
           augmentation: one of `transforms.AUGMENTATIONS`: "area", 80 to 100 % of the photo (RIVAL10
             study); "square", 7/8 of each side (RobustViT); "mirror", the whole photo.
+          shown: images in all, in further rounds if there are fewer; 0: each once.
           everywhere: every host gets all of each batch.
         """
         if augmentation not in AUGMENTATIONS:
             raise ValueError("augmentation: " + no_such(augmentation, AUGMENTATIONS))
         change = AUGMENTATIONS[augmentation]
 
-        def read(row: int) -> Pixels:
+        def read(place: int) -> Pixels:
+            turn, row = divmod(place, len(self))
             item = self._source[int(self.positions[row])]
             words = np.frombuffer(name_hash(self.names[row], 16), "<u4")
-            rng = np.random.default_rng([seed, epoch, *words.tolist()])
+            rng = np.random.default_rng([*turned(seed, epoch, turn), *words.tolist()])
             return Pixels(*change(item["image"], item["mask"], self._geometry, rng))
 
-        rows = np.random.default_rng([seed, epoch]).permutation(len(self)).tolist()
+        rows = shuffled(len(self), shown or len(self), seed, epoch)
         batches = cut(rows, batch_size)[first:]
         if not everywhere and hosts.count() > 1:
             batch_size = -(-batch_size // hosts.count())
@@ -284,8 +287,8 @@ class Examples:
         shown = [row for part in parts for row in (part or (0,))]  # if empty: row 0, as padding
         held = self._pixels is not None and read == self._row and set(shown) <= set(self.mine)
         pixels = map(read, shown) if held else self._threaded(shown, read)
-        of_all = (self.labels, self.noise_ids)
-        return (batch_of(part, pixels, of_all, batch_size, dtype) for part in parts)
+        known, rows = (self.labels, self.noise_ids), ([i % len(self) for i in p] for p in parts)
+        return (batch_of(some, pixels, known, batch_size, dtype) for some in rows)
 
     def _check_classes(self) -> None:
         lost = set(np.asarray(self._source.labels).tolist()) - set(self.labels.tolist())

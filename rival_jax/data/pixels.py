@@ -120,11 +120,6 @@ def fingerprint(names: Sequence[str], geometry: Geometry, found: np.ndarray) -> 
     return state.hexdigest()
 
 
-def cut(rows: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Consecutive parts of `size`; the last may be shorter."""
-    return [rows[start : start + size] for start in range(0, len(rows), max(size, 1))]
-
-
 def batch_of(
     rows: Sequence[int],
     pixels: Iterator[Pixels],

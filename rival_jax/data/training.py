@@ -29,6 +29,7 @@ class Training:
       images: by seed; all seeds train on equally many.
       outputs: the network's output for each class [c], which takes the place of labels.
       size: images in a batch.
+      shown: images in an epoch, at least as many as there are, see `Examples.augmented_batches`.
       augmentation: see `Examples.augmented_batches`.
       binary: whether masks are cut at 1/2.
     """
@@ -36,6 +37,7 @@ class Training:
     images: Mapping[int, Images]
     outputs: np.ndarray
     size: int
+    shown: int
     augmentation: str = "area"
     binary: bool = False
 
@@ -46,7 +48,8 @@ class Training:
 
         def epoch(seed: int, number: int, first: int) -> Iterator[Batch]:
             train, given = self.images[seed].train, (self.size, number, seed)
-            batches = train.augmented_batches(*given, first=first, augmentation=self.augmentation)
+            told = {"augmentation": self.augmentation, "shown": self.shown}
+            batches = train.augmented_batches(*given, first=first, **told)
             return self._completed(batches, train, needs, seed, number)
 
         def held_out(seed: int) -> Iterator[Batch]:
@@ -54,7 +57,7 @@ class Training:
             return self._completed(validation.batches(held), validation, needs, seed)
 
         name = lambda seed, index: self.images[seed].train.names[index]  # noqa: E731
-        return Data(-(-len(every[0].train) // self.size), epoch, held_out, name)
+        return Data(-(-self.shown // self.size), epoch, held_out, name)
 
     def sample(self, needs: Sequence[str]) -> Batch:
         """A batch of held-out images as `data` makes them, the same on every host."""

@@ -132,6 +132,7 @@ def curves(
     faint: Sequence[Any] = (),
     at_end: bool = False,
     across: int = 0,
+    log: bool = False,
 ) -> Drawn:
     """Lines with bands over the numbers of column `x`, one for each value of `by`.
 
@@ -140,6 +141,7 @@ def curves(
       faint: values of `by` drawn as grey lines, without band or name.
       at_end: whether names are at the ends of the last panel's lines, not in a legend.
       across: panels in a row, if not all.
+      log: whether distances along `x` are ratios; its numbers are the ticks.
       results, x, by, panel, label, percent, titles: as for `dots`.
     """
     panels, kinds = _values(results, panel), results.of(by)
@@ -162,6 +164,10 @@ def curves(
         axes.axhline(0, color=FAINT, lw=0.8, zorder=0)
         axes.set_title(_title(value, titles), loc="left")
         axes.set_xlabel(_title(x, titles))
+        if log:
+            axes.set_xscale("log")
+            axes.set_xticks(results.of(x), results.of(x))
+            axes.minorticks_off()
         if percent or value in shares:
             _percent(axes.yaxis)
     alike = [figure.axes[panels.index(value)] for value in shares]

@@ -16,7 +16,7 @@ from rival_jax.types import Geometry
 
 
 def training(
-    material: Material, source: Source, geometry: Geometry, outputs: np.ndarray
+    material: Material, source: Source, geometry: Geometry, outputs: np.ndarray, **sizes: int
 ) -> Training:
     """The training images of every seed, from one data set.
 
@@ -25,6 +25,7 @@ def training(
       source: what is trained on.
       geometry: the network's input.
       outputs: the network's output for each class [c].
+      sizes: in the place of values of `config.split`. Fewer images or classes are among more.
 
     Raises:
       ValueError: as `split`, for bad examples, and for seeds with different numbers of images.
@@ -32,7 +33,7 @@ def training(
     c, images = material.config, dict[int, Images]()
     for seed in c.seeds:
         try:
-            masked, *parts = split(source, seed, **vars(c.split))
+            masked, *parts = split(source, seed, **{**vars(c.split), **sizes})
         except ValueError as error:
             raise ValueError(f"{c.data.name}, split {c.data.train_split!r}: {error}") from None
         said = f"images and masks of seed {seed}"
@@ -44,8 +45,8 @@ def training(
             f"seeds have different numbers of training images ({sorted(counts)}), because some "
             "were skipped; run them one by one with --config.seeds"
         )
-    binary = c.data.mask == "binary"
-    return Training(images, outputs, c.train.batch, c.train.augmentation, binary)
+    told = c.train.batch, counts.pop(), c.train.augmentation, c.data.mask == "binary"
+    return Training(images, outputs, *told)
 
 
 def source(config: Config, masks: str, classes: tuple[str, ...]) -> Source:

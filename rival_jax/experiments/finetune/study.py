@@ -82,7 +82,7 @@ class Experiment:
 
     def total(self) -> int:
         """Images in all updates, and in all tests."""
-        trained = sum(len(job.images.train) for job in self.trainings.jobs)
+        trained = sum(job.shown for job in self.trainings.jobs)
         return trained * self.config.train.epochs + sum(self._forwards())
 
     def costs(self) -> Iterator[tuple[str, float]]:

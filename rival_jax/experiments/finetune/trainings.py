@@ -38,6 +38,7 @@ class Job:
     setting: Setting
     seed: int
     images: Images  # that it is trained on
+    shown: int  # images in an epoch
     depends_on: dict[str, Any]
 
     @property
@@ -113,7 +114,7 @@ class Trainings:
         self._costs: dict[Any, parallel.Cost] = {}
         trained, labels = outputs(self.subject, self.raw, self.original)
         self.settings = settings(config, trained)
-        self.training: dict[str, Training] = {}  # by the source of the masks
+        self.training: dict[Any, Training] = {}  # by `Setting.seen`
         examples = {name: test.first_examples() for name, test in tests.items()}
         for masks in dict.fromkeys(setting.masks for setting in self.settings):
             found = source(config, masks, self.subject.first_examples().classes)
@@ -121,13 +122,18 @@ class Trainings:
                 splits = "the training split", f"the test set {name}"
                 why = "a network would be tested on what it was finetuned on. Give the data two"
                 refuse_overlap(found.names, one.names, splits, f"{why} splits")
-            given = self.original.geometry, labels
-            self.training[masks] = training(self.subject, found, *given)
+            given, every = (self.subject, found, self.original.geometry, labels), self.settings
+            sizes = dict.fromkeys(one.sizes for one in every if one.masks == masks)
+            made = {(masks, some): training(*given, **dict(some)) for some in sizes}
+            most = max(one.shown for one in made.values())  # equally many updates for all
+            some = {key: dataclasses.replace(one, shown=most) for key, one in made.items()}
+            self.training |= some
         self.jobs = [self._job(one, seed) for one in self.settings for seed in config.seeds]
 
     def _job(self, setting: Setting, seed: int) -> Job:
         """A training, and everything that determines its result."""
-        seen, config = self.training[setting.masks].images[seed], self.config
+        training, config = self.training[setting.seen], self.config
+        seen, shown = training.images[seed], training.shown
         about = {
             "version": ROWS_VERSION,
             "model": self.original.digest,
@@ -140,14 +146,16 @@ class Trainings:
             "seed": seed,
             "data": {part: getattr(seen, part).fingerprint for part in ("train", "validation")},
         }
-        return Job(setting, seed, seen, about)
+        if shown > len(seen.train):
+            about["shown"] = shown
+        return Job(setting, seed, seen, shown, about)
 
     def units(self, bench: Bench) -> Iterator[Unit]:
         """A unit for every training; a group with a missing unit is run first."""
         run, kinds = bench.run, dict[Any, list[Job]]()  # a kind's trainings may share a program
         for job in self.jobs:
             one = job.setting
-            key = one.terms, one.masks, one.recipe, tuple(one.numbers)
+            key = one.terms, one.seen, one.recipe, tuple(one.numbers)
             kinds.setdefault(key, []).append(job)
         for mine in kinds.values():
             size = self._together(mine[0].setting)
@@ -171,7 +179,7 @@ class Trainings:
         """The cost of every setting's trainings."""
         for setting in self.settings:
             step = self.step_cost(setting)
-            mine = [len(job.images.train) for job in self.jobs if job.setting is setting]
+            mine = [job.shown for job in self.jobs if job.setting is setting]
             count = sum(mine) * self.config.train.epochs
             told = f"{setting.name}: {count:,} images in {len(mine)} trainings"
             yield f"{told}, {step.bytes / 2**20:.1f} MiB an image", count * step.seconds
@@ -179,7 +187,7 @@ class Trainings:
     def step_cost(self, setting: Setting) -> parallel.Cost:
         """The cost of one image in an update, measured on a batch."""
         if setting.terms not in self._costs:
-            batch = self.training[setting.masks].sample(setting.needs)
+            batch = self.training[setting.seen].sample(setting.needs)
             given = setting.terms, self._variables(setting), setting.numbers, batch
             layout = self.subject.mesh, self.config.sharding
             self._costs[setting.terms] = train.measure(*given, *layout)
@@ -200,7 +208,7 @@ class Trainings:
         given = first.terms, self._variables(first), first.recipe, members
         found = train.fit(
             *given,
-            self.training[first.masks].data(first.needs),
+            self.training[first.seen].data(first.needs),
             mesh=self.subject.mesh,
             folder=folder,
             about={"jobs": about},

@@ -17,6 +17,7 @@ from rival_jax.types import Array, Batch, Model, Variables
 
 ORIGINAL = "original"
 RATE = "learning_rate"  # may be among an objective's own options, and among changed numbers
+SIZES = ("per_class", "num_classes")  # of `config.split`; may be among changed numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +30,15 @@ class Setting:
     numbers: dict[str, float]
     learning_rate: float
     masks: str  # "data" | "tokencut"
+    sizes: tuple[tuple[str, int], ...]  # what replaces values of `config.split`
     recipe: Recipe
     options: dict[str, Any]  # all the objective's options, for the record; JSON-able
     needs: tuple[str, ...]  # besides images, masks and labels, see `objectives`
+
+    @property
+    def seen(self) -> tuple[str, tuple[tuple[str, int], ...]]:
+        """What decides the images that it trains on."""
+        return self.masks, self.sizes
 
 
 def settings(config: Config, model: Model) -> list[Setting]:
@@ -59,11 +66,15 @@ def _setting(config: Config, model: Model, name: str, words: str) -> Setting:
     options = {RATE: config.train.learning_rate, **options}
     options |= {**block(config, objective.replace(".", "_")), **own}
     numbers = [key for key in (*known, RATE) if _is_number(options.get(key, 0.0))]
+    sizes: dict[str, int] = {}
     for key, value in _parsed(words).items():
-        if key not in numbers:
+        if key in SIZES:
+            sizes[key] = _size(config, key, value)
+        elif key in numbers:
+            options[key] = value
+        else:
             text = f"config.settings: among the numbers of {objective} is "
-            raise ValueError(text + no_such(key, numbers))
-        options[key] = value
+            raise ValueError(text + no_such(key, [*numbers, *SIZES]))
     rate, trained = float(options.pop(RATE)), str(options.pop("trained", config.train.trained))
     if unknown := sorted(options.keys() - set(known)):
         raise ValueError(f"config.{objective}: " + no_such(unknown[0], known))
@@ -78,10 +89,19 @@ def _setting(config: Config, model: Model, name: str, words: str) -> Setting:
         numbers=changeable,
         learning_rate=rate,
         masks="tokencut" if name in FOUND_MASKS else "data",
+        sizes=tuple(sizes.items()),
         recipe=Recipe(batch_size=config.train.batch, trained=trained, **told),
         options={k: v if isinstance(v, (int, float, str)) else str(v) for k, v in options.items()},
         needs=tuple(getattr(module, "NEEDS", ())),
     )
+
+
+def _size(config: Config, key: str, value: float) -> int:
+    if value < 1 or value % 1:
+        raise ValueError(f"config.settings: {key}={value:g}, expected a whole number from 1 up")
+    if key == "num_classes" and config.split.classes:
+        raise ValueError("config.settings: num_classes, but config.split.classes names set A")
+    return int(value)
 
 
 def _terms(
