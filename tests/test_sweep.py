@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -24,7 +25,8 @@ def folder(tmp_path_factory):
 
 
 def changed(folder, **changes):
-    c, few = cases.config(folder), config_of("sweep")
+    c: Any = cases.config(folder)
+    few: Any = config_of("sweep")
     few.update({k: c[k] for k in ("models", "data", "shifted", "cache")})
     few.train = c.train
     few.variants, few.split.validation_per_class = ("cross_entropy",), 1

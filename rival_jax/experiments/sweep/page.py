@@ -11,7 +11,7 @@ import numpy as np
 
 from rival_jax.configs.sweep import Config
 from rival_jax.experiments.finetune.measures import GAIN
-from rival_jax.experiments.finetune.variants import ORIGINAL, SIZES
+from rival_jax.experiments.finetune.variants import ORIGINAL
 from rival_jax.report import figures
 from rival_jax.report.document import Document, Section
 from rival_jax.report.results import NO_INTERVAL, Results, Row
@@ -19,19 +19,22 @@ from rival_jax.report.tables import percent
 from rival_jax.report.words import Words
 
 WORDS = Words(__package__)
-SIDES = (SIZES, SIZES[::-1])  # (what is varied, what is held)
+SIDES = {"per_class": "num_classes", "num_classes": "per_class"}  # what is varied: what is held
 WHOLE: dict[str, Any] = {"measure": "accuracy", "class": None, "set": None}
 
 
 def page(config: Config, document: Document, results: Results) -> Document:
     """The page of a finetuning with the sizes before all else; `document`: the finetuning's."""
     first, last = results.of("test")[0], results.of("test")[-1]
-    told = {"first": first, "test": last, "margin": 100 * config.sizes.margin}
+    told: dict[str, Any] = {"first": first, "test": last, "margin": 100 * config.sizes.margin}
     told |= {"count": len(config.seeds), "along": "", "held": ""}
     here, pictures, headline = results.where(test=last), [], []
-    for along, held in SIDES:
+    for along, held in SIDES.items():
         if len(results.of(along)) > 1:
-            words = {"along": WORDS.titles("sizes")[along], "held": WORDS.titles("sizes")[held]}
+            words: dict[str, Any] = {
+                "along": WORDS.titles("sizes")[along],
+                "held": WORDS.titles("sizes")[held],
+            }
             draw = functools.partial(_drawn, here, along, held, WORDS.text("label", **told))
             pictures.append(WORDS.picture(along, draw, words="curves", **told | words))
             headline += [enough(here.where(cure=one), along, told) for one in results.of("cure")]
@@ -56,7 +59,7 @@ def enough(here: Results, along: str, told: Mapping[str, Any]) -> str:
       here: results of one cure on one test set.
       along: the column that is asked about; the other is at its most.
     """
-    held = dict(SIDES)[along]
+    held = SIDES[along]
     added = here.where(measure="added", **{held: max(here.of(held))})
     added = added.where(contrast=WORDS.text("contrast", most=max(here.of(along)), along=along))
     ranked = sorted(added, key=lambda row: -row[along])

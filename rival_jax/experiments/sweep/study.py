@@ -54,7 +54,7 @@ class Experiment(finetune.Experiment):
             given = found._replace(values={"correct": correct})
             more = study.results(given, self.sizes, **options(self.config, "statistics"))
             results += more.having(test=name)
-        results = results.changed(lambda row: {**row, **self.sizes.get(row.get("variant"), {})})
+        results = results.changed(lambda row: {**row, **self.sizes.get(row.get("variant", ""), {})})
         return results, page(self.whole, document, results)
 
 
@@ -68,7 +68,7 @@ def told(setting: Setting) -> dict[str, Any]:
 def added(means: Means, sizes: Mapping[str, Mapping[str, Any]]) -> Iterator[Measure]:
     """What the most photos of each class add to fewer, and the most classes to fewer."""
     level = means["correct"].mean("class").mean("seed")
-    for along, held in SIDES:
+    for along, held in SIDES.items():
         alike: dict[Any, list[str]] = {}
         for name in sorted(sizes, key=lambda name: sizes[name][along]):
             alike.setdefault((sizes[name]["cure"], sizes[name][held]), []).append(name)
