@@ -68,6 +68,7 @@ WRAPPED += [("vit", kind) for kind in ("data_parallel", "finetuned_vit", "augreg
 WRAPPED += [("vit", "big_vision"), ("vit", "big_vision_stacked"), ("pre_logits", "augreg_opt")]
 WRAPPED += [("no_embed_class", "big_vision"), ("vit_trunk", "dino_teacher")]
 WRAPPED += [("vit_trunk", "dino_student"), ("resnet_trunk", "simclr")]
+WRAPPED += [("vit_trunk", "msn"), ("vit_trunk", "mae"), ("vit", "mae_probe")]
 WRAPPED += [("resnet", kind) for kind in ("data_parallel", "madry", "finetuned_resnet")]
 WRAPPED += [("bottleneck", "madry"), ("bottleneck", "finetuned_resnet")]
 WRAPPED += [("clip_vit", "clip_archive"), ("clip_resnet", "clip_archive")]

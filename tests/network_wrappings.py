@@ -69,6 +69,44 @@ def dino_student(tensors: Tensors) -> Wrapped:
     return {f"module.{name}": value for name, value in dino_teacher(tensors).items()}
 
 
+def msn(tensors: Tensors) -> Wrapped:
+    """A trunk, and the layers between it and the prototypes."""
+    draw = Draw()
+    draw.linear("fc.fc1", 12, 8)
+    draw.batch_norm("fc.bn1", 8)
+    draw.linear("fc.fc2", 8, 8)
+    draw.linear("fc.fc3", 8, 5)
+    every = {**bare(tensors), **{name: (tensor, None) for name, tensor in draw.tensors.items()}}
+    return {f"module.{name}": value for name, value in every.items()}
+
+
+def mae(tensors: Tensors) -> Wrapped:
+    """An encoder with its decoder."""
+    draw = Draw()
+    draw.normal("mask_token", 1, 1, 8)
+    draw.linear("decoder_embed", 12, 8)
+    draw.normal("decoder_pos_embed", 1, 7, 8)
+    draw.linear("decoder_blocks.0.attn.qkv", 8, 24)
+    draw.norm("decoder_norm", 8)
+    draw.linear("decoder_pred", 8, 48)
+    return bare(tensors) | {name: (tensor, None) for name, tensor in draw.tensors.items()}
+
+
+def mae_probe(tensors: Tensors) -> Wrapped:
+    """A linear probe: the head reads features after the norm of a batch, without scale."""
+    draw = Draw()
+    draw.batch_norm("head.0", tensors["head.weight"].shape[1])
+    found = bare({name: t for name, t in tensors.items() if not name.startswith("head.")})
+    mean, variance = (draw.tensors[f"head.0.running_{name}"] for name in ("mean", "var"))
+    weight, bias = tensors["head.weight"], tensors["head.bias"]
+    found["head.1.weight"] = weight * np.sqrt(variance + 1e-6), "head.1.weight"
+    found["head.1.bias"] = bias + weight @ mean, "head.1.bias"
+    found["head.0.running_mean"] = mean, "head.0.running_mean"
+    found["head.0.running_var"] = variance, "head.0.running_var"
+    found["head.0.num_batches_tracked"] = draw.tensors["head.0.num_batches_tracked"], None
+    return found
+
+
 def finetuned_resnet(tensors: Tensors) -> Wrapped:
     """RIVAL10's classifiers: torchvision's children numbered 0 to 7, and a head."""
     children = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
@@ -180,7 +218,8 @@ def _flax(tensors: Tensors, parts: tuple[str, ...], positions: str, heads: int) 
 WRAPPINGS: Mapping[str, Callable[[Tensors], Wrapped]] = {
     function.__name__: function
     for function in (
-        bare, data_parallel, madry, simclr, dino_teacher, dino_student, finetuned_resnet,
-        finetuned_vit, clip_archive, augreg, augreg_opt, big_vision, big_vision_stacked,
+        bare, data_parallel, madry, simclr, dino_teacher, dino_student, msn, mae, mae_probe,
+        finetuned_resnet, finetuned_vit, clip_archive, augreg, augreg_opt, big_vision,
+        big_vision_stacked,
     )
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 from rich.console import Console
 from safetensors.numpy import save_file
 
+from rival_jax import models
 from rival_jax.configs import options, typed
 from rival_jax.configs.linear_probe import Config
 from rival_jax.experiments.rows import clean_answers, trial_rows
 from rival_jax.experiments.runner import Bench, Pass, Unit
-from rival_jax.experiments.subject import Subject
+from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report.document import Document, Section
 from rival_jax.report.results import Results
 from rival_jax.report.study import Measure, Study
@@ -40,7 +42,7 @@ class Experiment:
 
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
-        self.config, self.subject = config, Subject(config, console)
+        self.config, self.subject, self.console = config, Subject(config, console), console
 
     def total(self) -> int:
         """Images, once for each network; without the fit."""
@@ -59,11 +61,25 @@ class Experiment:
                 file = bench.run.path / "heads" / f"{file_path(model)}.safetensors"
                 with atomic(file) as partial:
                     save_file(head, partial)
+                self._keep(loaded, bench.run, head)
             clean = Bound(clean_answers, (loaded.model.forward,))
             columns = functools.partial(trial_rows, self.subject, loaded, ("none", 0.0, ("clean",)))
             compute = Pass(self.subject, loaded, plan["images"], clean, (), columns)
             depends_on = {"model": loaded.digest, "data": examples.fingerprint}
             yield Unit(f"{model}/probe", depends_on, compute, flops=plan["flops"], clean=model)
+
+    def _keep(self, loaded: Loaded, run: Run, head: Mapping[str, np.ndarray]) -> None:
+        """Saves the network with its head as one of these classes, which can be finetuned."""
+        forward: Any = loaded.model.forward
+        network = dataclasses.replace(loaded.model, forward=forward.network)
+        classes = tuple(self.subject.first_examples().classes)
+        told, folder = loaded.variables["network"], run.path / "models" / file_path(network.name)
+        try:
+            models.save(folder, *models.with_head(network, told, **head, classes=classes))
+        except ValueError as error:
+            self.console.print(f"no network is kept: {error}", markup=False)
+        else:
+            self.console.print(f"the network with its head: {folder}", markup=False)
 
     def costs(self) -> Iterator[tuple[str, float]]:
         """The cost of the features that heads are fitted on, for a dry run."""
@@ -98,8 +114,8 @@ def page(config: Config, results: Results) -> Document:
         sections=[Section("Results", tables=[table])],
         method=[
             "A linear layer on the last features of a network that stays as it is; the layers are "
-            "in heads/. Accuracies give every class the same weight; brackets are bootstrap "
-            "intervals with images resampled within classes.",
+            "in heads/, the networks with them in models/. Accuracies give every class the same "
+            "weight; brackets are bootstrap intervals with images resampled within classes.",
         ],
         caveats=[("That a head reads the object.", "What it reads may be the background.")],
         source="The heads are those of Moayeri et al., RIVAL10, CVPR 2022, section 4.",

@@ -25,7 +25,7 @@ import numpy as np
 
 from rival_jax import noise, weights
 from rival_jax.models import assumed, exported, from_torch, renaming, settings, torch_libraries
-from rival_jax.models.network import INPUT, Network, module_of
+from rival_jax.models.network import INPUT, Initialiser, Network, module_of
 from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Geometry, Model, Variables
 
@@ -175,6 +175,37 @@ def without_normalisation(model: Model) -> Model:
     mean, std = (0.0,) * len(model.mean), (1.0,) * len(model.std)
     forward = Network(module_of(model), mean, std)
     return dataclasses.replace(model, forward=forward, mean=mean, std=std)
+
+
+def with_head(
+    model: Model,
+    variables: Variables,
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    classes: tuple[str, ...],
+) -> tuple[Model, Variables]:
+    """The network with another last layer [features, c]: a network of these classes.
+
+    Raises:
+      ValueError: its outputs are not one layer on its features, named "head" or "fc".
+    """
+    module: Any = module_of(model)
+    if "num_classes" in {field.name for field in dataclasses.fields(module)}:
+        module = module.clone(num_classes=len(classes))
+        init = Initialiser(module, model.image_size)
+        head, shapes = (
+            {"kernel": kernel, "bias": bias},
+            jax.eval_shape(init, noise.key(0))["params"],
+        )
+        for name in ("head", "fc"):
+            there = {key: leaf.shape for key, leaf in shapes.get(name, {}).items()}
+            params = {**variables["params"], name: head}
+            if there == jax.tree.map(np.shape, head) and params.keys() == shapes.keys():
+                facts = {"num_classes": len(classes), "class_names": classes, "init": init}
+                forward = Network(module, model.mean, model.std)
+                made = dataclasses.replace(model, forward=forward, **facts)
+                return made, {**variables, "params": params}
+    raise ValueError(f"{model.name}: its outputs are not one layer on its features")
 
 
 def located(name: str) -> weights.Located:

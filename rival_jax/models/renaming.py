@@ -26,6 +26,7 @@ _RESNET_CHILDREN |= {"7": "layer4"}
 _VIT_CHILDREN = {"0": "patch_embed", "2": "blocks", "3": "norm"}
 _NORMALISER = "module.normalizer."  # MadryLab's
 _ARCHIVE = {"input_resolution", "context_length", "vocab_size"}  # only in OpenAI's archives
+_PROBE_EPS = 1e-6  # of MAE's norm before the head
 _QUERY_BIAS = re.compile(r"/query/bias$")
 
 
@@ -33,8 +34,8 @@ def canonical(tensors: Mapping[str, np.ndarray]) -> tuple[Tensors, dict[str, Any
     """A checkpoint's tensors under the names that a family knows, and their facts on the input.
 
     Unwraps DataParallel and Lightning modules, the robustness library's (MadryLab), pl_bolts'
-    SimCLR, DINO's teacher, RIVAL10's finetuned classifiers, CLIP archives with their text tower,
-    and the Flax names of AugReg and big_vision.
+    SimCLR, DINO's teacher, MSN, MAE with its decoder or a linear probe, RIVAL10's finetuned
+    classifiers, CLIP archives with their text tower, and the Flax names of AugReg and big_vision.
 
     Returns:
       (tensors, fields of `weights.Config`): "mean" and "std" if the checkpoint has its own
@@ -112,6 +113,27 @@ def _finetuned(tensors: Tensors) -> Tensors:
     return renamed
 
 
+def _probed(tensors: Tensors) -> Tensors:
+    """MAE's linear probe: the norm over a batch before the head, folded into it."""
+    names = ("head.1.weight", "head.1.bias", "head.0.running_mean", "head.0.running_var")
+    if missing := [name for name in names if name not in tensors]:
+        raise ValueError(f"missing from the file: {missing[0]}, of its linear probe")
+    weight, bias, mean, variance = (tensors[name].astype(np.float64) for name in names)
+    classes, width = (*weight.shape, 0, 0)[:2]
+    shapes = ((classes, width), (classes,), (width,), (width,))
+    for name, shape in zip(names, shapes, strict=True):
+        if tensors[name].shape != shape:
+            raise ValueError(
+                f"{name}: got shape {tensors[name].shape}, expected {shape} beside head.1.weight "
+                f"of {weight.shape}"
+            )
+    weight = weight / np.sqrt(variance + _PROBE_EPS)
+    folded = {"head.weight": weight, "head.bias": bias - weight @ mean}
+    known = {*names, "head.0.num_batches_tracked"}
+    rest = {name: tensor for name, tensor in tensors.items() if name not in known}
+    return rest | {name: value.astype(np.float32) for name, value in folded.items()}
+
+
 # In this order: a file may be wrapped more than once.
 _DIALECTS: tuple[tuple[Callable[[Tensors], bool], Callable[[Tensors], Tensors]], ...] = (
     (
@@ -120,6 +142,9 @@ _DIALECTS: tuple[tuple[Callable[[Tensors], bool], Callable[[Tensors], Tensors]],
     ),
     (_all_start("module."), _only("module.")),
     (_some_start("backbone."), _only("backbone.", "head.")),  # DINO's, and its projection
+    (_some_start("fc.fc1."), _only("", "fc.", "pred.")),  # MSN's projection
+    (_some_start("decoder_embed."), _only("", "decoder_", "mask_token")),  # MAE's
+    (_some_start("head.0."), _probed),
     # SimCLR; its encoder's `fc` is torchvision's of the start, never trained or used.
     (_some_start("encoder."), _only("encoder.", "projection.", "encoder.fc.")),
     (_some_start("feat_net."), _finetuned),

@@ -21,7 +21,7 @@ from rival_jax.weights.stored import Archive
 # Where torch's training scripts keep the network; the first key with tensors is used.
 WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "model_state", "state", "network", "net"),
-    *("module", "teacher", "student"),
+    *("module", "teacher", "student", "target_encoder"),
 )
 # The network's parts of a Flax train state; `target` is flax.optim's name for the parameters.
 PARAMETERS = ("params", "target")
