@@ -48,6 +48,14 @@ def make(folder: Path) -> Path:
     return folder
 
 
+def draw_found(folder: Path) -> Path:
+    """The photos that are trained on, with other masks, as if found: what is no object."""
+    draw(folder / "train", "a", 7)
+    for file in folder.glob("train/masks/*/*.png"):
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    return folder
+
+
 def save_one_block(folder: Path, *, classes: int = 3, seed: int = 0) -> Path:
     """`helpers.save_tiny_vit` of one block, for what does not depend on their number.
 

@@ -330,11 +330,8 @@ class TestSplit:
 
 
 def test_other_masks_train_another_network(finished, folder, tmp_path, no_report):
-    cases.draw(tmp_path / "found" / "train", "a", 7)
-    for file in (tmp_path / "found").glob("train/masks/*/*.png"):
-        mask = np.asarray(Image.open(file))
-        Image.fromarray(255 - mask).save(file)
-    changes = {"variants": ("tokencut",), "tokencut.root": str(tmp_path / "found")}
+    found = cases.draw_found(tmp_path / "found")
+    changes = {"variants": ("tokencut",), "tokencut.root": str(found)}
     run = run_in(tmp_path / "run", config(folder, **changes, **{"evaluate.alphas": ()}))
     assert run.read_json("networks.json")[1]["variant"] == "tokencut"
     a = columns(run, "tokencut_seed0", "decorrelated")["iou"].to_numpy()

@@ -13,11 +13,12 @@ from rival_jax.report import style
 from rival_jax.report.images import Images, per_image
 from rival_jax.report.results import Results
 from rival_jax.report.study import Study
+from rival_jax.runtime.results import read_rows
 from tests import finetune_cases as cases
 from tests.finetune_cases import run_in
 from tests.helpers import config_of
 
-CURES = ("cross_entropy", "last_layer")
+CURES = ("last_layer", "robustvit", "tokencut")
 POINTS = st.lists(st.tuples(*(st.floats(-1, 1, width=32),) * 2), min_size=1, max_size=8)
 
 
@@ -113,7 +114,7 @@ def finished(tmp_path_factory):
     c = cases.config(folder)
     changed = config_of("pareto")
     changed.update({k: c[k] for k in ("models", "data", "shifted", "split", "noise", "cache")})
-    changed.train = c.train
+    changed.train, changed.tokencut.root = c.train, str(cases.draw_found(folder / "found"))
     changed.statistics.resamples, changed.variants = 40, CURES
     changed.settings = ("", "learning_rate=3e-2")
     changed.evaluate.alphas = (0.5,)
@@ -129,6 +130,8 @@ def test_one_command_says_which_cure(finished):
         for measure in ("lost", "gained"):
             row = found.one(measure=measure, cure=name, contrast="")
             assert row["low"] <= row["estimate"] <= row["high"]
+    exact, guessed = (read_rows(finished.path / "rows" / f"{n}_seed0")["iou"] for n in CURES[1:])
+    assert not exact.equals(guessed)  # found masks beside exact ones
     text = (finished.path / "tables.md").read_text()
     for title in ("Best setting within the bound", "Every setting, points", "RobustViT's rule"):
         assert title in text
@@ -139,7 +142,7 @@ def test_one_command_says_which_cure(finished):
 def test_only_the_last_layer_is_trained(finished):
     cards = {card["name"]: card for card in finished.read_json("networks.json")}
     _, before = models.load(finished.config["models"][0])
-    for name, few in (("last_layer_seed0", True), ("cross_entropy_seed0", False)):
+    for name, few in (("last_layer_seed0", True), ("robustvit_seed0", False)):
         _, after = models.load(cards[name]["last"])
         pairs = zip(
             jax.tree.leaves_with_path(before["params"]),

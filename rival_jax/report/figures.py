@@ -17,7 +17,7 @@ from rival_jax.report.style import COLOURS, FAINT, INK, MUTED, end_labels, look
 from rival_jax.types import Array
 
 ENDS = ("estimate", "low", "high")
-MOST_PANELS = 6
+MOST_PANELS, MOST_WITHIN = 6, 5
 MARKS = "os^DvPX"  # of dots, to differ in more than colour
 Titles = Mapping[Any, str]
 
@@ -149,7 +149,9 @@ def curves(
     named = [_title(kind, titles) for kind in bright]
     across = min(across or len(panels), len(panels))
     down = -(-len(panels) // across)
+    aside = not at_end and len(named) > MOST_WITHIN  # the legend, else within the first panel
     width = 0.7 + 2.9 * across + (0.95 * margin(named) if at_end else 0)
+    width += 0.4 + margin(named) if aside else 0
     height = 2.9 * down
     figure, drawn = Figure(figsize=(width, height)), []
     for number, value in enumerate(panels):
@@ -181,9 +183,11 @@ def curves(
         places = np.array([ends[kind] for kind in bright])
         end_labels(figure.axes[-1], places, named, [colour for colour, _ in looks])
     else:
+        axes = figure.axes[across - 1 if aside else 0]
         for (colour, marker), text in zip(looks, named, strict=True):
-            figure.axes[0].plot([], [], color=colour, marker=marker, label=text)
-        figure.axes[0].legend(frameon=False, fontsize=7.5)
+            axes.plot([], [], color=colour, marker=marker, label=text)
+        place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)} if aside else {}
+        axes.legend(frameon=False, fontsize=7.5, **place)
     return Drawn(figure, (by, panel or "panel", x, *ENDS), drawn)
 
 

@@ -43,35 +43,20 @@ def page(
     told: dict[str, Any] = {"first": first, "last": last, "bound": 100 * bound}
     told["alphas"] = ", ".join(f"{alpha:g}" for alpha in (*config.evaluate.alphas, 1))
     best = results.where(study="pareto", measure=("lost", "gained"))
-    level, pairs = best.where(contrast=""), Results(row for row in best if row["contrast"])
+    level, gained = best.where(contrast=""), best.where(measure="gained")
     titles = {"lost": f"lost on {first}", "gained": f"gained on {last}"}
-    drawn = functools.partial(
-        figures.curves,
-        every,
-        "lost",
-        by="cure",
-        percent=True,
-        label=f"{titles['gained']}, points",
-        titles={"lost": f"{titles['lost']}, points"},
-    )
-    gained = pairs.where(measure="gained")
-    compared = tables.differences(WORDS.text("differences"), gained, ("cure",), percent, confidence)
-    front = Section(
-        WORDS.text("section"),
-        (),
-        [WORDS.picture("front", drawn, **told)],
-        [
-            _within(level, taken, titles),
-            *([compared] if gained.rows else []),
-            _points(every, titles),
-            _rule(results.where(study="pareto", measure=tuple(TERMS)), bound),
-        ],
-    )
+    look: dict[str, Any] = {"label": f"{titles['gained']}, points", "percent": True}
+    look["titles"] = {"lost": f"{titles['lost']}, points"}
+    drawn = functools.partial(figures.curves, every, "lost", by="cure", **look)
+    compared = WORDS.tables(gained, "differences", confidence=confidence)
+    rule = _rule(results.where(study="pareto", measure=tuple(TERMS)), bound)
+    shown = [_within(level, taken, titles), *compared, _points(every, titles), rule]
+    pictures = [WORDS.picture("front", drawn, **told)]
     return document._replace(
         title=WORDS.text("title"),
         subtitle=f"{document.subtitle}; {WORDS.text('subtitle', **told)}",
         headline=[_sentence(level.where(cure=name), told) for name in cures],
-        sections=[front, *document.sections],
+        sections=[Section(WORDS.text("section"), (), pictures, shown), *document.sections],
         method=[*WORDS.texts("method", **told), *document.method],
         caveats=[*WORDS.caveats(), *document.caveats],
         source=f"{document.source} {WORDS.text('source')}",
@@ -109,14 +94,10 @@ def _within(
 ) -> Table:
     """What each cure's best setting loses and gains, and which it is for either half."""
     table = tables.pivot(WORDS.text("within"), level, ("cure",), "measure", percent, titles=titles)
-    named = {cure: "; ".join(dict.fromkeys(map(_named, some))) for cure, some in taken.items()}
+    words = lambda name, share: "none" if name == ORIGINAL else f"{name} x {share:g}"  # noqa: E731
+    named = {k: "; ".join(dict.fromkeys(words(*one) for one in v)) for k, v in taken.items()}
     rows = [(*row, named[row[0]]) for row in table.rows]
     return Table(table.title, (*table.header, "settings"), rows)
-
-
-def _named(point: tuple[str, float]) -> str:
-    name, share = point
-    return "none" if name == ORIGINAL else f"{name} x {share:g}"
 
 
 def _points(every: Results, titles: Mapping[str, str]) -> Table:
@@ -138,13 +119,10 @@ def _rule(found: Results, bound: float) -> Table:
         if before - after <= bound and (not loss or loss[1] <= loss[0]):
             best = (first["rate"], name)
             taken[first["cure"]] = max(best, taken.get(first["cure"], best))
-    names = [name for _, name in taken.values()]
+    marks = {name: "yes" for _, name in taken.values()}
+    number = lambda row: f"{TERMS[row['measure']]} {row['when']}"  # noqa: E731
     told = found.changed(
-        lambda row: {
-            **row,
-            "taken": "yes" if row["setting"] in names else "",
-            "number": f"{TERMS[row['measure']]} {row['when']}",
-        }
+        lambda row: {**row, "taken": marks.get(row["setting"], ""), "number": number(row)}
     )
     cell = lambda row: percent(row) if row["measure"] == "correct" else f"{row['estimate']:.3f}"  # noqa: E731
     return tables.pivot(WORDS.text("rule"), told, ("setting", "rate", "taken"), "number", cell)

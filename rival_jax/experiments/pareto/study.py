@@ -7,6 +7,7 @@ the test images and judged on the other: on the images that chose it, it looks b
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,27 +67,19 @@ class Experiment(finetune.Experiment):
     def _validated(self, files: Mapping[str, Path]) -> Results:
         """Each setting on its validation images, before and after; means over seeds."""
         rows: list[Row] = []
-        for setting in self.trainings.settings:
-            mine = [job.name for job in self.trainings.jobs if job.setting is setting]
+        best = self.config.evaluate.checkpoint == "best"
+        for one, term in itertools.product(self.trainings.settings, TERMS):
+            mine = [job.name for job in self.trainings.jobs if job.setting is one]
             read = [row_files.read(files[f"{name}/training"]).to_pylist() for name in mine]
-            for term in TERMS:
-                ends = [self._ends(rows, term) for rows in read]
-                for when, values in zip(("before", "after"), zip(*ends, strict=True), strict=True):
-                    if None not in values:
-                        row = {"study": "pareto", "measure": term, "cure": setting.variant}
-                        row |= {"setting": setting.name, "rate": setting.learning_rate}
-                        row |= {"when": when, "estimate": float(np.mean(values)), **NO_INTERVAL}
-                        rows.append(row)
+            kept = [[r for r in rs if (r["part"], r["term"]) == ("held_out", term)] for rs in read]
+            if all(kept):
+                told = {"cure": one.variant, "setting": one.name, "rate": one.learning_rate}
+                tested = [[r for r in rs if r["best"] or not best][-1] for rs in kept]
+                for when, some in (("before", [rs[0] for rs in kept]), ("after", tested)):
+                    value = float(np.mean([row["value"] for row in some]))
+                    row = {"study": "pareto", "measure": term, **told, "when": when}
+                    rows.append({**row, "estimate": value, **NO_INTERVAL})
         return Results(rows)
-
-    def _ends(self, rows: Sequence[Row], term: str) -> tuple[float | None, float | None]:
-        """A term on the validation images: of the original, and of the tested checkpoint."""
-        kept = [row for row in rows if row["part"] == "held_out" and row["term"] == term]
-        if not kept:
-            return None, None
-        best = [row for row in kept if row["best"]]
-        tested = best[0] if self.config.evaluate.checkpoint == "best" else kept[-1]
-        return kept[0]["value"], tested["value"]
 
 
 def halves(found: Images) -> np.ndarray:

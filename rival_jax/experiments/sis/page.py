@@ -66,14 +66,13 @@ def headline(level: Results) -> list[str]:
 
 def _told(config: Config, title: str, results: Results) -> list[Table]:
     """Differences of what is told, with their tests."""
-    some = results.where(measure=TOLD)
-    rows = ("model", "how", "measure"), percent, config.statistics.confidence
-    told = WORDS.text(title), some, *rows
+    some, rows = results.where(measure=TOLD), ("model", "how", "measure")
+    told = WORDS.text(title), some, rows, percent, config.statistics.confidence
     return [tables.differences(*told, quantity="difference, points")] if some.rows else []
 
 
 def _method(config: Config, area: str) -> str:
     c = config.sis
     how = "; ".join(WORDS.text(method, pixels=c.pixels) for method in c.methods)
-    targets = ", ".join(c.targets)
-    return WORDS.text("method", threshold=c.threshold, targets=targets, how=how, area=area)
+    told = {"threshold": c.threshold, "targets": ", ".join(c.targets), "how": how, "area": area}
+    return WORDS.text("method", **told)
