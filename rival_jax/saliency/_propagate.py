@@ -44,6 +44,10 @@ def propagate(
     Derivatives of the result flow through activations and weights, and are exact. They are large
     where a divisor is small: LRP's maps are to be trained by an optimiser that scales gradients.
 
+    The network is the one that classifies. The release propagates through a copy whose last norm
+    has an epsilon of 1e-5 in place of 1e-6, which moves maps by about 1e-6 of their largest value
+    (tiny network, float64); there is no option for it.
+
     Args:
       older: the rules of full and partial LRP: `linear` with `apart`, `added` without `balanced`.
       through_grads: whether derivatives flow through the gradient to the features, too.
