@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -89,6 +90,19 @@ def config(folder: Path, **changes):
         section, _, name = key.rpartition(".")
         (c[section] if section else c)[name] = value
     return c
+
+
+def sweep(folder: Path, **changes: Any) -> Any:
+    """The config of a sweep on `make`'s folder over few sizes; `changes` as for `config`."""
+    c: Any = config(folder)
+    few: Any = config_of("sweep")
+    few.update({k: c[k] for k in ("models", "data", "shifted", "cache")})
+    few.train = c.train
+    few.variants, few.split.validation_per_class = ("cross_entropy",), 1
+    few.noise.sigmas, few.noise.trials, few.statistics.resamples = (0.3,), 1, 40
+    few.sizes.update({"per_class": (1, 3), "num_classes": (2, 3)})
+    few.update_from_flattened_dict(changes)
+    return few
 
 
 def run_in(folder: Path, config, **options) -> Run:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from rival_jax.experiments import runner
-from tests.finetune_cases import one_block_study
+from tests.finetune_cases import make, one_block_study, sweep
 from tests.helpers import config_of, row_bytes, run_in
 
+SMALLER = {"sizes.num_classes": (2,), "seeds": (0,), "shifted.name": ""}
 pytestmark = pytest.mark.whole
 SCRIPT = """
 import json, os, signal, sys
@@ -37,15 +38,21 @@ runner.run(plugin("experiments", config.experiment).Experiment(config, console),
 """
 
 
-@pytest.mark.parametrize(("name", "last"), [("knn", "0001"), ("sis", "gradient")])
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("knn", "0001"), ("sis", "gradient"), ("sweep", "per_class=1_seed0/training")],
+)
 def test_killed_and_restarted_gives_the_same_bytes(name, last, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "write_document", lambda *args: None)
-    study, config = one_block_study(tmp_path / "study"), config_of(name)
-    config.models, config.statistics.resamples = (str(study / "tiny"),), 40
-    config.data.name, config.data.root = "masked_folder", str(study / "data")
+    if name == "sweep":
+        config = sweep(make(tmp_path / "study"), **SMALLER)
+    else:
+        study, config = one_block_study(tmp_path / "study"), config_of(name)
+        config.models, config.statistics.resamples = (str(study / "tiny"),), 40
+        config.data.name, config.data.root = "masked_folder", str(study / "data")
     if name == "knn":
         config.knn.k, config.shard = (4,), 4
-    else:
+    elif name == "sis":
         config.cache, config.sis.pixels = str(tmp_path), 64
     calm, _ = run_in(tmp_path / "calm", config)
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))

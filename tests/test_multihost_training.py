@@ -118,7 +118,7 @@ def test_a_number_that_is_not_finite_is_told_by_all(two):
 def test_finetune_gives_the_same_networks(two, work, tmp_path):
     finetuned(work, tmp_path)
     found = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("model.safetensors"))
-    assert len(found) == 2
+    assert len(found) == 4
     for file in found:
         a, b = (read_tensors(root / file) for root in (tmp_path, two / "finetune"))
         for name in a:
@@ -127,7 +127,7 @@ def test_finetune_gives_the_same_networks(two, work, tmp_path):
                 gap = gap.reshape(3, -1)[[0, 2]]
             assert gap.max() < REFERENCE, name
     units = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("rows/**/*.parquet"))
-    assert len(units) == 5
+    assert len(units) == 8
     for file in units:
         a, b = (pq.read_table(root / file) for root in (tmp_path, two / "finetune"))
         assert a.drop_columns(floats(a)) == b.drop_columns(floats(b))

@@ -2,7 +2,6 @@
 
 import io
 import itertools
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -14,9 +13,6 @@ from rival_jax.report import style
 from rival_jax.report.results import Results
 from tests import finetune_cases as cases
 from tests.finetune_cases import run_in
-from tests.helpers import config_of
-
-SIZES = {"per_class": (1, 3), "num_classes": (2, 3)}
 
 
 @pytest.fixture(scope="module")
@@ -24,27 +20,15 @@ def folder(tmp_path_factory):
     return cases.make(tmp_path_factory.mktemp("sweep"))
 
 
-def changed(folder, **changes):
-    c: Any = cases.config(folder)
-    few: Any = config_of("sweep")
-    few.update({k: c[k] for k in ("models", "data", "shifted", "cache")})
-    few.train = c.train
-    few.variants, few.split.validation_per_class = ("cross_entropy",), 1
-    few.noise.sigmas, few.noise.trials, few.statistics.resamples = (0.3,), 1, 40
-    few.sizes.update(SIZES)
-    few.update_from_flattened_dict(changes)
-    return few
-
-
 def made(folder, **changes):
-    return Experiment(changed(folder, **changes), Console(file=io.StringIO()))
+    return Experiment(cases.sweep(folder, **changes), Console(file=io.StringIO()))
 
 
 def test_training_sets_are_nested_and_shown_equally_often(folder):
     work = made(folder).trainings
     assert len(work.jobs) == 2 * 2 * 2
     jobs = {(job.seed, *dict(job.setting.sizes).values()): job for job in work.jobs}
-    for seed, classes, photos in itertools.product((0, 1), SIZES["num_classes"], (1, 3)):
+    for seed, classes, photos in itertools.product((0, 1), (2, 3), (1, 3)):
         job = jobs[seed, classes, photos]
         assert (len(job.images.masked), len(job.images.train)) == (classes, classes * photos)
         largest = jobs[seed, 3, 3].images
@@ -108,7 +92,7 @@ def test_enough_is_asked_from_the_most_downwards(highs, fewer):
 @pytest.mark.whole
 def test_one_command_says_how_many_photos(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(style, "DPI", 30)  # drawn faster
-    run = run_in(tmp_path / "run", changed(folder))
+    run = run_in(tmp_path / "run", cases.sweep(folder))
     found = Results.read(run.path).where(measure="accuracy", test="decorrelated", seed=None)
     found = found.where(**{"class": None, "set": None, "contrast": ""}, cure="cross_entropy")
     sizes = {(row["num_classes"], row["per_class"]): row for row in found}

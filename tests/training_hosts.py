@@ -114,6 +114,7 @@ def finetuned(work: Path, folder: Path) -> None:
     from tests import finetune_cases
 
     few = {"variants": ("cross_entropy",), "evaluate.alphas": (), "noise.sigmas": (0.2,)}
+    few["settings"] = ("", "per_class=1")
     settings = finetune_cases.config(work, **few, **{"shifted.name": "", "noise.trials": 1})
     with mock.patch.object(study.Experiment, "report", finetune_cases.no_report):
         finetune_cases.run_in(folder, settings)
