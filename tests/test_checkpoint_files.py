@@ -232,6 +232,7 @@ def test_parts_of_storages_in_old_streams(tmp_path):
         ({"optimizer": "other", "model": "it", "ema": "other"}, "it"),
         ({"state": {"model": "it", "step": 3}}, "it"),
         ({"student": "other", "teacher": "it"}, "it"),
+        ({"encoder": "other", "prototypes": 1, "target_encoder": "it"}, "it"),
         ({"model": "resnet50", "state": "it"}, "it"),
         ({"model": {"name": "resnet50"}, "module": "it"}, "it"),
         ({"model": Call(Global("torch.nn", "Net"), (), "it", new=True)}, "it"),
