@@ -34,7 +34,7 @@ def test_training_sets_are_nested_and_shown_equally_often(folder):
         largest = jobs[seed, 3, 3].images
         assert set(job.images.masked) <= set(largest.masked)
         assert set(job.images.train.names) <= set(largest.train.names)
-        batches = list(work.training[job.setting.seen].data(2, ()).train(seed, 0, 0))
+        batches = list(work.training[job.setting.seen].data(()).train(seed, 0, 0))
         assert sum((batch["index"] >= 0).sum() for batch in batches) == 9
         assert max(batch["index"].max() for batch in batches) < classes * photos
     assert set(jobs[0, 2, 3].images.train.names) != set(jobs[1, 2, 3].images.train.names)

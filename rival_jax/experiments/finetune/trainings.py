@@ -132,8 +132,8 @@ class Trainings:
 
     def _job(self, setting: Setting, seed: int) -> Job:
         """A training, and everything that determines its result."""
-        training, config = self.training[setting.seen], self.config
-        seen, shown = training.images[seed], training.shown
+        mine, config = self.training[setting.seen], self.config
+        seen, shown = mine.images[seed], mine.shown
         about = {
             "version": ROWS_VERSION,
             "model": self.original.digest,
