@@ -20,7 +20,7 @@ Numbers = Annotated[tuple[Several, ...], Distinct()]
 class Sizes:
     """What is trained on, each with each: fewer photos or classes are among more of the seed."""
 
-    per_class: Numbers = (1, 4, 12)
+    per_class: Numbers = (1, 3, 9)
     num_classes: Numbers = (2, 5)
     margin: Share = 0.02  # fewer are enough if more add at most this, as a share of test images
 
