@@ -24,6 +24,7 @@ USAGE = """\
   rival-jax rfs                                     a demo on drawn pictures
   rival-jax rfs --data photos --model timm/resnet50.a1_in1k --out runs/a
   rival-jax rfs:paper --dry-run                     a preset, and what it would cost
+  rival-jax masks photos                            masks for photos that have none, by TokenCut
   rival-jax list [models|data|methods|heads|objectives]
   rival-jax show runs/a                             the tables of a finished run
   rival-jax compare runs/a runs/b                   two runs' numbers beside each other
@@ -106,7 +107,7 @@ def main_flags(words: Sequence[str]) -> list[str]:
     """The flags of `rival_jax.main` that a short command line stands for.
 
     Args:
-      words: an experiment, perhaps with a preset, and flags.
+      words: an experiment, perhaps with a preset, and flags; or "masks" and a folder of photos.
 
     Raises:
       ValueError: for an unknown experiment or flag, with the nearest, a flag whose key the
@@ -115,6 +116,10 @@ def main_flags(words: Sequence[str]) -> list[str]:
     >>> main_flags(["rfs", "--model", "a", "--model=b", "--out", "runs/a"])
     ['--config=rfs', "--config.models=('a', 'b')", '--workdir=runs/a']
     """
+    if words[0] == "masks":
+        if len(words) < 2 or words[1].startswith("-"):
+            raise ValueError("masks: name a folder of photos: rival-jax masks photos")
+        words = ["tokencut", f"--data=image_folder={words[1]}", *words[2:]]
     named, *rest = words
     given, passed = _parsed(rest)
     named = _with_preset(named, own="data" in given)

@@ -41,6 +41,13 @@ from tests import test_outlines
             ["--config=robustness", "--config.sets=('a=/a', 'b=/b')", "--config.batch_size=8"],
         ),
         (
+            "masks photos --out m",
+            [
+                *("--config=tokencut:clean", "--config.data.name=image_folder"),
+                *("--config.data.root=photos", "--workdir=m"),
+            ],
+        ),
+        (
             "sis --method gradcam --method lrp",
             ["--config=sis", "--config.sis.methods=('gradcam', 'lrp')"],
         ),
@@ -75,6 +82,7 @@ def test_a_folder_is_known_by_what_is_in_it(form, tmp_path):
         ("rfs photos", "unexpected 'photos'"),
         ("robustness --trials 3", "robustness has no --trials"),
         ("rfs --data", "expected one argument"),
+        ("masks --out m", "masks: name a folder of photos"),
         ("rfs:nonsense", "no preset 'nonsense'"),
     ],
 )
