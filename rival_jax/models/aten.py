@@ -83,6 +83,7 @@ ELEMENTWISE: Mapping[str, Callable[..., Any]] = {
     "bitwise_or.Tensor": operator.or_,
     "_to_copy.default": arrays.cast,
     "clone.default": lambda a: a,
+    "copy.default": lambda a, b: jnp.broadcast_to(b, a.shape).astype(a.dtype),
     "alias.default": lambda a: a,
 }
 SHAPES: Mapping[str, Callable[..., Any]] = {
@@ -124,7 +125,7 @@ REDUCTIONS: Mapping[str, Callable[..., Any]] = {
     "any.dim": arrays.reduced(jnp.any),
     "max.dim": arrays.largest,
     "var.correction": arrays.variance,
-    "cumsum.default": lambda a, dim: jnp.cumsum(a, dim),
+    "cumsum.default": lambda a, dim, *, dtype=None: jnp.cumsum(a, dim, dtype),
     "linalg_vector_norm.default": arrays.norm,
     "_softmax.default": lambda a, dim, _: jax.nn.softmax(a, axis=dim),
     "_safe_softmax.default": lambda a, dim: jax.nn.softmax(a, axis=dim),
