@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -157,23 +157,31 @@ def equivalent(model: Model) -> tuple[ModuleType, names.Table, int]:
                 f"{model.name!r}: Scenic has bottleneck={module.bottleneck} only with "
                 f"project_all={not module.bottleneck}"
             )
+        free = ("num_classes", "depths", "width", "bottleneck", "project_all")
+        _usual(model, module, free, {})
         return resnet, names.resnet(module.depths, module.bottleneck), 1
     if isinstance(module, clip_resnet.ClipResNet):
         return clip_resnet, names.CLIP_RESNET, module.heads
     if type(module) not in _FREE:
         raise ValueError(f"{model.name!r} is a {type(module).__name__}, which Scenic has not")
     fixed = {} if isinstance(module, clip_vit.ClipViT) else {"gelu": "tanh"}
-    strange = [
-        f"{field.name}={getattr(module, field.name)!r}"
-        for field in dataclasses.fields(module)
-        if field.name not in _FREE[type(module)]
-        and getattr(module, field.name) != fixed.get(field.name, field.default)
-    ]
-    if strange:
-        raise ValueError(f"{model.name!r}: Scenic has no transformer with {', '.join(strange)}")
+    _usual(model, module, _FREE[type(module)], fixed)
     if fixed:
         return vit, names.VIT, module.heads
     return clip_vit, names.CLIP_VIT, module.heads
+
+
+def _usual(model: Model, module: Any, free: Collection[str], fixed: Mapping[str, Any]) -> None:
+    """Raises ValueError for fields, but for `free` ones, that differ from `fixed` or defaults."""
+    strange = [
+        f"{field.name}={getattr(module, field.name)!r}"
+        for field in dataclasses.fields(module)
+        if field.name not in {*free, "parent", "name"}
+        and getattr(module, field.name) != fixed.get(field.name, field.default)
+    ]
+    if strange:
+        kind = "residual network" if isinstance(module, resnet.ResNet) else "transformer"
+        raise ValueError(f"{model.name!r}: Scenic has no {kind} with {', '.join(strange)}")
 
 
 def built(

@@ -22,7 +22,9 @@ from rival_jax.models.network import (
     module_of,
 )
 from rival_jax.models.positions import resample
-from rival_jax.models.resnet import batch_norm, depths, without_counters
+from rival_jax.models.resnet import without_counters
+from rival_jax.models.resnet_blocks import batch_norm
+from rival_jax.models.resnet_config import depths
 from rival_jax.models.transformer import SMALL
 from rival_jax.types import Array, Model, Variables
 from rival_jax.weights import Config

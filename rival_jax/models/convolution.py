@@ -18,7 +18,7 @@ _MANY = 128  # input channels
 _COLOURS = 4  # with at most so many input channels, columns are taken in pairs
 
 
-def convolution(features: int, size: int, stride: int, name: str) -> nn.Conv:
+def convolution(features: int, size: int, stride: int, name: str, groups: int = 1) -> nn.Conv:
     """A convolution with PyTorch's padding, which is symmetric even for stride 2."""
     pad = (size // 2, size // 2)
     return nn.Conv(
@@ -29,7 +29,8 @@ def convolution(features: int, size: int, stride: int, name: str) -> nn.Conv:
         use_bias=False,
         kernel_init=_HE,
         name=name,
-        conv_general_dilated=convolved,
+        feature_group_count=groups,
+        conv_general_dilated=convolved if groups == 1 else None,
     )
 
 
