@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -47,13 +48,25 @@ def vit(
     patches: int = 6, classes: int = 3,
 ) -> Tensors:  # fmt: skip
     """timm's; `parts` in words: distilled registers no_embed_class layer_scale fc_norm pre_logits
-    norm_pre no_qkv_bias. No classes: no head."""
+    norm_pre no_qkv_bias no_class map no_norm rms embed_norm qk_norm inner_norms packed split
+    no_proj_bias parallel differential. No classes: no head."""
     has, draw = parts.split(), Draw()
+
+    def norm(name: str, size: int) -> None:
+        draw.normal(f"{name}.weight", size, centre=1.0)
+        if "rms" not in has:
+            draw.normal(f"{name}.bias", size)
+
+    def linear(name: str, inner: int, outer: int) -> None:
+        draw.weight(f"{name}.weight", outer, inner)
+        if "no_proj_bias" not in has:
+            draw.normal(f"{name}.bias", outer)
+
     draw.weight("patch_embed.proj.weight", width, 3, patch, patch)
     if "norm_pre" not in has:
         draw.normal("patch_embed.proj.bias", width)
     prefix = {
-        "cls_token": 1,
+        "cls_token": "no_class" not in has,
         "dist_token": "distilled" in has,
         "reg_token": 3 * ("registers" in has),
     }
@@ -62,22 +75,60 @@ def vit(
             draw.normal(name, 1, int(tokens), width, scale=1.0)
     patches += 0 if "no_embed_class" in has else sum(prefix.values())
     draw.normal("pos_embed", 1, patches, width)
-    if "norm_pre" in has:
-        draw.norm("norm_pre", width)
+    for name in ("norm_pre", "embed_norm"):
+        if name in has:
+            norm({"embed_norm": "patch_embed.norm"}.get(name, name), width)
+
+    def within_attention(name: str) -> None:
+        if "qk_norm" in has:
+            norm(f"{name}.q_norm", width // 3)
+            norm(f"{name}.k_norm", width // 3)
+        if "differential" in has:
+            for vector in ("q1", "k1", "q2", "k2"):
+                draw.normal(f"{name}.lambda_{vector}", width // 6)
+            draw.normal(f"{name}.sub_norm.weight", width // 3, centre=1.0)
+
     for block in (f"blocks.{i}" for i in range(depth)):
-        draw.norm(f"{block}.norm1", width)
+        if "parallel" in has:
+            norm(f"{block}.in_norm", width)
+            draw.weight(f"{block}.in_proj.weight", hidden + 3 * width, width)
+            if "no_qkv_bias" in has:
+                draw.normal(f"{block}.mlp_bias", hidden)
+            else:
+                draw.normal(f"{block}.in_proj.bias", hidden + 3 * width)
+            within_attention(block)
+            if "differential" in has:
+                linear(f"{block}.out_proj", width + hidden, width)
+            else:
+                linear(f"{block}.attn_out_proj", width, width)
+                linear(f"{block}.mlp_out_proj", hidden, width)
+            continue
+        norm(f"{block}.norm1", width)
         draw.weight(f"{block}.attn.qkv.weight", 3 * width, width)
         if "no_qkv_bias" not in has:
             draw.normal(f"{block}.attn.qkv.bias", 3 * width)
-        draw.linear(f"{block}.attn.proj", width, width)
-        draw.norm(f"{block}.norm2", width)
-        draw.linear(f"{block}.mlp.fc1", width, hidden)
-        draw.linear(f"{block}.mlp.fc2", hidden, width)
+        within_attention(f"{block}.attn")
+        if "inner_norms" in has:
+            norm(f"{block}.attn.norm", width)
+            norm(f"{block}.mlp.norm", hidden)
+        linear(f"{block}.attn.proj", width, width)
+        norm(f"{block}.norm2", width)
+        for name in ("fc1_g", "fc1_x") if "split" in has else ("fc1",):
+            linear(f"{block}.mlp.{name}", width, 2 * hidden if "packed" in has else hidden)
+        linear(f"{block}.mlp.fc2", hidden, width)
         for scale in ("ls1", "ls2") if "layer_scale" in has else ():
             draw.normal(f"{block}.{scale}.gamma", width, scale=1.0)
-    draw.norm("fc_norm" if "fc_norm" in has else "norm", width)
+    if "no_norm" not in has:
+        norm("fc_norm" if "fc_norm" in has else "norm", width)
     if "pre_logits" in has:
         draw.linear("pre_logits.fc", width, 5)
+    if "map" in has:
+        draw.normal("attn_pool.latent", 1, 1, width, scale=1.0)
+        norm("attn_pool.norm", width)
+        sizes = {"q": (width, width), "kv": (width, 2 * width), "proj": (width, width)}
+        sizes |= {"mlp.fc1": (width, hidden), "mlp.fc2": (hidden, width)}
+        for name, (inner, outer) in sizes.items():
+            draw.linear(f"attn_pool.{name}", inner, outer)
     for head in ("head", "head_dist") if "distilled" in has else ("head",):
         if classes:
             draw.linear(head, 5 if "pre_logits" in has else width, classes)
@@ -109,15 +160,27 @@ def clip_vit(
 
 def resnet(
     depths: tuple[int, ...] = (2, 1), *, width: int = 4, bottleneck: bool = False,
-    project_all: bool = False, classes: int = 3,
+    project_all: bool = False, classes: int = 3, parts: str = "",
 ) -> Tensors:  # fmt: skip
-    """torchvision's. No classes: no head."""
-    draw = Draw()
-    draw.weight("conv1.weight", width, 3, 7, 7)
-    draw.batch_norm("bn1", width)
-    inner = _residual(draw, depths, width, bottleneck, project_all)
+    """torchvision's, with timm's `parts` in words: deep replace_pool average_down down3 se eca
+    groups thin group_norm. No classes: no head."""
+    draw, has = Draw(), parts.split()
+    if "deep" in has:
+        for i, (inner, outer) in enumerate(((3, 3), (3, 5), (5, width))):
+            draw.weight(f"conv1.{3 * i}.weight", outer, inner, 3, 3)
+            draw.batch_norm("bn1" if i == 2 else f"conv1.{3 * i + 1}", outer)
+    else:
+        draw.weight("conv1.weight", width, 3, 7, 7)
+        draw.batch_norm("bn1", width)
+    if "replace_pool" in has:
+        draw.weight("maxpool.0.weight", width, width, 3, 3)
+        draw.batch_norm("maxpool.1", width)
+    inner = _residual(draw, depths, width, bottleneck, project_all, has)
     if classes:
         draw.linear("fc", inner, classes)
+    if "group_norm" in has:
+        statistics = ("running_mean", "running_var", "num_batches_tracked")
+        return {name: t for name, t in draw.tensors.items() if not name.endswith(statistics)}
     return draw.tensors
 
 
@@ -139,22 +202,38 @@ def clip_resnet(
 
 
 def _residual(
-    draw: Draw, depths: tuple[int, ...], width: int, bottleneck: bool, project_all: bool
+    draw: Draw,
+    depths: tuple[int, ...],
+    width: int,
+    bottleneck: bool,
+    project_all: bool,
+    has: Sequence[str] = (),
 ) -> int:
-    """The four stages; the width of the last."""
+    """The stages; the width of the last."""
     inner = width
     for stage, depth in enumerate(depths):
         size = width * 2**stage
         outer = 4 * size if bottleneck else size
-        layers = [(size, 1), (size, 3), (outer, 1)] if bottleneck else [(size, 3), (size, 3)]
+        middle = size // 2 if "thin" in has else size
+        layers = [(middle, 1), (middle, 3), (outer, 1)] if bottleneck else [(middle, 3), (size, 3)]
         for i in range(depth):
             block, before = f"layer{stage + 1}.{i}", inner
             for j, (after, kernel) in enumerate(layers, 1):
-                draw.weight(f"{block}.conv{j}.weight", after, before, kernel, kernel)
+                groups = 2 if "groups" in has and j == 2 else 1
+                draw.weight(f"{block}.conv{j}.weight", after, before // groups, kernel, kernel)
                 draw.batch_norm(f"{block}.bn{j}", after)
                 before = after
+            if "se" in has:
+                for name, (one, other) in {"fc1": (outer, 9), "fc2": (9, outer)}.items():
+                    draw.weight(f"{block}.se.{name}.weight", other, one, 1, 1)
+                    draw.normal(f"{block}.se.{name}.bias", other)
+            if "eca" in has:
+                draw.weight(f"{block}.se.conv.weight", 1, 1, 3)
             if project_all or inner != outer:
-                draw.weight(f"{block}.downsample.0.weight", outer, inner, 1, 1)
-                draw.batch_norm(f"{block}.downsample.1", outer)
+                first = 1 if "average_down" in has else 0
+                kernel = 3 if "down3" in has and stage else 1
+                name = f"{block}.downsample"
+                draw.weight(f"{name}.{first}.weight", outer, inner, kernel, kernel)
+                draw.batch_norm(f"{name}.{first + 1}", outer)
             inner = outer
     return inner

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from rival_jax.experiments import models as experiment
-from rival_jax.models import vit_config
+from rival_jax.models import vit_names
 from rival_jax.runtime.results import Run
 from rival_jax.weights import catalogue, download
 from rival_jax.weights.catalogue import Entry, entries, find, nearest
@@ -92,7 +92,7 @@ def test_every_input_is_possible(entry):
 def test_the_number_of_heads_is_never_guessed(entry, caplog):
     if entry.family == "vit":
         width = WIDTHS[entry.config.architecture.split("_")[1]]
-        heads = vit_config.heads(entry.config, width)
+        heads = vit_names.heads(entry.config, width)
         assert width // heads == (80 if width == 1280 else 64)
         assert not caplog.records
 

@@ -48,8 +48,12 @@ VIT_KEYS = [  # timm's keywords of a vision transformer: (key, value, what becom
     *(("no_embed_class", False, SAME), ("no_embed_class", True, REFUSED)),
     *(("reg_tokens", 0, SAME), ("reg_tokens", -1, REFUSED)),
     *(("init_values", None, SAME), ("init_values", 1e-5, REFUSED), ("class_token", False, REFUSED)),
-    *(("final_norm", False, REFUSED), ("proj_bias", False, REFUSED), ("qk_norm", True, REFUSED)),
-    *(("pos_embed", "none", REFUSED), ("pool_include_prefix", True, REFUSED)),
+    *(
+        ("final_norm", False, "final_norm"),
+        ("proj_bias", False, REFUSED),
+        ("qk_norm", True, REFUSED),
+    ),
+    *(("pos_embed", "none", REFUSED), ("pool_include_prefix", True, "pool_")),
     *(("scale_attn_norm", True, REFUSED), ("scale_mlp_norm", True, REFUSED)),
     *(("norm_layer", "rmsnorm", REFUSED), ("norm_layer", None, SAME), ("block_fn", "x", REFUSED)),
     *(("embed_layer", "x", REFUSED), ("embed_norm_layer", "x", REFUSED)),
@@ -120,7 +124,7 @@ def test_each_setting_is_used_or_fits_or_is_refused_by_name(table, key, value, b
     ("table", "architecture", "fine"),
     [
         *(("resnet", "resnet50", True), ("resnet", "resnet50.a1_in1k", True)),
-        *(("resnet", "resnetaa50", False), ("resnet", "resnetblur50", False)),
+        *(("resnet", "resnetaa50", True), ("resnet", "ecaresnet50d", False)),
         *(("resnet", "seresnet50", False), ("vit", "vit_base_patch16_224.augreg", True)),
         *(("vit", "deit3_small_patch16_224", True), ("vit", "vit_base_patch16_rope_224", False)),
         *(("vit", "eva02_tiny_patch14_224", False), ("vit", "beit_base_patch16_224", False)),

@@ -33,7 +33,8 @@ HARMLESS = {
 # Of these the architecture is read, so that the error names the tensors that do not fit it.
 TELLING = {
     "which parts there are": r"\S+ \S+ (dropped|renamed) (blocks.0.(attn.qkv.bias|ls1.gamma)|"
-    r"(norm_pre|fc_norm|pre_logits.fc|layer1.0.conv3).weight|(dist|reg)_token)",
+    r"(norm_pre|fc_norm|pre_logits.fc|layer1.0.conv3).weight|(dist|reg)_token)|"
+    r"average \S+ (dropped|renamed) cls_token",
     "sizes": r"\S+ \S+ ((deeper|flattened) patch_embed.proj.weight|"
     r"doubled (conv1.weight|class_embedding|\S+.0.mlp.(fc1|c_fc).weight|"
     r"pre_logits.fc.weight|attnpool.c_proj.weight))|"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import pkgutil
 
 import flax.linen as nn
@@ -183,9 +184,10 @@ def test_lrp_is_the_reference(shared, dtype, rtol):
 
 def test_relevance_is_propagated_through_transformers_alone():
     """Those whose head reads the class token: else the rules would be of another network."""
-    pooled = vit.build(**SMALL_VIT | {"depth": 1}, pool="avg")
-    given = (pooled, random_variables(pooled), random_images(pooled), taps.predicted_score)
-    for method in LRP:
+    parts = ({"pool": "avg"}, {"gated": "packed"}, {"qk_norm": True})
+    for method, part in itertools.product(LRP, parts):
+        other = vit.build(**SMALL_VIT | {"depth": 1}, **part)
+        given = (other, random_variables(other), random_images(other), taps.predicted_score)
         with pytest.raises(ValueError, match="only through the package's own vision transformers"):
             saliency.explain(method, *given)
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from rival_jax import models, weights
-from rival_jax.models import resnet, vit, vit_config
+from rival_jax.models import resnet, vit, vit_names
 from tests.test_models import SMALL_RESNET, SMALL_VIT, VARIANTS, random_images, random_variables
 
 VIT_TINY = "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
@@ -218,10 +218,10 @@ def test_a_wrong_config_is_named(content, message, tmp_path):
 def test_the_number_of_heads_is_said_or_asked_for(architecture, width, args, heads):
     config = weights.Config(architecture=architecture, model_args=args)
     if heads:
-        assert vit_config.heads(config, width) == heads
+        assert vit_names.heads(config, width) == heads
         return
     with pytest.raises(ValueError, match="num_heads"):
-        vit_config.heads(config, width)
+        vit_names.heads(config, width)
 
 
 def test_the_image_size_follows_from_the_positions():
@@ -250,8 +250,11 @@ AVERAGE = {"model_args": {"num_heads": 2, "global_pool": "avg"}}
             "missing from the file: fc_norm.bias, .* network: norm.bias",
         ),
         ({"global_pool": "avg"}, "model_args.global_pool is 'token', .* has 'avg'"),
-        ({"global_pool": "map", "model_args": {"num_heads": 2}}, "pool='map'"),
-        ({"model_args": {"act_layer": "silu"}}, "act_layer 'silu' is not one of gelu"),
+        (
+            {"global_pool": "map", "model_args": {"num_heads": 2}},
+            "missing from the file: attn_pool.kv.bias",
+        ),
+        ({"model_args": {"act_layer": "relu"}}, "act_layer 'relu' is not one of gelu"),
     ],
 )
 def test_a_config_of_another_network_is_refused(config, message, tmp_path):

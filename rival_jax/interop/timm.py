@@ -100,7 +100,7 @@ def arguments(
     args: dict[str, Any] = dict(said.model_args)
     if said is config and said.global_pool is not None:
         args.setdefault("global_pool", said.global_pool)
-    if model.attention_taps:
+    if isinstance(module_of(model), ViT):
         args["img_size"] = list(model.image_size)
     return str(said.architecture), {**args, "num_classes": model.num_classes}
 
@@ -138,9 +138,10 @@ def difference(
     """
     torch: Any = importlib.import_module("torch")
     theirs, caught = module(model, variables, config), []
-    for block in getattr(theirs, "blocks", ()):
-        block.attn.fused_attn = False  # the fused form hides its probabilities
-        block.attn.attn_drop.register_forward_pre_hook(lambda _, args: caught.append(args[0]))
+    for block in getattr(theirs, "blocks", ()) if model.attention_taps else ():
+        layer = getattr(block, "attn", block)
+        layer.fused_attn = False  # the fused form hides its probabilities
+        layer.attn_drop.register_forward_pre_hook(lambda _, args: caught.append(args[0]))
     normalised = (np.asarray(images) - np.asarray(model.mean)) / np.asarray(model.std)
     with torch.no_grad():
         wanted = theirs(torch.tensor(normalised.transpose(0, 3, 1, 2), dtype=torch.float32))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rival_jax.models import conversion, settings, vit, vit_config
+from rival_jax.models import conversion, settings, vit, vit_config, vit_names
 from rival_jax.models.network import input_keywords
 from rival_jax.types import Model, Variables
 from rival_jax.weights import Config
@@ -74,7 +74,7 @@ def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     """The keywords of `build` for a checkpoint, except its name and input.
 
-    All from the shapes, except the heads (see `vit_config.heads`) and the GELU: "quick_gelu", like
+    All from the shapes, except the heads (see `vit_names.heads`) and the GELU: "quick_gelu", like
     OpenAI's, unless the configuration says "gelu", like LAION's models.
 
     Raises:
@@ -91,13 +91,13 @@ def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
         "patch_size": patch,
         "width": width,
         "depth": len(blocks),
-        "heads": vit_config.heads(config, width),
+        "heads": vit_names.heads(config, width),
         "mlp_ratio": hidden / width,
-        "gelu": vit_config.activation(config, "quick_gelu"),
-        "layer_norm_eps": settings.epsilon(config.model_args, "norm_eps", vit_config.CLIP_EPS),
+        "gelu": vit_names.activation(config, "quick_gelu"),
+        "layer_norm_eps": settings.epsilon(config.model_args, "norm_eps", vit_names.CLIP_EPS),
         "projection": conversion.shape_of(tensors, "proj", 2)[1],
     }
-    settings.expect(config.model_args, vit_config.expected({**_FIXED, **found}, hidden))
+    settings.expect(config.model_args, vit_config.expected({**_FIXED, **found}))
     return found
 
 

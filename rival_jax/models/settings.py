@@ -64,6 +64,14 @@ def count(said: Mapping[str, Any], key: str, default: int, least: int = 0) -> in
     return value
 
 
+def switch(said: Mapping[str, Any], key: str, default: bool) -> bool:
+    """True or False. Raises ValueError for anything else."""
+    value = said.get(key, default)
+    if not isinstance(value, bool):
+        raise ValueError(f"model_args.{key} is {shown(value)}: expected true or false")
+    return value
+
+
 def epsilon(said: Mapping[str, Any], key: str, default: float) -> float:
     """A small number above 0. Raises ValueError for anything else."""
     value = said.get(key, default)

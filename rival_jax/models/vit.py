@@ -1,4 +1,4 @@
-"""Vision transformers with timm's parameters and arithmetic: ViT, AugReg, DeiT, registers."""
+"""Vision transformers with timm's parameters and arithmetic: ViT, DeiT, DINOv2, SigLIP, AIMv2."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from rival_jax.models import conversion
 from rival_jax.models.network import INPUT, as_model, at_least_float32, input_keywords, module_of
+from rival_jax.models.parallel_block import ParallelBlock
 from rival_jax.models.positions import resample
-from rival_jax.models.transformer import GELUS, SMALL, Block, PatchEmbed
+from rival_jax.models.transformer import GELUS, SMALL, AttentionPool, Block, PatchEmbed, normed
 from rival_jax.models.vit_config import UNTOLD, config, infer
 from rival_jax.taps import Recorder
 from rival_jax.types import Array, Model, Variables
@@ -34,7 +35,9 @@ __all__ = [
 
 _RENAMED = {
     "patch_embed": "patch_embed.proj",
+    "embed_norm": "patch_embed.norm",
     "pre_logits": "pre_logits.fc",
+    "ls": "ls.gamma",
     "ls1": "ls1.gamma",
     "ls2": "ls2.gamma",
 }
@@ -46,8 +49,9 @@ class ViT(nn.Module):
     Taps: "embedding" [b, n, width], the first block's input, "block{i}/norm1" [b, n, width],
     "block{i}/qkv" [b, n, 3 width] (queries, keys, values), "block{i}/attention" [b, heads, n, n]
     after the softmax, "block{i}/norm2" [b, n, width], "block{i}/hidden" [b, n, hidden] after the
-    GELU, "norm" [b, n, width], the tokens after the final norm (`pool="avg"`: after the last block,
-    since its norm follows the average), and "features" [b, f], the input of the head. A distilled
+    GELU, "norm" [b, n, width], the tokens after the final norm (`fc_norm`: after the last block,
+    since its norm follows the average), "pool/attention" [b, heads, 1, n] of attention pooling, and
+    "features" [b, f], the input of the head. A distilled
     network has two heads, on the class and the distillation token: its features are both tokens
     side by side (f = 2 width) and its logits the mean of the two heads'.
     """
@@ -59,7 +63,8 @@ class ViT(nn.Module):
     depth: int = 12
     heads: int = 3
     mlp_ratio: float = 4.0
-    pool: str = "token"  # | "avg": mean of the patch tokens
+    pool: str = "token"  # | "avg": mean of the patch tokens | "map": attention of a learned query
+    class_token: bool = True
     distilled: bool = False
     register_tokens: int = 0  # extra tokens after the class token
     no_embed_class: bool = False  # positions are added only to the patch tokens
@@ -70,6 +75,18 @@ class ViT(nn.Module):
     representation_size: int = 0  # width of a dense tanh layer before the head, 0: none
     pre_norm: bool = False  # a norm before the first block, and so no bias in the embedding
     projection: int = 0  # width of a matrix that makes the features of the class token, 0: none
+    fc_norm: bool | None = None  # the final norm follows the average; None: with `pool="avg"`
+    final_norm: bool = True  # there is one
+    pool_prefix: bool = False  # pooled are all tokens
+    norm: str = "layer"  # | "rms", everywhere
+    embed_norm: bool = False  # a norm of the patches before their positions
+    qk_norm: bool = False
+    inner_norms: tuple[bool, bool] = (False, False)  # before attention's and the MLP's last product
+    gated: str = ""  # | "packed" | "split": see `Mlp`
+    proj_bias: bool = True  # in all products of blocks but qkv
+    parallel: bool = False  # attention and MLP read the same norm
+    differential: bool = False  # attention, see `attend`
+    norms_follow: bool = False  # the attention and the MLP of blocks, which read tokens as they are
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -79,7 +96,16 @@ class ViT(nn.Module):
     @property
     def prefix_tokens(self) -> int:
         """Tokens before the patches: class, distillation, registers."""
-        return 1 + self.distilled + self.register_tokens
+        return self.class_token + self.distilled + self.register_tokens
+
+    @property
+    def _hidden(self) -> int:
+        return round(self.width * self.mlp_ratio)
+
+    @property
+    def norm_follows(self) -> bool:
+        """Whether the final norm follows the pooling."""
+        return self.final_norm and (self.pool == "avg" if self.fc_norm is None else self.fc_norm)
 
     @nn.compact
     def __call__(self, images: Array, tap: Recorder) -> Array:
@@ -87,30 +113,29 @@ class ViT(nn.Module):
             h, w = self.image_size
             raise ValueError(f"images: got {images.shape}, expected [b, {h}, {w}, 3]")
         x = tap("embedding", self._embed(images))
+        settings = (
+            *(self.heads, self._hidden, self.qkv_bias, self.layer_scale, self.gelu),
+            *(self.layer_norm_eps, self.norm, self.qk_norm, self.inner_norms, self.gated),
+            *(self.proj_bias, self.norms_follow),
+        )
+        kind, numbers = ParallelBlock if self.parallel else Block, range(self.depth)
         blocks = [
-            Block(
-                self.heads,
-                round(self.width * self.mlp_ratio),
-                self.qkv_bias,
-                self.layer_scale,
-                self.gelu,
-                self.layer_norm_eps,
-                name=f"blocks_{i}",
-            )
-            for i in range(self.depth)
+            kind(*settings, i if self.differential else None, name=f"blocks_{i}") for i in numbers
         ]
         for i, block in enumerate(blocks[:-1]):
             x = block(x, tap, f"block{i}")
         return self._head(self._last(blocks[-1], x, tap), tap)
 
-    def _last(self, block: Block, x: Array, tap: Recorder) -> Array:
+    def _last(self, block: Block | ParallelBlock, x: Array, tap: Recorder) -> Array:
         """The last block and the rest up to the tokens that the head reads."""
         label = f"block{self.depth - 1}"
         whole = block(x, tap, label)
-        if self.pool == "avg":
-            return tap("norm", whole)[:, self.prefix_tokens :].mean(axis=1, keepdims=True)
-        norm = nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm")
+        norm = self._norm("norm") if self.final_norm and not self.norm_follows else lambda x: x
         tokens, read = tap("norm", norm(whole)), 1 + self.distilled
+        if self.pool != "token":
+            return self._pooled(
+                tokens if self.pool_prefix else tokens[:, self.prefix_tokens :], tap
+            )
         whole_block = {"norm", *(f"{label}/{name}" for name in ("qkv", "norm2", "hidden"))}
         if tap.added.keys() & whole_block:
             return tokens[:, :read]
@@ -122,30 +147,41 @@ class ViT(nn.Module):
             tap.values[shown] = kept.values[shown]
         return norm(x)
 
+    def _pooled(self, tokens: Array, tap: Recorder) -> Array:
+        if self.pool == "avg":
+            return tokens.mean(axis=1, keepdims=True)
+        settings = (self.heads, self._hidden, self.gelu, self.norm, self.layer_norm_eps)
+        return AttentionPool(*settings, name="attn_pool")(tokens, tap)
+
+    def _norm(self, name: str) -> Any:
+        return normed(self.norm, self.layer_norm_eps, name)
+
     def _embed(self, images: Array) -> Array:
         embed = PatchEmbed(self.width, self.patch_size, not self.pre_norm, name="patch_embed")
-        patches = embed(images)
-        lengths = {"cls_token": 1, "dist_token": self.distilled, "reg_token": self.register_tokens}
+        patches = self._norm("embed_norm")(embed(images)) if self.embed_norm else embed(images)
+        lengths = {
+            "cls_token": self.class_token,
+            "dist_token": self.distilled,
+            "reg_token": self.register_tokens,
+        }
         prefix = [self._tokens(name, n) for name, n in lengths.items() if n]
         rows, columns = self.grid
         positions = rows * columns + (0 if self.no_embed_class else self.prefix_tokens)
         positions = self._tokens("pos_embed", positions)
-        prefix = jnp.tile(jnp.concatenate(prefix, axis=1), (len(patches), 1, 1))
+        prefix = [jnp.tile(tokens, (len(patches), 1, 1)) for tokens in prefix]
         if self.no_embed_class:
-            x = jnp.concatenate([prefix, patches + positions], axis=1)
+            x = jnp.concatenate([*prefix, patches + positions], axis=1)
         else:
-            x = jnp.concatenate([prefix, patches], axis=1) + positions
-        if not self.pre_norm:
-            return x
-        return nn.LayerNorm(epsilon=self.layer_norm_eps, name="norm_pre")(x)
+            x = jnp.concatenate([*prefix, patches], axis=1) + positions
+        return self._norm("norm_pre")(x) if self.pre_norm else x
 
     def _tokens(self, name: str, length: int) -> Array:
         return self.param(name, SMALL, (1, int(length), self.width))
 
     def _head(self, tokens: Array, tap: Recorder) -> Array:
         precision = tokens.dtype
-        if self.pool == "avg":
-            tokens = nn.LayerNorm(epsilon=self.layer_norm_eps, name="fc_norm")(tokens)
+        if self.norm_follows:
+            tokens = self._norm("fc_norm")(tokens)
         features = tokens.reshape(len(tokens), -1)
         if self.representation_size:
             layer = nn.Dense(self.representation_size, kernel_init=SMALL, name="pre_logits")
@@ -197,15 +233,19 @@ def build(*, name: str, image_size: tuple[int, int], **keywords: Any) -> Model:
 
 
 def as_vit(module: ViT, *, name: str, **facts: Any) -> Model:
-    """A module of this family as a `Model`. Raises ValueError if its parts do not fit."""
+    """A module of this family as a `Model`. Raises ValueError if its parts do not fit.
+
+    Without a class token it has no `attention_taps`: maps of attention are of that token's row.
+    """
     _check(module)
+    labels = [f"block{i}/attention" for i in range(module.depth * module.class_token)]
     return as_model(
         module,
         name,
         module.image_size,
         num_classes=module.num_classes,
         cam_tap=f"block{module.depth - 1}/norm1",
-        attention_taps=tuple(f"block{i}/attention" for i in range(module.depth)),
+        attention_taps=tuple(labels),
         to_grid=ToGrid(module.prefix_tokens, module.grid),
         **facts,
     )
@@ -230,16 +270,20 @@ def _check(module: ViT) -> None:
         raise ValueError(f"image size {height}x{width} is no multiple of patch {module.patch_size}")
     if module.width % module.heads:
         raise ValueError(f"width {module.width} is no multiple of {module.heads} heads")
-    for field, known in (("pool", ("token", "avg")), ("gelu", tuple(GELUS))):
+    for field, known in (("pool", ("token", "avg", "map")), ("gelu", tuple(GELUS))):
         if getattr(module, field) not in known:
             raise ValueError(f"{field}={getattr(module, field)!r}; expected one of {known}")
-    if module.distilled and (module.pool == "avg" or module.representation_size):
-        raise ValueError("a distilled network has neither pool='avg' nor a representation layer")
+    if module.distilled and (module.pool != "token" or module.representation_size):
+        raise ValueError(
+            f"a distilled network has neither pool={module.pool!r} nor a representation layer"
+        )
+    if module.pool == "token" and not module.class_token:
+        raise ValueError("pool='token' needs a class token")
 
 
 def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether a checkpoint's tensors are those of a vision transformer with timm's names."""
-    return any(name.startswith("blocks.0.attn.") for name in tensors)
+    return any(name.startswith(("blocks.0.attn.", "blocks.0.in_proj.")) for name in tensors)
 
 
 def convert(tensors: Mapping[str, np.ndarray], model: Model) -> Variables:

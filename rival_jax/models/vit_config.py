@@ -9,26 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from rival_jax.models import conversion, settings
+from rival_jax.models import conversion, settings, vit_names
 from rival_jax.models.network import module_of
+from rival_jax.models.vit_names import ACTIVATIONS, CLIP_EPS, EPS
 from rival_jax.types import Model
 from rival_jax.weights import Config
-from rival_jax.weights.config_keys import shown
 
-_HEADS = {  # timm's size names: (width, heads)
-    "tiny": (192, 3),
-    "small": (384, 6),
-    "medium": (512, 8),
-    "base": (768, 12),
-    "large": (1024, 16),
-    "huge": (1280, 16),
-    "giant": (1408, 16),
-    "gigantic": (1664, 16),
-    "so400m": (1152, 16),
+_USUAL = {
+    "class_token": True,
+    "fc_norm": None,
+    "final_norm": True,
+    "pool_prefix": False,
+    "norm": "layer",
+    "embed_norm": False,
+    "qk_norm": False,
+    "inner_norms": (False, False),
+    "gated": "",
+    "proj_bias": True,
+    "differential": False,
 }
-EPS, CLIP_EPS = 1e-6, 1e-5  # of the norms: timm's, and of its CLIP towers
-_ACTIVATIONS = {"gelu": "exact", "gelu_tanh": "tanh", "quick_gelu": "quick"}
-_KNOWN = re.compile(r"(vit|deit3?|flexivit)(_(?!rope|relpos|siglip)[a-z0-9]+)*(\..*)?")
 UNTOLD = {"num_heads": "heads", "act_layer": "gelu", "norm_eps": "layer_norm_eps"}
 """Facts that no tensor tells: keys of `model_args` -> keywords of `build`."""
 
@@ -36,64 +35,107 @@ UNTOLD = {"num_heads": "heads", "act_layer": "gelu", "norm_eps": "layer_norm_eps
 def infer(tensors: Mapping[str, np.ndarray], config: Config) -> dict[str, Any]:
     """The keywords of `build` for a checkpoint, except its name and input.
 
-    All from the tensors' shapes, except the number of heads (from `model_args`, else timm's
-    architecture name), the kind of GELU, and an image that is not square.
+    All from the tensors' shapes, except an image that is not square, and what `vit_names` reads
+    from timm's architecture name.
 
     Raises:
       ValueError: a tensor that tells the architecture is missing or misshapen, the number of
         positions does not fit the image size, the number of heads is unknown, or a setting is not
         the network's.
     """
+    vit_names.check(config.architecture)
     _, positions, width = conversion.shape_of(tensors, "pos_embed", 3)
     patch_size = conversion.shape_of(tensors, "patch_embed.proj.weight", 4)[-1]
-    hidden, _ = conversion.shape_of(tensors, "blocks.0.mlp.fc1.weight", 2)
-    blocks = {match[1] for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))}
-    if not _KNOWN.fullmatch(config.architecture or "vit"):
-        raise ValueError(
-            f"architecture is {config.architecture!r}, which may compute something else than the "
-            "vision transformer its tensors look like; write timm's name of what it is, or none"
-        )
-    distilled = "dist_token" in tensors
-    register_tokens = _registers(config)
+    said, pool = config.model_args, _pool(tensors, config)
+    register_tokens = vit_names.registers(config)
     if "reg_token" in tensors:
         register_tokens = conversion.shape_of(tensors, "reg_token", 3)[1]
-    prefix_tokens = 1 + distilled + register_tokens
+    class_token = pool == "token" or "cls_token" in tensors
+    prefix_tokens = class_token + ("dist_token" in tensors) + register_tokens
     image_size, no_embed_class = _positions(positions, patch_size, prefix_tokens, config.image_size)
     representation_size = 0
     if "pre_logits.fc.weight" in tensors:
         representation_size = conversion.shape_of(tensors, "pre_logits.fc.weight", 2)[0]
+    blocks = _blocks(tensors)
     pre_norm = "norm_pre.weight" in tensors
-    clip = pre_norm or "_clip_" in (config.architecture or "")
-    gelu = activation(config, "gelu")
-    pool = "avg" if "fc_norm.weight" in tensors else "token"
     found = {
         "num_classes": conversion.classes(config.num_classes, tensors, "head.weight"),
         "image_size": image_size,
         "patch_size": patch_size,
         "width": width,
-        "depth": len(blocks),
-        "heads": heads(config, width),
-        "mlp_ratio": hidden / width,
-        "pool": config.global_pool or config.model_args.get("global_pool", pool),
-        "distilled": distilled,
+        "heads": vit_names.heads(config, width),
+        "mlp_ratio": blocks.pop("hidden") / width,
+        **blocks,
+        "pool": pool,
+        "class_token": class_token,
+        "distilled": "dist_token" in tensors,
         "register_tokens": register_tokens,
         "no_embed_class": no_embed_class,
-        "qkv_bias": "blocks.0.attn.qkv.bias" in tensors,
-        "layer_scale": "blocks.0.ls1.gamma" in tensors,
-        "gelu": gelu,
-        "layer_norm_eps": settings.epsilon(
-            config.model_args, "norm_eps", CLIP_EPS if clip else EPS
-        ),
+        "gelu": vit_names.activation(config, "silu" if blocks["gated"] else "gelu"),
+        "layer_norm_eps": vit_names.epsilon(config, pre_norm, blocks["norm"] == "rms"),
         "pre_norm": pre_norm,
         "representation_size": representation_size,
+        "fc_norm": _fc_norm(tensors, pool, class_token),
+        "final_norm": vit_names.final_norm(config),
+        "pool_prefix": vit_names.pool_prefix(config),
+        "embed_norm": "patch_embed.norm.weight" in tensors,
+        "norms_follow": vit_names.norms_follow(config),
     }
-    settings.expect(config.model_args, expected(found, hidden))
+    settings.expect(said, expected(found))
     return found
 
 
-def expected(found: Mapping[str, Any], hidden: int) -> settings.Expected:
-    """timm's keywords, and their values for the network that was read."""
-    width, ratio = found["width"], found["mlp_ratio"]
+def _pool(tensors: Mapping[str, np.ndarray], config: Config) -> str:
+    named = "avg" if "fc_norm.weight" in tensors else "token"
+    named = "map" if "attn_pool.latent" in tensors else named
+    return config.global_pool or config.model_args.get("global_pool", named)
+
+
+def _fc_norm(tensors: Mapping[str, np.ndarray], pool: str, class_token: bool) -> bool | None:
+    """False: the average of tokens that were normalised; None: as usual."""
+    precedes = pool == "avg" and not class_token and "norm.weight" in tensors
+    return False if precedes else None
+
+
+def _blocks(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The fields of `vit.ViT` on its blocks, and the "hidden" units."""
+
+    def some(pattern: str) -> bool:  # in any block: a file may have lost one of them
+        return any(re.search(pattern, tensor) for tensor in tensors)
+
+    gated = "split" if some(r"^blocks\..*\.fc1_g\.weight$") else ""
+    parallel = some(r"^blocks\..*\.in_proj\.weight$")
+    first = "blocks.0.mlp.fc1_g.weight" if gated else "blocks.0.mlp.fc1.weight"
+    first = "blocks.0.in_proj.weight" if parallel else first
+    hidden, _ = conversion.shape_of(tensors, first, 2)
+    if parallel:
+        hidden -= 3 * conversion.shape_of(tensors, first, 2)[1]
+    last = tensors.get("blocks.0.mlp.fc2.weight")
+    if not gated and last is not None and last.shape[1:] == (hidden // 2,):
+        gated, hidden = "packed", hidden // 2
+    return {
+        "depth": len(
+            {match[1] for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))}
+        ),
+        "hidden": hidden,
+        "gated": gated,
+        "qkv_bias": f"blocks.0.{'in_proj' if parallel else 'attn.qkv'}.bias" in tensors,
+        "layer_scale": f"blocks.0.{'ls' if parallel else 'ls1'}.gamma" in tensors,
+        "parallel": parallel,
+        "differential": some(r"\.lambda_q1$"),
+        "norm": "layer" if some(r"norm\w*\.bias$") else "rms",
+        "qk_norm": some(r"\.q_norm\.weight$"),
+        "inner_norms": (some(r"\.attn\.norm\.weight$"), some(r"\.mlp\.norm\.weight$")),
+        "proj_bias": some(r"^blocks\..*(attn\.proj|mlp\.fc\w+|out_proj)\.bias$"),
+    }
+
+
+def expected(found: Mapping[str, Any]) -> settings.Expected:
+    """timm's keywords, and their values for the network that was read; `found` may lack fields of
+    `vit.ViT` that have their usual values."""
+    found = {**_USUAL, **found}
+    width, ratio = found["width"], found["mlp_ratio"] * (2 if found["gated"] == "packed" else 1)
+    hidden = round(width * ratio)
     none = (None, "")
     return {
         "img_size": settings.side(found["image_size"]),
@@ -105,10 +147,10 @@ def expected(found: Mapping[str, Any], hidden: int) -> settings.Expected:
         "intermediate_size": (hidden,),
         "num_classes": (found["num_classes"],),
         "global_pool": (found["pool"],),
-        "fc_norm": (found["pool"] == "avg", None),
+        "fc_norm": (found["pool"] == "avg" and found["fc_norm"] is None, None),
         "qkv_bias": (found["qkv_bias"],),
         "pre_norm": (found["pre_norm"],),
-        "no_embed_class": (found["no_embed_class"],),
+        "no_embed_class": (found["no_embed_class"], *_either(found)),
         "reg_tokens": (found["register_tokens"],),
         "distilled": (found["distilled"],),
         "representation_size": (
@@ -119,38 +161,26 @@ def expected(found: Mapping[str, Any], hidden: int) -> settings.Expected:
             1e-5 if found["layer_scale"] else None,
             lambda said: bool(said) == found["layer_scale"],
         ),
-        "class_token": (True,),
-        "final_norm": (True,),
-        "proj_bias": (True,),
+        "class_token": (found["class_token"],),
+        "final_norm": (found["final_norm"],),
+        "proj_bias": (found["proj_bias"],),
         "pos_embed": ("learn",),
-        **dict.fromkeys(("qk_norm", "scale_attn_norm", "scale_mlp_norm"), (False,)),
-        "pool_include_prefix": (False,),
-        **dict.fromkeys(("embed_layer", "embed_norm_layer", "norm_layer", "block_fn"), none),
-        **dict.fromkeys(("mlp_layer", "attn_layer"), none),
+        "qk_norm": (found["qk_norm"],),
+        "scale_attn_norm": (found["inner_norms"][0],),
+        "scale_mlp_norm": (found["inner_norms"][1],),
+        "pool_include_prefix": (found["pool_prefix"],),
+        "norm_layer": ("rmsnorm",) if found["norm"] == "rms" else none,
+        "embed_norm_layer": ("rmsnorm",) if found["embed_norm"] else none,
+        "attn_layer": ("diff",) if found["differential"] else none,
+        **dict.fromkeys(("embed_layer", "block_fn"), none),
+        "mlp_layer": none if not found["gated"] else (found["gated"],),
     }
 
 
-def _registers(config: Config) -> int:
-    """The register tokens that a configuration declares: a file may have lost them."""
-    named = re.search(r"_reg(\d+)_", config.architecture or "")
-    return settings.count(config.model_args, "reg_tokens", int(named[1]) if named else 0)
-
-
-def activation(config: Config, default: str) -> str:
-    """Our name of the GELU: from `model_args`, else from a CLIP's name, else `default`.
-
-    Raises:
-      ValueError: it is unknown.
-    """
-    name = config.architecture or ""
-    if "_clip_" in name:
-        default = "gelu"
-    if "quickgelu" in name:
-        default = "quick_gelu"
-    layer = config.model_args.get("act_layer") or default
-    if layer not in tuple(_ACTIVATIONS):  # a tuple, since `layer` may be unhashable
-        raise ValueError(f"act_layer {shown(layer)} is not one of {', '.join(_ACTIVATIONS)}")
-    return _ACTIVATIONS[layer]
+def _either(found: Mapping[str, Any]) -> tuple[bool, ...]:
+    """Without other tokens, whether these have positions is no difference."""
+    alone = not (found["class_token"] or found["distilled"] or found["register_tokens"])
+    return (not found["no_embed_class"],) if alone else ()
 
 
 def _positions(
@@ -174,26 +204,6 @@ def _positions(
     return image_size, positions == patches
 
 
-def heads(config: Config, width: int) -> int:
-    """The number of heads: from `model_args`, else from timm's architecture of that name and width.
-
-    Raises:
-      ValueError: neither gives it, and no tensor does.
-    """
-    if "num_heads" in config.model_args:
-        return settings.count(config.model_args, "num_heads", 0, least=1)
-    size = re.match(r"(?:vit|deit3?|flexivit)_([a-z0-9]+)(_|\.|$)", config.architecture or "")
-    known_width, known = _HEADS.get(size[1] if size else "", (0, 0))
-    if known_width == width:
-        return known
-    named = f"architecture {config.architecture!r}" if config.architecture else "nothing"
-    raise ValueError(
-        f"no tensor tells the number of heads, and {named} says it for width {width}; write "
-        '{"model_args": {"num_heads": ...}} into config.json beside the file, or pass '
-        "--config.preprocessing.num_heads"
-    )
-
-
 def config(model: Model) -> Config:
     """What timm needs to build the network, and `infer` besides the tensors; without the input.
 
@@ -208,11 +218,23 @@ def config(model: Model) -> Config:
         "embed_dim": module.width,
         "depth": module.depth,
         "num_heads": module.heads,
-        "mlp_ratio": module.mlp_ratio,
+        "mlp_ratio": module.mlp_ratio * (2 if module.gated == "packed" else 1),
         "qkv_bias": module.qkv_bias,
         "global_pool": module.pool,
-        "act_layer": {gelu: layer for layer, gelu in _ACTIVATIONS.items()}[module.gelu],
+        "act_layer": {gelu: layer for layer, gelu in ACTIVATIONS.items()}[module.gelu],
     }
+    keys = ("class_token", "final_norm", "qk_norm", "proj_bias")
+    args |= {key: getattr(module, key) for key in keys if getattr(module, key) != _USUAL[key]}
+    norms = zip(("scale_attn_norm", "scale_mlp_norm"), module.inner_norms, strict=True)
+    args |= {key: True for key, there in norms if there}
+    if module.norm == "rms":
+        args["norm_layer"] = "rmsnorm"
+    if module.differential and not module.parallel:
+        args["attn_layer"] = "diff"
+    if module.pool_prefix:
+        args["pool_include_prefix"] = True
+    if module.pool == "avg" and module.final_norm and not module.norm_follows:
+        args["fc_norm"] = False
     if module.register_tokens:
         args["reg_tokens"] = module.register_tokens
     if module.no_embed_class:
@@ -224,10 +246,18 @@ def config(model: Model) -> Config:
     elif module.layer_norm_eps != EPS:
         args["norm_eps"] = module.layer_norm_eps
     name = "vit_base_patch16_clip_224" if clip_like else "vit_base_patch16_224"
+    if module.norms_follow:
+        name, args["init_values"] = "vit_base_patch16_rpn_224", None
     if module.distilled:
         name = "deit_base_distilled_patch16_224"
-    unknown = module.representation_size or "norm_eps" in args
-    if unknown or (module.distilled and clip_like):
+    unknown = (
+        module.representation_size
+        or "norm_eps" in args
+        or module.gated
+        or module.embed_norm
+        or module.parallel
+    )
+    if (unknown and not module.norms_follow) or (module.distilled and clip_like):
         name = "vit"
         args["norm_eps"] = module.layer_norm_eps
     return Config(

@@ -53,7 +53,8 @@ def propagate(
       through_grads: whether derivatives flow through the gradient to the features, too.
 
     Raises:
-      ValueError: for a network other than the package's vision transformers with a class token.
+      ValueError: for a network other than the package's vision transformers with a class token,
+        and without gates or norms inside attention or MLP.
     """
     labels = [name.removesuffix("/attention") for name in model.attention_taps]
     if not labels:
@@ -61,10 +62,11 @@ def propagate(
     read = ("norm1", "qkv", "attention", "norm2", "hidden")
     more = ["embedding", "norm", *(f"{label}/{name}" for label in labels for name in read)]
     params = variables["params"]
-    if "blocks_0" not in params or "fc_norm" in params:
+    if not _plain(params):
         raise ValueError(
             f"{model.name}: relevance is propagated only through the package's own vision "
-            "transformers whose head reads the class token; use relevance or gradcam"
+            "transformers whose head reads the class token, without gates or norms in their "
+            "attention or MLP; use relevance or gradcam"
         )
     names = [*model.attention_taps, model.feature_tap]
     given = (model.forward, variables, images, score, names)
@@ -85,6 +87,15 @@ def propagate(
     attentions, embedding = jax.vmap(through)(values, gradient)
     grads = [gradients[name] for name in model.attention_taps]
     return Propagated(attentions, grads, embedding, logits)
+
+
+def _plain(params: Mapping[str, Any]) -> bool:
+    """Whether a network is one whose layers the rules below know."""
+    if "blocks_0" not in params or params.keys() & {"fc_norm", "attn_pool"}:
+        return False
+    attention, mlp = (params["blocks_0"][name] for name in ("attn", "mlp"))
+    known = attention.keys() == {"qkv", "proj"} and mlp.keys() == {"fc1", "fc2"}
+    return known and mlp["fc1"]["kernel"].shape[1] == mlp["fc2"]["kernel"].shape[0]
 
 
 def _of_head(
