@@ -28,6 +28,7 @@ from typing import Any
 from unittest import mock
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import timm
 import timm.models
@@ -113,7 +114,7 @@ def torch_numbers(network: Any, images: np.ndarray, layer: str, dtype: Any) -> t
 )
 def our_numbers(network: Network, tap: str, variables: Any, images: Any) -> tuple[Any, Any]:
     """The same; equal networks share one program."""
-    score = taps.class_score(np.zeros(len(images), int))
+    score = taps.class_score(jnp.zeros(len(images), int))
     logits, _, _, gradients = taps.logits_and_grads(network, variables, images, score, [tap])
     return logits, gradients[tap]
 
@@ -128,7 +129,7 @@ def one(name: str, module: str) -> dict[str, Any]:
             raise error
 
         try:
-            with mock.patch.object(from_torch, "by_timm", no_export):
+            with mock.patch.object(from_torch, "by_library", no_export):
                 model, variables = models.load(folder)
         except ValueError as error:
             return {"outcome": "refused", "why": str(error).partition("safetensors: ")[2]}
@@ -187,6 +188,7 @@ def main() -> None:
         if name in found and not options.names:
             continue
         began = time.process_time()
+        row: dict[str, Any]
         try:
             with torch.random.fork_rng():
                 row = one(name, module)

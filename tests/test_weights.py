@@ -254,7 +254,10 @@ AVERAGE = {"model_args": {"num_heads": 2, "global_pool": "avg"}}
             {"global_pool": "map", "model_args": {"num_heads": 2}},
             "missing from the file: attn_pool.kv.bias",
         ),
-        ({"model_args": {"act_layer": "relu"}}, "act_layer 'relu' is not one of gelu"),
+        (
+            {"model_args": {"num_heads": 2, "act_layer": "relu"}},
+            "act_layer 'relu' is not one of gelu",
+        ),
     ],
 )
 def test_a_config_of_another_network_is_refused(config, message, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -32,7 +34,7 @@ def halved(x: Array) -> Array:
 
 def halved_whole(x: Array) -> Array:
     """Means of 2 x 2 pixels; of fewer at the end of an odd row or column."""
-    odd = [(0, size % 2) for size in x.shape[1:3]]
+    odd: Any = [(0, size % 2) for size in x.shape[1:3]]
     return nn.avg_pool(x, (2, 2), strides=(2, 2), padding=odd, count_include_pad=False)
 
 
@@ -71,7 +73,8 @@ def stem(
     if anti_aliasing == "avg":
         return halved(x)
     if anti_aliasing == "blur":
-        return blurred(nn.max_pool(x, (3, 3), padding=((1, 1), (1, 1))))
+        edge: Any = ((1, 1), (1, 1))
+        return blurred(nn.max_pool(x, (3, 3), padding=edge))
     return max_pool(x)
 
 

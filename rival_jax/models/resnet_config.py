@@ -198,7 +198,8 @@ def config(model: Model) -> Config:
     If timm has no such network, the architecture is "resnet", which timm does not know.
     """
     module = module_of(model)
-    name, args = "resnet50" if module.bottleneck else "resnet18", {"layers": list(module.depths)}
+    name = "resnet50" if module.bottleneck else "resnet18"
+    args: dict[str, Any] = {"layers": list(module.depths)}
     fixed = {"num_classes", "depths", "bottleneck", "parent", "name"}
     if len(module.depths) != 4 or any(  # all else is given by timm's name
         getattr(module, field.name) != field.default
