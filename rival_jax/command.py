@@ -95,7 +95,7 @@ def help_text() -> str:
     """What `--help` prints: usage, experiments, and the short flags."""
     lines = ["Does an image classifier look at the object or at the background?\n", USAGE]
     lines += ["experiments, with their presets:", *(f"  {line}" for line in _experiments())]
-    lines += ["", "flags (any other key of a config: --config.KEY=VALUE):"]
+    lines += ["", "flags (any other key of a config: --config.key=VALUE):"]
     told = [("--out", "folder of the results; default runs/EXPERIMENT")]
     told += [("--dry-run", "check everything, print the cost, run nothing")]
     for flag, said in [*((f"--{short.name}", short.help) for short in SHORT), *told]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import rival_jax
+from rival_jax import command
 from tests.helpers import config_of
 
 PACKAGE = Path(rival_jax.__file__).parent
@@ -24,6 +25,7 @@ OWN = set(re.findall(r'add_argument\("--(\w+)"', PREPARE.read_text(encoding="utf
 # Read, not imported: a process has one set of flags, and other programs of the tests define theirs.
 COMMAND = (PACKAGE / "main.py").read_text(encoding="utf-8")
 MAIN = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', COMMAND))
+SHORT = {"out", "dry-run", *(short.name for short in command.SHORT)}  # of the command rival-jax
 ELSEWHERE = {  # flags of absl, pip, git, sha256sum, ruff, pyright and XLA
     *("help", "no-deps", "always", "dirty", "abbrev", "check"),
     *("pythonpath", "xla_force_host_platform_device_count"),
@@ -78,7 +80,7 @@ def strange(text: str, known: set[str]) -> list[str]:
         name, value = match.groups()
         plain = name.rstrip(".-")
         if match.re is FLAG and not name.startswith("config."):
-            found += [] if plain in {*MAIN, *OWN, *ELSEWHERE} else [match.group()]
+            found += [] if plain in {*MAIN, *SHORT, *OWN, *ELSEWHERE} else [match.group()]
             continue
         meant = {name} if value else {plain, name} if match.end() == len(text) else {plain}
         found += [] if {key.removeprefix("config.") for key in meant} & known else [match.group()]

@@ -210,7 +210,7 @@ class Resources(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         found = dict(attributes)
-        self.tags.add(tag)
+        self.tags.add(tag if tag != "script" or found else "script of the page itself")
         if tag == "img":
             self.images.append(found["src"])
             self.alts.append(found["alt"])
