@@ -66,7 +66,12 @@ def test_presets_hold_the_protocols():
 
 
 # With less of everything than users see, as far as a config has it.
-SMALLER = {"scenes.per_class": 3, "split.per_class": 2, "statistics.resamples": 100}
+SMALLER = {
+    "scenes.per_class": 6,
+    "neurons.least_images": 2,
+    "split.per_class": 2,
+    "statistics.resamples": 100,
+}
 SMALLER |= {
     "split.validation_per_class": 1,
     "train.epochs": 1,
@@ -75,7 +80,13 @@ SMALLER |= {
     "noise.trials": 1,
 }
 SMALLER |= {"noise.sigmas": 1, "noise.epsilons": 1, "config.variants": 2, "ablation.treatments": 2}
-SMALLER |= {"perturbation.fills": 1, "perturbation.tests": 2, "config.sets": 2, "config.models": 3}
+SMALLER |= {
+    "perturbation.fills": 1,
+    "perturbation.tests": 2,
+    "config.sets": 2,
+    "sizes.per_class": 2,
+    "config.models": 3,
+}
 
 
 def smaller(config, prefix="config"):
