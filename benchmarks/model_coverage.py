@@ -75,7 +75,7 @@ def made(name: str) -> tuple[Any, dict[str, Any]]:
     if name.startswith(TORCHVISION):
         name = name.removeprefix(TORCHVISION)
         tensors = torchvision.models.get_model(name, num_classes=10).state_dict()
-        config = weights.Config(library="torchvision", architecture=name, num_classes=10)
+        config = weights.Config(package="torchvision", architecture=name, num_classes=10)
         found = weights.Located(Path(name), name, config)
         return network_of(found, {key: value.numpy() for key, value in tensors.items()}).eval(), {}
     for options in SHALLOW:

@@ -271,7 +271,7 @@ def test_networks_of_torchvision(name, tmp_path):
     vision = pytest.importorskip("torchvision", reason="its networks are read")
     network = vision.models.get_model(name, num_classes=4).eval()
     tensors = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
-    config = weights.Config(library="torchvision", architecture=name, num_classes=4)
+    config = weights.Config(package="torchvision", architecture=name, num_classes=4)
     read = torch_libraries.network_of(weights.Located(tmp_path / "x", name, config), tensors)
     image = torch.randn(2, 3, 64, 64)
     with torch.no_grad():

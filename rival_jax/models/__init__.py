@@ -102,7 +102,7 @@ def _read(
     """A network from its file; see `load`."""
     try:
         said, graphed = {}, found.config is not None and found.config.graph is not None
-        library = found.config.library if found.config else ""
+        library = found.config.package if found.config else ""
         if library == "open_clip" and not family_name:
             raise _Unrecognised("both towers are needed, for captions of classes")
         if not graphed:

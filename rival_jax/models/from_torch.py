@@ -41,7 +41,7 @@ def by_library(
       ValueError: `error`, and why the library does not help either.
     """
     config = found.config
-    library = torch_libraries.library_of(config) if config else ""
+    library = torch_libraries.package_of(config) if config else ""
     if config is None or not library:
         raise error
     try:

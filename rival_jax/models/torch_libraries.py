@@ -24,9 +24,9 @@ _AUXILIARY = ("googlenet", "inception_v3")  # whose published weights have furth
 _DENSE = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")  # DenseNet's names before 2017
 
 
-def library_of(config: Config) -> str:
+def package_of(config: Config) -> str:
     """The library that has a network, "" if its configuration tells none."""
-    return config.library or (TIMM if config.architecture and config.graph is None else "")
+    return config.package or (TIMM if config.architecture and config.graph is None else "")
 
 
 def versions(library: str) -> str:
@@ -42,13 +42,13 @@ def network_of(found: Located, tensors: Mapping[str, np.ndarray]) -> Any:
       ValueError: the library is missing, has no such network, or the tensors do not fit it.
     """
     config = found.config or Config()
-    torch, library = exporting.needed("torch"), exporting.needed(library_of(config))
+    torch, library = exporting.needed("torch"), exporting.needed(package_of(config))
     given = {name: torch.tensor(_float32(tensor)) for name, tensor in tensors.items()}
     try:
-        return _MAKERS[library_of(config)](library, found, config, given)
+        return _MAKERS[package_of(config)](library, found, config, given)
     except Exception as error:  # libraries raise anything
         said = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{config.architecture or library_of(config)}: {said[:300]}") from error
+        raise ValueError(f"{config.architecture or package_of(config)}: {said[:300]}") from error
 
 
 def published(name: str) -> catalogue.Entry | None:
@@ -74,7 +74,7 @@ def published(name: str) -> catalogue.Entry | None:
     hashed = re.search(r"-([0-9a-f]{8,})\.pth$", file)
     (side,), (short,) = treatment.crop_size, treatment.resize_size
     config = Config(
-        library="torchvision",
+        package="torchvision",
         architecture=architecture,
         num_classes=classes,
         image_size=(side, side),

@@ -53,7 +53,7 @@ def _of_transformers(path: Path, said: dict[str, Any]) -> Config:
         raise ValueError(f"{path}: {error}; fix it or remove it") from error
     squashed = treatment.pop("squashed", False) and size
     return Config(
-        library="transformers",
+        package="transformers",
         foreign=said,
         num_classes=None if "Classification" in str(said.get("architectures")) else 0,
         class_names=names,
@@ -111,7 +111,7 @@ def _of_open_clip(path: Path, file: Path) -> Config:
         squashed = treatment.get("resize_mode", "shortest") == "squash"
         size = _size(vision.get("image_size", 224))
         config = Config(
-            library="open_clip",
+            package="open_clip",
             foreign=said,
             image_size=size,
             crop_pct=1.0,

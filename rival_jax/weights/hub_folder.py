@@ -47,7 +47,7 @@ class Config:
     assumed: tuple[str, ...] = ()  # keys of `INPUT` missing from the file
     notices: tuple[str, ...] = ()  # what else a reader must know about it
     graph: Mapping[str, Any] | None = None  # the content of `GRAPH`, of an exported network
-    library: str = ""  # whose network it is, if not timm's or ours: see `foreign`
+    package: str = ""  # whose network it is, if not timm's or ours: see `foreign`
     foreign: Mapping[str, Any] | None = None  # its configuration as that library writes it
 
 

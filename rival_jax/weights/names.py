@@ -78,7 +78,7 @@ def fetched(entry: catalogue.Entry) -> Located:
     config = entry.config
     if config is None:
         config = foreign.described(folder / entry.file)
-        if config.library == "transformers" and not (folder / foreign.PREPROCESSOR).is_file():
+        if config.package == "transformers" and not (folder / foreign.PREPROCESSOR).is_file():
             download.also(entry, foreign.PREPROCESSOR)
             config = foreign.described(folder / entry.file)
     return Located(folder / entry.file, entry.name.rpartition("/")[2], config)
