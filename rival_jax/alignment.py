@@ -31,6 +31,10 @@ def iou(
 
     Returns:
       [*] in [0, 1]; 1 where both are empty.
+
+    >>> saliency = jnp.array([[[1.0, 0.9, 0.1]]])
+    >>> iou(saliency, jnp.array([[[1, 0, 0]]]))
+    Array([0.5], dtype=float32)
     """
     inside, mask = _binary(saliency, mask, threshold, ties_inside)
     both, either = (inside & mask).sum((-2, -1)), (inside | mask).sum((-2, -1))
@@ -44,7 +48,11 @@ def dice(
     threshold: float = 0.5,
     ties_inside: bool = False,
 ) -> Float[Array, "*b"]:
-    """Dice coefficient, `2 |A & B| / (|A| + |B|)`; arguments and edge cases as `iou`."""
+    """Dice coefficient, `2 |A & B| / (|A| + |B|)`; arguments and edge cases as `iou`.
+
+    >>> dice(jnp.array([[1.0, 0.9, 0.1]]), jnp.array([[1, 1, 1]]))
+    Array(0.8, dtype=float32)
+    """
     inside, mask = _binary(saliency, mask, threshold, ties_inside)
     both, total = (inside & mask).sum((-2, -1)), inside.sum((-2, -1)) + mask.sum((-2, -1))
     return jnp.where(total > 0, 2 * both / jnp.maximum(total, 1), 1.0)
@@ -56,6 +64,9 @@ def saliency_density_gap(
     """Mean saliency inside the mask (> 0) minus the mean outside; NaN for an empty or full mask.
 
     Saliency and mask are [*, h, w]; the study sorts by it to find spurious features (5.4).
+
+    >>> saliency_density_gap(jnp.array([[1.0, 0.5, 0.25, 0.25]]), jnp.array([[1, 1, 0, 0]]))
+    Array(0.5, dtype=float32)
     """
     saliency, mask = _saliency_and_mask(saliency, mask)
     inside = (saliency * mask).sum((-2, -1)) / mask.sum((-2, -1))
@@ -65,7 +76,11 @@ def saliency_density_gap(
 def saliency_precision(
     saliency: Float[Array, "*b h w"], mask: Num[Array, "*b h w"]
 ) -> Float[Array, "*b"]:
-    """Share of the map's mass that lies inside the mask (> 0), [*]; NaN for an all-zero map."""
+    """Share of the map's mass that lies inside the mask (> 0), [*]; NaN for an all-zero map.
+
+    >>> saliency_precision(jnp.array([[3.0, 0.5, 0.5]]), jnp.array([[1, 0, 0]]))
+    Array(0.75, dtype=float32)
+    """
     saliency, mask = _saliency_and_mask(saliency, mask)
     return (saliency * mask).sum((-2, -1)) / saliency.sum((-2, -1))
 
@@ -88,6 +103,9 @@ def mask_coverage(
 
     Returns:
       [*, len(energies)]; the first is the study's "saliency recall".
+
+    >>> mask_coverage(jnp.array([[4.0, 3.0, 2.0, 1.0]]), jnp.array([[1, 1, 1, 1]]))
+    Array([0.75, 0.5 , 0.25], dtype=float32)
     """
     check_same("mask", mask, "saliency", saliency)
     # Ranked as in `average_precision`: compiled together, the two share one sort.
@@ -117,6 +135,9 @@ def pointing_game(
         about 500 wide; 0 suits exact masks.
 
     Source: Zhang et al., ECCV 2016, section 4.1.
+
+    >>> pointing_game(jnp.array([[[0.2, 0.9]], [[0.9, 0.2]]]), jnp.array([[[0, 1]], [[0, 1]]]))
+    Array([1., 0.], dtype=float32)
     """
     saliency, mask = _saliency_and_mask(saliency, mask)
     if tolerance > 0:
@@ -193,7 +214,11 @@ def every(
 def pixel_accuracy(
     prediction: Num[Array, "*b h w"], target: Num[Array, "*b h w"]
 ) -> Float[Array, "*b"]:
-    """Share of pixels where prediction and target agree (> 0), [*, h, w] -> [*]."""
+    """Share of pixels where prediction and target agree (> 0), [*, h, w] -> [*].
+
+    >>> pixel_accuracy(jnp.array([[1, 1, 0, 0]]), jnp.array([[1, 0, 0, 0]]))
+    Array(0.75, dtype=float32)
+    """
     check_same("target", target, "prediction", prediction)
     return ((prediction > 0) == (target > 0)).mean((-2, -1))
 
@@ -209,6 +234,10 @@ def intersection_and_union(
     Returns:
       (intersection [*, 2], union [*, 2]), last axis (background, foreground). Sum over a data set
       and divide for its mean IoU (RobustViT, table 3).
+
+    >>> both, either = intersection_and_union(jnp.array([[1, 1, 0, 0]]), jnp.array([[1, 0, 0, 0]]))
+    >>> (both / either).mean()  # the mean IoU
+    Array(0.5833334, dtype=float32)
     """
     check_same("target", target, "prediction", prediction)
     prediction, target = prediction > 0, target > 0

@@ -22,6 +22,10 @@ def gradcam(
       ValueError: for shapes that differ.
 
     Source: Selvaraju et al., ICCV 2017, equations 1 and 2.
+
+    >>> activations, gradients = jnp.array([[[[2.0, 1.0]]]]), jnp.array([[[[1.0, -1.0]]]])
+    >>> gradcam(activations, gradients)
+    Array([[[1.]]], dtype=float32)
     """
     if activations.shape != gradients.shape:
         raise ValueError(f"gradients: got {gradients.shape}, expected {activations.shape}")
@@ -50,6 +54,10 @@ def relevance(
       ValueError: for lists of different lengths.
 
     Source: Chefer et al., ICCV 2021, equations 5 and 6; RobustViT, section 3.
+
+    >>> attention = jnp.full((1, 1, 3, 3), 1 / 4)
+    >>> relevance([attention], [jnp.ones((1, 1, 3, 3))])
+    Array([[0.25, 0.25]], dtype=float32)
     """
     if len(attentions) != len(gradients):
         raise ValueError(f"gradients: got {len(gradients)} blocks, expected {len(attentions)}")
@@ -68,6 +76,9 @@ def attention_rollout(attentions: Sequence[Float[Array, "b heads n n"]]) -> Floa
     """Attention rollout: the class token's row of prod((mean_h(A) + I) / 2), without itself.
 
     Source: Abnar and Zuidema, ACL 2020.
+
+    >>> attention_rollout([jnp.full((1, 1, 2, 2), 0.5)])
+    Array([[0.25]], dtype=float32)
     """
     row = jax.nn.one_hot(0, attentions[0].shape[-1], dtype=attentions[0].dtype)
     row = jnp.broadcast_to(row, attentions[0].shape[::3])
@@ -90,6 +101,9 @@ def minmax_normalise(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
 
     A map is flat if it varies no more than a resized constant does by rounding; its gradient is 0.
     Other gradients are finite, however small the map's values are.
+
+    >>> minmax_normalise(jnp.array([[1.0, 2.0, 3.0]]))
+    Array([[0. , 0.5, 1. ]], dtype=float32)
     """
     low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
     largest = jax.lax.stop_gradient(jnp.maximum(jnp.abs(low), jnp.abs(high)))
@@ -100,7 +114,11 @@ def minmax_normalise(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
 
 
 def max_normalise(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
-    """Each map divided by its maximum; a map without a positive value is left as it is."""
+    """Each map divided by its maximum; a map without a positive value is left as it is.
+
+    >>> max_normalise(jnp.array([[1.0, 2.0, 4.0]]))
+    Array([[0.25, 0.5 , 1.  ]], dtype=float32)
+    """
     peak = maps.max((-2, -1), keepdims=True)
     return maps / jnp.where(peak > 0, peak, 1)
 

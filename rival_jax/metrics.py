@@ -59,6 +59,10 @@ def true_class(
 
     Returns:
       (probability float32 [b], correct bool [b]); a row with a NaN logit is NaN and not correct.
+
+    >>> probability, correct = true_class(jnp.array([[0.0, 0.0], [1.0, 0.0]]), jnp.array([1, 0]))
+    >>> probability[0], correct
+    (Array(0.5, dtype=float32), Array([False,  True], dtype=bool))
     """
     log_probability = jax.nn.log_softmax(logits.astype(jnp.float32))
     probability = jnp.exp(jnp.take_along_axis(log_probability, labels[:, None], axis=1)[:, 0])

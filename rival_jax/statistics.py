@@ -29,6 +29,9 @@ def class_means(
 
     Args:
       values: one row per image; labels: in [0, num_classes).
+
+    >>> class_means(np.array([1.0, 3.0, 4.0]), np.array([0, 0, 1]), 2)
+    array([2., 4.])
     """
     values = np.asarray(values, np.float64)
     flat = values.reshape(len(values), -1)
@@ -109,6 +112,12 @@ def bootstrap_difference(
 
     Arguments and errors as `bootstrap`. To decide whether two models differ, use
     `significance.sign_flips`.
+
+    >>> right = np.arange(20) % 2 < 1, np.arange(20) % 4 < 3
+    >>> labels, accuracy = np.zeros(20, int), lambda means: means.mean(0)
+    >>> found = bootstrap_difference(accuracy, *np.array(right, float), labels, resamples=200)
+    >>> float(found.estimate), bool(found.low <= 0.25 <= found.high)
+    (0.25, True)
     """
     both = np.stack([values_a, values_b], axis=1)
     return bootstrap(lambda m: statistic(m[:, 1]) - statistic(m[:, 0]), both, labels, **options)

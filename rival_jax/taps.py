@@ -61,6 +61,14 @@ def tap_grads(
 
     Raises:
       ValueError: for a tap the model does not have; lists those it has. For images that are bytes.
+
+    >>> def forward(weights, images, added):  # the mean of each colour, times a matrix
+    ...     features = images.mean((1, 2)) + added.get("features", 0)
+    ...     return features @ weights["head"], {"features": features}
+    >>> given = {"head": jnp.eye(3)}, jnp.ones((1, 2, 2, 3)), class_score(jnp.array([1]))
+    >>> score, activations, gradients = tap_grads(forward, *given, ["features"])
+    >>> score, gradients["features"]
+    (Array([1.], dtype=float32), Array([[0., 1., 0.]], dtype=float32))
     """
     return logits_and_grads(forward, variables, images, score, names)[1:]
 
@@ -93,15 +101,27 @@ def logits_and_grads(
 
 
 def class_score(labels: Array) -> Score:
-    """The logit of class `labels` [b]."""
+    """The logit of class `labels` [b].
+
+    >>> class_score(jnp.array([2]))(jnp.array([[0.5, 1.5, 2.5]]), {})
+    Array([2.5], dtype=float32)
+    """
     return lambda logits, taps: jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
 
 
 def predicted_score(logits: Array, taps: Taps) -> Array:
-    """The logit of the predicted class."""
+    """The logit of the predicted class.
+
+    >>> predicted_score(jnp.array([[0.5, 1.5]]), {})
+    Array([1.5], dtype=float32)
+    """
     return logits.max(axis=1)
 
 
 def unit_score(tap: str, unit: int) -> Score:
-    """Activation of one unit (last axis) of a tap [b, f], e.g. a penultimate feature."""
+    """Activation of one unit (last axis) of a tap [b, f], e.g. a penultimate feature.
+
+    >>> unit_score("features", 1)(jnp.zeros((1, 2)), {"features": jnp.array([[3.0, 4.0]])})
+    Array([4.], dtype=float32)
+    """
     return lambda logits, taps: taps[tap][:, unit]

@@ -97,7 +97,10 @@ def test_what_strings_of_the_package_name(known):
     assert not found
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+PAGES = sorted(path.relative_to(ROOT) for path in (ROOT / "docs" / "pages").glob("*.md"))
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", *map(str, PAGES)])
 def test_what_documents_name(known, name):
     text = (ROOT / name).read_text(encoding="utf-8")
     assert not [found for line in text.splitlines() for found in strange(line, known)]
