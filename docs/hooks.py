@@ -1,4 +1,4 @@
-"""Pages of the documentation that are made from the package, so that they cannot disagree with it."""
+"""Pages of the documentation made from the package, so that they cannot disagree with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation builds without a warning, has all there is, and asks nobody else for anything."""
+"""The documentation builds without a warning, has all there is, and fetches nothing."""
 
 import re
 import subprocess
