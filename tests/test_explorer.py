@@ -1,0 +1,74 @@
+"""The page of all images: what it holds. Its script was tried in a browser."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+from PIL import Image
+
+from rival_jax.report import explorer
+from rival_jax.report.explorer import Seen, write_explorer
+
+COLUMNS = ("iRFS", "p")
+
+
+def data_of(path):
+    text = path.read_text()
+    blocks = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL
+    )
+    return text, json.loads(blocks[0])
+
+
+def seen(k, name=None):
+    photo = np.full((40, 60, 3), 10 * k, np.uint8)
+    numbers = {"vit": (k / 3, float("nan")), "resnet": (-0.00001, 1.0)}
+    return Seen(name or f"dog/{k}.jpg", "dog", (photo, photo[..., 0]), numbers)
+
+
+def test_it_holds_every_image_with_its_pictures_and_numbers(tmp_path):
+    write_explorer(tmp_path / "a.html", "All", ("photo", "mask"), COLUMNS, map(seen, range(3)), 3)
+    text, data = data_of(tmp_path / "a.html")
+    assert data["networks"] == ["vit", "resnet"]
+    assert data["columns"] == list(COLUMNS)
+    name, label, pictures, numbers = data["images"][2]
+    assert (name, label) == ("dog/2.jpg", "dog")
+    assert numbers == {"vit": [0.6667, None], "resnet": [-0.0, 1.0]}
+    opened = [Image.open(io.BytesIO(base64.b64decode(one))) for one in pictures]
+    assert [one.size for one in opened] == [(60, 40)] * 2
+    assert abs(np.asarray(opened[0].convert("L")).astype(int) - 20).max() <= 3
+    assert "not shown" not in text
+    assert not re.search(r'(src|href)="https?:', text)
+
+
+def test_names_cannot_end_the_script(tmp_path):
+    name = "</script><script>alert(1)</script>"
+    one = [seen(1, name)]
+    write_explorer(tmp_path / "a.html", name, ("photo", "mask"), COLUMNS, one, 1)
+    text, data = data_of(tmp_path / "a.html")
+    assert data["images"][0][0] == name
+    assert "<script>alert" not in text
+
+
+def test_what_does_not_fit_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(explorer, "MOST", 4)
+    made = []
+    images = (made.append(k) or seen(k) for k in range(9))
+    write_explorer(tmp_path / "a.html", "All", ("photo", "mask"), COLUMNS, images, 9)
+    text, data = data_of(tmp_path / "a.html")
+    assert len(data["images"]) == 4
+    assert len(made) <= 5  # the others are not even made
+    assert "5 more are not shown" in text
+
+
+def test_pictures_are_smaller_where_there_are_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(explorer, "MANY", 2)
+    photo = np.zeros((300, 200, 3), np.uint8)
+    for count, side in ((1, explorer.SIDE), (2, explorer.SMALL)):
+        some = [Seen(str(k), "a", (photo,), {"vit": (0.0,)}) for k in range(count)]
+        write_explorer(tmp_path / "a.html", "All", ("photo",), ("p",), some, count)
+        _, data = data_of(tmp_path / "a.html")
+        picture = Image.open(io.BytesIO(base64.b64decode(data["images"][0][2][0])))
+        assert picture.size == (round(side * 2 / 3), side)
