@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import inspect
 import pkgutil
+import re
 import string
 import sys
 import tomllib
@@ -61,8 +62,8 @@ class _Named(string.Formatter):
 
 
 def said(text: str) -> str:
-    """A text of words.toml as Markdown."""
-    return _Named().format(" ".join(text.split()))
+    """A text of words.toml as Markdown; {names} that continue a word, as further texts do, go."""
+    return _Named().format(re.sub(r"(?<=[\w.,;])\{\w+\}", "", " ".join(text.split())))
 
 
 def words(name: str) -> dict[str, Any]:
