@@ -16,5 +16,7 @@ class Examples(griffe.Extension):
     def on_function(self, *, func: griffe.Function, **kwargs: Any) -> None:
         """Changes one function's docstring."""
         if func.docstring:
-            fenced = EXAMPLE.sub(lambda m: f"```pycon\n{m[0].rstrip()}\n```\n", func.docstring.value)
+            fenced = EXAMPLE.sub(
+                lambda m: f"```pycon\n{m[0].rstrip()}\n```\n", func.docstring.value
+            )
             func.docstring.value = fenced

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import functools
 import inspect
+import json
 import pkgutil
 import re
 import string
@@ -29,6 +30,7 @@ from rival_jax.runtime.plugins import plugin  # noqa: E402
 
 NAMES = [m.name for m in pkgutil.iter_modules(configs.__path__) if m.name not in configs.PARTS]
 RUNS = ROOT / "runs"  # whose figures the gallery shows
+EXAMPLES = ROOT / "examples"
 COPIES = {
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
@@ -42,6 +44,7 @@ def on_files(files: Files, config: Any) -> Files:
     made = {f"experiments/{name}.md": experiment(name) for name in NAMES}
     made |= {"experiments.md": overview(), "presets.md": presets()}
     made |= {page: (ROOT / path).read_text(encoding="utf-8") for page, path in COPIES.items()}
+    made |= {f"{path.stem}.md": notebook(path) for path in sorted(EXAMPLES.glob("*.ipynb"))}
     made["gallery.md"] = gallery(files, config)
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
@@ -164,6 +167,16 @@ def presets() -> str:
     """Every value in which presets differ."""
     table = as_markdown(differences()).replace("### ", "# ", 1)
     return f"{table}\nWhy they differ: [protocols](protocols.md).\n"
+
+
+def notebook(path: Path) -> str:
+    """A notebook's cells; whoever runs it sees the results."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+    parts.append(f"This page is the notebook `examples/{path.name}`.")
+    return "\n\n".join(parts) + "\n"
 
 
 def gallery(files: Files, config: Any) -> str:

@@ -56,6 +56,7 @@ __all__ = [
     "confidence_loss",
     "corrupt",
     "dice",
+    "draw",
     "effective_robustness",
     "energy_loss",
     "foreground_loss",
@@ -125,3 +126,18 @@ def read_rows(workdir: str | os.PathLike, unit: str = "") -> Any:
     if not chosen:
         raise FileNotFoundError(f"no rows of {unit or 'any unit'} in {folder}")
     return read_rows(*chosen)
+
+
+def draw(kind: str, table: Any, *columns: str, **options: Any) -> Any:
+    """A figure of results for a notebook: `report.notebook.draw`.
+
+    Args:
+      kind: "dots", "bars", "curves" or "heat".
+      table: rows of `read_results`, already filtered.
+      columns: of dots and bars the one whose values are the rows, of curves the numbers along the
+        horizontal axis.
+      options: such as by="model", panel="region", percent=True.
+    """
+    from rival_jax.report import notebook
+
+    return notebook.draw(kind, table, *columns, **options)

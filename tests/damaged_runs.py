@@ -33,7 +33,7 @@ NAMES = ("$\\frac{$", "<b>x</b>", "=1+1", "a|b`", "[red]x[/red]", "\x1b[31m\x07"
 
 def saved(draw: style.Draw, target: Path) -> style.Files:
     """A figure drawn and written; whatever goes wrong is raised."""
-    return style._write(style._drawn(draw), target)
+    return style._write(style.drawn(draw), target)
 
 
 def renamed(folder: Path, target: Path, names: Mapping[str, str]) -> Path:

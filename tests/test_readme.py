@@ -110,7 +110,7 @@ def test_your_own_images_as_written(readme, root, study, tmp_path):
     assert list(tmp_path.glob("rows/**/*.parquet"))
     for block in (one for one in examples(readme) if "runs/demo" in one):
         found: dict[str, Any] = {}
-        exec(block.replace("runs/demo", str(tmp_path)).replace("vit_95", "tiny"), found)
+        exec(block.replace("runs/demo", str(tmp_path)).replace("scenes/vit_95", "tiny"), found)
         assert min(found["table"].num_rows, found["rows"].num_rows) > 0
     assert {p.suffix for p in (tmp_path / "figures").iterdir()} == {".png", ".svg", ".csv"}
 

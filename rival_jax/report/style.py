@@ -84,7 +84,7 @@ def attempt(draw: Draw, target: Path, run: results.Run, console: Console) -> Fil
       run, console: get the report.
     """
     try:
-        content = _drawn(draw)
+        content = drawn(draw)
     except Exception as error:  # any kind: the numbers exist with or without a figure
         for path in _files(target):
             buckets.remove(path)
@@ -105,7 +105,7 @@ def _files(target: Path) -> Files:
     return Files(*(target.with_name(f"{target.name}.{ending}") for ending in Files._fields))
 
 
-def _drawn(draw: Draw) -> tuple[bytes, bytes, bytes]:
+def drawn(draw: Draw) -> tuple[bytes, bytes, bytes]:
     """PNG, SVG and CSV of a figure."""
     with mpl.rc_context(SETTINGS):
         figure, header, lines = draw()
