@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from rival_jax.report import html, tables, words
+from rival_jax.report import explorer, html, tables, words
 from rival_jax.report.parts import Document as Document
 from rival_jax.report.parts import Picture as Picture
 from rival_jax.report.parts import Section as Section
@@ -56,6 +56,7 @@ def write_document(run: Run, console: Console, document: Document) -> None:
         subtitle=document.subtitle,
         sections=[*((p["id"], p["title"]) for p in parts), *((n, n.title()) for n in named)],
         headline=[*document.headline, *words.clean(clean)],
+        explorer=explorer.FILE if (run.path / explorer.FILE).is_file() else "",
         parts=parts,
         data=html.data_facts(data, {name: count for name, count in counts.items() if count}),
         models=html.models_table(read_json(run.path / "models.json"), document.groups or {}),

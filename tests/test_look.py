@@ -1,0 +1,108 @@
+"""The page of photos and masks: each planted fault is found, and nothing else."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rival_jax import read_results
+from rival_jax.experiments import look
+from rival_jax.experiments.look import study
+from rival_jax.report.explorer import FILE as EXPLORER
+from rival_jax.runtime.results import Run
+from tests.helpers import config_of, quiet
+
+SIZE = 48
+
+
+def square(low, high):
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[low:high, low:high] = 255
+    return mask
+
+
+def dots():
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[4:44:8, 4:44:8] = 255
+    return mask
+
+
+FAULTS = {
+    "good": (square(10, 20), ""),
+    "good_too": (square(12, 30), ""),
+    "speck": (square(8, 10), "small"),
+    "filling": (square(1, SIZE), "large"),
+    "inverted": (255 - square(16, 32), "border"),
+    "dots": (dots(), "parts"),
+    "twin_a": (square(20, 33), "mask"),
+    "twin_b": (square(20, 33), "mask"),
+    "copy_a": (square(20, 34), "photo"),
+    "copy_b": (square(20, 35), "photo"),
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("look"), np.random.default_rng(0)
+    photos = {name: rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for name in FAULTS}
+    photos["copy_b"] = photos["copy_a"]
+    for name, (mask, _) in FAULTS.items():
+        for kind, pixels in (("images", photos[name]), ("masks", mask)):
+            path = folder / kind / ("dog" if name < "g" else "cat") / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    (folder / "images" / "cat" / "lost.png").write_bytes(b"no photo")
+    Image.fromarray(square(9, 19)).save(folder / "masks" / "cat" / "lost.png")
+    config = config_of("look").unlock()
+    config.data.name, config.data.root = "masked_folder", str(folder)
+    config.image_size = SIZE
+    made = Run(folder / "run", config.to_dict())
+    look.run(config, made, quiet())
+    return made.path
+
+
+def test_each_fault_is_found_and_nothing_else(run):
+    with (run / "figures" / "sheet.csv").open() as file:
+        found = {row["example"]: row["doubts"] for row in csv.DictReader(file)}
+    names = {name.split("/")[-1].partition(".")[0]: doubts for name, doubts in found.items()}
+    assert names == {name: doubts for name, (_, doubts) in FAULTS.items()}
+
+
+def test_doubtful_photos_come_first_and_are_listed(run):
+    with (run / study.FILE).open() as file:
+        listed = [row["example"] for row in csv.DictReader(file)]
+    with (run / "figures" / "sheet.csv").open() as file:
+        order = [row["example"] for row in csv.DictReader(file)]
+    assert len(listed) == 8
+    assert set(order[:8]) == set(listed)
+
+
+def test_the_table_of_classes_is_their_order_with_counts_and_areas(run):
+    table = {
+        (row["class"], row["measure"]): row["estimate"] for row in read_results(run).to_pylist()
+    }
+    mine = sorted(float(m.mean() / 255) for name, (m, _) in FAULTS.items() if name < "g")
+    assert table["dog", "photos"] == len(mine)
+    assert table["dog", "smallest"] == pytest.approx(mine[0])
+    assert table["dog", "area"] == pytest.approx(np.median(mine))
+    assert table[None, "doubtful"] == 8
+    text = (run / "tables.md").read_text()
+    assert text.index("| cat | 0 |") < text.index("| dog | 1 |")
+
+
+def test_the_page_names_what_cannot_be_used_and_leads_to_all_photos(run):
+    text = (run / "report.html").read_text()
+    assert "lost.png" in text
+    assert f'href="{EXPLORER}"' in text
+    block = re.search(r'id="data">(.*?)</script>', (run / EXPLORER).read_text(), re.DOTALL)
+    assert block is not None
+    assert len(json.loads(block[1])["images"]) == len(FAULTS)
+
+
+def test_a_dry_run_reads_nothing(tmp_path, capsys):
+    config = config_of("look").unlock()
+    look.dry_run(config, quiet())
+    assert not list(tmp_path.iterdir())
