@@ -223,7 +223,7 @@ def test_names_that_are_no_config_are_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="no 'rsf'; did you mean 'rfs'"):
         load_config("rsf")
-    with pytest.raises(ValueError, match="no 'blocks'; .*There are: attributes, background"):
+    with pytest.raises(ValueError, match=r"no 'blocks'; .*There are: attributes, background"):
         load_config("blocks")
     with pytest.raises(FileNotFoundError, match=r"no config file 'configs/rfs.py' here"):
         load_config("configs/rfs.py")
