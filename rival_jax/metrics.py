@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,10 +31,26 @@ def rfs(acc_fg: Float[Array, "*s"], acc_bg: Float[Array, "*s"]) -> Float[Array, 
     """
     acc_fg, acc_bg = jnp.asarray(acc_fg), jnp.asarray(acc_bg)
     check_same("acc_bg", acc_bg, "acc_fg", acc_fg)
+    return _share_of_room(jnp, acc_fg, acc_bg)
+
+
+def rfs_of_numbers(
+    acc_fg: Float[np.ndarray, "*s"], acc_bg: Float[np.ndarray, "*s"]
+) -> Float[np.ndarray, "*s"]:
+    """`rfs` of NumPy's arrays, the same float32 numbers: eager jax compiles for every shape.
+
+    >>> rfs_of_numbers(np.array([0.25, 0.0, 1.0]), np.array([0.75, 0.0, 1.0]))
+    array([0.5, 0. , 0. ], dtype=float32)
+    """
+    check_same("acc_bg", acc_bg, "acc_fg", acc_fg)
+    return _share_of_room(np, acc_fg.astype(np.float32), acc_bg.astype(np.float32))
+
+
+def _share_of_room(library: Any, acc_fg: Any, acc_bg: Any) -> Any:
     # min(s, 2 - s) of the sum s, not of the mean: the sum of two floats next to 1 stays exact.
     total = acc_fg + acc_bg
-    room = jnp.minimum(total, (1 - acc_fg) + (1 - acc_bg))
-    return jnp.where(room > 0, (acc_bg - acc_fg) / jnp.where(room > 0, room, 1), 0)
+    room = library.minimum(total, (1 - acc_fg) + (1 - acc_bg))
+    return library.where(room > 0, (acc_bg - acc_fg) / library.where(room > 0, room, 1), 0)
 
 
 def irfs(prob_fg: Float[Array, "*s"], prob_bg: Float[Array, "*s"]) -> Float[Array, "*s"]:
@@ -69,7 +87,9 @@ def true_class(
     return probability, (jnp.argmax(logits, axis=1) == labels) & ~jnp.isnan(probability)
 
 
-def check_same(name: str, value: Array, other_name: str, other: Array) -> None:
+def check_same(
+    name: str, value: Array | np.ndarray, other_name: str, other: Array | np.ndarray
+) -> None:
     """Raises ValueError unless two arguments have the same shape."""
     if value.shape != other.shape:
         raise ValueError(f"{name}: got {value.shape}, expected {other_name}'s {other.shape}")

@@ -122,7 +122,7 @@ class Strata:
             some = means[start : start + self.size]
             padded = np.concatenate([some, np.repeat(some[:1], self.size - len(some), axis=0)])
             shaped = padded.reshape(self.size, means.shape[1], *self._columns)
-            values = np.asarray(self._mapped(jnp.asarray(shaped, jnp.float32)), np.float64)
+            values = np.asarray(self._mapped(shaped.astype(np.float32)), np.float64)
             found.append(values.reshape(self.size, -1)[: len(some)])
         return np.concatenate(found)
 

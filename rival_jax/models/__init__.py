@@ -247,7 +247,7 @@ def _cast(dtype: str) -> Callable[[Array], Array]:
     def cast(leaf: Array) -> Array:
         array = np.asarray(leaf)  # with NumPy: JAX would compile a program for every shape
         floating = jnp.issubdtype(array.dtype, jnp.floating)
-        return jnp.asarray(array.astype(jnp.dtype(dtype)) if floating else array)
+        return jax.device_put(array.astype(jnp.dtype(dtype)) if floating else array)
 
     return cast
 

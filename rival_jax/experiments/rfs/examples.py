@@ -48,8 +48,8 @@ def noised_pictures(config: Config, subject: Subject) -> Pictures:
         example = examples.example(row)
         pixels = {key: np.float32(example[key][None]) / 255 for key in ("image", "mask")}
         batch = {**pixels, "noise_id": examples.noise_ids[[row]]}
-        both = 255 * draw(batch, noise.key(config.seed), level, np.arange(1))[0, 0]
-        return example["image"], *np.asarray(both.round()).astype(np.uint8)
+        both = 255 * np.asarray(draw(batch, noise.key(config.seed), level, np.arange(1)))[0, 0]
+        return example["image"], *both.round().astype(np.uint8)
 
     return pictures
 

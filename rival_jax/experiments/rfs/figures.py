@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy  # which loads its `stats` when that is first used: a second and a half
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -105,7 +104,11 @@ def density(values: np.ndarray) -> np.ndarray:
     """Gaussian kernel density on `GRID`, bandwidth by Scott's rule; NaN if all values are equal."""
     if values.size < 2 or np.ptp(values) < 1e-6:
         return np.full(GRID.shape, np.nan)
-    return scipy.stats.gaussian_kde(values)(GRID)
+    width = values.size**-0.2 * np.std(values, ddof=1, dtype=np.float64)
+    curve = np.zeros(GRID.shape)
+    for some in np.array_split(values.astype(np.float64), 1 + values.size // 4096):
+        curve += np.exp(-0.5 * ((GRID[:, None] - some) / width) ** 2).sum(1)
+    return curve / (values.size * width * np.sqrt(2 * np.pi))
 
 
 def densities(found: Found, norm: str) -> Drawn:

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import metrics
@@ -26,7 +25,8 @@ SIDES = ("foreground", "background")
 def rfs(accuracy: Named) -> Named:
     """RFS of the accuracies under foreground noise and under background noise."""
     fg, bg = (accuracy.at(region=side) for side in SIDES)
-    return fg.map(lambda *sides: metrics.rfs(*map(jnp.asarray, sides)), bg)
+    known = isinstance(fg.values, np.ndarray)  # not traced, as it is under the bootstrap
+    return fg.map(metrics.rfs_of_numbers if known else metrics.rfs, bg)
 
 
 def derived(columns: dict[str, Named]) -> dict[str, Named]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 
 from rival_jax import noise
@@ -63,7 +63,7 @@ class Experiment:
             fn = Bound(noise_trials, (forward, sweep))
             settings = {"norm": norm, "level": level, "trials": trials, "regions": regions}
             settings |= {"seed": config.seed, "mask": config.data.mask}
-            args = (noise.key(config.seed), jnp.float32(level))
+            args = (noise.key(config.seed), np.float32(level))
             columns = functools.partial(rows, (norm, level, regions))
             noisy = over(fn, args, columns, each=trials * len(regions))
             unit = f"{name}/{norm}_{level:.6g}"
