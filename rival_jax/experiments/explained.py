@@ -16,6 +16,7 @@ from rival_jax import noise, saliency, taps
 from rival_jax.experiments.changed import lent
 from rival_jax.experiments.cures import Pair, compared_networks
 from rival_jax.experiments.subject import TYPICAL_BATCH, Loaded, Subject
+from rival_jax.models.network import shapes
 from rival_jax.report.grids import heated, outlined, thumb
 from rival_jax.runtime import parallel
 from rival_jax.runtime.plugins import plugin
@@ -103,7 +104,7 @@ def _fault(model: Model, way: Any) -> str:
     batch = {"image": jax.ShapeDtypeStruct((1, *model.image_size, 3), jnp.float32)}
     batch["label"] = jax.ShapeDtypeStruct((1,), jnp.int32)
     try:
-        variables = jax.eval_shape(model.init, noise.key(0))
+        variables = shapes(model.init)
         jax.eval_shape(functools.partial(explained, way, model), variables, batch)
     except ValueError as error:
         return str(error).strip()

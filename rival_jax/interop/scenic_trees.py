@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from rival_jax import models, noise
+from rival_jax import models
 from rival_jax.interop import scenic_config, scenic_names, scenic_networks
 from rival_jax.models import clip_vit
+from rival_jax.models.network import shapes
 from rival_jax.types import Model, Variables
 
 _SHOWN = 8
@@ -109,8 +110,9 @@ def _to_leaves(model: Model, variables: Variables) -> dict[str, dict[str, np.nda
 
 def _check_fits(leaves: Mapping[str, np.ndarray], model: Model) -> None:
     """Raises ValueError unless the leaves are exactly those of Scenic's module for this model."""
-    shapes = jax.eval_shape(model.init, noise.key(0))
-    blank = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes)
+    blank = jax.tree.map(
+        lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes(model.init)
+    )
     expected = {
         path: leaf.shape
         for collection in _to_leaves(model, blank).values()

@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import noise, weights
+from rival_jax import weights
 from rival_jax.models import assumed, exported, from_torch, renaming, settings, torch_libraries
-from rival_jax.models.network import INPUT, Initialiser, Network, module_of
+from rival_jax.models.network import INPUT, Initialiser, Network, module_of, shapes
 from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Geometry, Model, Variables
 
@@ -157,7 +157,7 @@ def describe(model: Model, geometry: Geometry | None = None) -> str:
     "vit_tiny: 5,717,416 parameters, 1000 classes, 224x224 bicubic, crop 0.9, mean 0.5 0.5 0.5,
     std 0.5 0.5 0.5"
     """
-    params = jax.eval_shape(model.init, noise.key(0))["params"]
+    params = shapes(model.init)["params"]
     size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
     height, width = model.image_size
     mean, std = (" ".join(f"{value:g}" for value in values) for values in (model.mean, model.std))
@@ -193,14 +193,11 @@ def with_head(
     if "num_classes" in {field.name for field in dataclasses.fields(module)}:
         module = module.clone(num_classes=len(classes))
         init = Initialiser(module, model.image_size)
-        head, shapes = (
-            {"kernel": kernel, "bias": bias},
-            jax.eval_shape(init, noise.key(0))["params"],
-        )
+        head, known = {"kernel": kernel, "bias": bias}, shapes(init)["params"]
         for name in ("head", "fc"):
-            there = {key: leaf.shape for key, leaf in shapes.get(name, {}).items()}
+            there = {key: leaf.shape for key, leaf in known.get(name, {}).items()}
             params = {**variables["params"], name: head}
-            if there == jax.tree.map(np.shape, head) and params.keys() == shapes.keys():
+            if there == jax.tree.map(np.shape, head) and params.keys() == known.keys():
                 facts = {"num_classes": len(classes), "class_names": classes, "init": init}
                 forward = Network(module, model.mean, model.std)
                 made = dataclasses.replace(model, forward=forward, **facts)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import noise
+from rival_jax.models.network import shapes
 from rival_jax.types import Variables
 
 _LEAF_NAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
@@ -43,8 +41,10 @@ def torch_rules(
     [h, w, in, out]. Tensors listed in `flat` lack the leaf's axes of length 1.
     """
     renamed = renamed or {}
+    leaves, _ = jax.tree_util.tree_flatten_with_path(shapes(init))
     rules = []
-    for path, leaf in _leaves(init):
+    for keys, leaf in leaves:
+        path: tuple[str, ...] = tuple(key.key for key in keys)
         *parents, last = path[1:]
         names = [_dotted(name, renamed) for name in parents]
         names.append(_LEAF_NAMES.get(last, renamed.get(last, last)))
@@ -56,14 +56,6 @@ def torch_rules(
             shape = tuple(size for size in shape if size > 1)
         rules.append(Rule(source, path, axes, leaf.shape, shape))
     return rules
-
-
-@functools.lru_cache(maxsize=16)
-def _leaves(init: Callable[[jax.Array], Variables]) -> tuple[tuple[tuple[str, ...], Any], ...]:
-    """Paths and shapes of a network's variables; traced once for equal networks."""
-    shapes = jax.eval_shape(lambda: init(noise.key(0)))
-    leaves, _ = jax.tree_util.tree_flatten_with_path(shapes)
-    return tuple((tuple(key.key for key in keys), leaf) for keys, leaf in leaves)
 
 
 def _dotted(name: str, renamed: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rival_jax import noise
 from rival_jax.taps import Recorder
 from rival_jax.types import Array, Model, Taps, Variables
 
@@ -62,6 +64,12 @@ class Initialiser:
         """Variables of the module for one image of `image_size`."""
         image = jnp.zeros((1, *self.image_size, 3))
         return jax.jit(lambda key: self.module.init(key, image, Recorder({})))(key)
+
+
+@functools.lru_cache(maxsize=32)
+def shapes(init: Callable[[Array], Variables]) -> Variables:
+    """The variables that a `Model.init` makes, as shapes; traced once for equal networks."""
+    return jax.eval_shape(lambda: init(noise.key(0)))
 
 
 def as_model(module: nn.Module, name: str, image_size: tuple[int, int], **facts: Any) -> Model:

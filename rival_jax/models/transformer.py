@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import noise
-from rival_jax.models.network import Tap, at_least_float32
+from rival_jax.models.network import Tap, at_least_float32, shapes
 from rival_jax.types import Array, Model
 
 SMALL = nn.initializers.truncated_normal(0.02)
@@ -120,11 +119,11 @@ def qkv_tap(model: Model, block: int) -> tuple[str, int]:
         last = len(blocks) - 1
         raise ValueError(f"no {block}: {model.name} has blocks 0 to {last}; -1 is the last")
     name, image = blocks[block].replace("/attention", "/qkv"), (1, *model.image_size, 3)
-    given = jax.eval_shape(model.init, noise.key(0)), jax.ShapeDtypeStruct(image, jnp.float32)
-    shapes = jax.eval_shape(lambda v, x: model.forward(v, x, {})[1], *given)
-    if name not in shapes:
+    given = shapes(model.init), jax.ShapeDtypeStruct(image, jnp.float32)
+    taps = jax.eval_shape(lambda v, x: model.forward(v, x, {})[1], *given)
+    if name not in taps:
         raise ValueError(f"{model.name} does not show its keys: there is no tap {name}")
-    grid = model.to_grid(jnp.zeros(shapes[name].shape))  # raises if something is wrong with it
+    grid = model.to_grid(jnp.zeros(taps[name].shape))  # raises if something is wrong with it
     return name, model.image_size[0] // grid.shape[1]
 
 

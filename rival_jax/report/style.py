@@ -114,7 +114,9 @@ def drawn(draw: Draw) -> tuple[bytes, bytes, bytes]:
         width, height = figure.get_size_inches()
         most = min(LONGEST_SIDE / max(width, height), math.sqrt(MOST_PIXELS / (width * height)))
         png, svg = io.BytesIO(), io.BytesIO()
-        figure.savefig(png, dpi=min(DPI, most), format="png")
+        # Photos of noise hardly compress: level 6 takes twice the time for 2 % less.
+        packed = {"compress_level": 4}
+        figure.savefig(png, dpi=min(DPI, most), format="png", pil_kwargs=packed)
         figure.savefig(svg, format="svg", metadata={"Date": None})
     return png.getvalue(), svg.getvalue(), as_csv(header, lines).encode()
 
