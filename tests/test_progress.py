@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import time
 
+import jax
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -30,6 +32,22 @@ def test_a_lap_is_what_was_done_since_the_last(monkeypatch):
     assert lap["seconds_left"] == pytest.approx(700 / (300 / 13), abs=0.1)
     assert lap["peak_memory"] > 1 << 20
     assert "share_of_peak" not in lap  # nobody knows a CPU's
+
+
+def test_time_left_is_without_the_time_of_compiling(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with progress.Meter(1000, "forwards", Console(file=io.StringIO())) as meter:
+        now[0] += 60
+        jax.monitoring.record_event_duration_secs(profile.COMPILING, 58.0)
+        meter.advance(100)
+        assert meter.lap()["seconds_left"] == 18  # and not 540
+
+
+def test_compiling_is_counted():
+    before = profile.compiled()
+    jax.jit(lambda x: x * 3 + 1)(np.arange(7.0)).block_until_ready()
+    assert profile.compiled() > before
 
 
 def slow(now):

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -147,12 +147,18 @@ def _pad(batch: Batch, multiple: int) -> dict[str, np.ndarray]:
     return padded
 
 
-class Cost(NamedTuple):
-    """The cost of one example: floating-point operations, bytes of working memory, seconds."""
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """The cost of one example: floating-point operations, and bytes of working memory."""
 
     flops: float
     bytes: float
-    seconds: float
+    timed: Callable[[], float] = lambda: 0.0
+
+    @functools.cached_property
+    def seconds(self) -> float:
+        """Timed when first asked for; all hosts must ask."""
+        return self.timed()
 
 
 def measure(
@@ -162,7 +168,7 @@ def measure(
     mesh: Mesh | None = None,
     sharding: str = "replicated",
 ) -> Cost:
-    """Cost per example of `fn(variables, inputs)`, compiled for the inputs' batch size and timed.
+    """Cost per example of `fn(variables, inputs)`, compiled for the inputs' batch size.
 
     Args:
       fn: pure. inputs: arrays with a common leading axis, a batch of typical size, the same on
@@ -170,23 +176,30 @@ def measure(
       mesh, sharding: for `variables` that one device cannot hold, see `map_examples`.
 
     Returns:
-      operations and memory as counted by the compiler (0 if unknown), and the shortest of three
-      runs on one device; measured by process 0.
+      operations and memory as counted by the compiler (0 if unknown); seconds are the shortest of
+      three runs on one device. Measured by process 0.
     """
     size = len(jax.tree.leaves(inputs)[0])
     if mesh and sharding != "replicated":
         variables = placement.placed(variables, mesh, sharding)
         inputs = placement.placed(inputs, mesh, "replicated")
-    compiled = jax.jit(fn).lower(variables, inputs).compile()
+    lowered = jax.jit(fn).lower(variables, inputs)
+    # Operations and buffers are the same without the optimisation of machine code, half the work.
+    quickly = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    compiled = lowered.compile(quickly)
     analysis, memory = compiled.cost_analysis(), compiled.memory_analysis()
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(variables, inputs))
-        seconds.append(time.perf_counter() - start)
     flops = (analysis or {}).get("flops", 0.0)
-    found = (flops / size, getattr(memory, "temp_size_in_bytes", 0) / size, min(seconds) / size)
-    return Cost(*hosts.agreed(found))
+    found = (flops / size, getattr(memory, "temp_size_in_bytes", 0) / size)
+
+    def timed() -> float:
+        compiled, seconds = lowered.compile(), []
+        for _ in range(3):
+            start = time.perf_counter()
+            jax.block_until_ready(compiled(variables, inputs))
+            seconds.append(time.perf_counter() - start)
+        return hosts.agreed(min(seconds) / size)
+
+    return Cost(*hosts.agreed(found), timed)
 
 
 def memory_budget(device: Any) -> int:

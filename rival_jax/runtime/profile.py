@@ -1,26 +1,37 @@
-"""Where the time goes: waits for input, and a trace of a few steps on request."""
+"""Where the time goes: waits for input, compiling, and a trace of a few steps on request."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
+import jax.monitoring
 
 from rival_jax.runtime import hosts
 
 T = TypeVar("T")
 AFTER, STEPS = 3, 5  # steps before the trace (they compile), and in it
+COMPILING = "/jax/core/compile/backend_compile_duration"  # jax's event
 
 
 class _State:
     folder = ""
     steps = 0
     waited = 0.0
+    compiled = 0.0
 
 
 _state = _State()
+
+
+def _heard(event: str, seconds: float, **_: Any) -> None:
+    if event == COMPILING:
+        _state.compiled += seconds
+
+
+jax.monitoring.register_event_duration_secs_listener(_heard)
 
 
 def start(folder: str) -> None:
@@ -63,3 +74,8 @@ def timed(values: Iterable[T]) -> Iterator[T]:
 def waited() -> float:
     """Seconds that this process has waited for input."""
     return _state.waited
+
+
+def compiled() -> float:
+    """Seconds that this process has compiled programs."""
+    return _state.compiled

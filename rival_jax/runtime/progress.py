@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from rival_jax.runtime import hosts, profile
 from rival_jax.runtime.names import visible
@@ -48,12 +48,12 @@ class Meter:
         self.total, self.unit, self.console = total, unit, console
         self.done, self.text, self.flops = 0, "", 0.0
         self.started = self.printed = time.monotonic()
+        self.compiled = profile.compiled()
         self.lapped = (self.started, 0, profile.waited())
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %  {task.fields[rate]}  left"),
-            TimeRemainingColumn(compact=True),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[rate]}"),
         )
         quiet = not console.is_terminal or console.quiet
         self.bar = Progress(*columns, console=console, disable=quiet)
@@ -81,15 +81,18 @@ class Meter:
         amount *= hosts.count()
         self.done += amount
         now = time.monotonic()
-        rate = self.done / max(now - self.started, 1e-9)
-        self.bar.update(self.task, advance=amount, rate=f"{rate:,.0f} {self.unit}/s")
+        rate, left = self._speed(now)
+        told = f"{rate:,.0f} {self.unit}/s, {duration(left or 0)} left"
+        self.bar.update(self.task, advance=amount, rate=told)
         if not self.console.is_terminal and now - self.printed >= LOG_EVERY:
             self.printed = now
-            left = max(0, self.total - self.done) / rate
             share = min(100, 100 * self.done / max(self.total, 1))
-            self.console.print(
-                f"{self.text}: {share:.0f} %, {rate:,.0f} {self.unit}/s, {duration(left)} left"
-            )
+            self.console.print(f"{self.text}: {share:.0f} %, {told}")
+
+    def _speed(self, now: float) -> tuple[float, float | None]:
+        """Units per second since the start, and seconds left; compiling, done once, is left out."""
+        rate = self.done / max(now - self.started - (profile.compiled() - self.compiled), 1e-9)
+        return rate, max(0, self.total - self.done) / rate if rate else None
 
     def lap(self) -> dict[str, Any]:
         """The work since the last call, for the log; see `measured`."""
@@ -98,8 +101,7 @@ class Meter:
         self.lapped = (now, self.done, waited)
         new = (now - before, self.done - done, self.unit, waited - waited_before)
         found = measured(*new, self.flops)
-        rate = self.done / max(now - self.started, 1e-9)
-        left = max(0, self.total - self.done) / rate if rate else None
+        _, left = self._speed(now)
         return {**found, "seconds_left": left and round(left, 1)}
 
 
