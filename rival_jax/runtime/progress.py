@@ -82,7 +82,7 @@ class Meter:
         self.done += amount
         now = time.monotonic()
         rate, left = self._speed(now)
-        told = f"{rate:,.0f} {self.unit}/s, {duration(left or 0)} left"
+        told = f"{rate:,.0f} {self.unit}/s, {duration(left or 0.0)} left"
         self.bar.update(self.task, advance=amount, rate=told)
         if not self.console.is_terminal and now - self.printed >= LOG_EVERY:
             self.printed = now
