@@ -53,9 +53,7 @@ class Experiment:
         for name in self.config.models:
             loaded = self.subject.load(name)
             model, examples = loaded.model.name, self.subject.examples(loaded.geometry)
-            pick = functools.partial(self.subject.pick, loaded)
-            plan = bench.plans.of(model, pick, images=len(examples))
-            bench.cards.append({**loaded.facts, "flops": plan["flops"]})
+            plan = bench.plan(loaded, self.subject.pick, images=len(examples))
             if hosts.first():
                 head = {k: np.asarray(v) for k, v in loaded.variables["head"]._asdict().items()}
                 file = bench.run.path / "heads" / f"{file_path(model)}.safetensors"

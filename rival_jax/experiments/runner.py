@@ -98,6 +98,12 @@ class Bench:
     cards: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     computed: int = 0
 
+    def plan(self, loaded: Loaded, pick: Callable[[Loaded], Any], **asked: Any) -> dict[str, Any]:
+        """A network's plan, see `Plans`; adds its card."""
+        plan = self.plans.of(loaded.model.name, functools.partial(pick, loaded), **asked)
+        self.cards.append({**loaded.facts, "flops": plan["flops"]})
+        return plan
+
 
 class Experiment(Protocol):
     """What can be run: an object made from a config after checking everything that can be wrong.

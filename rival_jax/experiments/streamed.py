@@ -247,10 +247,8 @@ def plan(material: Material, bench: Bench, one: Loaded) -> dict[str, Any]:
     """A network's images per step and FLOPs, for shards of photos; adds its card."""
     c = material.config
 
-    def pick() -> dict[str, Any]:
+    def pick(one: Loaded) -> dict[str, Any]:
         size, _ = step_size(c, material.mesh, one.cost(), one.geometry, c.shard)
         return {"images": size, "flops": one.cost().flops}
 
-    found = bench.plans.of(one.model.name, pick, shard=c.shard)
-    bench.cards.append({**one.facts, "flops": found["flops"]})
-    return found
+    return bench.plan(one, pick, shard=c.shard)

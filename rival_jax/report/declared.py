@@ -17,8 +17,11 @@ Cells = Mapping[str, Callable[[Row], str]]
 CELLS: Cells = {
     "percent": tables.percent,
     "ratio": tables.ratio,
+    "plain": tables.plain,
+    "count": lambda row: f"{row['estimate']:.0f}",
     "whole": lambda row: f"{100 * row['estimate']:.0f}",  # in percent
     "bare": lambda row: f"{row['estimate']:.3f}",
+    "fine": lambda row: f"{row['estimate']:.4f}",
 }
 ADJUST = {"holm": significance.holm, "rate": significance.benjamini_hochberg}
 
@@ -39,8 +42,8 @@ def table(look: Look, results: Results, title: str, confidence: float, cells: Ce
     Args:
       look: `lines`, the columns of results that identify a line, and optionally
         `where`: the values that results must have, see `chosen`.
-        `cell`: how a number is written: "percent", "ratio", "whole" percent, "bare" or one of
-        `cells`; and `cells`: how those of some measures are.
+        `cell`: how a number is written, one of `CELLS` or `cells`; `cells`: how those of some
+        measures are.
         `column`: whose values become columns, "model" if not given; `columns`: those shown.
         `titles`: see `tables.pivot`.
         `grouped`: whether lines alike in the first of `lines` are put together.

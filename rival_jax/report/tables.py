@@ -35,6 +35,11 @@ def ratio(interval: Mapping[str, Any]) -> str:
     return _with_ends(interval, signed)
 
 
+def plain(interval: Mapping[str, Any]) -> str:
+    """Two decimals and the interval, if it has one: "0.42 [0.31, 0.51]"."""
+    return _with_ends(interval, "{:.2f}".format)
+
+
 def _with_ends(interval: Mapping[str, Any], written: Callable[[float], str]) -> str:
     estimate, low, high = (interval[name] for name in ("estimate", "low", "high"))
     ends = "" if low != low else f" [{written(low)}, {written(high)}]"

@@ -32,7 +32,8 @@ class Words:
 
       sections.NAME: `title`, and by name `text`, `figures` and `tables`, in the order of the page.
       figures.NAME: `caption`, and `alt` for readers who cannot see the figure; `draw` if it is a
-        filter over results, see `declared.figure`; `photos` if it is made of photos.
+        filter over results, see `declared.figure`; `photos` if it is made of photos; `file` if its
+        files are called otherwise.
       tables.NAME: `title`, and what `declared.table` takes; `titles` may be the name of some.
       text: sentences by name, or lists of them. {holm} and {rate} say how p-values are adjusted,
         {star} what a star means.
@@ -73,8 +74,9 @@ class Words:
           fields: values to fill in.
         """
         found = self._all["figures"][words or name]
-        caption, alt = (_filled(found[key], fields) for key in ("caption", "alt"))
-        return Picture(name, draw, caption, alt, photos or found.get("photos", False))
+        texts = found.get("file", name), found["caption"], found["alt"]
+        file, caption, alt = (_filled(text, fields) for text in texts)
+        return Picture(file, draw, caption, alt, photos or found.get("photos", False))
 
     def drawn(self, name: str, results: Results, *, words: str = "", **fields: Any) -> Picture:
         """A figure of results, as its `draw` says; arguments as for `picture`."""
@@ -149,8 +151,8 @@ class Words:
             return [self.picture(name, given, **fields)]
         if given is not None:
             return given
-        look = self._look(self._all["figures"][name]["draw"], fields)
-        belongs = declared.chosen(results, look.get("where", {})).rows
+        look = self._look(self._all["figures"][name].get("draw", {}), fields)
+        belongs = look and declared.chosen(results, look.get("where", {})).rows
         return [self.drawn(name, results, **fields)] if belongs else []
 
     def document(

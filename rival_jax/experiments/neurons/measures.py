@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from rival_jax.runtime import row_files
 
 Pair = tuple[str, str, str]
 PAIR = ("class", "model", "attribute")
+KEYS = ("label", "model", "attribute")  # the same in rows
 NOTHING = np.zeros((0, 0))
 
 
@@ -75,9 +77,8 @@ class Found(NamedTuple):
         told = np.stack([*scores.values()], axis=1), [self.cross.get(p, NOTHING) for p in scores]
         options = {"permutations": c.permutations, "seed": seed}
         each, whole = detectors.assessed(*told, c.false_discovery_rate, **options)
-        numbers = zip(*each.values(), strict=True)
-        pairs = (dict(zip(each, map(float, one), strict=True)) for one in numbers)
-        return whole, dict(zip(scores, pairs, strict=True))
+        pairs = enumerate(scores)
+        return whole, {pair: {k: float(v[i]) for k, v in each.items()} for i, pair in pairs}
 
 
 def read(files: Mapping[str, Path], classes: Sequence[str]) -> Found:
@@ -86,22 +87,19 @@ def read(files: Mapping[str, Path], classes: Sequence[str]) -> Found:
         [path for name, path in files.items() if name.endswith(f"/{kind}")]
         for kind in ("search", "test", "pairing")
     )
-    keys, best = ["label", *PAIR[1:]], pc.field("best") & (pc.field("network") == 0)
-    columns = [*keys, "network", "best", "feature", "score"]
-    chosen = [row_files.read(path, columns).filter(best).to_pylist() for path in search]
-    cross = pa.concat_tables(row_files.read(path, [*keys, "iou"]) for path in pairing)
-    cross = cross.group_by(keys, use_threads=False).aggregate([("iou", "list")]).to_pylist()
+    best, columns = pc.field("best") & (pc.field("network") == 0), ["network", "best", "feature"]
+    rows = (row_files.read(path, [*KEYS, *columns, "score"]).filter(best) for path in search)
+    cross = pa.concat_tables(row_files.read(path, [*KEYS, "iou"]) for path in pairing)
+    cross = cross.group_by([*KEYS], use_threads=False).aggregate([("iou", "list")]).to_pylist()
     square = lambda iou: np.reshape(iou, 2 * (round(len(iou) ** 0.5),))  # noqa: E731
+    key = operator.itemgetter(*KEYS)
     return Found(
         images=STUDY.read(test, sorted(classes)),
-        features={pair_of(row): (row["feature"], row["score"]) for some in chosen for row in some},
-        cross={pair_of(row): square(row["iou_list"]) for row in cross},
+        features={
+            key(row): (row["feature"], row["score"]) for some in rows for row in some.to_pylist()
+        },
+        cross={key(row): square(row["iou_list"]) for row in cross},
     )
-
-
-def pair_of(row: Mapping[str, Any]) -> Pair:
-    """The pair that a row is about, and the model."""
-    return row.get("class") or row["label"], row["model"], row["attribute"]
 
 
 def results(found: Found, c: Neurons, seed: int, **options: Any) -> Results:
@@ -123,16 +121,17 @@ def results(found: Found, c: Neurons, seed: int, **options: Any) -> Results:
     tests = {model: found.tested(model, c, seed) for model in first.of("model")}
     reported = {pair for _, each in tests.values() for pair in each if each[pair]["reported"]}
     table = STUDY.results(found.images._replace(values={"iou": first}), reported, **options)
-    order = lambda row: (pair_of(row) not in reported, -row["estimate"], pair_of(row))  # noqa: E731
+    pair = operator.itemgetter(*PAIR)
+    order = lambda row: (pair(row) not in reported, -row["estimate"], pair(row))  # noqa: E731
     rows: list[Row] = []
     for model, (numbers, each) in tests.items():
         mine = table.where(model=model)
         whole = mine.where(**{"class": None}).rows
         rows += [*whole, *_plain(whole[0], numbers)]
         for row in sorted(mine.where(**{"class": bool}), key=order):
-            feature, score = found.features.get(pair_of(row), (-1, 0.0))
+            feature, score = found.features.get(pair(row), (-1, 0.0))
             row = {**row, "feature": feature}
-            rows += [row, *_plain(row, {"train_iou": score, **each[pair_of(row)]})]
+            rows += [row, *_plain(row, {"train_iou": score, **each[pair(row)]})]
     return Results(rows)
 
 

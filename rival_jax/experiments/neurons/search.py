@@ -17,11 +17,14 @@ from jax.sharding import Mesh
 from rival_jax import data, detectors, neurons
 from rival_jax.configs.neurons import Config
 from rival_jax.experiments.changed import repacked
+from rival_jax.experiments.runner import Unit
 from rival_jax.experiments.subject import Loaded
 from rival_jax.runtime import hosts, parallel, parts, placement, row_files
 from rival_jax.runtime.results import Category, Columns
 from rival_jax.types import Variables
 
+ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
+KEYS = ("top", "threshold", "absent", "shuffled", "least_images")  # that all rows depend on
 _held_out = jax.jit(detectors.held_out, static_argnums=0)
 
 
@@ -54,6 +57,19 @@ class Search:
         count = self.config.neurons.shuffled
         networks = neurons.with_shuffled(self.loaded.variables, count, self.config.seed)
         return placement.placed(networks, self.mesh, "replicated")
+
+    def units(self, files: Mapping[str, Path]) -> Iterator[Unit]:
+        """Its units; those on held-out images read the first's file, one of `files`."""
+        name, c = self.loaded.model.name, self.config
+        about: dict[str, Any] = {"version": ROWS_VERSION, "model": self.loaded.digest}
+        about |= {"dtype": c.dtype, "seed": c.seed, **{k: getattr(c.neurons, k) for k in KEYS}}
+        for split, examples in (("train", self.train), ("test", self.test)):
+            about[split] = [examples.fingerprint, examples.attribute_fingerprint]
+        held_out = functools.cache(lambda: self.held_out_rows(files[f"{name}/search"]))
+        yield Unit(f"{name}/search", about, lambda _: self.rows(), everywhere=True)
+        yield Unit(f"{name}/test", about, lambda _: held_out()[0], everywhere=True)
+        about = {**about, "permuted_images": c.neurons.permuted_images}
+        yield Unit(f"{name}/pairing", about, lambda _: held_out()[1], everywhere=True)
 
     @property
     def count(self) -> int:

@@ -30,9 +30,6 @@ from rival_jax.report.results import Results
 from rival_jax.runtime.results import Run
 from rival_jax.types import Model
 
-ROWS_VERSION = 1  # in every unit's hash: raise it when the same inputs give other rows
-KEYS = ("top", "threshold", "absent", "shuffled", "least_images")  # that all rows depend on
-
 
 class Experiment:
     """Networks and attributes, checked."""
@@ -66,26 +63,11 @@ class Experiment:
         for name in self.config.models:
             loaded = self.subject.load(name)
             train, test = self.splits(loaded.model)
-            pick = functools.partial(self.subject.pick, loaded)
-            plan = bench.plans.of(loaded.model.name, pick, images=len(test))
+            plan = bench.plan(loaded, self.subject.pick, images=len(test))
             told = train, test, pairs_of(self.config, train, test), plan["images"], self.config
             search = Search(loaded, *told, self.subject.mesh, bench.meter.advance)
             self.searches[loaded.model.name] = search
-            yield from self._units(bench, search)
-            bench.cards.append({**loaded.facts, "flops": plan["flops"]})
-
-    def _units(self, bench: Bench, search: Search) -> Iterator[Unit]:
-        """A network's units; each reads the file of the one before."""
-        name, c, settings = search.loaded.model.name, self.config, self.config.neurons
-        about: dict[str, Any] = {"version": ROWS_VERSION, "model": search.loaded.digest}
-        about |= {"dtype": c.dtype, "seed": c.seed, **{key: getattr(settings, key) for key in KEYS}}
-        for split, examples in (("train", search.train), ("test", search.test)):
-            about[split] = [examples.fingerprint, examples.attribute_fingerprint]
-        held_out = functools.cache(lambda: search.held_out_rows(bench.files[f"{name}/search"]))
-        yield Unit(f"{name}/search", about, lambda _: search.rows(), everywhere=True)
-        yield Unit(f"{name}/test", about, lambda _: held_out()[0], everywhere=True)
-        about = {**about, "permuted_images": settings.permuted_images}
-        yield Unit(f"{name}/pairing", about, lambda _: held_out()[1], everywhere=True)
+            yield from search.units(bench.files)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""

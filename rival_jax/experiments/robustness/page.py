@@ -32,7 +32,7 @@ def page(
     accuracy = whole.where(measure="accuracy", average="micro", contrast="")
     pairs = _top_1(whole.where(average=("micro", None)))
     classes = Results(row for row in results if row.get("class"))
-    cells = {"beside": functools.partial(beside_published, () if given else sets), "count": _count}
+    cells = {"beside": functools.partial(beside_published, () if given else sets)}
     told = functools.partial(
         WORDS.tables, confidence=config.statistics.confidence, cells=cells, treatment=treatment
     )
@@ -90,10 +90,6 @@ def _of_pair(row: Row) -> Row:
     """Counts of photos with their pair and McNemar's p as words, to identify a line."""
     pair = f"{row['model']} {row['contrast']}"
     return {**row, "of": pair, "p": f"{row['p']:.3g}", "contrast": ""}
-
-
-def _count(row: Row) -> str:
-    return f"{row['estimate']:.0f}"
 
 
 def _cells(told: Callable[..., list[Table]], results: Results) -> Iterator[Section]:
