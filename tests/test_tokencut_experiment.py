@@ -517,8 +517,8 @@ def test_differences_are_of_photos_that_both_have(tmp_path):
     levels = results.where(measure="iou", contrast="", **{"class": None})
     assert [row["estimate"] for row in levels] == pytest.approx([(0.3 + 0.9) / 2, 0.525])
     assert not results.where(measure="area").rows
-    rows = page.differences(frozen(tiny(tmp_path)), results).rows
-    assert [row[:2] for row in rows] == [
+    (table,) = page.WORDS.tables(results, "differences")
+    assert [row[:2] for row in table.rows] == [
         ("b minus a", "IoU with the true mask"),
         ("b minus a", "boxes overlap by more than 1/2, %"),
     ]

@@ -15,18 +15,15 @@ from PIL import Image, ImageOps
 from rival_jax.configs.tokencut import Config
 from rival_jax.data.source import name_hash
 from rival_jax.experiments.tokencut.networks import WORDS, Network
-from rival_jax.report import figures, tables
-from rival_jax.report.document import Document, Picture, Section
+from rival_jax.report.document import Document, Picture
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import THUMB, rim, sheet, thumb
 from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import Table, counted, percent, ratio
-from rival_jax.report.verdicts import HOLM, METHOD
 from rival_jax.runtime.names import file_names
 
 TITLES = WORDS.titles("measures")
 MEASURES = tuple(TITLES)  # of a photo
-COMPARED = ("area", "iou", "iou_coarse", "box")  # in the table of differences
 LISTED = 50  # photos per list on the page; its CSV file has all
 ACROSS = 4  # photos side by side on a sheet, three pictures each
 WORST = 12  # photos
@@ -51,41 +48,29 @@ def page(
       commands: see `uses`.
       look: returns the pictures of an outcome.
     """
-    levels, models = results.where(contrast=""), found.of("model")
-    whole, each = (levels.where(**{"class": one}) for one in (None, bool))
+    c, models = config.tokencut, found.of("model")
+    whole, each = (results.where(contrast="", **{"class": one}) for one in (None, bool))
     best = "iou" if results.where(measure="iou_coarse").rows else "area"
-    label, rated = TITLES[best].removesuffix(", %"), each.where(measure=best)
-    draw = functools.partial(figures.dots, rated, "class", by="model", label=label)
-    draw = functools.partial(draw, lines=whole.where(measure=best))
-    photos = each.where(measure="photos").having(model="photos")
-    shown = photos + rated
-    by_class = WORDS.tables(shown, "classes", cells={"number": _cell}, label=TITLES[best])
-    options: dict[str, Any] = {
-        "titles": TITLES,
-        "columns": ["photos", "masks", "skipped", *MEASURES],
-    }
-    title = "Masks, means over classes"
-    quality = tables.pivot(title, whole, ("model",), "measure", _cell, **options)
-    few = {name: [one._replace(rows=one.rows[:LISTED])] for name, one in lists.items()}
-    return Document(
-        title=WORDS.text("title"),
+    told: dict[str, Any] = {**vars(c), "best": best, "named": TITLES[best]}
+    told |= {"label": TITLES[best].removesuffix(", %"), "quality": WORDS.text(f"by_{best}")}
+    told |= {"weights": WORDS.text(c.graph), "sigmas": ", ".join(f"{s:g}" for s in c.sigmas)}
+    told["block"] = {-1: "the last block", "auto": "one block"}.get(c.block, f"block {c.block}")
+    told["refined"] = WORDS.text(c.choice if c.refine == "bilateral" else c.refine, **told)
+    by_class = each.where(measure="photos").having(model="photos") + each.where(measure=best)
+    given = {name: [one._replace(rows=one.rows[:LISTED])] for name, one in lists.items()}
+    given["classes"] = WORDS.tables(by_class, "classes", **told)
+    *sections, last = WORDS.sections(
+        results,
+        told,
+        pictures={"sample": [*sheets(config, found, look)]},
+        tables=given,
+        confidence=config.statistics.confidence,
+    )
+    return WORDS.document(
+        told,
         subtitle=f"{', '.join(models)}; {counted(len(found) // len(models), 'photo')}",
         headline=[text for name in models for text in _headline(whole, found.where(model=name))],
-        sections=[
-            Section(
-                "How good the masks are" if best == "iou" else "The masks, not rated",
-                pictures=[WORDS.picture("by_class", draw, label=label)] if rated.rows else [],
-                tables=[quality, differences(config, results)],
-            ),
-            Section("By class", tables=by_class),
-            Section("Skipped photos", tables=few["skipped"]),
-            Section("Doubtful masks", tables=few["doubtful"]),
-            Section("The masks", pictures=[*sheets(config, found, look)]),
-            Section("Training with them", text=commands),
-        ],
-        method=_method(config),
-        caveats=WORDS.caveats(),
-        source=WORDS.text("source"),
+        sections=[*sections, last._replace(text=commands)],
     )
 
 
@@ -98,24 +83,17 @@ def counts(outcomes: Results) -> dict[str, int]:
 
 def listed(found: Results, unreadable: Sequence[tuple[str, str]]) -> dict[str, Table]:
     """Photos without a mask, (name, reason) of `unreadable` ones first, and doubtful masks."""
-    told, first = {}, [("", *one) for one in unreadable]
-    for name, column, thing in (
-        ("skipped", "reason", "skipped photo"),
-        ("doubtful", "doubt", "doubtful mask"),
-    ):
-        header = ("model", "example", column)
-        mine = found.where(**{column: bool})
-        rows = [*first, *(tuple(row[one] for one in header) for row in mine)]
-        told[name], first = Table(counted(len(rows), thing), header, rows), []
-    return told
 
+    def rows(column: str) -> list[Any]:
+        marked = found.where(**{column: bool})
+        return [(row["model"], row["example"], row[column]) for row in marked]
 
-def differences(config: Config, results: Results) -> Table:
-    """Networks in pairs, on the photos that both have masks of."""
-    pairs = results.where(measure=COMPARED, contrast=bool)
-    title, columns = "Differences between models, paired", ("model", "measure")
-    confidence, titles = config.statistics.confidence, TITLES | {"model": "models"}
-    return tables.differences(title, pairs, columns, _cell, confidence, titles=titles)
+    header, doubtful = ("model", "example"), rows("doubt")
+    skipped = [*(("", *one) for one in unreadable), *rows("reason")]
+    return {
+        "skipped": Table(counted(len(skipped), "skipped photo"), (*header, "reason"), skipped),
+        "doubtful": Table(counted(len(doubtful), "doubtful mask"), (*header, "doubt"), doubtful),
+    }
 
 
 def _headline(whole: Results, mine: Results) -> Iterator[str]:
@@ -124,16 +102,10 @@ def _headline(whole: Results, mine: Results) -> Iterator[str]:
     left_out = ", ".join(f"{reason} {n}" for reason, n in reasons.items())
     told = counts(mine) | {"model": mine.rows[0]["model"], "photos": counted(len(mine), "photo")}
     yield WORDS.text("counts", **told, left_out=f" (skipped: {left_out})" if left_out else "")
-    rated = {row["measure"]: _cell(row) for row in whole.where(model=told["model"])}
+    rated = {row["measure"]: row for row in whole.where(model=told["model"])}
     if "iou" in rated:
-        yield WORDS.text("rated", **rated)
-
-
-def _cell(row: Row) -> str:
-    """A count, or a number and its interval if there is one."""
-    if row["measure"] not in TITLES:
-        return f"{row['estimate']:.0f}"
-    return percent(row) if TITLES[row["measure"]].endswith("%") else ratio(row)
+        shares = {name: ratio(rated[name]) for name in ("iou", "centred")}
+        yield WORDS.text("rated", **shares, box=percent(rated["box"]))
 
 
 def notices(found: Results) -> list[str]:
@@ -166,30 +138,21 @@ def uses(
     return told
 
 
-def _method(config: Config) -> list[str]:
-    c = config.tokencut
-    told: dict[str, Any] = {**vars(c), "sigmas": ", ".join(f"{s:g}" for s in c.sigmas)}
-    told["block"] = {-1: "the last block", "auto": "one block"}.get(c.block, f"block {c.block}")
-    refined = c.choice if c.refine == "bilateral" else c.refine
-    names = ("cut", c.graph, refined, "skipped", "brackets")
-    return [*(WORDS.text(name, **told) for name in names), METHOD.format(HOLM)]
-
-
 def sheets(config: Config, found: Results, look: Callable[[Row], Shown]) -> Iterator[Picture]:
     """Two sheets of each network: photos taken at random, doubtful first, and the lowest IoU."""
     drawn = lambda row: name_hash(f"{config.seed}\0{row['example']}", 8)  # noqa: E731
     for name, stem in file_names(found.of("model")).items():
         mine, most = found.where(model=name), config.tokencut.shown
         rated = any(np.isfinite(row["iou_coarse"]) for row in mine)
-        told = {"model": name, "outline": WORDS.text("outline_truth" if rated else "outline")}
+        told: dict[str, Any] = {"model": name, "stem": stem}
+        told["outline"] = WORDS.text("outline_truth" if rated else "outline")
         some = sorted(mine.where(component=bool), key=drawn)
         some.sort(key=lambda row: not row["doubt"])
         worst = [row for row in some if np.isfinite(row["iou"])]
         worst.sort(key=lambda row: row["iou"])
         for kind, rows in (("sample", some[:most]), ("worst", worst[: min(most, WORST)])):
             if rows:
-                draw = functools.partial(overlays, rows, look)
-                yield WORDS.picture(f"{kind}_{stem}", draw, words=kind, photos=True, **told)
+                yield WORDS.picture(kind, functools.partial(overlays, rows, look), **told)
 
 
 def overlays(photos: Sequence[Row], look: Callable[[Row], Shown]) -> Drawn:
