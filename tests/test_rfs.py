@@ -19,7 +19,6 @@ import pytest
 from rival_jax import models, noise
 from rival_jax.experiments import runner
 from rival_jax.experiments import subject as _subject
-from rival_jax.experiments.plans import Plans
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs import study as rfs
 from rival_jax.experiments.rfs.examples import noised_pictures
@@ -27,6 +26,7 @@ from rival_jax.experiments.rfs.measures import STUDY
 from rival_jax.experiments.rows import clean_answers
 from rival_jax.report.results import Results
 from rival_jax.runtime import parallel
+from rival_jax.runtime.plans import Plans
 from rival_jax.runtime.results import Run, read_rows
 from tests.finetune_cases import one_block_study
 from tests.helpers import (

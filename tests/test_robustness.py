@@ -24,13 +24,13 @@ from rival_jax.experiments import runner
 from rival_jax.experiments.cures import Cure, cure, pairs
 from rival_jax.experiments.robustness import Experiment
 from rival_jax.experiments.robustness.study import accuracies, beyond
-from rival_jax.experiments.scoring import Protocols
 from rival_jax.named import Axis
 from rival_jax.report import exact, style
 from rival_jax.report.images import Images, by_unit, confidence_gaps, joined, per_image, split
 from rival_jax.report.results import Results
 from rival_jax.report.study import Measure, Study
 from rival_jax.runtime.results import digest, read_rows
+from rival_jax.scoring import Protocols
 from rival_jax.types import Geometry
 from tests import invented_sets
 from tests.fake_hosts import on_hosts

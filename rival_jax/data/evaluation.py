@@ -16,8 +16,12 @@ from rival_jax.data.checks import report
 from rival_jax.data.photos import DEFAULT, PhotoRules
 from rival_jax.data.source import Item, class_order
 from rival_jax.runtime.plugins import no_such
+from rival_jax.scoring import Protocols
 
 WNID = re.compile(r"n\d{8}")
+WAYS = 1000  # ImageNet's outputs
+# On ImageNet's validation photos, to fit ImageNet-A and -R: 200 outputs, photos of 200 classes.
+AMONG = {"a_200": "imagenet_a", "r_200": "imagenet_r"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -211,3 +215,51 @@ def one_of(title: str, option: str, value: str, known: Collection[str]) -> None:
     """Raises ValueError with the nearest known value of an option, unless `value` is known."""
     if value not in known:
         raise ValueError(f"data {title}: {option}: " + no_such(value, known))
+
+
+def protocols_of(name: str, kind: str, source: Any, ways: int) -> Protocols:
+    """A set's scoring, for networks with its own classes, or with ImageNet's (joined by synset).
+
+    Args:
+      name: the set's, for errors. kind: its source's.
+      source: see `EvaluationSource`; a plain `Source` with classes or synsets will do.
+      ways: number of the networks' outputs.
+
+    Raises:
+      ValueError: if the outputs are neither, or a class has no synset of ImageNet.
+    """
+    if ways == len(source.classes) != WAYS:
+        return Protocols(tuple((i,) for i in range(ways)), ways)
+    outputs, wnids = getattr(source, "outputs", None), source.class_wnids
+    if ways != WAYS or (outputs is None and wnids is None):
+        raise ValueError(
+            f"{name} has {len(source.classes)} classes, the networks {ways} outputs: expected as "
+            f"many, or ImageNet's {WAYS} and classes whose synsets are known"
+        )
+    columns, groups = getattr(source, "columns", None), getattr(source, "groups", None)
+    if outputs is None:
+        index = class_maps.index_of()
+        if unknown := sorted({wnid for some in wnids for wnid in some} - index.keys()):
+            raise ValueError(f"{name}: {unknown[0]} is no synset of ImageNet-1k")
+        outputs = [[index[wnid] for wnid in some] for some in wnids]
+        columns = sorted({i for some in outputs for i in some})
+    if groups is None and columns is not None and max(map(len, outputs)) > 1:
+        groups = _groups(outputs)
+    among = tuple((key, class_maps.columns(one)) for key, one in AMONG.items())
+    return Protocols(
+        tuple(map(tuple, outputs)),
+        ways,
+        None if columns is None or len(columns) == WAYS else tuple(columns),
+        None if groups is None else tuple(np.asarray(groups).tolist()),
+        among if kind == "imagenet" else (),
+        getattr(source, "real", None) is not None,
+    )
+
+
+def _groups(outputs: Sequence[Sequence[int]]) -> np.ndarray | None:
+    """int [1000], the class that each output is right for; None if one is for several."""
+    every = [i for some in outputs for i in some]
+    groups = np.full(WAYS, -1)
+    for label, some in enumerate(outputs):
+        groups[list(some)] = label
+    return groups if len(set(every)) == len(every) else None

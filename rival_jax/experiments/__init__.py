@@ -3,5 +3,5 @@
 # Modules beside the rooms that are not experiments but shared by them.
 PARTS = {
     *("changed", "clean", "cures", "explained", "groups", "head_context", "noise_trials"),
-    *("plans", "preprocessing", "rows", "runner", "scoring", "sets", "streamed", "subject"),
+    *("preprocessing", "rows", "runner", "sets", "streamed", "subject"),
 }

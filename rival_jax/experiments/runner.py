@@ -11,11 +11,11 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from rival_jax.experiments import clean
-from rival_jax.experiments.plans import Plans
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report.document import Document, shown_again, write_document
 from rival_jax.report.results import Results
 from rival_jax.runtime import hosts, parallel
+from rival_jax.runtime.plans import Plans
 from rival_jax.runtime.progress import Meter, duration
 from rival_jax.runtime.results import Columns, Run
 from rival_jax.types import Batch, Model, Variables

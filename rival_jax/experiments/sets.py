@@ -13,13 +13,14 @@ import numpy as np
 from rival_jax import data, protocols
 from rival_jax.configs import options
 from rival_jax.data import class_maps
+from rival_jax.data.evaluation import AMONG, WAYS, protocols_of
 from rival_jax.data.source import check_names
-from rival_jax.experiments.scoring import AMONG, WAYS, Protocols, protocols_of
 from rival_jax.named import Named
 from rival_jax.report.images import Images, by_unit
 from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import percent
 from rival_jax.runtime.results import Category, Columns
+from rival_jax.scoring import Protocols
 from rival_jax.types import Array
 
 # The keys of `class_maps.published` and `protocols.FITS` for a set and a protocol.
@@ -137,7 +138,7 @@ class Set:
         return {
             "model": Category(0 * rows, [model]),
             "set": Category(0 * rows, [self.name]),
-            **{name: _category([column[i] for i in rows]) for name, column in words.items()},
+            **{n: Category.of([column[i] for i in rows]) for n, column in words.items()},
             "label": Category(labels, list(self.source.classes)),
             **scores,
             "predicted": Category(np.asarray(scores["predicted"]), outputs),
@@ -145,12 +146,6 @@ class Set:
 
     def _real(self, positions: np.ndarray) -> list[list[int]]:
         return [list(self.source.real[i]) for i in positions]
-
-
-def _category(words: Sequence[str]) -> Category:
-    values = list(dict.fromkeys(words))
-    places = {word: place for place, word in enumerate(values)}
-    return Category(np.array([places[word] for word in words], np.int32), values)
 
 
 def load(config: Any, ways: int) -> list[Set]:
