@@ -29,7 +29,7 @@ from rival_jax.report.results import Results
 from rival_jax.report.study import Means, Measure, Study
 from rival_jax.report.verdicts import HOLM, METHOD
 from rival_jax.runtime import parallel
-from rival_jax.runtime.results import Columns, Run
+from rival_jax.runtime.results import Run
 from rival_jax.types import Array, Batch, Forward, Variables
 
 CHANGES = {
@@ -77,7 +77,8 @@ class Experiment:
         same |= {"data": examples.fingerprint, "head": head}
         for name in self.shown:
             fn = parallel.Bound(scored, (model.forward, name))  # equal ones are compiled once
-            columns = functools.partial(self._columns, loaded, name)
+            # Rows of this host's images; the runner joins those of all hosts.
+            columns = functools.partial(tidy, self.subject, loaded, {"treatment": name})
             yield Unit(
                 f"{model.name}/{name}",
                 {**same, "treatment": name},
@@ -85,11 +86,6 @@ class Experiment:
                 flops=plan["flops"],
                 clean=model.name if name == "none" else "",  # the page says how well it does
             )
-
-    def _columns(self, loaded: Loaded, name: str, found: parallel.Rows) -> Columns:
-        """Rows of this host's images; the runner joins those of all hosts."""
-        words, examples = {"treatment": name}, self.subject.examples(loaded.geometry)
-        return tidy(self.config.data.name, loaded, examples, found["index"], words, found)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results, and the page about it."""

@@ -167,69 +167,14 @@ def nameless(model: Model) -> Model:
     return dataclasses.replace(model, name="")
 
 
-class Costs:
-    """What is done for one image of each network and way: its cost, measured once.
-
-    Args:
-      ways: of each network, by its name.
-      make: of a network and way, the function and its arguments after variables and batch.
-      weights: from a network's to the function's.
-    """
-
-    def __init__(
-        self,
-        subject: Subject,
-        ways: Mapping[str, Sequence[Any]],
-        make: Callable[[Loaded, Any], tuple[parallel.Bound, tuple[Any, ...]]],
-        weights: Callable[[Variables], Any] = lambda variables: variables,
-    ):
-        self._subject, self._ways, self._make, self._weights = subject, ways, make, weights
-        self._known: dict[Any, parallel.Cost] = {}
-
-    def of(self, loaded: Loaded, way: Any) -> parallel.Cost:
-        """Of one image; the same for all networks of one architecture."""
-        subject, (fn, args) = self._subject, self._make(loaded, way)
-        key = fn, loaded.geometry
-        if key not in self._known:
-            examples = subject.examples(loaded.geometry)
-            batch = next(examples.batches(min(TYPICAL_BATCH, len(examples)), everywhere=True))
-            everything = lambda v, b: fn(v, b, *args)  # noqa: E731
-            given = self._weights(loaded.variables), dict(batch)
-            place = subject.mesh, subject.sharding
-            self._known[key] = parallel.measure(everything, *given, *place)
-        return self._known[key]
-
-    def pick(self, loaded: Loaded, way: Any) -> dict[str, int]:
-        """Images per step; large steps gain nothing on a CPU, and take as long to compile."""
-        size, devices = self._subject.config.batch_size, self._subject.mesh.devices
-        if size == "auto" and devices.flat[0].platform == "cpu":
-            size = TYPICAL_BATCH * devices.size
-        elif size == "auto":
-            size, _ = self._subject.batch(self.of(loaded, way), loaded.geometry, 1, 1)
-        return {"images": int(size)}
-
-    def total(self) -> int:
-        """Images, counted as often as they are looked at."""
-        return len(self._subject.first_examples()) * sum(map(len, self._ways.values()))
-
-    def told(self) -> Iterator[tuple[str, float]]:
-        """The cost of each network by each way, for a dry run."""
-        images = len(self._subject.first_examples())
-        for name in self._subject.config.models:
-            loaded = self._subject.load(name)
-            for way in self._ways[loaded.model.name]:
-                cost = self.of(loaded, way)
-                work = f"{images} images, {images * cost.flops / 1e12:,.2f} TFLOP"
-                seconds = images * cost.seconds / self._subject.mesh.size
-                yield f"{loaded.model.name}, {way.method}: {work}", seconds
-
-
 class Explaining:
     """What experiments on networks' maps, before and after a cure, have in common.
 
     Args:
       way: of a method, see `allowed`.
-      cost: arguments of `Costs`, from `make` on.
+      make: what is done for an image of a network by a way, as a function and its arguments after
+        variables and batch; its cost is measured once.
+      weights: from a network's to the function's.
 
     Attributes:
       pairs: of networks to compare, see `cures.pairs`; none if the config has no such key.
@@ -244,7 +189,8 @@ class Explaining:
         config: Any,
         console: Console,
         way: Callable[[str], Any],
-        *cost: Any,
+        make: Callable[[Loaded, Any], tuple[parallel.Bound, tuple[Any, ...]]],
+        weights: Callable[[Variables], Any] = lambda variables: variables,
     ):
         self.config, self.subject = config, Subject(config, console)
         names = [model.name for model in self.subject.models]
@@ -252,13 +198,49 @@ class Explaining:
         named = getattr(config, "pairs", None)
         self.pairs = [] if named is None else compared_networks(named, called).pairs
         self.ways = allowed(config.saliency, self.subject.models, console, way)
-        self.cost, self.sheet = Costs(self.subject, self.ways, *cost), Sheet(self.subject)
-        self.total, self.costs = self.cost.total, self.cost.told
+        self.sheet, self._make, self._weights = Sheet(self.subject), make, weights
+        self._costs: dict[Any, parallel.Cost] = {}
+
+    def total(self) -> int:
+        """Images, counted as often as they are looked at."""
+        return len(self.subject.first_examples()) * sum(map(len, self.ways.values()))
 
     def pick(self, loaded: Loaded) -> dict[str, Any]:
-        """Images per step, for all methods."""
-        ways = self.ways[loaded.model.name]
-        return {**self.cost.pick(loaded, ways[0]), "flops": loaded.cost().flops}
+        """Images per step, for all methods.
+
+        Large steps gain nothing on a CPU, and take as long to compile.
+        """
+        subject, size = self.subject, self.config.batch_size
+        if size == "auto" and subject.mesh.devices.flat[0].platform == "cpu":
+            size = TYPICAL_BATCH * subject.mesh.size
+        elif size == "auto":
+            cost = self._cost(loaded, self.ways[loaded.model.name][0])
+            size, _ = subject.batch(cost, loaded.geometry, 1, 1)
+        return {"images": int(size), "flops": loaded.cost().flops}
+
+    def costs(self) -> Iterator[tuple[str, float]]:
+        """The cost of each network by each way, for a dry run."""
+        images = len(self.subject.first_examples())
+        for name in self.config.models:
+            loaded = self.subject.load(name)
+            for way in self.ways[loaded.model.name]:
+                cost = self._cost(loaded, way)
+                work = f"{images} images, {images * cost.flops / 1e12:,.2f} TFLOP"
+                seconds = images * cost.seconds / self.subject.mesh.size
+                yield f"{loaded.model.name}, {way.method}: {work}", seconds
+
+    def _cost(self, loaded: Loaded, way: Any) -> parallel.Cost:
+        """Of one image; the same for all networks of one architecture."""
+        subject, (fn, args) = self.subject, self._make(loaded, way)
+        key = fn, loaded.geometry
+        if key not in self._costs:
+            examples = subject.examples(loaded.geometry)
+            batch = next(examples.batches(min(TYPICAL_BATCH, len(examples)), everywhere=True))
+            everything = lambda v, b: fn(v, b, *args)  # noqa: E731
+            given = self._weights(loaded.variables), dict(batch)
+            place = subject.mesh, subject.sharding
+            self._costs[key] = parallel.measure(everything, *given, *place)
+        return self._costs[key]
 
     def crossed(self) -> list[Pair]:
         """The pairs whose networks see the same pixels and allow the same methods; notes others."""

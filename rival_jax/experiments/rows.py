@@ -35,23 +35,26 @@ def clean_answers(forward: Forward, variables: Variables, batch: Batch) -> dict[
 
 
 def tidy(
-    dataset: str,
+    subject: Subject,
     loaded: Loaded,
-    examples: Examples,
-    image: np.ndarray,
     words: Mapping[str, str],
     values: Mapping[str, Any],
+    image: np.ndarray | None = None,
+    examples: Examples | None = None,
 ) -> Columns:
     """Columns of one unit: model, dataset, the constant `words`, example, label and the `values`.
 
     Args:
-      image: each row's position in `examples`.
       values: arrays or `Category` by column, "probability" among them; "predicted" as positions of
         outputs, which are the classes. "index" is dropped.
+      image: each row's position in the examples, if that is not "index".
+      examples: if not the evaluated split's.
 
     Raises:
       ValueError: if the network gives NaN.
     """
+    image = np.asarray(values["index"] if image is None else image)
+    examples = examples or subject.examples(loaded.geometry)
     name, classes = loaded.model.name, list(examples.classes)
     bad = np.flatnonzero(np.isnan(values["probability"]))
     if bad.size:
@@ -59,7 +62,7 @@ def tidy(
             f"{name} gives NaN for {len(np.unique(image[bad]))} of {len(np.unique(image))} images, "
             f"the first {examples.names[image[bad[0]]]}; its weights or config.dtype are not usable"
         )
-    constant = {"model": name, "dataset": dataset, **words}
+    constant = {"model": name, "dataset": subject.config.data.name, **words}
     found = {
         **{key: Category(0 * image, [value]) for key, value in constant.items()},
         "example": Category(image, list(examples.names)),
@@ -79,31 +82,29 @@ def outputs(loaded: Any, classes: list[str]) -> list[str]:
 
 
 def setting_rows(
-    dataset: str,
+    subject: Subject,
     loaded: Loaded,
-    examples: Examples,
-    found: Rows,
     words: Mapping[str, str],
     settings: Mapping[str, Sequence[Any]],
+    found: Rows,
 ) -> Columns:
     """A row for each image and setting, in that order.
 
     Args:
-      found: for this host's images, `index` and values, [n, settings] or, for all of them, [n].
+      subject, loaded, words: as for `tidy`.
       settings: columns that tell the settings apart, by name: words or numbers.
-      dataset, loaded, examples, words: as for `tidy`.
+      found: for this host's images, `index` and values, [n, settings] or, for all of them, [n].
     """
     count = len(next(iter(settings.values())))
     image, place = np.divmod(np.arange(len(found["index"]) * count), count)
     values: dict[str, Any] = {n: v.ravel() if v.ndim > 1 else v[image] for n, v in found.items()}
     for name, column in settings.items():
         if isinstance(column[0], str):
-            known = list(dict.fromkeys(column))
-            code = np.array([known.index(word) for word in column], np.int32)
-            values[name] = Category(code[place], known)
+            known = Category.of(column)
+            values[name] = Category(known.positions[place], known.values)
         else:
             values[name] = np.array(column)[place]
-    return tidy(dataset, loaded, examples, found["index"][image], words, values)
+    return tidy(subject, loaded, words, values, found["index"][image])
 
 
 def trial_rows(
@@ -124,5 +125,4 @@ def trial_rows(
         "trial": (trial - (norm == "none")).astype(np.int16),
         **{key: found[key].ravel() for key in ("probability", "correct", "predicted")},
     }
-    examples, image = subject.examples(loaded.geometry), found["index"][image]
-    return tidy(subject.config.data.name, loaded, examples, image, {"norm": norm}, values)
+    return tidy(subject, loaded, {"norm": norm}, values, found["index"][image])

@@ -245,7 +245,7 @@ class Experiment:
             "change": Category(np.searchsorted(once, step), [words[i] for i in once]),
             "lender": Category(pairs.lender[pair] % (len(examples) + 1), [*examples.names, ""]),
         }
-        return tidy(self.config.data.name, loaded, examples, pairs.image[pair], {}, values)
+        return tidy(self.subject, loaded, {}, values, pairs.image[pair], examples)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""

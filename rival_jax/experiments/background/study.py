@@ -29,7 +29,7 @@ from rival_jax.report.document import Document
 from rival_jax.report.results import Results
 from rival_jax.report.study import Means, Measure, Study
 from rival_jax.runtime import parallel
-from rival_jax.runtime.results import Columns, Run
+from rival_jax.runtime.results import Run
 from rival_jax.types import Array, Forward, Variables
 
 ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows
@@ -116,7 +116,7 @@ class Experiment:
             args = noise.key(config.seed), *map(np.int32, places(treatment, region))
             others = self._others(examples) if treatment == "swap" else None
             lent = functools.partial(with_others, examples, size, others)
-            columns = functools.partial(self._columns, loaded, words)
+            columns = functools.partial(tidy, self.subject, loaded, words)
             rows = Pass(self.subject, loaded, size, fn, args, columns, batches=lent)
             known = self.subject.identity(loaded, ROWS_VERSION, **known)
             clean = several if treatment == "none" else ""
@@ -136,10 +136,6 @@ class Experiment:
     def _others(self, examples: Examples) -> np.ndarray:
         """The donor of each image, from another class [n]."""
         return partners(examples, np.arange(len(examples)), f"{self.config.seed} background")
-
-    def _columns(self, loaded: Loaded, words: dict[str, str], found: parallel.Rows) -> Columns:
-        examples = self.subject.examples(loaded.geometry)
-        return tidy(self.config.data.name, loaded, examples, found["index"], words, found)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""

@@ -173,7 +173,7 @@ class Experiment:
         examples, image = self.tests[test].examples(loaded.geometry), found["index"]
         outside = np.array([name not in masked for name in examples.classes], np.int32)
         values = {**found, "class_set": Category(outside[examples.labels[image]], ["A", "B"])}
-        return tidy(self.config.data.name, loaded, examples, image, {"test": test}, values)
+        return tidy(self.subject, loaded, {"test": test}, values, examples=examples)
 
     def _noise_columns(
         self, loaded: Loaded, words: Mapping[str, str], found: parallel.Rows
@@ -181,8 +181,8 @@ class Experiment:
         """Rows of answers under noise, means over trials, one for each region."""
         means = {key: found[key].mean(1, dtype=np.float64) for key in ("probability", "correct")}
         means = {key: value.astype(np.float32) for key, value in means.items()}
-        given = self.config.data.name, loaded, self.subject.examples(loaded.geometry)
-        return setting_rows(*given, {"index": found["index"], **means}, words, {"region": REGIONS})
+        means["index"] = found["index"]
+        return setting_rows(self.subject, loaded, words, {"region": REGIONS}, means)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""

@@ -31,7 +31,7 @@ from rival_jax.report.document import Document
 from rival_jax.report.results import Results
 from rival_jax.report.study import Means, Measure, Study, compared
 from rival_jax.runtime import parallel
-from rival_jax.runtime.results import Columns, Run
+from rival_jax.runtime.results import Run
 from rival_jax.types import Array, Batch, Model, Variables
 
 ROWS_VERSION = 1  # part of every unit's hash: raise it when the same inputs give other rows
@@ -159,10 +159,7 @@ class Experiment(Explaining):
         values = zip(*way.settings, strict=True)
         settings: dict[str, Any] = dict(zip(SETTING, values, strict=True))
         words = {"map": by, "method": way.method}
-
-        def columns(found: parallel.Rows) -> Columns:
-            return setting_rows(c.data.name, loaded, examples, found, words, settings)
-
+        columns = functools.partial(setting_rows, self.subject, loaded, words, settings)
         weights = functools.partial(_both, maps.variables, loaded.variables)
         given = self.subject, loaded, size, _fn(way, maps, loaded), (noise.key(c.seed),), columns
         name = f"{loaded.model.name}/{by}_{way.method}"

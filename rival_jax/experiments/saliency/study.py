@@ -69,8 +69,7 @@ class Experiment(Explaining):
         examples = self.subject.examples(loaded.geometry)
         target = Category(found["target"], outputs(loaded, list(examples.classes)))
         values = {**found, "probability": found["true_none"], "target": target}
-        given = self.config.data.name, loaded, examples, found["index"]
-        return tidy(*given, {"method": plan.method}, values)
+        return tidy(self.subject, loaded, {"method": plan.method}, values)
 
     def seen(self, subject: tuple[str, str], names: Sequence[str]) -> Iterator[list[np.ndarray]]:
         """Photos, with where the object is, the map, and the background that it marks."""

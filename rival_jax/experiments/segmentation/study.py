@@ -129,8 +129,7 @@ class Experiment(Explaining):
     def _columns(self, loaded: Loaded, plan: Plan, found: parallel.Rows) -> Columns:
         settings: dict[str, Any] = {"rule": [*plan.rules, *["level"] * len(plan.levels)]}
         settings["level"] = [*[0.0] * len(plan.rules), *plan.levels]
-        given = self.config.data.name, loaded, self.subject.examples(loaded.geometry), found
-        return setting_rows(*given, {"method": plan.method}, settings)
+        return setting_rows(self.subject, loaded, {"method": plan.method}, settings, found)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it."""

@@ -166,14 +166,13 @@ class Experiment:
 
     def _columns(self, loaded: Loaded, plan: Plan, found: dict[str, Any]) -> Columns:
         """One row for each image; what is kept, as hex digits, of those on the page."""
-        examples, index = self.subject.examples(loaded.geometry), found["index"]
-        bits = np.where(np.isin(index, self._shown())[:, None], found["kept"], 0)
+        bits = np.where(np.isin(found["index"], self._shown())[:, None], found["kept"], 0)
         kept = [row.tobytes().hex() if row.any() else "" for row in bits]
         words, place = np.unique(kept, return_inverse=True)
-        found["explained"] = Category(found["explained"], list(examples.classes))
+        found["explained"] = Category(found["explained"], list(self.classes))
         found["kept"] = Category(place, words.tolist())
         named = {"method": plan.method, "target": plan.target}
-        return tidy(self.config.data.name, loaded, examples, index, named, found)
+        return tidy(self.subject, loaded, named, found)
 
     def _shown(self) -> np.ndarray:
         """The first image of some classes."""
