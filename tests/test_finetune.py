@@ -382,6 +382,7 @@ def test_every_variant_is_an_objective_with_its_options(folder):
         ({"models": ()}, "config.models: .*at least one"),
         ({"head": "imagenet"}, "needs ImageNet's 1000"),
         ({"shifted.root": "DATA", "shifted.split": "train"}, "photos are in both"),
+        ({"evaluate.method": "gradcam@nowhere"}, r"config.evaluate.method: gradcam@nowhere of "),
     ],
 )
 def test_settings_that_cannot_be_run_are_named(folder, tmp_path, changes, text):

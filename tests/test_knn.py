@@ -176,7 +176,12 @@ def test_what_cannot_be_asked_for(done, tmp_path):
 
 def test_neighbours_of_another_split(done, tmp_path, monkeypatch):
     """Fewer than a hundred photos are enough; a photo's copy in the other split is counted."""
-    monkeypatch.setattr(runner, "write_document", lambda *args: None)
+
+    def written(run, *args):
+        for name in ("report.html", "tables.md"):
+            (run.path / name).write_text("")
+
+    monkeypatch.setattr(runner, "write_document", written)
     draw_study(tmp_path / "train", per_class=3)
     draw_study(tmp_path / "test", per_class=2)
     for path in (tmp_path / "test" / "images").rglob("0.png"):
@@ -188,3 +193,8 @@ def test_neighbours_of_another_split(done, tmp_path, monkeypatch):
     copies = {name for name, row in rows.items() if row["twin"]}
     assert "class0/other.png" in copies
     assert all(rows[name]["correct"] for name in copies)  # each has its copy's class
+    run.finish()
+    console = quiet()
+    run_in(tmp_path / "run", tiny(done[0], **changes), console)
+    assert "nothing new to report" in console.file.getvalue()
+    assert "also among the neighbours" in console.file.getvalue(), "as seen in the rows, then"

@@ -85,12 +85,12 @@ def allowed(
     for method in c.methods:
         plugin("saliency", method.partition("@")[0])
         one = way(method)
-        faults = {model.name: _fault(nameless(model), one) for model in networks}
-        for name, fault in faults.items():
-            if fault and (c.unfit == "error" or all(faults.values())):
-                raise ValueError(f"config.saliency.methods: {method} of {name}: {fault}")
-            if fault:
-                console.print(f"{name}: no {method}: {fault.partition(';')[0]}")
+        faults = {model.name: fault(nameless(model), one) for model in networks}
+        for name, why in faults.items():
+            if why and (c.unfit == "error" or all(faults.values())):
+                raise ValueError(f"config.saliency.methods: {method} of {name}: {why}")
+            if why:
+                console.print(f"{name}: no {method}: {why.partition(';')[0]}")
             else:
                 found[name] += (one,)
     if without := [name for name, ways in found.items() if not ways]:
@@ -99,8 +99,8 @@ def allowed(
 
 
 @functools.lru_cache(maxsize=64)
-def _fault(model: Model, way: Any) -> str:
-    """Why a network does not allow a method, "" if it does; traced, without weights."""
+def fault(model: Model, way: Any) -> str:
+    """Why a network does not allow a way to make maps, "" if it does; traced, without weights."""
     batch = {"image": jax.ShapeDtypeStruct((1, *model.image_size, 3), jnp.float32)}
     batch["label"] = jax.ShapeDtypeStruct((1,), jnp.int32)
     try:

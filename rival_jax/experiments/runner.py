@@ -150,17 +150,25 @@ def run(experiment: Any, run: Run, console: Console) -> None:
             if unit.clean:
                 clean.check(experiment.subject, unit.clean, path)
     run.save_json("models.json", bench.cards)
-    run.save_json("data.json", facts())
     units = {name: path.relative_to(run.path).as_posix() for name, path in bench.files.items()}
     run.save_json("units.json", units)
     console.print(f"{bench.computed} of {len(units)} units computed, the others were there")
-    if not bench.computed and run.finished():
+    told = set(facts().get("notices", ()))
+    if not bench.computed and run.finished() and told <= set(seen := _notices(run)):
+        experiment.subject.note(*seen)  # also of what was seen in the rows
         shown_again(run, console)
-    elif hosts.first():
+        return
+    run.save_json("data.json", facts())
+    if hosts.first():
         results, document = experiment.report(run, bench.files)
         run.save_json("data.json", facts())  # with what was seen in the rows
         results.write(run.path)
         write_document(run, console, document)
+
+
+def _notices(run: Run) -> list[str]:
+    """Those of a finished run."""
+    return (run.read_json("data.json") or {}).get("notices", [])
 
 
 def dry_run(experiment: Any, console: Console) -> None:

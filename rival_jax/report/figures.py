@@ -91,18 +91,18 @@ def bars(
     marks: Results | None = None,
     titles: Titles | None = None,
     names: Sequence[Any] | None = None,
-    faint: Sequence[Any] = (),
+    colours: Callable[[Any], str] = lambda name: COLOURS[0],
 ) -> Drawn:
     """Bars with intervals: a row for each value of `y`, panels side by side.
 
     Args:
       marks: a second number for each bar, as a vertical mark; with the same `y` and `panel`.
-      faint: values of `y` whose bars are grey.
+      colours: returns the colour of a value of `y`.
       results, y, panel, label, percent, titles, names: as for `dots`.
     """
 
     def draw(axes: Axes, row: Row, place: int) -> None:
-        style = {"color": MUTED if row[y] in faint else COLOURS[0], "alpha": 0.55, "lw": 0}
+        style: dict[str, Any] = {"color": colours(row[y]), "alpha": 0.55, "lw": 0}
         axes.barh(place, row["estimate"], height=0.62, **style)
         axes.hlines(place, row["low"], row["high"], color=INK, lw=1.2)
         here = {y: row[y], **({panel: row[panel]} if panel else {})}

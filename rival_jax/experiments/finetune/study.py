@@ -20,7 +20,7 @@ from rich.console import Console
 from rival_jax import noise
 from rival_jax.configs import options, typed
 from rival_jax.configs.finetune import Config
-from rival_jax.experiments.explained import explained
+from rival_jax.experiments.explained import explained, fault, nameless
 from rival_jax.experiments.finetune import measures
 from rival_jax.experiments.finetune.measures import Network, Way, scored
 from rival_jax.experiments.finetune.page import Shown, page
@@ -65,6 +65,9 @@ class Experiment:
         self.trainings = Trainings(config, self.tests)
         self.original = self.trainings.original
         self.way = Way(config.evaluate.method, config.evaluate.explained)
+        model = self.subject.models[0]
+        if why := fault(nameless(model), self.way):
+            raise ValueError(f"config.evaluate.method: {self.way.method} of {model.name}: {why}")
         self.networks = list(self._networks())
         self._kept = functools.lru_cache(maxsize=1)(kept)  # one folder's, for all its tests
 

@@ -200,5 +200,4 @@ class Experiment(Material):
         if twins := sorted({row["example"] for row in rows if row["twin"]}):
             told = {"twins": len(twins), "photos": len(found.names), "one": twins[0]}
             self.note(WORDS.text("twins", **told))
-        run.save_json("data.json", self.facts())
         return results, page(self.config, results, len(self.train))

@@ -54,8 +54,8 @@ def page(config: Config, results: Results, found: Found, shown: Mapping[str, Sho
         reported = pairs.where(measure="reported", estimate=1.0).of("pair")
         best = pairs.where(measure="iou").rows[: c.pictures]
         told |= {"model": name, "stem": stem, "pairs": "; ".join(map(_pair, best))}
-        told["first"] = (every := pairs.of("pair"))[:MOST_PAIRS]
-        told["faint"] = [pair for pair in every if pair not in reported]
+        told["first"] = pairs.of("pair")[:MOST_PAIRS]
+        told["colours"] = functools.partial(_colour, reported)
         shuffled = pairs.where(measure="shuffled_iou")
         seen = [(row, row["pair"] in reported, *found.of(row)) for row in best]
         pictures: Pictures = {
@@ -76,6 +76,10 @@ def page(config: Config, results: Results, found: Found, shown: Mapping[str, Sho
 
 def _pair(row: Row) -> str:
     return f"{row['class']}, {row['attribute']}"
+
+
+def _colour(reported: Sequence[str], pair: str) -> str:
+    return COLOURS[0] if pair in reported else MUTED
 
 
 def _lines(pairs: Results) -> Results:
