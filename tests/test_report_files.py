@@ -15,7 +15,6 @@ from rich.console import Console
 from rival_jax.experiments import report as experiment
 from rival_jax.experiments.groups import groups
 from rival_jax.experiments.rfs import examples, figures, joined, measures, page
-from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results
 from rival_jax.runtime.results import Run
@@ -189,14 +188,6 @@ def test_equal_images_have_no_density_but_a_line(tmp_path):
     found = found_of(tmp_path / "run", per_class=1, norms={"linf": [0.1]})
     rows = drawn(lambda: figures.densities(found, "linf"), tmp_path)
     assert {row["y"] for row in rows if row["panel"] == "density"} == {"nan"}
-
-
-def test_spread_keeps_order_and_gap():
-    before = np.array([3.0, 1.0, 1.1, 1.05])
-    got = style.spread(before, 0.5)
-    assert np.diff(np.sort(got)).min() >= 0.5 - 1e-9
-    np.testing.assert_array_equal(np.argsort(got), np.argsort(before))
-    assert got[0] == 3.0
 
 
 class Resources(HTMLParser):

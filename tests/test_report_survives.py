@@ -6,8 +6,9 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from rival_jax.experiments.rfs import figures, joined, page
+from rival_jax.experiments.rfs import joined, page
 from rival_jax.report import html, style
 from rival_jax.report.document import Document, Picture, Section, write_document
 from rival_jax.report.grids import with_means
@@ -122,13 +123,13 @@ def test_a_full_disk_is_no_missing_figure(tmp_path, monkeypatch):
         raise OSError("disk is full")
 
     monkeypatch.setattr(style, "_write", full)
-    draw = functools.partial(lambda: (figures.Figure(), ("a",), [(1,)]))
+    draw = functools.partial(lambda: (Figure(), ("a",), [(1,)]))
     with pytest.raises(OSError, match="disk is full"):
         style.attempt(draw, tmp_path / "figure", Run(tmp_path, {}), Terminal(quiet=True))
 
 
 def test_a_large_figure_is_drawn_coarser(tmp_path):
-    draw = functools.partial(lambda: (figures.Figure((500, 1)), ("a",), [(1,)]))
+    draw = functools.partial(lambda: (Figure((500, 1)), ("a",), [(1,)]))
     files = style.attempt(draw, tmp_path / "wide", Run(tmp_path, {}), Terminal(quiet=True))
     assert html.inlined(files, "", "", photos=True)["source"].startswith("data:image/jpeg")
 

@@ -13,12 +13,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rival_jax.report.lettering import margin
 from rival_jax.report.results import Results, Row
-from rival_jax.report.style import COLOURS, FAINT, INK, MUTED, end_labels, look
+from rival_jax.report.style import COLOURS, FAINT, INK, MUTED, legend, look, panels_of
 from rival_jax.types import Array
 
 ENDS = ("estimate", "low", "high")
-MOST_PANELS, MOST_WITHIN = 6, 5
-MARKS = "os^DvPX"  # of dots, to differ in more than colour
+MOST_PANELS = 6
 Titles = Mapping[Any, str]
 
 
@@ -57,26 +56,24 @@ def dots(
     """
     kinds = results.of(by) if by else [""]
 
-    def draw(axes: Axes, row: Row, place: int) -> None:
+    def draw(axes: Axes, row: Row, place: int) -> tuple[Any, ...]:
         kind = kinds.index(row[by]) if by else 0
-        colour, marker = COLOURS[kind % len(COLOURS)], MARKS[kind % 7]
-        at = place + (0.22 * (kind - (len(kinds) - 1) / 2) if len(kinds) > 1 else 0)
+        (colour, marker), at = look(kind), place + 0.22 * (kind - (len(kinds) - 1) / 2)
         axes.hlines(at, row["low"], row["high"], color=colour, lw=1.2)
         axes.plot(row["estimate"], at, marker, color=colour, ms=4.5)
+        return ()
 
     drawn = _rows(results, y, panel, label, percent, titles, names, draw, 0.16 + 0.1 * len(kinds))
     for axes, value in zip(drawn.figure.axes, _values(results, panel), strict=False):
-        axes.axvline(0, color=MUTED, lw=0.8, zorder=0)
+        low, high = axes.get_xlim()
+        if low <= 0 <= high:
+            axes.axvline(0, color=MUTED, lw=0.8, zorder=0)
         axes.grid(axis="x", color=FAINT, lw=0.4)
         for row in (lines or Results([])).where(**({panel: value} if panel else {})):
             axes.axvline(row["estimate"], color=FAINT, lw=1, zorder=0)
     if len(kinds) > 1:
-        first = drawn.figure.axes[0]
-        for k, kind in enumerate(kinds):
-            text = _title(kind, titles)
-            first.plot([], [], MARKS[k % 7], color=COLOURS[k % 8], ms=4.5, label=text)
-        drawn.figure.legend(
-            loc="lower left", ncols=len(kinds), frameon=False, fontsize=8, labelcolor=INK
+        legend(
+            drawn.figure, {_title(kind, titles): look(k) for k, kind in enumerate(kinds)}, line=""
         )
     return drawn
 
@@ -101,22 +98,23 @@ def bars(
       results, y, panel, label, percent, titles, names: as for `dots`.
     """
 
-    def draw(axes: Axes, row: Row, place: int) -> None:
-        style: dict[str, Any] = {"color": colours(row[y]), "alpha": 0.55, "lw": 0}
-        axes.barh(place, row["estimate"], height=0.62, **style)
+    def draw(axes: Axes, row: Row, place: int) -> tuple[Any, ...]:
+        axes.barh(place, row["estimate"], height=0.62, color=colours(row[y]), alpha=0.55, lw=0)
         axes.hlines(place, row["low"], row["high"], color=INK, lw=1.2)
-        here = {y: row[y], **({panel: row[panel]} if panel else {})}
-        for mark in marks.where(**here) if marks else ():
+        if not marks:
+            return ()
+        here = marks.where(**{column: row[column] for column in (y, panel) if column}).rows
+        for mark in here:
             axes.vlines(mark["estimate"], place - 0.36, place + 0.36, color=COLOURS[1], lw=1.6)
+        ends = [here[0][end] for end in ENDS] if here else [np.nan] * 3
+        return tuple("" if np.isnan(end) else end for end in ends)  # some have no interval
 
-    drawn = _rows(results, y, panel, label, percent, titles, names, draw, 0.27)
+    more = tuple(f"mark_{end}" for end in ENDS) if marks else ()
+    drawn = _rows(results, y, panel, label, percent, titles, names, draw, 0.27, more)
     for axes in drawn.figure.axes:
         axes.axvline(0, color=MUTED, lw=0.8)
         axes.spines["left"].set_visible(False)
-    if not marks:
-        return drawn
-    more = [(*line, *_ends(marks, row, (y, panel))) for line, row in _pairs(drawn, results)]
-    return Drawn(drawn.figure, (*drawn.header, *(f"mark_{end}" for end in ENDS)), more)
+    return drawn
 
 
 def curves(
@@ -130,7 +128,6 @@ def curves(
     titles: Titles | None = None,
     shares: Sequence[Any] = (),
     faint: Sequence[Any] = (),
-    at_end: bool = False,
     across: int = 0,
     log: bool = False,
 ) -> Drawn:
@@ -139,29 +136,23 @@ def curves(
     Args:
       shares: panels whose numbers are shares, drawn in percent on one scale.
       faint: values of `by` drawn as grey lines, without band or name.
-      at_end: whether names are at the ends of the last panel's lines, not in a legend.
       across: panels in a row, if not all.
       log: whether distances along `x` are ratios; its numbers are the ticks.
       results, x, by, panel, label, percent, titles: as for `dots`.
     """
     panels, kinds = _values(results, panel), results.of(by)
-    bright = [kind for kind in kinds if kind not in faint]
-    named = [_title(kind, titles) for kind in bright]
+    looks = {kind: look(k) for k, kind in enumerate(kinds) if kind not in faint}
+    named = {_title(kind, titles): looks[kind] for kind in looks}
     across = min(across or len(panels), len(panels))
-    down = -(-len(panels) // across)
-    aside = not at_end and len(named) > MOST_WITHIN  # the legend, else within the first panel
-    width = 0.7 + 2.9 * across + (0.95 * margin(named) if at_end else 0)
-    width += 0.4 + margin(named) if aside else 0
-    height = 2.9 * down
-    figure, drawn = Figure(figsize=(width, height)), []
-    for number, value in enumerate(panels):
-        row, column = divmod(number, across)
-        corner = ((0.6 + 2.9 * column) / width, (2.9 * (down - 1 - row) + 0.55) / height)
-        axes = figure.add_axes((*corner, 2.4 / width, 2.0 / height))
-        for k, kind in enumerate(kinds):
+    figure, every = panels_of(len(panels), 2.7 * across + margin(named) + 0.5, 2.6, across)
+    drawn, alike = [], [axes for axes, value in zip(every, panels, strict=True) if value in shares]
+    for axes in alike[1:]:
+        axes.sharey(alike[0])
+    for axes, value in zip(every, panels, strict=True):
+        for kind in kinds:
             chosen = results.where(**{by: kind}, **({panel: value} if panel else {}))
             rows = sorted(chosen, key=lambda row: float(row[x]))
-            _curve(axes, rows, x, look(k) if kind in bright else None)
+            _curve(axes, rows, x, looks.get(kind))
             drawn += [(kind, value, *(row[name] for name in (x, *ENDS))) for row in rows]
         axes.axhline(0, color=FAINT, lw=0.8, zorder=0)
         axes.set_title(_title(value, titles), loc="left")
@@ -172,22 +163,8 @@ def curves(
             axes.minorticks_off()
         if percent or value in shares:
             _percent(axes.yaxis)
-    alike = [figure.axes[panels.index(value)] for value in shares]
-    limits = [axes.get_ylim() for axes in alike]
-    for axes in alike:
-        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-    figure.axes[0].set_ylabel(label)
-    looks = [look(kinds.index(kind)) for kind in bright]
-    if at_end:
-        ends = {kind: middle for kind, value, _, middle, *_ in drawn if value == panels[-1]}
-        places = np.array([ends[kind] for kind in bright])
-        end_labels(figure.axes[-1], places, named, [colour for colour, _ in looks])
-    else:
-        axes = figure.axes[across - 1 if aside else 0]
-        for (colour, marker), text in zip(looks, named, strict=True):
-            axes.plot([], [], color=colour, marker=marker, label=text)
-        place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)} if aside else {}
-        axes.legend(frameon=False, fontsize=7.5, **place)
+    every[0].set_ylabel(label)
+    legend(figure, named)
     return Drawn(figure, (by, panel or "panel", x, *ENDS), drawn)
 
 
@@ -237,56 +214,34 @@ def _rows(
     percent: bool,
     titles: Titles | None,
     names: Sequence[Any] | None,
-    draw: Callable[[Axes, Row, int], None],
+    draw: Callable[[Axes, Row, int], tuple[Any, ...]],
     each: float,
+    more: Sequence[str] = (),
 ) -> Drawn:
-    """Panels side by side with the values of `y` as rows; all on one scale."""
+    """Panels side by side with the values of `y` as rows; `draw` returns the numbers `more`."""
     names = list(names or results.of(y))
-    shown = [_title(name, titles) for name in names]
-    panels = _values(results, panel)[:MOST_PANELS]
-    room, height = max(1.2, margin(shown) + 0.25), 1.1 + each * len(names)
-    width = room + 0.1 + 2.5 * len(panels)
-    figure, lines = Figure(figsize=(width, height)), []
-    for column, value in enumerate(panels):
-        left = (room + 2.5 * column) / width
-        axes = figure.add_axes((left, 0.75 / height, 2.3 / width, 1 - 1.05 / height))
+    shown, panels = [_title(name, titles) for name in names], _values(results, panel)[:MOST_PANELS]
+    header = [name for name in ("measure", *results.axes(), "contrast") if any(results.of(name))]
+    width, share = margin(shown) + 0.4 + 2.4 * len(panels), {"sharex": True, "sharey": True}
+    figure, every = panels_of(len(panels), width, 0.9 + each * len(names), **share)
+    lines = []
+    for axes, value in zip(every, panels, strict=True):
         for row in results.where(**({panel: value} if panel else {})):
             if row[y] in names:
-                draw(axes, row, names.index(row[y]))
-                lines.append(tuple(row.get(c) for c in _columns(results) if c))
-        axes.set_yticks(range(len(names)), shown if not column else [""] * len(names))
-        axes.set(ylim=(len(names) - 0.4, -0.6))
+                told = (row.get(column) for column in (*header, *ENDS))
+                lines.append((*told, *draw(axes, row, names.index(row[y]))))
+        axes.set_yticks(range(len(names)), shown)
+        axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=label)
         axes.tick_params(axis="y", length=0)
         axes.set_title(_title(value, titles), loc="left")
-        axes.set_xlabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         if percent:
             _percent(axes.xaxis)
-    limits = [axes.get_xlim() for axes in figure.axes]
-    for axes in figure.axes:
-        axes.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
-    return Drawn(figure, _columns(results), lines)
-
-
-def _columns(results: Results) -> tuple[str, ...]:
-    """Columns of a figure's CSV: those that identify its rows, and their numbers."""
-    told = [name for name in ("measure", *results.axes(), "contrast") if any(results.of(name))]
-    return (*told, *ENDS)
+    return Drawn(figure, (*header, *ENDS, *more), lines)
 
 
 def _values(results: Results, panel: str) -> list[Any]:
     return results.of(panel) if panel else [""]
-
-
-def _pairs(drawn: Drawn, results: Results) -> list[tuple[Any, Row]]:
-    place = {tuple(row.get(c) for c in drawn.header): row for row in results}
-    return [(line, place[tuple(line)]) for line in drawn.lines]
-
-
-def _ends(marks: Results, row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
-    found = marks.where(**{c: row[c] for c in columns if c}).rows
-    ends = [found[0][end] for end in ENDS] if found else [np.nan] * 3
-    return tuple("" if np.isnan(end) else end for end in ends)  # also for marks without an interval
 
 
 def _title(value: Any, titles: Titles | None) -> str:

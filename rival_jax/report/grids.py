@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import scipy  # which loads its `ndimage` when that is first used
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -14,11 +15,11 @@ from PIL import Image
 from rival_jax.report.figures import Drawn
 from rival_jax.report.lettering import margin
 from rival_jax.report.results import Results
-from rival_jax.report.style import INK, MUTED
+from rival_jax.report.style import INK, MUTED, panels_of
 from rival_jax.runtime.names import visible
 
 THUMB, GUTTER, LINE = 112, 6, 17  # pixels
-CELL = 0.38  # inches, in a heat map
+CELL, ROW = 0.38, 0.3  # inches, in a heat map
 Cell = tuple[int, int, np.ndarray, str, str]
 """(row, column, picture uint8 [h, w, 3], bold text above, text above)."""
 Shown = Sequence[tuple[str, str, Mapping[str, np.ndarray]]]
@@ -54,8 +55,9 @@ def heat(
       most: columns shown, half of them those with the lowest means and half with the highest; 0:
         all.
     """
-    shown: dict[str, tuple[np.ndarray, list[str], list[str]]] = {}
-    for value in panels or results.of(panel):
+    shown: list[tuple[np.ndarray, list[str], list[str]]] = []
+    maps = list(panels or results.of(panel))
+    for value in maps:
         mine = results.where(**{panel: value})
         rows, columns = ((results if panels else mine).of(name) for name in (row, column))
         found = {(one[row], one.get(column)): scale * one["estimate"] for one in mine}
@@ -67,60 +69,32 @@ def heat(
         table, columns = table[:, [*kept, -1]], [columns[place] for place in kept]
         if means:
             rows, columns = [*rows, "mean"], [*columns, "mean"]
-        numbers = table[: len(rows), : len(columns)]
-        shown[(titles or {}).get(value, str(value))] = numbers, rows, columns
-    return _side_by_side(shown, digits, named)
-
-
-def _side_by_side(
-    tables: Mapping[str, tuple[np.ndarray, Sequence[str], Sequence[str]]],
-    digits: int,
-    named: Sequence[str],
-) -> Drawn:
-    """Heat maps, title -> (numbers [r, c], names of rows, names of columns)."""
-    finite = [table[np.isfinite(table)] for table, _, _ in tables.values()]
-    most = max([float(np.abs(part).max()) for part in finite if part.size] or [1.0]) or 1.0
-    least = -most if any((part < 0).any() for part in finite) else 0.0
-    rooms = [margin(rows) + 0.2 for _, rows, _ in tables.values()]
-    below = max(margin(columns) for _, _, columns in tables.values()) + 0.15
-    wide = [max(CELL * len(columns), 1.2) for _, _, columns in tables.values()]
-    tall = [0.3 * len(rows) for _, rows, _ in tables.values()]
-    width, height = sum(rooms) + sum(wide) + 0.2, max(tall) + below + 0.35
-    figure, lines, left = Figure(figsize=(width, height)), [], 0.0
-    for (title, (table, rows, columns)), room, across, up in zip(
-        tables.items(), rooms, wide, tall, strict=True
-    ):
-        bottom = 1 - (0.3 + up) / height
-        place = ((left + room) / width, bottom, CELL * len(columns) / width, up / height)
-        axes = figure.add_axes(place)
-        left += room + across
-        _heat(axes, table, rows, columns, (least, most), digits)
+        shown.append((table[: len(rows), : len(columns)], rows, columns))
+    every = np.concatenate([table[np.isfinite(table)] for table, _, _ in shown])
+    highest = float(np.abs(every).max(initial=0)) or 1.0
+    wide = [max(CELL * len(columns), 1.2) + margin(rows) + 0.3 for _, rows, columns in shown]
+    tall = [ROW * len(rows) + margin(columns) + 0.6 for _, rows, columns in shown]
+    figure, grid = panels_of(len(shown), sum(wide), max(tall), width_ratios=wide)
+    lines = []
+    for axes, value, (table, rows, columns) in zip(grid, maps, shown, strict=True):
+        title = (titles or {}).get(value, str(value))
+        _heat(axes, table, digits, (-highest if (every < 0).any() else 0.0, highest))
+        axes.set_xticks(range(len(columns)), columns, rotation=90)
+        axes.set_yticks(range(len(rows)), rows)
         axes.set_title(title, loc="left")
-        lines += [
-            (title, row, column, table[i, j])
-            for i, row in enumerate(rows)
-            for j, column in enumerate(columns)
-        ]
+        lines += [(title, rows[i], columns[j], number) for (i, j), number in np.ndenumerate(table)]
     return Drawn(figure, (*named, "value"), lines)
 
 
-def _heat(
-    axes: Axes,
-    table: np.ndarray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    limits: tuple[float, float],
-    digits: int,
-) -> None:
-    colours = mpl.colormaps["RdBu_r" if limits[0] < 0 else "Blues"]
-    axes.imshow(table, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
+def _heat(axes: Axes, table: np.ndarray, digits: int, limits: tuple[float, float]) -> None:
+    """Colours and numbers of a map."""
+    colours = "RdBu_r" if limits[0] < 0 else "Blues"
+    axes.imshow(table, cmap=colours, vmin=limits[0], vmax=limits[1], aspect=ROW / CELL)
+    axes.set_anchor("NW")
     for i, j in np.argwhere(np.isfinite(table)).tolist():
-        dark = abs(table[i, j]) > 0.65 * limits[1]
+        colour = "white" if abs(table[i, j]) > 0.65 * limits[1] else INK
         text = f"{round(table[i, j], digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-        style: dict[str, Any] = {"color": "white" if dark else INK, "fontsize": 6.5}
-        axes.text(j, i, text, ha="center", va="center", **style)
-    axes.set_xticks(range(len(columns)), columns, rotation=90)
-    axes.set_yticks(range(len(rows)), rows)
+        axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=6.5)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
@@ -130,15 +104,10 @@ def with_means(table: np.ndarray) -> np.ndarray:
 
     NaNs are ignored; all-NaN gives NaN.
     """
-    wide = np.concatenate([table, _mean(table, 1)[:, None]], axis=1)
-    return np.concatenate([wide, _mean(wide, 0)[None]])
-
-
-def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """The mean ignoring NaNs; NaN if there is nothing else."""
-    some = np.isfinite(values)
-    count = some.sum(axis)
-    return np.where(count > 0, np.where(some, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
+    for axis in (1, 0):
+        means = np.ma.masked_invalid(table).mean(axis, keepdims=True).filled(np.nan)
+        table = np.concatenate([table, means], axis)
+    return table
 
 
 def sheet(cells: Sequence[Cell]) -> Figure:
@@ -181,9 +150,7 @@ def rim(mask: np.ndarray) -> np.ndarray:
 
     The rim of `~mask` lies outside of it.
     """
-    wide = np.pad(mask, 1, mode="edge")
-    inner = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
-    return mask & ~inner
+    return mask & ~scipy.ndimage.binary_erosion(mask, border_value=1)
 
 
 def heated(photo: np.ndarray, strength: np.ndarray) -> np.ndarray:

@@ -1,19 +1,18 @@
-"""Figures: style, placement of labels, and saving."""
+"""Figures: style, panels and legend, and saving."""
 
 from __future__ import annotations
 
 import io
-import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from rich.console import Console
 
 from rival_jax.report.lettering import FONT, letters
@@ -43,6 +42,8 @@ SETTINGS: dict[Any, Any] = {
     "ytick.labelcolor": INK,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
     "svg.hashsalt": "rival_jax",  # the same numbers give the same bytes
     "svg.fonttype": "path",
     "axes.unicode_minus": True,
@@ -131,100 +132,31 @@ def _write(content: Sequence[bytes], target: Path) -> Files:
 
 def look(index: int) -> tuple[str, str]:
     """Colour and marker of group number `index`; distinct up to 56."""
-    return COLOURS[index % len(COLOURS)], MARKERS[index // len(COLOURS) % len(MARKERS)]
+    return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
 
 
-def spread(positions: np.ndarray, gap: float) -> np.ndarray:
-    """Spreads label positions to at least `gap` apart, keeping their order and centre.
-
-    >>> spread(np.array([0.0, 0.1, 5.0]), 1.0)
-    array([-0.45,  0.55,  5.  ])
-    """
-    order = np.argsort(positions, kind="stable")
-    blocks: list[list[float]] = []  # [mean position of the block, members]
-    for value in positions[order].tolist():
-        blocks.append([value, 1])
-        while len(blocks) > 1:
-            (below, n), (above, m) = blocks[-2:]
-            if above - below >= gap * (n + m) / 2:
-                break
-            blocks[-2:] = [[(below * n + above * m) / (n + m), n + m]]
-    placed = [
-        centre + gap * (i - (size - 1) / 2) for centre, size in blocks for i in range(int(size))
-    ]
-    result = np.empty(len(placed))
-    result[order] = placed
-    return result
-
-
-def end_labels(axes: Axes, y: np.ndarray, texts: Sequence[str], colours: Sequence[str]) -> None:
-    """Names curves at their right ends, moved apart if they would touch."""
-    low, high = axes.get_ylim()
-    placed = spread(y, 11 * (high - low) / _points(axes)[1])
-    for value, text, colour in zip(placed, texts, colours, strict=True):
-        axes.annotate(
-            text,
-            (1.0, value),
-            xycoords=("axes fraction", "data"),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-            color=colour,
-            annotation_clip=False,
-        )
-
-
-def point_labels(
-    axes: Axes, points: np.ndarray, boxes: np.ndarray, texts: Sequence[str], colours: Sequence[str]
-) -> None:
-    """Names points, with each label on the side where it covers least.
+def panels_of(
+    count: int, width: float, height: float, across: int = 0, **grid: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of panels, row by row, which makes room for its titles, labels and legend.
 
     Args:
-      axes: with its final limits and place in the figure.
-      points: [n, 2] in data units.
-      boxes: [k, 4] in data units (left, bottom, right, top), areas that labels should not cover.
-      texts, colours: of the labels.
+      width, height: in inches, of all panels in a row with what stands beside them, and of a row.
+      across: panels in a row, if not all.
+      grid: arguments of `Figure.subplots`.
     """
-    size = _points(axes)
-    low, high = np.array([axes.get_xlim(), axes.get_ylim()]).T
-    scale = size / (high - low)  # typographic points per data unit
-    taken = list((boxes - np.tile(low, 2)) * np.tile(scale, 2))
-    for point, text, colour in zip(points, texts, colours, strict=True):
-        centre = (point - low) * scale
-        half = np.array([2.3 * len(text), 4.5])  # of a label set in 8 point
-        options = []
-        for distance, side in itertools.product((6, 14, 24, 36), _SIDES):
-            middle = centre + side * distance + np.sign(side) * half
-            box = np.concatenate([middle - half, middle + half])
-            outside = np.maximum(0, -box[:2]).sum() + np.maximum(0, box[2:] - size).sum()
-            cost = sum(_overlap(box, other) for other in taken) + 50 * outside + distance
-            options.append((cost, len(options), distance, middle, box))
-        _, _, distance, middle, box = min(options, key=lambda option: option[:2])
-        taken.append(box)
-        axes.annotate(
-            text,
-            point,
-            xytext=middle - centre,
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=8,
-            color=colour,
-            arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.5} if distance > 14 else None,
-        )
+    down = -(-count // (across or count))
+    figure = Figure((width, height * down), layout="constrained")
+    every = figure.subplots(down, across or count, squeeze=False, **grid).ravel().tolist()
+    for axes in every[count:]:
+        axes.remove()
+    return figure, every[:count]
 
 
-_SIDES = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)]) / np.sqrt(
-    [[1], [1], [1], [1], [2], [2], [2], [2]]
-)
-
-
-def _points(axes: Axes) -> np.ndarray:
-    """Width and height of the axes in typographic points."""
-    return np.array([axes.bbox.width, axes.bbox.height]) / axes.figure.dpi * 72
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    return float(np.prod(np.maximum(sides, 0)))
+def legend(figure: Figure, looks: Mapping[str, tuple[str, str]], line: str = "-") -> None:
+    """Names to the right of all panels, by (colour, marker) each."""
+    lines = [
+        Line2D([], [], color=colour, marker=marker, ms=4.5, ls=line, lw=1.3, label=name)
+        for name, (colour, marker) in looks.items()
+    ]
+    figure.legend(handles=lines, loc="outside right upper")

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from rival_jax.experiments.rfs.measures import SIDES, Found, rfs
-from rival_jax.report import figures
-from rival_jax.report.figures import Drawn
+from rival_jax.report.figures import ENDS, Drawn
+from rival_jax.report.lettering import margin
 from rival_jax.report.results import Results
-from rival_jax.report.style import COLOURS, FAINT, MUTED, end_labels, point_labels
+from rival_jax.report.style import COLOURS, FAINT, MUTED, legend, look, panels_of
 
 CURVES_IN_COLOUR = 8  # in figure 4; the groups between the highest and the lowest RFS are grey
 MODELS_WITH_CLASSES, MOST_POINTS = 8, 160  # small dots in figure 2
@@ -22,7 +21,7 @@ MODELS_AS_PANELS = 5  # in figures 1 and 5
 MOST_CLASSES = 4  # in figure 5
 HIGHEST_DENSITY = 5.0  # of its axis; a class whose images all agree would flatten the others
 GRID = np.linspace(-1.0, 1.0, 500)  # where iRFS densities are evaluated
-AREA_PER_MILLION, SMALLEST_MARKER = 1.5, 16.0  # of parameters in figure 2, points squared
+AREA_PER_MILLION, SMALLEST_MARKER = 1.5, 36.0  # of parameters in figure 2, points squared
 
 
 def with_classes(found: Found) -> bool:
@@ -36,26 +35,22 @@ def accuracies(found: Found, norm: str) -> Drawn:
     models, classes = found.runs.models, [None, *found.results.of("class")]
     areas = [AREA_PER_MILLION * (card.get("parameters") or 0) / 1e6 for card in found.runs.cards]
     told = found.rows("accuracy", norm, region=SIDES, **{"class": classes})
-    place = {(row["model"], row.get("class"), row["region"]): row for row in told}
-    every = [[[place[m, c, side] for side in SIDES] for c in classes] for m in models]
-    numbers = np.array([[[[r[k] for k in figures.ENDS] for r in c] for c in m] for m in every])
-    points, bars, of_class = numbers[:, 0, :, 0], numbers[:, 0, :, 1:], numbers[:, 1:, :, 0]
-    if not with_classes(found):
-        of_class = of_class[:, :0]
-    figure = Figure(figsize=(5.4, 5.2))
-    axes = figure.add_axes((0.11, 0.1, 0.86, 0.87))
-    _unit_square(axes, np.concatenate([of_class.ravel(), points.ravel(), bars.ravel()]))
-    colours = [found.look(name)[0] for name in models]
+    ends = {(r["model"], r.get("class"), r["region"]): [r[end] for end in ENDS] for r in told}
+    numbers = np.array([[[ends[m, c, side] for side in SIDES] for c in classes] for m in models])
+    looks = {name: (found.look(name)[0], look(m)[1]) for m, name in enumerate(models)}
+    figure, (axes,) = panels_of(1, 5.4 + margin(models), 5.2)
     for m in np.argsort(-np.array(areas)):
-        axes.scatter(*of_class[m].T, s=9, color=colours[m], alpha=0.3, linewidths=0)
-        axes.hlines(points[m, 1], *bars[m, 0], color=colours[m], lw=1.1)
-        axes.vlines(points[m, 0], *bars[m, 1], color=colours[m], lw=1.1)
-        style = {"color": colours[m], "marker": found.look(models[m])[1], "edgecolor": "white"}
+        (fg, *across), (bg, *upright) = numbers[m, 0]
+        colour, marker = looks[models[m]]
+        if with_classes(found):
+            axes.scatter(*numbers[m, 1:, :, 0].T, s=9, color=colour, alpha=0.3, linewidths=0)
+        axes.hlines(bg, *across, color=colour, lw=1.1)
+        axes.vlines(fg, *upright, color=colour, lw=1.1)
         size = max(areas[m], SMALLEST_MARKER)
-        axes.scatter(*points[m], s=size, zorder=3, linewidths=0.8, **style)
-    axes.set_xlabel("accuracy under foreground noise, %")
-    axes.set_ylabel("accuracy under background noise, %")
-    point_labels(axes, points, _covered(points, bars), models, colours)
+        style = {"color": colour, "marker": marker, "edgecolor": "white", "linewidths": 0.8}
+        axes.scatter(fg, bg, s=size, zorder=3, **style)
+    _unit_square(axes)
+    legend(figure, looks, line="")
     header = ("model", "class", "accuracy_fg", "accuracy_bg", "fg_low", "fg_high", "bg_low",
               "bg_high", "marker_area")  # fmt: skip
     lines = [
@@ -66,10 +61,12 @@ def accuracies(found: Found, norm: str) -> Drawn:
     return Drawn(figure, header, lines)
 
 
-def _unit_square(axes: Axes, values: np.ndarray) -> None:
-    """Sets limits around the values; draws the line of equal accuracies, and those of equal RFS."""
-    limits = max(values.min() - 0.04, -0.02), min(values.max() + 0.04, 1.02)
-    axes.set(xlim=limits, ylim=limits)
+def _unit_square(axes: Axes) -> None:
+    """Equal limits, around what was drawn; the line of equal accuracies, and those of equal RFS."""
+    ends = axes.dataLim.get_points()
+    limits = max(ends.min() - 0.04, -0.02), min(ends.max() + 0.04, 1.02)
+    axes.set(xlim=limits, xlabel="accuracy under foreground noise, %")
+    axes.set(ylim=limits, ylabel="accuracy under background noise, %")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
     mean = np.array([0, 0.5, 1])
@@ -79,14 +76,6 @@ def _unit_square(axes: Axes, values: np.ndarray) -> None:
     place = {"transform": axes.transAxes, "va": "center", "fontsize": 8, "color": MUTED}
     axes.text(0.02, 0.98, "foreground matters more", ha="left", **place)
     axes.text(0.98, 0.02, "background matters more", ha="right", **place)
-
-
-def _covered(points: np.ndarray, bars: np.ndarray) -> np.ndarray:
-    """Boxes [2 m, 4] around the intervals of points, wide enough to cover the markers too."""
-    centre, edge = np.tile(points, 2), 0.008 * np.array([-1, -1, 1, 1])
-    across, upright = centre.copy(), centre.copy()
-    across[:, [0, 2]], upright[:, [1, 3]] = bars[:, 0], bars[:, 1]
-    return np.concatenate([across, upright]) + edge
 
 
 def curves(found: Found, norm: str) -> tuple[Results, dict[str, Any]]:
@@ -121,30 +110,33 @@ def densities(found: Found, norm: str) -> Drawn:
     noisy = images.values["probability"].where(norm=norm)
     ratio = rfs(noisy)
     classes = _classes(np.asarray(ratio.values).mean((1, 2)), images.labels)
-    figure, panels = _panels(models)
+    looks = {images.classes[c]: (colour, "") for c, colour in zip(classes, COLOURS, strict=False)}
+    width, share = 2.1 * len(models) + 0.5 + margin(looks), {"sharex": "row", "sharey": "row"}
+    figure, panels = panels_of(2 * len(models), width, 2.2, len(models), **share)
     lines: list[Sequence[Any]] = []
-    highest = 0.0
-    for name, (upper, lower) in zip(models, panels, strict=True):
+    for name, upper, lower in zip(models, panels, panels[len(models) :], strict=False):
         parts = (ratio, *(noisy.at(region=side) for side in SIDES))
         of_model = [np.asarray(part.at(model=name).values) for part in parts]  # [n, levels]
-        for colour, c in zip(COLOURS, classes, strict=False):
+        for c, (label, (colour, _)) in zip(classes, looks.items(), strict=True):
             irfs, *pair = (one[images.labels == c] for one in of_model)
             irfs, points = irfs.ravel(), [one.T.ravel() for one in pair]
-            curve, label = density(irfs), images.classes[c]
+            curve = density(irfs)
             if np.isfinite(curve).all():
                 upper.plot(GRID, curve, color=colour, lw=1.4)
-                highest = max(highest, curve.max())
             else:  # all images agree: no density, a line where they are
                 upper.axvline(irfs[0], color=colour, lw=1.4)
             alpha = float(np.clip(60 / len(irfs), 0.05, 0.5))
             lower.scatter(*points, s=6, color=colour, alpha=alpha, linewidths=0, rasterized=True)
             lines += [(name, label, "density", *xy) for xy in zip(GRID, curve, strict=True)]
             lines += [(name, label, "probability", *xy) for xy in zip(*points, strict=True)]
-    top = min(1.05 * highest, HIGHEST_DENSITY) or 1.0
-    panels[0][0].set_ylim(0, top)
-    named = [images.classes[c] for c in classes]
-    places, colours = np.full(len(named), top / 2), COLOURS[len(named) - 1 :: -1]
-    end_labels(panels[-1][0], places, named[::-1], colours)
+        upper.axvline(0, color=FAINT, lw=0.8, zorder=0)
+        upper.spines["left"].set_visible(False)
+        upper.set(xlim=(-1, 1), yticks=[], xticks=(-1, 0, 1), xlabel="iRFS", title=name)
+        lower.plot([0, 1], [0, 1], color=FAINT, lw=0.8, zorder=0)
+        lower.set(xticks=(0, 1), yticks=(0, 1), xlabel="p, foreground noise", aspect="equal")
+    panels[0].set(ylim=(0, min(panels[0].get_ylim()[1], HIGHEST_DENSITY)), ylabel="density")
+    panels[len(models)].set_ylabel("p, background noise")
+    legend(figure, looks)
     return Drawn(figure, ("model", "class", "panel", "x", "y"), lines)
 
 
@@ -154,25 +146,3 @@ def _classes(irfs: np.ndarray, labels: np.ndarray) -> list[int]:
     means, half = [irfs[labels == c].mean() for c in present], MOST_CLASSES // 2
     order = present[np.argsort(means, kind="stable")].tolist()
     return order if len(order) <= MOST_CLASSES else order[:half] + order[-half:]
-
-
-def _panels(models: Sequence[str]) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """A column for each model: the density above, the scatter below."""
-    side, left, right = 1.75, 0.55, 0.8  # inches
-    width = left + right + (side + 0.25) * len(models) - 0.25
-    figure = Figure(figsize=(width, 4.4))
-    grid = {"left": left / width, "right": 1 - right / width, "bottom": 0.5 / 4.4, "top": 4.1 / 4.4}
-    grid |= {"height_ratios": (1.3, side), "hspace": 0.36, "wspace": 0.25 / side}
-    panels = figure.subplots(
-        2, len(models), squeeze=False, sharex="row", sharey="row", gridspec_kw=grid
-    )
-    for name, (upper, lower) in zip(models, panels.T, strict=True):
-        upper.axvline(0, color=FAINT, lw=0.8, zorder=0)
-        upper.set(xlim=(-1, 1), yticks=[], xticks=(-1, 0, 1), xlabel="iRFS", title=name)
-        upper.spines["left"].set_visible(False)
-        lower.plot([0, 1], [0, 1], color=FAINT, lw=0.8, zorder=0)
-        lower.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="p, foreground noise")
-        lower.set(xticks=(0, 1), yticks=(0, 1))
-    panels[0, 0].set_ylabel("density")
-    panels[1, 0].set_ylabel("p, background noise")
-    return figure, [tuple(pair) for pair in panels.T]
