@@ -32,8 +32,8 @@ from rival_jax.data.mask_formats import READERS
 from rival_jax.data.pickles import read_attribute_dict
 from rival_jax.experiments.rfs import joined
 from rival_jax.models import settings, vit
-from rival_jax.report.run_files import read_json
 from rival_jax.runtime import row_files
+from rival_jax.runtime.results import parsed
 from rival_jax.weights import class_names
 from tests import network_weights, pictures
 from tests.checkpoint_writers import pickled
@@ -107,7 +107,7 @@ def formats(folder: Path) -> dict[str, Format]:
         (folder / f"class_names.{name}").write_text(text)
         found[f"class names {name}"] = Format(folder / f"class_names.{name}", class_names._listed)
     (folder / "data.json").write_text(json.dumps({"name": "scenes", "classes": ["a", "b"]}))
-    found["json of a run"] = Format(folder / "data.json", read_json)
+    found["json of a run"] = Format(folder / "data.json", parsed)
     found["rows"] = Format(_rows(folder / "rows.parquet"), _units)
     return found | _evaluation(folder / "evaluation") | _outlined(folder / "outlines")
 

@@ -27,9 +27,8 @@ from rival_jax.experiments.subject import Subject
 from rival_jax.named import Axis
 from rival_jax.report import style
 from rival_jax.report.document import write_document
-from rival_jax.report.run_files import read_json
 from rival_jax.report.study import Images, per_image
-from rival_jax.runtime.results import read_rows
+from rival_jax.runtime.results import parsed, read_rows
 from tests.damaged_runs import NAMES, renamed, reported
 from tests.finetune_cases import one_block_study
 from tests.helpers import (
@@ -391,7 +390,7 @@ def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):
 
     def write(run, console):
         paths = sorted((run.path / "rows").rglob("*.parquet"))
-        found = background.STUDY.read(paths, read_json(run.path / "data.json")["classes"])
+        found = background.STUDY.read(paths, parsed(run.path / "data.json")["classes"])
         models = found.values["correct"].of("model")
         results = background.STUDY.results(found, with_singles(models, {}), resamples=20)
         picture = dict.fromkeys(NAMES, np.zeros((8, 8, 3), np.uint8))

@@ -19,7 +19,7 @@ from rival_jax.experiments import runner
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs import study as rfs
 from rival_jax.experiments.subject import Subject
-from rival_jax.report import words
+from rival_jax.report import html
 from rival_jax.report.results import Results
 from rival_jax.runtime.results import Run, read_rows
 from tests.fake_runs import invented
@@ -98,12 +98,12 @@ def test_predictions_tell_what_is_right(tmp_path):
 
 def test_the_sentence_names_every_network_and_its_count():
     shares = {"net": _clean.share(29, 36)}
-    assert words.clean(shares) == [
+    assert html.clean(shares) == [
         "Right on the photos as they are: net 80.6 [65.0, 90.2] % (29 of 36 images)."
     ]
     many = {f"net{i}": {"estimate": 0.5, "low": 0.4, "high": 0.6} for i in range(10)}
-    assert words.clean(many)[0].endswith("net7 50.0 [40.0, 60.0] %, and 2 more.")
-    assert words.clean({}) == []
+    assert html.clean(many)[0].endswith("net7 50.0 [40.0, 60.0] %, and 2 more.")
+    assert html.clean({}) == []
 
 
 def test_joined_runs_show_what_all_have_to_say(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from rival_jax.experiments.rfs import joined, page
+from rival_jax.experiments.rfs import figures, joined, page
 from rival_jax.report import html, style
 from rival_jax.report.document import Document, Picture, Section, write_document
 from rival_jax.report.grids import with_means

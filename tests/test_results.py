@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rival_jax import noise
-from rival_jax.report.run_files import read_argv
+from rival_jax.report.html import read_argv
 from rival_jax.runtime import checksums, results, row_files
 from rival_jax.runtime.results import Category, Run
 

@@ -12,8 +12,8 @@ import numpy as np
 from rival_jax.named import Named, stacked
 from rival_jax.report.images import Images, by_class
 from rival_jax.report.results import Results
-from rival_jax.report.run_files import read_json
 from rival_jax.report.study import Means, Measure, Study
+from rival_jax.runtime.results import parsed
 
 Pair = tuple[str, str]
 """Names of two networks; reported is the second's number minus the first's."""
@@ -86,9 +86,9 @@ def cure(path: str) -> Cure | None:
     folder = Path(path)
     file = Path(*folder.parts[:-3], "networks.json")
     if len(folder.parts) > 3 and file.is_file():
-        for card in read_json(file):
+        for card in parsed(file):
             if folder.name in (Path(card.get(kind, "")).name for kind in ("best", "last")):
-                original = str(read_json(file.parent / "config.json")["models"][0])
+                original = str(parsed(file.parent / "config.json")["models"][0])
                 told = tuple(card.get("masked", ())), str(card.get("variant", ""))
                 return Cure(original, *told, file.parent)
     return None

@@ -3,22 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from rich.console import Console
 
-from rival_jax.report import explorer, html, tables, words
-from rival_jax.report.parts import Document as Document
-from rival_jax.report.parts import Picture as Picture
-from rival_jax.report.parts import Section as Section
+from rival_jax.report import explorer, html, tables
+from rival_jax.report.figures import Drawn
 from rival_jax.report.printed import show_tables
-from rival_jax.report.run_files import read_argv, read_json
+from rival_jax.report.results import Row
 from rival_jax.report.style import attempt
 from rival_jax.report.tables import Table
 from rival_jax.runtime import buckets
-from rival_jax.runtime.results import Run, atomic
+from rival_jax.runtime.results import Run, atomic, parsed
+
+
+class Picture(NamedTuple):
+    """A figure: `figures/<name>.png`, `.svg`, and the `.csv` of its numbers."""
+
+    name: str
+    draw: Callable[[], Drawn]
+    caption: str
+    alt: str  # for readers who cannot see it: what it shows, not how it looks
+    photos: bool = False  # made of photos: JPEG on the page, else SVG
+
+
+class Section(NamedTuple):
+    """A part of the page between two headings."""
+
+    title: str
+    text: Sequence[str] = ()
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+
+
+class Document(NamedTuple):
+    """Everything an experiment reports; data, models and config are added automatically."""
+
+    title: str
+    subtitle: str
+    headline: Sequence[str]  # the result in sentences, first thing on the page
+    sections: Sequence[Section]
+    method: Sequence[str]  # how it was measured, in sentences
+    caveats: Sequence[tuple[str, str]]  # what it does not establish, and why
+    source: str  # "The measurement is due to ..."
+    runs: Sequence[Path] = ()  # finished runs that it joins; default: the run itself
+    groups: Mapping[str, Sequence[str]] | None = None  # of models
+    clean: Mapping[str, Row] | None = None  # networks' accuracy on photos, if not from data.json
 
 
 def write_document(run: Run, console: Console, document: Document) -> None:
@@ -41,41 +73,42 @@ def write_document(run: Run, console: Console, document: Document) -> None:
     for name, text in files.items():
         with atomic(run.path / name) as partial:
             partial.write_text(text, encoding="utf-8")
-    data = read_json(run.path / "data.json")
-    counts = dict(zip(data["classes"], data["counts"], strict=True))
-    parts = [
-        {"id": f"part{i}", **_part(run, console, section)} for i, section in enumerate(sections, 1)
-    ]
+    parts = []
+    for number, section in enumerate(sections, 1):
+        figures = [
+            html.inlined(
+                attempt(picture.draw, run.path / "figures" / picture.name, run, console),
+                picture.caption,
+                picture.alt,
+                photos=picture.photos,
+            )
+            for picture in section.pictures
+        ]
+        parts.append({**section._asdict(), "id": f"part{number}", "figures": figures})
+    data = parsed(run.path / "data.json")
     named = ("data", "models", "protocol", "limits", "reproduce")
     folders = document.runs or [run.path]
-    configs = [read_json(folder / "config.json") for folder in document.runs] or [run.config]
+    configs = [parsed(folder / "config.json") for folder in document.runs] or [run.config]
     clean = data.get("clean", {}) if document.clean is None else document.clean
     text = html.render(
         "document.html.jinja",
         title=document.title,
         subtitle=document.subtitle,
         sections=[*((p["id"], p["title"]) for p in parts), *((n, n.title()) for n in named)],
-        headline=[*document.headline, *words.clean(clean)],
+        headline=[*document.headline, *html.clean(clean)],
         explorer=explorer.FILE if (run.path / explorer.FILE).is_file() else "",
         parts=parts,
-        data=html.data_facts(data, {name: count for name, count in counts.items() if count}),
-        models=html.models_table(read_json(run.path / "models.json"), document.groups or {}),
+        data=html.data_facts(data),
+        models=html.models_table(parsed(run.path / "models.json"), document.groups or {}),
         method=document.method,
-        protocol=words.config_table(configs),
-        run_names=[str(folder) for folder in folders],
+        protocol=html.config_table(configs),
         caveats=document.caveats,
-        runs=[html.run_facts(_facts(folder)) for folder in folders],
+        runs=[html.run_facts(folder) for folder in folders],
         source=document.source,
     )
     with atomic(run.path / "report.html") as partial:
         partial.write_text(text, encoding="utf-8")
     console.print(f"report: {run.path / 'report.html'}")
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    """How a run was made."""
-    environment = read_json(folder / "environment.json")
-    return {"path": str(folder), "argv": read_argv(folder), "environment": environment}
 
 
 def _files(shown: Sequence[Table]) -> dict[str, str]:
@@ -94,21 +127,3 @@ def shown_again(run: Run, console: Console) -> None:
     """Prints the tables of a finished run."""
     console.print((run.path / "tables.md").read_text(encoding="utf-8"), markup=False)
     console.print(f"nothing new to report: {run.path / 'report.html'}")
-
-
-def _part(run: Run, console: Console, section: Section) -> dict:
-    figures = [
-        html.inlined(
-            attempt(picture.draw, run.path / "figures" / picture.name, run, console),
-            picture.caption,
-            picture.alt,
-            photos=picture.photos,
-        )
-        for picture in section.pictures
-    ]
-    return {
-        "title": section.title,
-        "text": section.text,
-        "figures": figures,
-        "tables": section.tables,
-    }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
+import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -14,8 +17,12 @@ from PIL import Image
 
 from rival_jax._version import VERSION
 from rival_jax.report.style import Files, Missing
-from rival_jax.report.tables import Table, counted
+from rival_jax.report.tables import Table, counted, percent
 from rival_jax.runtime.names import visible
+from rival_jax.runtime.results import parsed
+from rival_jax.runtime.same_config import flat
+
+CLEAN_SHOWN = 8  # networks named in a headline
 
 
 def render(template: str, **values: Any) -> str:
@@ -62,13 +69,9 @@ def jpeg(image: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def data_facts(facts: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, Any]:
-    """What a page says about its data set.
-
-    Args:
-      facts: data.json; its "sentence", if any, replaces all numbers.
-      counts: images of every class that has any.
-    """
+def data_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a page says about its data set: data.json, whose "sentence" replaces all numbers."""
+    counts = {c: n for c, n in zip(facts["classes"], facts["counts"], strict=True) if n}
     empty = sorted(set(facts["classes"]) - set(counts))
     fewest, most = min(counts.values(), default=0), max(counts.values(), default=0)
     size = f"{most} of each" if fewest == most else f"{fewest} to {most} of each"
@@ -76,15 +79,10 @@ def data_facts(facts: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str,
         f"{facts['name']}, split {facts['split']}: {counted(facts['images'], 'image')} of "
         f"{counted(len(counts), 'class')}, {size}. Averages give every class the same "
         f"weight. Fingerprint of the pixels: {facts['fingerprint']}."
+        + (f" Without images, and left out: {', '.join(empty)}." if empty else "")
     )
-    if empty:
-        sentence += f" Without images, and left out: {', '.join(empty)}."
-    return {
-        "sentence": facts.get("sentence", sentence),
-        "counts": list(counts.items()),
-        "skipped": facts.get("skipped", []),
-        "notices": facts.get("notices", []),
-    }
+    lists = {name: facts.get(name, []) for name in ("skipped", "notices")}
+    return {"sentence": sentence, "counts": list(counts.items()), **lists}
 
 
 def models_table(cards: Iterable[Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> Table:
@@ -104,14 +102,55 @@ def models_table(cards: Iterable[Mapping[str, Any]], groups: Mapping[str, Sequen
     return Table("", header, rows)
 
 
-def run_facts(run: Mapping[str, Any]) -> dict[str, Any]:
-    """How to repeat a run: from its path, argv and environment."""
-    command = "python -m rival_jax.main " + shlex.join(run["argv"])
+def run_facts(folder: Path) -> dict[str, Any]:
+    """How to repeat a run: the command and its environment."""
     environment = [
         (key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value)
-        for key, value in run["environment"].items()
+        for key, value in parsed(folder / "environment.json").items()
     ]
-    return {"path": run["path"], "command": command, "environment": environment}
+    command = "python -m rival_jax.main " + shlex.join(read_argv(folder))
+    return {"path": str(folder), "command": command, "environment": environment}
+
+
+def read_argv(workdir: Path) -> list[str]:
+    """The last command line of a run, from its log; damaged lines are skipped."""
+    log = workdir / "log.jsonl"
+    lines = log.read_text("utf-8", errors="replace").splitlines() if log.is_file() else []
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return [str(word) for word in json.loads(line)["argv"]]
+    return []
+
+
+def clean(shares: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """How often networks are right on unchanged photos: one sentence for all, or none.
+
+    Args:
+      shares: network's name -> interval of its accuracy, with `right` and `images` if it is a plain
+        share of images.
+    """
+    told = []
+    for name, found in list(shares.items())[:CLEAN_SHOWN]:
+        counted = f" ({found['right']} of {found['images']} images)" if "images" in found else ""
+        told.append(f"{name} {percent(found)} %{counted}")
+    more = len(shares) - CLEAN_SHOWN
+    told += [f"and {more} more"] if more > 0 else []
+    return [f"Right on the photos as they are: {', '.join(told)}."] if told else []
+
+
+def config_table(nested: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """All values of some configs, flat: (key, value in each config)."""
+    configs = [flat(config) for config in nested]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    return [(key, [_shown(config.get(key)) for config in configs]) for key in keys]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "not set" if value in (None, "") else str(value)
 
 
 def _scaled(value: float | int | None, unit: float) -> str:

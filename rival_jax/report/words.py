@@ -8,13 +8,11 @@ from importlib import resources
 from typing import Any
 
 from rival_jax.report import declared, verdicts
+from rival_jax.report.document import Document, Picture, Section
 from rival_jax.report.figures import Drawn
-from rival_jax.report.parts import Document, Section
-from rival_jax.report.parts import Picture as Picture
 from rival_jax.report.results import Results
-from rival_jax.report.tables import Table, percent
+from rival_jax.report.tables import Table
 
-CLEAN_SHOWN = 8  # networks named in a headline
 TESTS = {  # filled in wherever a text asks for them
     "star": verdicts.STAR,
     "holm": verdicts.METHOD.format(verdicts.HOLM),
@@ -204,44 +202,3 @@ def _each(look: Any, fields: Mapping[str, Any]) -> Any:
     if isinstance(look, str) and look[1:-1] in fields and look == f"{{{look[1:-1]}}}":
         return fields[look[1:-1]]
     return _filled(look, fields) if isinstance(look, str) else look
-
-
-def clean(shares: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """How often networks are right on unchanged photos: one sentence for all, or none.
-
-    Args:
-      shares: network's name -> interval of its accuracy, with `right` and `images` if it is a plain
-        share of images.
-    """
-    told = []
-    for name, found in list(shares.items())[:CLEAN_SHOWN]:
-        counted = f" ({found['right']} of {found['images']} images)" if "images" in found else ""
-        told.append(f"{name} {percent(found)} %{counted}")
-    more = len(shares) - CLEAN_SHOWN
-    told += [f"and {more} more"] if more > 0 else []
-    return [f"Right on the photos as they are: {', '.join(told)}."] if told else []
-
-
-def config_table(nested: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """All values of some configs, flat: (key, value in each config)."""
-    configs = [_flat(config) for config in nested]
-    keys = dict.fromkeys(key for config in configs for key in config)
-    return [(key, [_shown(config.get(key)) for config in configs]) for key in keys]
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(_shown, value)) or "none"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "not set" if value in (None, "") else str(value)

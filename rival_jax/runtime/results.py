@@ -251,11 +251,13 @@ def read_rows(*paths: Path) -> pa.Table:
 
 
 def parsed(path: Path) -> Any:
-    """The content of a JSON file.
+    """The content of a JSON file of a run.
 
     Raises:
-      ValueError: if it is damaged; names the cure.
+      FileNotFoundError, ValueError: if it is missing or damaged; names the cure.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; name the workdir of a finished run")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # bad encoding, text, or depth

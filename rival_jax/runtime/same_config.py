@@ -14,7 +14,7 @@ PLACES = ("root", "manifest")
 
 def differences(before: Any, now: Any) -> tuple[list[str], list[str]]:
     """Relevant differences between two configs, in words: places of the data, and all else."""
-    old, new = _flat(before), _flat(now)
+    old, new = flat(before), flat(now)
     moved, changed = [], []
     for key in sorted(old.keys() | new.keys()):
         last = key.split(".")[-1]
@@ -33,19 +33,20 @@ def refusal(path: Path, words: list[str]) -> ValueError:
     )
 
 
-def _of_another_data_set(key: str, flat: Mapping[str, Any]) -> bool:
+def _of_another_data_set(key: str, config: Mapping[str, Any]) -> bool:
     """Whether `key` is an option of a data set not in use: "data.scenes.size"."""
     section, _, rest = key.partition(".")
     name, option, _ = rest.partition(".")
-    used = str(flat.get("data.name")).replace(".", "_")
+    used = str(config.get("data.name")).replace(".", "_")
     return section == "data" and bool(option) and name != used
 
 
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested config's values by their whole keys: "data.scenes.size"."""
     if not isinstance(config, dict):
         return {prefix: config}
     return {
         key: value
         for name, inner in config.items()
-        for key, value in _flat(inner, f"{prefix}.{name}" if prefix else name).items()
+        for key, value in flat(inner, f"{prefix}.{name}" if prefix else name).items()
     }

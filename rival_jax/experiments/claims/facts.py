@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from rival_jax.experiments.claims.runs import Finished
 from rival_jax.experiments.claims.tables import network, word
-from rival_jax.report.run_files import read_json
+from rival_jax.runtime.results import parsed
 from rival_jax.weights import catalogue
 
 Runs = Sequence[Finished]
@@ -153,7 +153,7 @@ def _first(values: Iterable[Any]) -> Any:
 def _rows(run: Finished, *columns: str) -> list[tuple[Any, ...]] | None:
     """Columns of its first file of rows that has them, each line once."""
     units = run.path / "units.json"
-    for name in read_json(units).values() if units.is_file() else ():
+    for name in parsed(units).values() if units.is_file() else ():
         if set(columns) <= set(pq.read_schema(run.path / name).names):
             table = pq.read_table(run.path / name, columns=list(columns))
             return list(dict.fromkeys(zip(*table.to_pydict().values(), strict=True)))

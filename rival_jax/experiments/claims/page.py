@@ -15,8 +15,9 @@ from rival_jax.experiments.claims.numbers import TINY, Number
 from rival_jax.experiments.claims.runs import Finished
 from rival_jax.experiments.claims.values import Index, Measured, Missing
 from rival_jax.report.document import Document, Section
+from rival_jax.report.html import config_table
 from rival_jax.report.tables import Table, counted
-from rival_jax.report.words import Words, config_table
+from rival_jax.report.words import Words
 from rival_jax.runtime.plugins import plugin
 
 WORDS = Words(__package__)

@@ -13,8 +13,8 @@ from rival_jax.experiments.cures import cure
 from rival_jax.experiments.groups import groups
 from rival_jax.experiments.sets import called
 from rival_jax.report.results import PARQUET, Results, Row
-from rival_jax.report.run_files import read_json
 from rival_jax.runtime.plugins import no_such
+from rival_jax.runtime.results import parsed
 
 RUNS = Path("runs")  # where main puts work directories that are not named
 
@@ -71,7 +71,7 @@ def read(folders: Sequence[str], told: Sequence[str]) -> list[Finished]:
     names = {model: network(name) for name, models in known.items() for model in models}
     paths = [Path(folder) for folder in folders]
     paths = paths or [file.parent for file in RUNS.rglob(PARQUET)]
-    found = [(path, read_json(path / "config.json"), Results.read(path)) for path in paths]
+    found = [(path, parsed(path / "config.json"), Results.read(path)) for path in paths]
     found.sort(key=lambda run: -(run[0] / PARQUET).stat().st_mtime)
     return [_run(*run, names) for run in found if run[1]["experiment"] != "claims"]
 
@@ -79,11 +79,11 @@ def read(folders: Sequence[str], told: Sequence[str]) -> list[Finished]:
 def _run(
     path: Path, config: Mapping[str, Any], results: Results, names: Mapping[str, str]
 ) -> Finished:
-    facts, cards = (read_json(path / f"{name}.json") for name in ("data", "models"))
+    facts, cards = (parsed(path / f"{name}.json") for name in ("data", "models"))
     cured = {}
     for model in config.get("models", ()):
         if one := cure(model):
-            begun = read_json(one.run / "models.json")[0]["name"]
+            begun = parsed(one.run / "models.json")[0]["name"]
             cured[Path(model).name] = _after(names.get(begun, begun), one.variant)
     tuned = config["experiment"] == "finetune"
     rows = _as_robustness(results, cards[0]["name"]) if tuned else results

@@ -14,9 +14,9 @@ import numpy as np
 from rival_jax import statistics
 from rival_jax.experiments.groups import with_singles
 from rival_jax.named import Axis, Named
-from rival_jax.report.run_files import read_json
 from rival_jax.report.study import Images, per_image, read_images
 from rival_jax.runtime.names import short
+from rival_jax.runtime.results import parsed
 
 PLACE = ("norm", "level", "region")
 COLUMNS = ("probability", "correct")
@@ -102,7 +102,7 @@ def _side_by_side(parts: Sequence[Named], titles: Sequence[str], *axes: Axis) ->
 
 def _read_run(path: Path) -> Iterator[Joined]:
     """Each model of a run alone, with images and places in an order of its own."""
-    data, cards, units = (read_json(path / f"{name}.json") for name in ("data", "models", "units"))
+    data, cards, units = (parsed(path / f"{name}.json") for name in ("data", "models", "units"))
     if not isinstance(units, dict):
         raise ValueError(f"{path / 'units.json'} names no units; run the same command again")
     for card in cards:

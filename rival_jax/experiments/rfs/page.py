@@ -17,10 +17,9 @@ from rival_jax.report import tables
 from rival_jax.report.document import Document, Section
 from rival_jax.report.figures import ENDS
 from rival_jax.report.results import Results
-from rival_jax.report.run_files import read_json
 from rival_jax.report.tables import Table, counted, ratio
 from rival_jax.report.verdicts import of_rows
-from rival_jax.runtime.results import Run
+from rival_jax.runtime.results import Run, parsed
 
 CLASSES_SHOWN = 40
 CROWDED = 0.05  # mean accuracies this near 0 or 1 leave RFS a ratio of small numbers
@@ -165,7 +164,7 @@ def limits(found: Found) -> dict[str, Any]:
 def _cases(found: Found) -> Iterator[str]:
     if sum(len(found.pairs(norm)) for norm in found.norms) > 1:
         yield "pairs"
-    configs = [read_json(folder / "config.json") for folder in found.runs.folders]
+    configs = [parsed(folder / "config.json") for folder in found.runs.folders]
     if any(config.get("normalise") == "none" for config in configs):
         yield "bare"
 

@@ -20,12 +20,11 @@ from rival_jax.experiments import runner
 from rival_jax.interop import timm
 from rival_jax.report.document import Document, Section, write_document
 from rival_jax.report.results import Results, Row
-from rival_jax.report.run_files import read_json
 from rival_jax.report.tables import Table, counted, percent, ratio
 from rival_jax.report.words import Words
 from rival_jax.runtime import hosts
 from rival_jax.runtime.plugins import plugin
-from rival_jax.runtime.results import Run
+from rival_jax.runtime.results import Run, parsed
 
 WORDS = Words(__package__)
 RATIOS = ("rfs", "nll", "brier")  # all else is a share
@@ -50,7 +49,7 @@ def run(config: Any, run: Run, console: Console) -> None:
         folder = run.path / CARD
         _write_card(config, folder, card, changes)
         for name in ("data.json", "models.json"):
-            run.save_json(name, read_json(run.path / FINETUNE / name))
+            run.save_json(name, parsed(run.path / FINETUNE / name))
         write_document(run, console, _page(config, changes, folder))
 
 
@@ -112,7 +111,7 @@ def _stage(run: Run, name: str, config: Any, console: Console) -> None:
 
 def _cured(run: Run, checkpoint: str) -> dict[str, Any]:
     """The entry in networks.json of the network that all stages measure, with its "folder"."""
-    cards = read_json(run.path / FINETUNE / "networks.json")
+    cards = parsed(run.path / FINETUNE / "networks.json")
     card = next(card for card in cards[1:] if card["alpha"] == 1)  # the first is the original
     return {**card, "folder": card[checkpoint]}
 
@@ -122,7 +121,7 @@ def _changes(run: Run, stage: str, card: Mapping[str, Any]) -> list[tuple[Row, R
     before, after, column = "original", card["variant"], "variant"
     if stage != FINETUNE:
         column, after = "model", Path(card["folder"]).name
-        before = read_json(run.path / stage / "models.json")[0]["name"]
+        before = parsed(run.path / stage / "models.json")[0]["name"]
     whole = {"class": None, "factor": None, "seed": None, "share": None, "map": (None, "own")}
     found = Results.read(run.path / stage).where(**whole)
     axes = [name for name in found.axes() if name not in (column, "map")]
