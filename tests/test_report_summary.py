@@ -198,7 +198,7 @@ def test_tables_show_the_results(by_hand):
     assert "| b minus a | -1.64 [" in tables.as_markdown(pairs)
     assert pairs.rows[0][2:] == ("too few images", "", "0.250")
     assert page.of_models(by_hand, "linf", "further")[0].rows[0][0::4] == ("a", "0.250")
-    assert [row[0] for row in page.by_class(by_hand, "linf")[0].rows] == ["dog", "cat"]
+    assert [row[0] for row in page.by_class(by_hand, "linf").rows] == ["dog", "cat"]
     brackets = page.page(by_hand, None).sections[0].text[1]
     assert "95 % BCa bootstrap intervals over 4 images" in brackets
 

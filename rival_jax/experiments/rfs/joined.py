@@ -141,19 +141,19 @@ def _check_trials(model: str, correct: Named) -> None:
 
 def _check_images(parts: Sequence[Joined], titles: Sequence[str]) -> None:
     """Raises ValueError if models were measured on different images or classes."""
-    _check_same("data set", titles, [part.data["name"] for part in parts])
-    first = parts[0].images.names
-    for title, part in zip(titles, parts, strict=True):
-        if odd := set(first) ^ set(part.images.names):
+    for what in ("name", "classes"):
+        _check_same(f"data's {what}", titles, [part.data[what] for part in parts])
+    first: set[tuple[str, str]] = set()
+    for title, images in zip(titles, (part.images for part in parts), strict=True):
+        words = (images.classes[label] for label in images.labels)
+        mine = set(zip(images.names, words, strict=True))
+        first = first or mine
+        if odd := first ^ mine:
             raise ValueError(
-                f"model {title}: {len(part.images.names)} examples where the first model has "
-                f"{len(first)} ({min(odd)} is in one of them only); models are compared on the "
-                "same examples, so report these runs separately"
+                f"model {title}: {len(mine)} examples where the first model has {len(first)} "
+                f"({' of class '.join(min(odd))} is in one of them only); models are compared on "
+                "the same examples, so report these runs separately"
             )
-    every = [part.images for part in parts]
-    labels = [dict(zip(some.names, some.labels.tolist(), strict=True)) for some in every]
-    _check_same("classes", titles, [some.classes for some in every])
-    _check_same("labels", titles, [tuple(some[name] for name in first) for some in labels])
     _check_same("pictures (fingerprint)", titles, [part.data["fingerprint"] for part in parts])
 
 
@@ -167,22 +167,15 @@ def _settings(parts: Sequence[Joined], titles: Sequence[str]) -> tuple[Axis, Axi
         dict(zip(one.axes[2].keys, np.isfinite(one.values).sum((0, 1)).tolist(), strict=True))
         for one in (part.by_trial for part in parts)
     ]
-    every = list(dict.fromkeys(place for count in counts for place in count))
-    found: list[Any] = []
-    for norm in dict.fromkeys(["none", *(norm for norm, _, _ in every)]):
-        levels = sorted({level for other, level, _ in every if other == norm})
-        regions = {region for other, _, region in every if other == norm}
-        regions = sorted(regions, key=REGIONS.index)
-        here = [(norm, level, region) for level in levels for region in regions]
-        told = {
-            f"{title} at level {place[1]:g} ({place[2]})": count.get(place, 0)
-            for title, count in zip(titles, counts, strict=True)
-            for place in here
-        }
-        _check_same(f"trials under {norm} noise", [*told], [*told.values()])
-        found += here
+    every = dict.fromkeys(place for count in counts for place in count)
+    norms = ["none", *(norm for norm, _, _ in every)]
+    every = sorted(every, key=lambda p: (norms.index(p[0]), p[1], REGIONS.index(p[2])))
+    for norm, level, region in every:
+        named = [f"{title} at level {level:g} ({region})" for title in titles]
+        trials = [count.get((norm, level, region), 0) for count in counts]
+        _check_same(f"trials under {norm} noise", named, trials)
     trials = min((count for place, count in counts[0].items() if place[0] != "none"), default=0)
-    return Axis(PLACE, tuple(found)), Axis(("trial",), tuple((trial,) for trial in range(trials)))
+    return Axis(PLACE, tuple(every)), Axis(("trial",), tuple((trial,) for trial in range(trials)))
 
 
 def _check_same(what: str, titles: Sequence[str], values: Sequence[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -92,7 +93,7 @@ def _of_norm(found: Found, norm: str, fields: Mapping[str, Any]) -> list[Section
     told = {
         "further": of_models(found, norm, "further"),
         "pairs": [differences(found, norm, field) for field in ("model", "group")],
-        "by_class": by_class(found, norm),
+        "by_class": [by_class(found, norm)],
     }
     return WORDS.sections(found.results, said, "norm", pictures=pictures, tables=told)
 
@@ -103,9 +104,8 @@ def headline(found: Found) -> list[str]:
     told = [_sentence(found, norm) for norm in found.norms]
     if len(told) > 1 and len(models) > 2:
         rfs = [found.rows("rfs_of_means", norm) for norm in found.norms[:2]]
-        ranks = [scipy.stats.rankdata([row["estimate"] for row in rows]) for rows in rfs]
-        tied = any(np.ptp(rank) == 0 for rank in ranks)
-        rho = "" if tied else f" (Spearman's rho {np.corrcoef(*ranks)[0, 1]:.2f})"
+        ranks = scipy.stats.rankdata([[row["estimate"] for row in rows] for rows in rfs], axis=1)
+        rho = f" (Spearman's rho {np.corrcoef(ranks)[0, 1]:.2f})" if np.ptp(ranks, 1).all() else ""
         order = "same_order" if np.array_equal(*ranks) else "other_order"
         told.append(WORDS.text(order, models=len(models), rho=rho))
     return told
@@ -189,19 +189,18 @@ def differences(found: Found, norm: str, field: str = "model") -> Table:
     return Table(title, (*table.header, "noise error"), rows)
 
 
-def by_class(found: Found, norm: str) -> list[Table]:
+def by_class(found: Found, norm: str) -> Table:
     """RFS of every class, from its accuracies averaged over levels, lowest first."""
-    order, models, some = found.results.of("class"), found.ranked(norm), ""
-    rows = found.rows("rfs_of_means", norm, **{"class": order})
-    sums = {name: sum(row["estimate"] for row in rows.where(**{"class": name})) for name in order}
-    order = sorted(order, key=sums.__getitem__)
+    rows, sums, some = found.rows("rfs_of_means", norm, **{"class": bool}), Counter[str](), ""
+    for row in rows:
+        sums[row["class"]] += row["estimate"]
+    order = sorted(sums, key=sums.__getitem__)
     if len(order) > CLASSES_SHOWN:
         half, some = CLASSES_SHOWN // 2, f", the {CLASSES_SHOWN} most extreme"
         order = order[:half] + order[-half:]
-    place = {name: k for k, name in enumerate(order)}
-    shown = rows.where(**{"class": order}).rows
-    shown = sorted(shown, key=lambda row: (place[row["class"]], models.index(row["model"])))
-    return WORDS.tables(Results(shown), "by_class", norm=NORMS[norm], some=some)
+    title = WORDS.text("by_class", norm=NORMS[norm], some=some)
+    models = found.ranked(norm)
+    return tables.pivot(title, rows, ("class",), "model", ratio, columns=models, order=order)
 
 
 def _examples(found: Found, pictures: Pictures | None) -> list[Section]:
