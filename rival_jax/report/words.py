@@ -109,6 +109,7 @@ class Words:
         *names: str,
         pictures: Pictures | None = None,
         tables: Mapping[str, Sequence[Table]] | None = None,
+        of: Mapping[str, Results] | None = None,
         confidence: float = 0.95,
         cells: declared.Cells | None = None,
     ) -> list[Section]:
@@ -118,22 +119,19 @@ class Words:
           fields: values to fill in.
           pictures, tables: those in place of declared ones, by name. Of declared ones, those that
             nothing belongs in are left out.
+          of: what is shown of other results than `results`, by the figure's or table's name.
           confidence, cells: as for `tables`.
         """
         ways: dict[str, Any] = {"confidence": confidence, "cells": cells, **fields}
-        shown, told = pictures or {}, tables or {}
-        made = []
+        shown, told, others, made = pictures or {}, tables or {}, of or {}, list[Section]()
         for one in (self._all["sections"][name] for name in names or self._all["sections"]):
-            seen = [
-                picture
-                for word in one.get("figures", ())
-                for picture in self._pictures(word, shown.get(word), results, fields)
-            ]
-            rows = [
-                table
-                for word in one.get("tables", ())
-                for table in (told[word] if word in told else self.tables(results, word, **ways))
-            ]
+            seen: list[Picture] = []
+            for word in one.get("figures", ()):
+                seen += self._pictures(word, shown.get(word), others.get(word, results), fields)
+            rows: list[Table] = []
+            for word in one.get("tables", ()):
+                mine = others.get(word, results)
+                rows += told[word] if word in told else self.tables(mine, word, **ways)
             text = [self.text(word, **fields) for word in one.get("text", ())]
             made.append(Section(_filled(one["title"], fields), text, seen, rows))
         return made

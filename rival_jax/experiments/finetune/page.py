@@ -11,7 +11,7 @@ import numpy as np
 from rival_jax.configs.finetune import Config
 from rival_jax.experiments.finetune.measures import GAIN, Network
 from rival_jax.experiments.finetune.variants import ORIGINAL
-from rival_jax.report.document import Document, Section
+from rival_jax.report.document import Document
 from rival_jax.report.figures import ENDS, Drawn
 from rival_jax.report.grids import heated, sheet
 from rival_jax.report.results import Results, Row
@@ -41,35 +41,31 @@ def page(
       shown: returns images as the original and the first finetuned network see them.
     """
     pure = results.where(alpha=1.0)
-    whole, told = pure.where(**WHOLE), functools.partial(WORDS.tables, cells={"number": _cell})
+    whole, train, told = pure.where(**WHOLE), config.train, config.statistics
     levels, gained = (main(whole.where(contrast=c)).having(contrast="") for c in ("", GAIN))
     tuned, mixed = gained.of("variant"), mixtures(results)
-    each = {"accuracy": "comparison", "rfs": "rfs"}
-    compared = [WORDS.drawn(name, levels.where(measure=one)) for one, name in each.items()]
-    seen = functools.partial(drawn_maps, networks[1].name, shown)
-    maps = WORDS.picture("maps", seen, photos=True)
-    parts = told(pure.where(variant=tuned).changed(_named), "sets")
-    by_class = classes(pure, networks[0].masked)
-    parts += told(by_class, "classes", test=pure.of("test")[-1])
-    path = [WORDS.drawn("path", mixed)] if mixed.rows else []
-    training = WORDS.drawn("training", losses.where(model=losses.of("model")[:MOST_CURVES]))
-    numbers = [*told(levels, "levels"), *told(gained, "gains")]
-    between = "Between the original and the finetuned weights"
-    return Document(
-        title=WORDS.text("title"),
+    fields = {**vars(train), **vars(config.split), **vars(config.evaluate)}
+    fields |= {"test": pure.of("test")[-1], "held": WORDS.text(config.split.validation)}
+    fields |= {"part": f", of parameters named {train.trained!r} alone" if train.trained else ""}
+    fields |= {"percent": 100 * told.confidence, "kind": told.method.replace("bca", "BCa")}
+    shown_of = {
+        **dict.fromkeys(("comparison", "rfs", "levels"), levels),
+        "gains": gained,
+        "seeds": seeds(pure),
+        "path": mixed,
+        "mixed": mixed,
+        "sets": pure.where(variant=tuned).changed(_named),
+        "classes": classes(pure, networks[0].masked),
+        "training": losses.where(model=losses.of("model")[:MOST_CURVES]),
+    }
+    maps = {"maps": functools.partial(drawn_maps, networks[1].name, shown)}
+    cells = {"number": _cell}
+    return WORDS.document(
+        fields,
         subtitle=f"{config.models[0]}, {counted(len(tuned), 'variant')}, "
         f"{counted(len(config.seeds), 'seed')}",
         headline=[sentence(gained.where(variant=name), name) for name in tuned][:8],
-        sections=[
-            Section("Before and after", (), compared, numbers),
-            Section("Where it looks", (), [maps], told(whole, "alignment")),
-            Section("Classes with masks and without", tables=parts),
-            Section(between, (), path, told(mixed, "mixed")),
-            Section("Training", (), [training], told(seeds(pure), "seeds")),
-        ],
-        method=_method(config),
-        caveats=WORDS.caveats(),
-        source=WORDS.text("source"),
+        sections=WORDS.sections(whole, fields, pictures=maps, of=shown_of, cells=cells),
     )
 
 
@@ -136,15 +132,6 @@ def drawn_maps(network: str, shown: Callable[[], Iterable[Shown]]) -> Drawn:
             cells.append((row, column, picture, "" if row and column else title, text))
         lines.append((name, label, network, *(says for _, says in seen)))
     return Drawn(sheet(cells), ("example", "class", "network", "says_before", "says_after"), lines)
-
-
-def _method(config: Config) -> list[str]:
-    train, told = config.train, config.statistics
-    given = {**vars(train), **vars(config.split), **vars(config.evaluate)}
-    given["part"] = f", of parameters named {train.trained!r} alone" if train.trained else ""
-    given["held"] = WORDS.text(config.split.validation)
-    given |= {"percent": 100 * told.confidence, "kind": told.method.replace("bca", "BCa")}
-    return WORDS.texts("method", **given)
 
 
 def _named(row: Row) -> Row:

@@ -24,12 +24,9 @@ def page(config: Config, results: Results, shown: Callable[[], Any]) -> Document
     told = {"flat": WORDS.text(c.flat), "metrics": metrics, "first": c.rules[0]}
     told |= {"mask": WORDS.text(config.data.mask), "target": WORDS.text(config.saliency.target)}
     told |= {"rules": "; ".join(map(WORDS.text, c.rules)), "levels": str(c.levels)}
-    pictures: Pictures = {
-        "curve": [WORDS.drawn("curve", _curve(level))],
-        "photos": lambda: contact(shown(), ("class", "example")),
-    }
+    pictures: Pictures = {"photos": lambda: contact(shown(), ("class", "example"))}
     given = {"pictures": pictures, "confidence": config.statistics.confidence}
-    first, *rest = WORDS.sections(results, told, **given)
+    first, *rest = WORDS.sections(results, told, of={"curve": _curve(level)}, **given)
     flat = [row for row in level.where(measure="flat") if row["estimate"]]
     first = first._replace(text=[WORDS.text("some_flat", **row) for row in flat])
     by_rule = level.where(measure=metrics, rule=(None, c.rules[0]))
