@@ -26,9 +26,9 @@ class _State:
 _state = _State()
 
 
-def _heard(event: str, seconds: float, **_: Any) -> None:
+def _heard(event: str, duration_secs: float, **_: Any) -> None:
     if event == COMPILING:
-        _state.compiled += seconds
+        _state.compiled += duration_secs
 
 
 jax.monitoring.register_event_duration_secs_listener(_heard)

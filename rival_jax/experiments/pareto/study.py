@@ -102,7 +102,7 @@ def chosen(
       bound: the largest price, see `fronts.within`.
 
     Returns:
-      `report.images.joined` of the test sets, with an axis "cure" that the original is first on;
+      `images.joined` of the test sets, with an axis "cure" that the original is first on;
       and the points that halves 0 and 1 chose for each cure, the original's if none is worth it.
     """
     points: tuple[Point, ...] = next(iter(parts.values()))[1].axes[1].keys
