@@ -72,9 +72,7 @@ class Experiment:
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
         """A file of rows for every change, and everything that determines its contents."""
-        model, examples = loaded.model, self.subject.examples(loaded.geometry)
-        same = {"version": VERSION, "model": loaded.digest, "dtype": self.config.dtype}
-        same |= {"data": examples.fingerprint, "head": head}
+        model, same = loaded.model, self.subject.identity(loaded, VERSION, head=head)
         for name in self.shown:
             fn = parallel.Bound(scored, (model.forward, name))  # equal ones are compiled once
             # Rows of this host's images; the runner joins those of all hosts.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,12 @@ from rival_jax.experiments.changed import lent
 from rival_jax.experiments.cures import Pair, compared_networks
 from rival_jax.experiments.subject import TYPICAL_BATCH, Loaded, Subject
 from rival_jax.models.network import shapes
-from rival_jax.report.grids import heated, outlined, thumb
+from rival_jax.report.grids import Shown, heated, outlined, thumb
 from rival_jax.runtime import parallel
 from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Batch, Model, Variables
 
-PHOTOS, MAPS = 6, 6  # on a `Sheet`
+PHOTOS, MAPS = 6, 6  # on a sheet, and networks and methods
 Draw = Callable[[str, np.ndarray, Array], Mapping[str, np.ndarray]]
 """Pictures by name, of a name, a photo uint8 [h, w, 3] and a map [h, w] in [0, 1]."""
 
@@ -33,9 +33,6 @@ class Way(Protocol):
     method: str  # "gradcam", or "gradcam@layer3" with the tap that class maps read
     target: str  # "predicted" | "label"
     scaling: str  # see `saliency.explain`
-
-
-P = TypeVar("P", bound=Any)
 
 
 class Explained(NamedTuple):
@@ -69,8 +66,8 @@ def explained(
 
 
 def allowed(
-    c: Any, networks: Sequence[Model], console: Console, way: Callable[[str], P]
-) -> dict[str, tuple[P, ...]]:
+    c: Any, networks: Sequence[Model], console: Console, way: Callable[[str], Any]
+) -> dict[str, tuple[Any, ...]]:
     """How each model's maps are made, by its name: one `Way` per method.
 
     Args:
@@ -81,7 +78,7 @@ def allowed(
       ValueError: a network does not allow a method and may not be skipped, or no network allows
         any.
     """
-    found: dict[str, tuple[P, ...]] = {model.name: () for model in networks}
+    found: dict[str, tuple[Any, ...]] = {model.name: () for model in networks}
     for method in c.methods:
         plugin("saliency", method.partition("@")[0])
         one = way(method)
@@ -114,42 +111,6 @@ def fault(model: Model, way: Any) -> str:
 _explained = jax.jit(explained, static_argnums=(0, 1))
 
 
-class Sheet:
-    """Photos, and networks' maps on them: `add` networks, then call it for the pictures.
-
-    They are made on request, so that a finished run makes none.
-    """
-
-    def __init__(self, subject: Subject):
-        self._subject, self._added = subject, list[tuple[Loaded, Any, Draw]]()
-
-    def add(self, loaded: Loaded, way: Any, draw: Draw) -> None:
-        """A network's maps; `draw`: what else is drawn of each, beside the map on the photo."""
-        if len(self._added) < MAPS:
-            self._added.append((loaded, way, draw))
-
-    def __call__(self) -> list[tuple[str, str, dict[str, np.ndarray]]]:
-        """(class, example, pictures) of one photo of each class, or the first photos of few."""
-        examples = self._subject.first_examples()
-        rows = np.sort(np.unique(examples.labels, return_index=True)[1])[:PHOTOS]
-        rows = rows if len(rows) == PHOTOS else np.arange(len(examples))[:PHOTOS]
-        drawn: list[dict[str, np.ndarray]] = [{} for _ in rows]
-        for loaded, way, draw in self._added:
-            for mine, more in zip(drawn, self._pictures(loaded, way, draw, rows), strict=True):
-                mine.update(more)
-        classes = [examples.classes[examples.labels[row]] for row in rows]
-        return [(c, examples.names[r], d) for c, r, d in zip(classes, rows, drawn, strict=True)]
-
-    def _pictures(
-        self, loaded: Loaded, way: Any, draw: Draw, rows: np.ndarray
-    ) -> Iterator[dict[str, np.ndarray]]:
-        name = f"{loaded.model.name} {way.method}"
-        for item, one in seen_again(self._subject, loaded, way, rows):
-            rim = outlined(thumb(item["image"]), thumb(item["mask"] > 127))
-            shown = {"photo and object": rim, name: heated(item["image"], np.asarray(one))}
-            yield {**shown, **draw(name, item["image"], one)}
-
-
 def seen_again(
     subject: Subject, loaded: Loaded, way: Any, rows: np.ndarray
 ) -> Iterator[tuple[dict[str, Any], Array]]:
@@ -179,7 +140,6 @@ class Explaining:
     Attributes:
       pairs: of networks to compare, see `cures.pairs`; none if the config has no such key.
       ways: of each network, by its name.
-      sheet: photos with maps on them.
     """
 
     counted = "images"
@@ -198,7 +158,8 @@ class Explaining:
         named = getattr(config, "pairs", None)
         self.pairs = [] if named is None else compared_networks(named, called).pairs
         self.ways = allowed(config.saliency, self.subject.models, console, way)
-        self.sheet, self._make, self._weights = Sheet(self.subject), make, weights
+        self._make, self._weights = make, weights
+        self._shown: list[tuple[Loaded, Any, Draw]] = []  # on the sheet
         self._costs: dict[Any, parallel.Cost] = {}
 
     def total(self) -> int:
@@ -241,6 +202,29 @@ class Explaining:
             place = subject.mesh, subject.sharding
             self._costs[key] = parallel.measure(everything, *given, *place)
         return self._costs[key]
+
+    def show(self, loaded: Loaded, way: Any, draw: Draw) -> None:
+        """Puts maps on the sheet; `draw`: what else is drawn of each, beside it on the photo."""
+        if len(self._shown) < MAPS:
+            self._shown.append((loaded, way, draw))
+
+    def sheet(self) -> Shown:
+        """Maps on one photo of each class, or on the first photos of few."""
+        examples = self.subject.first_examples()
+        rows = np.sort(np.unique(examples.labels, return_index=True)[1])[:PHOTOS]
+        rows = rows if len(rows) == PHOTOS else np.arange(len(examples))[:PHOTOS]
+        pictures: list[dict[str, np.ndarray]] = [{} for _ in rows]
+        for loaded, way, draw in self._shown:
+            name = f"{loaded.model.name} {way.method}"
+            seen = seen_again(self.subject, loaded, way, rows)
+            for drawn, (item, one) in zip(pictures, seen, strict=True):
+                drawn["photo and object"] = outlined(
+                    thumb(item["image"]), thumb(item["mask"] > 127)
+                )
+                drawn[name] = heated(item["image"], np.asarray(one))
+                drawn |= draw(name, item["image"], one)
+        titles = [examples.classes[examples.labels[row]] for row in rows]
+        return list(zip(titles, (examples.names[row] for row in rows), pictures, strict=True))
 
     def crossed(self) -> list[Pair]:
         """The pairs whose networks see the same pixels and allow the same methods; notes others."""

@@ -10,24 +10,11 @@ import numpy as np
 from rival_jax import configs
 from rival_jax.data.source import refuse_overlap, refuse_training
 from rival_jax.heads import Context
-from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.results import cache_folder
 from rival_jax.types import Model
 
 if TYPE_CHECKING:
     from rival_jax.experiments.subject import Subject
-
-
-def check(subject: Subject) -> None:
-    """Runs the head's `check`, if it has one, on every network.
-
-    Raises:
-      ValueError: as `attach` would, after reading the photos.
-    """
-    head = plugin("heads", subject.config.head)
-    if hasattr(head, "check"):
-        for model in subject.models:
-            head.check(model, context(subject, model))
 
 
 def context(

@@ -138,7 +138,8 @@ def run(experiment: Any, run: Run, console: Console) -> None:
     run.settle(facts())
     work = _member(experiment, "work", functools.partial(_networks, experiment))
     counted = _member(experiment, "counted", "forwards")
-    with Meter(_total(experiment), counted, console) as meter:
+    forwards = lambda: sum(_passes(experiment, m)[1] for m in experiment.subject.models)  # noqa: E731
+    with Meter(_member(experiment, "total", forwards)(), counted, console) as meter:
         bench = Bench(run, Plans(run, experiment.subject.mesh.size), meter)
         for unit in work(bench):
             meter.say(unit.name.replace("/", " "), unit.flops)
@@ -186,11 +187,6 @@ def _member(experiment: Any, name: str, default: Any = None) -> Any:
     return getattr(experiment, name, None) or getattr(experiment.subject, name, None) or default
 
 
-def _heads(experiment: Any) -> dict[str, dict[str, Any]]:
-    heads = _member(experiment, "heads")
-    return heads() if heads else {experiment.config.head: {}}
-
-
 def _passes(experiment: Any, model: Model) -> tuple[str, int]:
     """What is done with a network, in words, and its forward passes."""
     passes = _member(experiment, "passes")
@@ -200,17 +196,11 @@ def _passes(experiment: Any, model: Model) -> tuple[str, int]:
     return f"{images} images x {count}", images * count
 
 
-def _total(experiment: Any) -> int:
-    total = _member(experiment, "total")
-    if total:
-        return total()
-    return sum(_passes(experiment, model)[1] for model in experiment.subject.models)
-
-
 def _networks(experiment: Any, bench: Bench) -> Iterator[Unit]:
     """The units of every network and head."""
     subject = experiment.subject
-    images, heads = len(subject.first_examples()), _heads(experiment)
+    images = len(subject.first_examples())
+    heads = _member(experiment, "heads", lambda: {experiment.config.head: {}})()
     pick, asked = _member(experiment, "pick"), _member(experiment, "asked", {})
     for name in experiment.config.models:
         loaded, told = None, []

@@ -124,7 +124,7 @@ class Subject(Material):
         self.sharding = str(getattr(config, "sharding", "replicated"))
         self.trains = bool(getattr(plugin("heads", config.head), "TRAINS", False))
         splits = {config.data.split} | ({config.data.train_split} if self.trains else set())
-        self.sources = {split: self._source(split) for split in splits}
+        self.sources = {split: source_of(config.data, split) for split in splits}
         if heads and self.trains:
             _heads.check_splits(self)
         loaded = [self._load(name)[0] for name in config.models]
@@ -133,7 +133,9 @@ class Subject(Material):
         self.note(*(notice for model in loaded for notice in model.notices))
         self._examples: dict[tuple[Geometry, str, bool], data.Examples] = {}
         if heads:
-            _heads.check(self)
+            head = plugin("heads", config.head)
+            for model in self.models if hasattr(head, "check") else ():
+                head.check(model, _heads.context(self, model))
         for geometry in dict.fromkeys(map(self.geometry, loaded)):
             self.examples(geometry)
 
@@ -149,8 +151,9 @@ class Subject(Material):
         split = split or str(self.config.data.split)
         key = geometry, split, attributes
         if key not in self._examples:
-            source = self._source(split, attributes=True) if attributes else self.sources[split]
-            said = f"{'attributes of ' if attributes else ''}{self.config.data.name} {split}"
+            place = self.config.data
+            source = source_of(place, split, attributes=True) if attributes else self.sources[split]
+            said = f"{'attributes of ' if attributes else ''}{place.name} {split}"
             self._examples[key] = self.read(source, geometry, said, attributes=attributes)
         return self._examples[key]
 
@@ -163,9 +166,6 @@ class Subject(Material):
         for geometry in {key[0]: None for key in self._examples}:
             if self.trains:
                 self.examples(geometry, str(self.config.data.train_split))
-
-    def _source(self, split: str, **options: bool) -> data.Source:
-        return source_of(self.config, split, **options)
 
     def bare(self, name: str) -> tuple[Model, Variables, Callable[[], parallel.Cost]]:
         """A network without a new head, and a function that measures its forward pass once."""
@@ -283,13 +283,8 @@ def step_size(
     return math.ceil(images / steps / devices) * devices, at_once
 
 
-def source_of(config: Any, split: str, **options: bool) -> data.Source:
-    """A split of `config.data`, undecoded; `options` add to the config's."""
-    return source_at(config.data, split, **options)
-
-
-def source_at(place: Any, split: str, **options: bool) -> data.Source:
-    """The same of any block with `name`, `root` and blocks of options."""
+def source_of(place: Any, split: str, **options: bool) -> data.Source:
+    """A split of `config.data` or a block like it, undecoded; `options` add to the block's."""
     named = configs.options(place, place.name.replace(".", "_"))
     return data.load(place.name, place.root, split, **{**named, **options})
 

@@ -22,11 +22,11 @@ def page(config: Config, results: Results, shown: Callable[[], Shown]) -> Docume
     """All results, and the photos as they were shown, if a part can be swapped."""
     c, confidence = config.ablation, config.statistics.confidence
     excess = results.where(measure="probability_excess", contrast="", **{"class": None})
-    judged = Results(
-        row for model in excess.of("model") for row in _judged(excess, model, confidence)
-    )
-    models, names = judged.of("model"), excess.of("attribute")
-    every = results + in_words(judged)
+    judged, names = _judged(excess, confidence), excess.of("attribute")
+    every, models = results, judged.of("model")
+    for name, field in (("differs", "word"), ("p", "p")):  # columns of the models' tables
+        cells = ({**row, "cell": getattr(row["verdict"], field)} for row in judged)
+        every += Results(cells).having(measure=name)
     told = {"background": WORDS.text(c.background), "pooling": WORDS.text(c.pooling)}
     told |= {"grey": c.grey, "draws": counted(c.draws, "draw"), "first": models[:PANELS]}
     parts = [table for model in models for table in WORDS.tables(every, "parts", model=model)]
@@ -44,21 +44,15 @@ def page(config: Config, results: Results, shown: Callable[[], Shown]) -> Docume
     )
 
 
-def _judged(excess: Results, model: str, confidence: float) -> Results:
-    """The cost of attributes to a model beyond the control's, largest first, and verdicts."""
-    found = excess.where(model=model)
-    told = verdicts.of_rows(found, confidence, significance.benjamini_hochberg)
-    rows = [{**row, "verdict": verdict} for row, verdict in zip(found, told, strict=True)]
-    return Results(sorted(rows, key=lambda row: -row["estimate"]))
-
-
-def in_words(judged: Results) -> Results:
-    """The last two columns of the tables of models: whether a part's excess differs from 0."""
-    told: list[Row] = []
-    for row in judged:
-        for name, cell in (("differs", row["verdict"].word), ("p", row["verdict"].p)):
-            told.append({**row, "measure": name, "cell": cell})
-    return Results(told)
+def _judged(excess: Results, confidence: float) -> Results:
+    """The cost of attributes to each model beyond the control's, largest first, and verdicts."""
+    rows: list[Row] = []
+    for model in excess.of("model"):
+        found = excess.where(model=model)
+        told = verdicts.of_rows(found, confidence, significance.benjamini_hochberg)
+        mine = [{**row, "verdict": verdict} for row, verdict in zip(found, told, strict=True)]
+        rows += sorted(mine, key=lambda row: -row["estimate"])
+    return Results(rows)
 
 
 def headline(judged: Results, classifier: Row) -> list[str]:
@@ -74,13 +68,10 @@ def headline(judged: Results, classifier: Row) -> list[str]:
 
 def labels(results: Results) -> Results:
     """What figure 3 shows, with the "row" and "column" of each number."""
-    both = (results.where(measure=name) for name in ("label_correlation", "label_share"))
-    return Results(
-        {
-            **row,
-            "row": row.get("class") or row["attribute"],
-            "column": row.get("other_attribute") or row["attribute"],
-        }
-        for part in both
-        for row in part
-    )
+    both = results.where(measure="label_correlation") + results.where(measure="label_share")
+
+    def placed(row: Row) -> Row:
+        other = row.get("other_attribute") or row["attribute"]
+        return {**row, "row": row.get("class") or row["attribute"], "column": other}
+
+    return both.changed(placed)

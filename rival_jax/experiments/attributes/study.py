@@ -172,7 +172,7 @@ class Experiment:
     def __init__(self, config: Any, console: Console):
         config = typed(Config, config)
         data, asked = config.data, config.ablation.attributes
-        source_of(config, data.split, attributes=True)  # checked before anything else
+        source_of(data, data.split, attributes=True)  # checked before anything else
         self.config, self.subject = config, Subject(config, console)
         self.geometry = self.subject.geometry(self.subject.models[0])
         self.pairs, of = self._pairs(self.geometry), f"{data.name} {data.split}"
@@ -200,11 +200,8 @@ class Experiment:
 
     def passes(self, model: Model) -> tuple[str, int]:
         """The forward passes of a network, and what they are."""
-        count, each = (
-            len(self.pairs.image),
-            STEPS * len(parts.all_steps(self.config.ablation.draws)),
-        )
-        images = len(self.subject.first_examples())
+        count, images = len(self.pairs.image), len(self.subject.first_examples())
+        each = STEPS * len(parts.all_steps(self.config.ablation.draws))
         return f"{count} attributes of {images} images x {each}", count * each
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:

@@ -124,14 +124,10 @@ class Experiment:
 
     def _settled(self, treatment: str) -> dict[str, Any]:
         """What determines a treatment's pixels."""
-        settled: dict[str, Any] = {}
-        if treatment != "none":
-            settled["mask"] = self.config.data.mask
-            uses = {"grey": ["grey"], "blur": ["blur"], "shuffle": ["patches"]}.get(treatment, [])
-            settled |= {name: getattr(self.config.ablation, name) for name in uses}
-        if treatment in ("shuffle", "swap"):
-            settled["seed"] = self.config.seed
-        return settled
+        settled: dict[str, Any] = {} if treatment == "none" else {"mask": self.config.data.mask}
+        if used := {"grey": "grey", "blur": "blur", "shuffle": "patches"}.get(treatment):
+            settled[used] = getattr(self.config.ablation, used)
+        return settled | ({"seed": self.config.seed} if treatment in ("shuffle", "swap") else {})
 
     def _others(self, examples: Examples) -> np.ndarray:
         """The donor of each image, from another class [n]."""

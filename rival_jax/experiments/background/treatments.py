@@ -69,11 +69,10 @@ def treated(
 def with_others(examples: Examples, size: int, others: np.ndarray | None) -> Iterator[Batch]:
     """The batches with `other` and `other_mask`, from the examples `others` [n] or themselves."""
     for batch in examples.batches(size):
-        if others is None:
-            yield cast(Batch, {**batch, "other": batch["image"], "other_mask": batch["mask"]})
-        else:
-            rows = others[np.maximum(batch["index"], 0)]
-            yield cast(Batch, {**batch, **_lent(examples, rows, ("other", "other_mask"))})
+        other = batch["image"], batch["mask"]
+        if others is not None:
+            other = _lent(examples, others[np.maximum(batch["index"], 0)])
+        yield cast(Batch, {**batch, **dict(zip(_PIXELS[2:], other, strict=True))})
 
 
 def sheet(
@@ -81,9 +80,8 @@ def sheet(
 ) -> Shown:
     """One image of each class, at most `SHOWN`, under every setting; the first setting is none."""
     rows = np.sort(np.unique(examples.labels, return_index=True)[1])[:SHOWN]
-    batch = _lent(examples, rows, ("image", "mask"))
-    batch |= _lent(examples, others[rows], ("other", "other_mask"))
-    batch["noise_id"] = examples.noise_ids[rows]
+    pixels = *_lent(examples, rows), *_lent(examples, others[rows])
+    batch = dict(zip(_PIXELS, pixels, strict=True)) | {"noise_id": examples.noise_ids[rows]}
     key, changes = noise.key(config.seed), {}
     for treatment, region in settings:
         name = "photo" if treatment == "none" else f"{region}: {treatment}"
@@ -99,10 +97,8 @@ def places(treatment: str, region: str) -> tuple[int, int]:
     return place, REGIONS.index(region) if place else 0
 
 
-def _lent(examples: Examples, rows: np.ndarray, names: tuple[str, str]) -> dict[str, np.ndarray]:
-    """Images and masks of `rows` as in a batch, under two names."""
+def _lent(examples: Examples, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Images and masks of `rows` as in a batch."""
     items = lent(examples, rows)
-    return {
-        name: np.stack([item[key] for item in items]).astype(np.float32) / 255
-        for name, key in zip(names, ("image", "mask"), strict=True)
-    }
+    parts = (np.stack([item[key] for item in items]) for key in ("image", "mask"))
+    return tuple(part.astype(np.float32) / 255 for part in parts)

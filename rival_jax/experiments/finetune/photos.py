@@ -10,7 +10,7 @@ from rival_jax.data.chosen import Chosen
 from rival_jax.data.source import refuse_training
 from rival_jax.data.split import split
 from rival_jax.data.training import Images, Training
-from rival_jax.experiments.subject import Material, source_at
+from rival_jax.experiments.subject import Material, source_of
 from rival_jax.runtime.plugins import no_such
 from rival_jax.types import Geometry
 
@@ -61,7 +61,7 @@ def source(config: Config, masks: str, classes: tuple[str, ...]) -> Source:
             f"variant {masks!r} needs the folder of masks that configs/tokencut.py wrote: pass "
             "--config.tokencut.root"
         )
-    found = source_at(c, config.data.train_split if masks == "data" else c.split)
+    found = source_of(c, config.data.train_split if masks == "data" else c.split)
     refuse_training(found, "finetune on")
     if masks == "data":
         return found

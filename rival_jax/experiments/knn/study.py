@@ -82,7 +82,7 @@ class Experiment(Material):
         super().__init__(typed(Config, config), console)
         self.subject = self  # it has everything the runner needs
         c, data = self.config, self.config.data
-        self.train, self.test = (source_of(c, one) for one in (data.train_split, data.split))
+        self.train, self.test = (source_of(data, one) for one in (data.train_split, data.split))
         refuse_training(self.train, "take neighbours from")
         if self.train.classes != self.test.classes:
             raise ValueError(

@@ -143,7 +143,7 @@ class Experiment(Explaining):
             orders += [(maps, way, maps, model) for maps, model in both for way in ways]
         for by, way, maps, model in orders:
             if by == OWN:
-                self.sheet.add(loaded, way, left)
+                self.show(loaded, way, left)
             clean = name if (by, way) == (OWN, ways[0]) else ""
             given = plan["images"], head, by, way, self.loaded[maps], self.loaded[model]
             yield self._unit(*given, clean)

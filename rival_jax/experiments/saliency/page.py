@@ -135,8 +135,8 @@ def galleries(
     for model, method in filter(names.get, some):
         name, mine = names[model, method], hits.where(model=model, method=method)
         draw = functools.partial(gallery, mine, functools.partial(seen, (model, method)))
-        told = {"model": name, "each": IN_GALLERY}
-        found.append(WORDS.picture(f"fig7_{stems[name]}", draw, words="fig7", **told))
+        told: dict[str, Any] = {"model": name, "stem": stems[name], "each": IN_GALLERY}
+        found.append(WORDS.picture("fig7", draw, **told))
     return found
 
 

@@ -116,13 +116,12 @@ class Experiment(Explaining):
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
         """The units of one network, one per method."""
-        examples, name = self.subject.examples(loaded.geometry), loaded.model.name
-        base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": self.config.dtype}
-        base |= {"data": examples.fingerprint, "head": head}
+        name, classes = loaded.model.name, self.subject.first_examples().classes
+        base = self.subject.identity(loaded, ROWS_VERSION, head=head)
         for number, one in enumerate(self.ways[name]):
             columns = functools.partial(self._columns, loaded, one)
-            self.sheet.add(loaded, one, functools.partial(marked, one.rules[0]))
-            clean = name if not number and len(examples.classes) > 1 else ""
+            self.show(loaded, one, functools.partial(marked, one.rules[0]))
+            clean = name if not number and len(classes) > 1 else ""
             rows = Pass(self.subject, loaded, plan["images"], _fn(loaded, one), (), columns)
             yield Unit(f"{name}/{one.method}", base | dataclasses.asdict(one), rows, clean=clean)
 

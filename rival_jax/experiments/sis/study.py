@@ -146,14 +146,12 @@ class Experiment:
 
     def pick(self, loaded: Loaded) -> dict[str, Any]:
         """A plan of step sizes: a backward pass holds all blocks, about four forward passes."""
-        size = self.subject.batch(loaded.cost(), loaded.geometry, 1, 4)[0]
-        return {"images": size, "flops": loaded.cost().flops}
+        return self.subject.pick(loaded, regions=4)
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
         """A unit for each method and class."""
-        c, model, examples = self.config, loaded.model, self.subject.examples(loaded.geometry)
-        base = {"version": ROWS_VERSION, "model": loaded.digest, "dtype": c.dtype, "head": head}
-        base |= {"data": examples.fingerprint, "seed": c.seed}
+        c, model = self.config, loaded.model
+        base = self.subject.identity(loaded, ROWS_VERSION, head=head, seed=c.seed)
         for one, each in zip(self.plans, self.forwards_of[model.name], strict=True):
             alike = dataclasses.replace(one, target="")  # one program for all classes
             fn = parallel.Bound(measure, (dataclasses.replace(model, name=""), alike))

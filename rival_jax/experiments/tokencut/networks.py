@@ -60,10 +60,10 @@ class Network:
         head = f"{self.settings.feature} features of {place}, patch {self.patch}"
         self.card = card(self.model, variables, head)
 
-    def shapes(self, photos: Sequence[Photo]) -> Shapes:
-        """Photos of one shape together, without those of too few tokens; at least one.
+    def take(self, photos: Sequence[Photo]) -> None:
+        """Takes photos, those of one `shapes` together, without those of too few tokens.
 
-        Raises ValueError if there is none.
+        Raises ValueError if none is left.
         """
         c, found = self.settings, dict[tuple[int, int], list[Photo]]()
         for photo in photos:
@@ -73,15 +73,15 @@ class Network:
                 found.setdefault(tokens, []).append(photo)
         if not found:
             raise ValueError(f"{self.model.name}: no photo is larger than two patches")
-        return dict(sorted(found.items()))
+        self.shapes: Shapes = dict(sorted(found.items()))
 
-    def units(self, shapes: Shapes, folder: MaskFolder) -> Iterator[Unit]:
+    def units(self, folder: MaskFolder) -> Iterator[Unit]:
         """Its units, each of at most `UNIT` photos."""
         base = {"version": ROWS_VERSION, "model": self.digest, "dtype": self.config.dtype}
         if self.given or self.model.settings:  # else unchanged, so that earlier hashes stay valid
             base["input"] = [*self.model.settings, str(sorted(self.given.items()))]
         base |= {key: getattr(self.settings, key) for key in KEYS}
-        for tokens, photos in shapes.items():
+        for tokens, photos in self.shapes.items():
             for start in range(0, len(photos), UNIT):
                 some, state = photos[start : start + UNIT], hashlib.blake2b(digest_size=8)
                 for photo in some:
@@ -91,9 +91,9 @@ class Network:
                 rows = functools.partial(self._rows, folder, tokens, some)
                 yield Unit(name, base | shape, rows)
 
-    def seconds(self, shapes: Shapes) -> float:
+    def seconds(self) -> float:
         """Estimated seconds, measured on a few photos of the commonest shape."""
-        tokens, photos = max(shapes.items(), key=lambda shape: len(shape[1]))
+        tokens, photos = max(self.shapes.items(), key=lambda shape: len(shape[1]))
         model, variables, fn = self._loaded(tokens)
         some = photos[:SAMPLE]
         batch = next(batches(self.source, some, model.image_size, len(some)))
@@ -103,7 +103,7 @@ class Network:
         started = time.perf_counter()
         self.made(image, np.eye(*tokens, dtype=bool), np.inf)
         host = (time.perf_counter() - started) / THREADS
-        return (device + host) * sum(map(len, shapes.values()))
+        return (device + host) * sum(map(len, self.shapes.values()))
 
     def made(self, image: np.ndarray, component: np.ndarray, gap: float) -> bilateral.Made:
         """A photo's mask, from its object bool [rows, columns] in tokens, see `bilateral.made`."""

@@ -119,7 +119,7 @@ class Experiment(Material):
                 f"config.preprocessing.{min(idle)} would do nothing: a photo is scaled whole by "
                 "config.tokencut.scale; omit it"
             )
-        self.source = source_of(self.config, place.split)
+        self.source = source_of(place, place.split)
         given = self.config, self.source
         self.networks = [Network(*given, name, self.mesh) for name in config.models]
         self.distinct([one.model.name for one in self.networks])
@@ -132,7 +132,8 @@ class Experiment(Material):
         for name, reason in self.skipped:
             console.print(f"skipped {name}: {reason}")
         self.note(*notices)
-        self.shapes = [one.shapes(self.photos) for one in self.networks]
+        for one in self.networks:
+            one.take(self.photos)
         if self.config.output:
             self.folders(Path(self.config.output))
         self.found, self.uses = Results([]), list[str]()  # `outcomes` and `page.uses`, at the end
@@ -158,17 +159,17 @@ class Experiment(Material):
 
     def costs(self) -> Iterator[tuple[str, float]]:
         """The cost of each network's cuts."""
-        for one, shapes in zip(self.networks, self.shapes, strict=True):
-            photos = sum(map(len, shapes.values()))
-            text = f"{one.model.name}: {photos} photos of {len(shapes)} shapes in tokens"
-            yield text, one.seconds(shapes)
+        for one in self.networks:
+            photos = sum(map(len, one.shapes.values()))
+            text = f"{one.model.name}: {photos} photos of {len(one.shapes)} shapes in tokens"
+            yield text, one.seconds()
 
     def work(self, bench: Bench) -> Iterator[Unit]:
         """Units of one shape and network; at the end the console says where the masks are."""
         run = bench.run
         folders = self.folders(Path(self.config.output or run.path / "masks"))
-        for one, shapes, folder in zip(self.networks, self.shapes, folders, strict=True):
-            for unit in one.units(shapes, folder):
+        for one, folder in zip(self.networks, folders, strict=True):
+            for unit in one.units(folder):
                 path = run.unit_path(unit.name, unit.depends_on)
                 if run.intact(path) and hosts.first():
                     rows = row_files.read(path, ["file", "mask"]).to_pylist()
