@@ -207,19 +207,7 @@ class Streamed(Material):
         if one.protocols.ways == sets.WAYS:
             classes = tuple(synset.wnid for synset in sets.class_maps.imagenet())
             wnids = tuple((wnid,) for wnid in classes)
-        context = Context(
-            classes=classes,
-            class_wnids=wnids,
-            geometry=network.geometry,
-            train=dict,
-            test=dict,
-            batch_size=int,
-            options={},
-            cache=Path(),
-            mesh=self.mesh,
-            report=self.note,
-            note=self.note,
-        )
+        context = Context(classes, wnids, network.geometry, self.mesh, note=self.note)
         if one.protocols.ways == sets.WAYS:
             return tuple(imagenet.check(network.model, context).argmax(1).tolist())
         return own.check(network.model, context)

@@ -14,17 +14,17 @@ from rival_jax.types import Geometry
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What a head may need besides the network."""
+    """What a head may need besides the network; what has a default, if it is fitted on photos."""
 
     classes: tuple[str, ...]
     class_wnids: tuple[tuple[str, ...], ...] | None  # ImageNet synsets of every class
     geometry: Geometry
-    train: Callable[[], Any]  # decodes the training split when called: data.Examples
-    test: Callable[[], Any]  # the same for the test split; only the released selection rule uses it
-    batch_size: Callable[[], int]
-    options: Mapping[str, Any]  # config.probe
-    cache: Path
     mesh: Mesh
-    report: Callable[[str], None]  # one line of progress
+    train: Callable[[], Any] = dict  # decodes the training split when called: data.Examples
+    test: Callable[[], Any] = dict  # the same for the test split; for the released selection rule
+    batch_size: Callable[[], int] = int
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # config.probe
+    cache: Path = Path()
+    report: Callable[[str], None] = lambda text: None  # one line of progress
     sharding: str = "replicated"  # of the network's weights, see `parallel.map_examples`
     note: Callable[[str], None] = lambda text: None  # tells the reader, see `Subject.note`
