@@ -41,6 +41,9 @@ def test_a_filter_takes_rows_without_a_value_with_any_or_with_one():
 def test_lines_are_ranked_and_measures_written_in_their_own_way():
     look = {"where": {"class": ""}, "columns": ["area", "iou"], "cells": {"area": "whole"}}
     assert told(look).rows == [("a", "12", "+0.25"), ("b", "50", "+0.50")]
+    look["cells"]["iou"] = "plain"
+    assert [line[2] for line in told(look).rows] == ["0.25", "0.50"]
+    look["cells"] = {"area": "whole"}
     look["ranked"] = {"measure": "iou"}
     assert told(look).rows == [("b", "50", "+0.50"), ("a", "12", "+0.25")]
     look["ranked"] = {"measure": "iou", "class": "*"}
@@ -80,7 +83,7 @@ def test_sections_hold_what_belongs_in_them():
     draw = {"kind": "dots", "where": {"measure": "{of}", "class": "{some}"}, "y": "model"}
     figures = {
         "level": {"caption": "{of}", "alt": "", "draw": draw},
-        "photos": {"caption": "", "alt": "", "photos": True},
+        "photos": {"caption": "", "alt": "", "photos": True, "file": "{of}_photos"},
     }
     page = words(
         text={"first": "About {of}; {star}."},
@@ -99,7 +102,9 @@ def test_sections_hold_what_belongs_in_them():
     drawn = one.pictures[0].draw()
     assert len(drawn.lines) == 5, "a list given for a text is a list"
     assert [table.title for table in one.tables] == ["iou"]
-    assert [picture.photos for picture in two.pictures] == [True]
+    assert [(picture.name, picture.photos) for picture in two.pictures] == [("iou_photos", True)]
+    (nothing,) = page.sections(RESULTS, fields, "two")
+    assert nothing.pictures == [], "neither given nor drawn of results"
     (nothing,) = page.sections(RESULTS, {**fields, "of": "dice"}, "one")
     assert (nothing.pictures, nothing.tables) == ([], [])
 
