@@ -16,7 +16,7 @@ import jinja2
 from PIL import Image
 
 from rival_jax._version import VERSION
-from rival_jax.report.style import Files, Missing
+from rival_jax.report.style import Files
 from rival_jax.report.tables import Table, counted, percent
 from rival_jax.runtime.names import visible
 from rival_jax.runtime.results import parsed
@@ -43,16 +43,13 @@ def environment() -> jinja2.Environment:
     return made
 
 
-def inlined(
-    files: Files | Missing, caption: str, alt: str, *, photos: bool = False
-) -> dict[str, str]:
+def inlined(files: Files | str, caption: str, alt: str, *, photos: bool = False) -> dict[str, str]:
     """A saved figure for the macro `figure`; `photos`: as JPEG, for pictures of many pixels.
 
-    If it could not be drawn there is no `source`, and the caption says why.
+    If it could not be drawn, `files` is the reason: there is no `source`, and the caption says why.
     """
-    if isinstance(files, Missing):
-        told = f"{caption} This figure could not be drawn: {files.reason}."
-        return {"name": files.name, "source": "", "caption": told, "alt": alt}
+    if isinstance(files, str):
+        return {"source": "", "caption": f"{caption} This figure could not be drawn: {files}."}
     if photos:
         with Image.open(files.png) as image:
             source = jpeg(image.convert("RGB"))

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter, FuncFormatter
+from matplotlib.ticker import FuncFormatter
 
 from rival_jax.runtime.names import LONGEST, short, visible
 
@@ -33,8 +33,6 @@ def letters(figure: Figure) -> None:
             formatter = axis.get_major_formatter()
             if isinstance(formatter, FuncFormatter):
                 formatter.func = _lettered(formatter.func)
-            elif isinstance(formatter, FixedFormatter):
-                formatter.seq = [letter(visible(text)) for text in formatter.seq]
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         if (shown := letter(text.get_text())) != text.get_text():

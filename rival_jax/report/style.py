@@ -62,44 +62,31 @@ class Files(NamedTuple):
     csv: Path
 
 
-class Missing(NamedTuple):
-    """A figure that could not be drawn."""
-
-    name: str
-    reason: str  # in one line
-
-
 Draw = Callable[[], tuple[Figure, Sequence[str], Iterable[Sequence]]]
 """Returns (figure, header of its CSV, its lines); called with the house style set."""
 
 
-def attempt(draw: Draw, target: Path, run: results.Run, console: Console) -> Files | Missing:
+def attempt(draw: Draw, target: Path, run: results.Run, console: Console) -> Files | str:
     """Draws a figure and writes `target`.png, .svg and .csv, its numbers.
 
-    A figure that cannot be drawn is reported and left out; the run goes on. Its files from an
-    earlier report are removed, since they show other numbers.
+    If it cannot be drawn, the run goes on: log and console are told why, and so is the caller, in
+    one line. Files of an earlier report are removed, since they show other numbers.
 
     Args:
       draw: makes the figure.
       target: path without an ending; its folder is created.
-      run, console: get the report.
     """
     try:
         content = drawn(draw)
     except Exception as error:  # any kind: the numbers exist with or without a figure
         for path in _files(target):
             buckets.remove(path)
-        return Missing(target.name, told(target.name, error, run, console))
+        said = " ".join(visible(str(error), keep="\n").split()).rstrip(".")
+        reason = short(f"{type(error).__name__}: {said}" if said else type(error).__name__, 300)
+        run.log("figure", name=target.name, error=reason)
+        console.print(plain(f"note: figure {target.name} could not be drawn: {reason}"))
+        return reason
     return _write(content, target)
-
-
-def told(name: str, error: Exception, run: results.Run, console: Console) -> str:
-    """Reports in log and console that a figure could not be drawn, with the reason in one line."""
-    said = " ".join(visible(str(error), keep="\n").split()).rstrip(".")
-    reason = short(f"{type(error).__name__}: {said}" if said else type(error).__name__, 300)
-    run.log("figure", name=name, error=reason)
-    console.print(plain(f"note: figure {name} could not be drawn: {reason}"))
-    return reason
 
 
 def _files(target: Path) -> Files:
