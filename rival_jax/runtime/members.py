@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from rival_jax.runtime.results import Category, Columns
 from rival_jax.types import Batch, Variables
 
 PARTS = ("train", "held_out")  # of an entry of a history, see `train.fit`
@@ -62,4 +65,35 @@ def of_member(entry: Mapping[str, Any], place: int) -> dict[str, Any]:
         "train": train and {name: values[place] for name, values in train.items()},
         "held_out": {name: values[place] for name, values in entry["held_out"].items()},
         "best": bool(better and better[place]),
+    }
+
+
+def columns(history: Sequence[Mapping[str, Any]], told: Mapping[str, str | int]) -> Columns:
+    """A training's history as rows: one for each epoch, part and term.
+
+    Args:
+      history: see `train.fit`.
+      told: words and numbers that all rows have.
+    """
+    found = [
+        (entry["epoch"], part, term, value, entry["best"], entry["learning_rate"])
+        for entry in history
+        for part in PARTS
+        for term, value in sorted((entry[part] or {}).items())
+    ]
+    epochs, parts, terms, values, best, rates = zip(*found, strict=True)
+    made = {
+        name: Category.of([value] * len(found))
+        if isinstance(value, str)
+        else np.full(len(found), value, np.int32)
+        for name, value in told.items()
+    }
+    return {
+        **made,
+        "epoch": np.array(epochs, np.int32),
+        "part": Category.of(parts),
+        "term": Category.of(terms),
+        "value": np.array(values, np.float64),
+        "best": np.array(best),
+        "learning_rate": np.array(rates, np.float64),  # NaN for None
     }

@@ -22,8 +22,8 @@ from rival_jax.experiments.runner import Bench, Unit
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.heads import imagenet
 from rival_jax.runtime import checksums, hosts, parallel, train
-from rival_jax.runtime.members import PARTS, Member
-from rival_jax.runtime.results import Category, Columns, Run, digest
+from rival_jax.runtime.members import Member, columns
+from rival_jax.runtime.results import Run, digest
 from rival_jax.runtime.tensorboard import watched
 from rival_jax.types import Array, Model, Variables
 
@@ -52,29 +52,9 @@ class Job:
 
     def unit(self, history: Sequence[Mapping[str, Any]] = ()) -> Unit:
         """Its rows, made from the history of its epochs, which may be left out if they exist."""
-        compute = lambda on_batch: self._rows(history)  # noqa: E731
+        told = {"model": self.name, "variant": self.setting.name, "seed": self.seed}
+        compute = lambda on_batch: columns(history, told)  # noqa: E731
         return Unit(f"{self.name}/training", self.depends_on, compute, everywhere=True)
-
-    def _rows(self, history: Sequence[Mapping[str, Any]]) -> Columns:
-        """One row for each epoch, part and term."""
-        found = [
-            (entry["epoch"], part, term, value, entry["best"], entry["learning_rate"])
-            for entry in history
-            for part in PARTS
-            for term, value in sorted((entry[part] or {}).items())
-        ]
-        epochs, parts, terms, values, best, rates = zip(*found, strict=True)
-        return {
-            "model": Category.of([self.name] * len(found)),
-            "variant": Category.of([self.setting.name] * len(found)),
-            "seed": np.full(len(found), self.seed, np.int32),
-            "epoch": np.array(epochs, np.int32),
-            "part": Category.of(parts),
-            "term": Category.of(terms),
-            "value": np.array(values, np.float64),
-            "best": np.array(best),
-            "learning_rate": np.array(rates, np.float64),  # NaN for None
-        }
 
 
 def kept(folder: Path) -> Variables:
