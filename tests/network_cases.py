@@ -102,6 +102,7 @@ VARIANTS = {
     "differential": _vit("no_class fc_norm layer_scale differential"),
     "parallel": _vit("rms norm_pre no_embed_class parallel qk_norm no_qkv_bias"),
     "parallel_differential": _vit("no_class fc_norm parallel differential"),
+    "side_by_side": _vit("beside", gelu="gelu_tanh"),
     "norms_follow": _vit(
         "no_class fc_norm no_qkv_bias", named="vit_base_patch16_rpn_224", norms_follow=True
     ),

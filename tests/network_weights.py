@@ -49,7 +49,7 @@ def vit(
 ) -> Tensors:  # fmt: skip
     """timm's; `parts` in words: distilled registers no_embed_class layer_scale fc_norm pre_logits
     norm_pre no_qkv_bias no_class map no_norm rms embed_norm qk_norm inner_norms packed split
-    no_proj_bias parallel differential. No classes: no head."""
+    no_proj_bias parallel differential beside. No classes: no head."""
     has, draw = parts.split(), Draw()
 
     def norm(name: str, size: int) -> None:
@@ -102,6 +102,18 @@ def vit(
             else:
                 linear(f"{block}.attn_out_proj", width, width)
                 linear(f"{block}.mlp_out_proj", hidden, width)
+            continue
+        for i in range(2) if "beside" in has else ():
+            attention, mlp = f"{block}.attns.{i}", f"{block}.ffns.{i}"
+            sizes = {f"{attention}.attn.qkv": (width, 3 * width)}
+            sizes |= {f"{attention}.attn.proj": (width, width)}
+            sizes |= {f"{mlp}.mlp.fc1": (width, hidden), f"{mlp}.mlp.fc2": (hidden, width)}
+            for name, (inner, outer) in sizes.items():
+                linear(name, inner, outer)
+            for name in (attention, mlp):
+                norm(f"{name}.norm", width)
+                draw.normal(f"{name}.ls.gamma", width, scale=1.0)
+        if "beside" in has:
             continue
         norm(f"{block}.norm1", width)
         draw.weight(f"{block}.attn.qkv.weight", 3 * width, width)

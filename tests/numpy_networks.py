@@ -41,8 +41,13 @@ def vit(
     else:
         x = np.concatenate([prefix, x], axis=1) + t["pos_embed"]
     x, attention = layer_norm(x, t, "norm_pre", eps), []
-    names = _blocks(t, "blocks.{}", "norm1.weight") + _blocks(t, "blocks.{}", "in_norm.weight")
+    kinds = ("norm1.weight", "in_norm.weight", "attns.0.norm.weight")
+    names = [name for kind in kinds for name in _blocks(t, "blocks.{}", kind)]
     for i, block in enumerate(names):
+        if f"{block}.attns.0.norm.weight" in t:
+            x, weights = _side_by_side(x, t, block, heads, eps, gelu)
+            attention.append(weights)
+            continue
         if f"{block}.in_proj.weight" in t:
             y, weights = _parallel(x, t, block, heads, eps, gelu, i)
             x = x + y * t.get(f"{block}.ls.gamma", 1)
@@ -90,6 +95,23 @@ def _parallel(
         return linear(np.concatenate([y, hidden], axis=-1), t, f"{block}.out_proj"), weights
     y = linear(y, t, f"{block}.attn_out_proj") + linear(hidden, t, f"{block}.mlp_out_proj")
     return y, weights
+
+
+def _side_by_side(
+    x: np.ndarray, t: Tensors, block: str, heads: int, eps: float, gelu: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Several attentions of the same tokens, then several MLPs."""
+    parts, every = [], []
+    for name in _blocks(t, f"{block}.attns.{{}}", "norm.weight"):
+        qkv = linear(layer_norm(x, t, f"{name}.norm", eps), t, f"{name}.attn.qkv")
+        y, weights = attend(*np.split(qkv, 3, axis=-1), heads)
+        parts.append(linear(y, t, f"{name}.attn.proj") * t[f"{name}.ls.gamma"])
+        every.append(weights)
+    x = x + sum(parts)
+    for name in _blocks(t, f"{block}.ffns.{{}}", "norm.weight"):
+        y = _mlp(layer_norm(x, t, f"{name}.norm", eps), t, f"{name}.mlp", gelu, eps)
+        parts.append(y * t[f"{name}.ls.gamma"])
+    return x + sum(parts[len(every) :]), np.concatenate(every, axis=1)
 
 
 def _attend(

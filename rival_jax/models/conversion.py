@@ -35,10 +35,10 @@ def torch_rules(
 ) -> list[Rule]:
     """The rules for a network whose modules are named as in PyTorch code.
 
-    Flax names cannot hold a dot: "blocks_0" stands for "blocks.0", and `renamed` maps the remaining
-    module or parameter names to dotted ones, and finally pairs "module.weight". Linear weights
-    [out, in] and convolutions [out, in, h, w] become kernels [in, out] and
-    [h, w, in, out]. Tensors listed in `flat` lack the leaf's axes of length 1.
+    Flax names cannot hold a dot: "blocks_0" stands for "blocks.0", "attn__qkv" for "attn.qkv", and
+    `renamed` maps the remaining module or parameter names to dotted ones, and finally pairs
+    "module.weight". Linear weights [out, in] and convolutions [out, in, h, w] become kernels
+    [in, out] and [h, w, in, out]. Tensors listed in `flat` lack the leaf's axes of length 1.
     """
     renamed = renamed or {}
     leaves, _ = jax.tree_util.tree_flatten_with_path(shapes(init))
@@ -47,7 +47,7 @@ def torch_rules(
         path: tuple[str, ...] = tuple(key.key for key in keys)
         *parents, last = path[1:]
         names = [_dotted(name, renamed) for name in parents]
-        names.append(_LEAF_NAMES.get(last, renamed.get(last, last)))
+        names.append(_LEAF_NAMES.get(last) or _dotted(last, renamed))
         pair = ".".join(names[-2:])
         source = ".".join([*names[:-2], renamed.get(pair, pair)])
         axes = _AXES[leaf.ndim] if last == "kernel" else tuple(range(leaf.ndim))
@@ -59,6 +59,8 @@ def torch_rules(
 
 
 def _dotted(name: str, renamed: Mapping[str, str]) -> str:
+    if "__" in name:
+        return ".".join(_dotted(part, renamed) for part in name.split("__"))
     stem, underscore, number = name.rpartition("_")
     if name in renamed or not (underscore and number.isdigit()):
         return renamed.get(name, name)

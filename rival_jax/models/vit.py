@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from rival_jax.models import conversion
 from rival_jax.models.network import INPUT, as_model, at_least_float32, input_keywords, module_of
-from rival_jax.models.parallel_block import ParallelBlock
+from rival_jax.models.parallel_block import ParallelBlock, SideBySide
 from rival_jax.models.positions import resample
 from rival_jax.models.transformer import GELUS, SMALL, AttentionPool, Block, PatchEmbed, normed
 from rival_jax.models.vit_config import UNTOLD, config, infer
@@ -87,6 +88,7 @@ class ViT(nn.Module):
     parallel: bool = False  # attention and MLP read the same norm
     differential: bool = False  # attention, see `attend`
     norms_follow: bool = False  # the attention and the MLP of blocks, which read tokens as they are
+    side_by_side: int = 1  # attentions of a block, and MLPs: see `SideBySide` for their taps
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -114,19 +116,20 @@ class ViT(nn.Module):
             raise ValueError(f"images: got {images.shape}, expected [b, {h}, {w}, 3]")
         x = tap("embedding", self._embed(images))
         settings = (
-            *(self.heads, self._hidden, self.qkv_bias, self.layer_scale, self.gelu),
-            *(self.layer_norm_eps, self.norm, self.qk_norm, self.inner_norms, self.gated),
-            *(self.proj_bias, self.norms_follow),
+            *(self.heads * self.side_by_side, self._hidden, self.qkv_bias, self.layer_scale),
+            *(self.gelu, self.layer_norm_eps, self.norm, self.qk_norm, self.inner_norms),
+            *(self.gated, self.proj_bias, self.norms_follow),
         )
-        kind, numbers = ParallelBlock if self.parallel else Block, range(self.depth)
-        blocks = [
-            kind(*settings, i if self.differential else None, name=f"blocks_{i}") for i in numbers
-        ]
+        kind: Any = ParallelBlock if self.parallel else Block
+        if self.side_by_side > 1:
+            kind = functools.partial(SideBySide, branches=self.side_by_side)
+        numbers = [i if self.differential else None for i in range(self.depth)]
+        blocks = [kind(*settings, n, name=f"blocks_{i}") for i, n in enumerate(numbers)]
         for i, block in enumerate(blocks[:-1]):
             x = block(x, tap, f"block{i}")
         return self._head(self._last(blocks[-1], x, tap), tap)
 
-    def _last(self, block: Block | ParallelBlock, x: Array, tap: Recorder) -> Array:
+    def _last(self, block: Any, x: Array, tap: Recorder) -> Array:
         """The last block and the rest up to the tokens that the head reads."""
         label = f"block{self.depth - 1}"
         whole = block(x, tap, label)
@@ -283,7 +286,8 @@ def _check(module: ViT) -> None:
 
 def recognises(tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether a checkpoint's tensors are those of a vision transformer with timm's names."""
-    return any(name.startswith(("blocks.0.attn.", "blocks.0.in_proj.")) for name in tensors)
+    of_blocks = tuple(f"blocks.0.{name}." for name in ("attn", "in_proj", "attns.0"))
+    return any(name.startswith(of_blocks) for name in tensors)
 
 
 def convert(tensors: Mapping[str, np.ndarray], model: Model) -> Variables:

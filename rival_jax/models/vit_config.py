@@ -27,6 +27,7 @@ _USUAL = {
     "gated": "",
     "proj_bias": True,
     "differential": False,
+    "side_by_side": 1,
 }
 UNTOLD = {"num_heads": "heads", "act_layer": "gelu", "norm_eps": "layer_norm_eps"}
 """Facts that no tensor tells: keys of `model_args` -> keywords of `build`."""
@@ -105,12 +106,14 @@ def _blocks(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
     gated = "split" if some(r"^blocks\..*\.fc1_g\.weight$") else ""
     parallel = some(r"^blocks\..*\.in_proj\.weight$")
-    first = "blocks.0.mlp.fc1_g.weight" if gated else "blocks.0.mlp.fc1.weight"
+    beside = {m[1] for name in tensors if (m := re.match(r"blocks\.0\.attns\.(\d+)\.", name))}
+    mlp = "blocks.0.ffns.0.mlp" if beside else "blocks.0.mlp"
+    first = f"{mlp}.fc1_g.weight" if gated else f"{mlp}.fc1.weight"
     first = "blocks.0.in_proj.weight" if parallel else first
     hidden, _ = conversion.shape_of(tensors, first, 2)
     if parallel:
         hidden -= 3 * conversion.shape_of(tensors, first, 2)[1]
-    last = tensors.get("blocks.0.mlp.fc2.weight")
+    last = tensors.get(f"{mlp}.fc2.weight")
     if not gated and last is not None and last.shape[1:] == (hidden // 2,):
         gated, hidden = "packed", hidden // 2
     return {
@@ -119,8 +122,9 @@ def _blocks(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
         ),
         "hidden": hidden,
         "gated": gated,
-        "qkv_bias": f"blocks.0.{'in_proj' if parallel else 'attn.qkv'}.bias" in tensors,
-        "layer_scale": f"blocks.0.{'ls' if parallel else 'ls1'}.gamma" in tensors,
+        "qkv_bias": some(r"^blocks\.0\.(in_proj|attn\.qkv|attns\.0\.attn\.qkv)\.bias$"),
+        "layer_scale": some(r"^blocks\.0\.(ls1?|attns\.0\.ls)\.gamma$"),
+        "side_by_side": max(1, len(beside)),
         "parallel": parallel,
         "differential": some(r"\.lambda_q1$"),
         "norm": "layer" if some(r"norm\w*\.bias$") else "rms",
@@ -248,6 +252,8 @@ def config(model: Model) -> Config:
     name = "vit_base_patch16_clip_224" if clip_like else "vit_base_patch16_224"
     if module.norms_follow:
         name, args["init_values"] = "vit_base_patch16_rpn_224", None
+    if module.side_by_side > 1:
+        name, args["init_values"] = "vit_small_patch16_18x2_224", args.get("init_values")
     if module.distilled:
         name = "deit_base_distilled_patch16_224"
     unknown = (
@@ -256,6 +262,7 @@ def config(model: Model) -> Config:
         or module.gated
         or module.embed_norm
         or module.parallel
+        or module.side_by_side > 2
     )
     if (unknown and not module.norms_follow) or (module.distilled and clip_like):
         name = "vit"

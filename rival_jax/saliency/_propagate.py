@@ -93,7 +93,7 @@ def _plain(params: Mapping[str, Any]) -> bool:
     """Whether a network is one whose layers the rules below know."""
     if "blocks_0" not in params or params.keys() & {"fc_norm", "attn_pool"}:
         return False
-    attention, mlp = (params["blocks_0"][name] for name in ("attn", "mlp"))
+    attention, mlp = (params["blocks_0"].get(name, {}) for name in ("attn", "mlp"))
     known = attention.keys() == {"qkv", "proj"} and mlp.keys() == {"fc1", "fc2"}
     return known and mlp["fc1"]["kernel"].shape[1] == mlp["fc2"]["kernel"].shape[0]
 
