@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from jax import lax
 
+from rival_jax.models import depthwise
 from rival_jax.models.convolution import convolved, max_pool
+from tests.helpers import QUICKLY
 
 AXES = ("NHWC", "HWIO", "NHWC")
 
@@ -74,3 +76,47 @@ def test_max_pool_is_that_of_flax_with_a_border_of_one(height, width):
     expected = squares(lambda x: nn.max_pool(x, (3, 3), strides=(2, 2), padding=edge))
     for one, other in zip(got, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "pads", "dilation"),
+    [
+        ((7, 7), (1, 1), (3, 3), (1, 1)),
+        ((5, 3), (2, 3), (0, 2), (1, 2)),
+        ((3, 5), (3, 1), (4, 5), (2, 1)),
+    ],
+)
+def test_depthwise_convolutions_and_two_derivatives_are_those_of_xla(
+    window, stride, pads, dilation
+):
+    x, weight = normal(0, 2, 11, 13, 4), normal(1, 4, 1, *window)
+    pads = tuple((p, p) for p in pads)
+
+    def by_xla(x, weight):
+        forms = ("NHWC", "OIHW", "NHWC")
+        return lax.conv_general_dilated(
+            *(x, weight, stride, pads),
+            rhs_dilation=dilation,
+            feature_group_count=4,
+            dimension_numbers=forms,
+        )
+
+    def ours(x, weight):
+        return depthwise.shifted(x, weight, stride, pads, dilation)
+
+    def derived(convolve, x, weight):
+        def loss(x, weight):
+            return jnp.sin(convolve(x, weight)).sum()
+
+        def of_gradients(x, weight):
+            to_image, to_weight = jax.grad(loss, (0, 1))(x, weight)
+            return (to_image**3).sum() + jnp.cos(to_weight).sum()
+
+        second = jax.grad(of_gradients, (0, 1))(x, weight)
+        return convolve(x, weight), jax.grad(loss, (0, 1))(x, weight), second
+
+    with jax.enable_x64(True):
+        given = jax.tree.map(lambda a: np.asarray(a, np.float64), (x, weight))
+        found, wanted = (QUICKLY(derived, static_argnums=0)(f, *given) for f in (ours, by_xla))
+    for got, expected in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)

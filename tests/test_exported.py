@@ -449,10 +449,11 @@ def test_experiments_run_on_exported_networks_without_torch(
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("name", ["efficientnet", "swin"])
+@pytest.mark.parametrize("name", ["convnext", "efficientnet", "swin"])
 def test_exported_networks_are_finetuned_without_torch(name, tmp_path, monkeypatch):
     for package in ("torch", "timm"):
         monkeypatch.setitem(sys.modules, package, None)  # importing it raises
+    monkeypatch.setattr(jax, "jit", QUICKLY)
     monkeypatch.setattr(finetune_cases, "CLASSES", tuple("abcde"))
     monkeypatch.setattr(finetune.Experiment, "report", finetune_cases.no_report)
     for split, per_class in (("data/train", 7), ("data/test", 3), ("shifted/test", 3)):

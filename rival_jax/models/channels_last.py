@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rival_jax.models import depthwise
 from rival_jax.models.aten import ELEMENTWISE, OPERATIONS
 from rival_jax.types import Array
 
@@ -103,7 +104,10 @@ def _convolution(
     if groups == 1 and _are_tiles(x.shape[1:3], weight.shape[2:], stride, padding, dilation):
         y = _of_tiles(x, weight)
     elif groups == x.shape[-1] == weight.shape[0] and weight[0].size <= MOST_SHIFTS:
-        shifted = functools.partial(_shifted, stride=stride, padding=padding, dilation=dilation)
+        pads = tuple((p, p) for p in padding)
+        shifted = functools.partial(
+            depthwise.shifted, stride=tuple(stride), padding=pads, dilation=tuple(dilation)
+        )
         y = lax.platform_dependent(x, weight, cpu=shifted, default=convolved)
     else:
         y = convolved(x, weight)
@@ -127,25 +131,6 @@ def _of_tiles(x: Array, weight: Array) -> Array:
     (b, h, w, c), (_, _, rows, columns) = x.shape, weight.shape
     tiles = x.reshape(b, h // rows, rows, w // columns, columns, c)
     return jnp.einsum("bhiwjc,ocij->bhwo", tiles, weight)
-
-
-def _shifted(
-    x: Array, weight: Array, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
-) -> Array:
-    """A convolution of each channel by itself, as the sum of shifted images."""
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((p, p, 0) for p in padding), (0, 0, 0)])
-    window = weight.shape[2:]
-    reach = [d * (k - 1) for d, k in zip(dilation, window, strict=True)]
-    high, wide = (
-        (n - r - 1) // s * s + 1 for n, r, s in zip(x.shape[1:3], reach, stride, strict=True)
-    )
-    found = jnp.zeros((), x.dtype)
-    for i in range(window[0]):
-        for j in range(window[1]):
-            down, right = i * dilation[0], j * dilation[1]
-            part = x[:, down : down + high : stride[0], right : right + wide : stride[1]]
-            found = found + part * weight[:, 0, i, j]
-    return found
 
 
 def _permuted(x: Any, dims: Sequence[int]) -> Any:
