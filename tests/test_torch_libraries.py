@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="exports need torch, an extra")
 
 from rival_jax import models, weights
-from rival_jax.models import torch_libraries
+from rival_jax.models import from_torch, torch_libraries
 from rival_jax.weights import foreign
 from tests.helpers import PARITY, QUICKLY
 
@@ -45,15 +45,15 @@ TINY = {  # of transformers, by model_type: the options of its configuration
 }
 PLAIN = ("vit", "deit", "dinov2", "clip", "beit")  # attention, with a token for the class
 CAM = {
-    "vit": "vit.layers.1.layernorm_before",
-    "deit": "deit.layers.1.layernorm_before",
+    "vit": "block1/norm1",  # this, the next and the residual network are read natively
+    "deit": "block1/norm1",
     "dinov2": "dinov2.layernorm",  # the classifier reads the token and the mean beside it
     "clip": "vision_model.encoder.layers.1",
     "siglip": "vision_model.post_layernorm",
     "beit": "beit.layers.1",
     "swin": "swin.layernorm",
     "convnext": "convnext.encoder.stages.1",
-    "resnet": "resnet.encoder.stages.1",
+    "resnet": "layer2",
 }
 PREPROCESSOR = {
     "do_resize": True,
@@ -119,6 +119,32 @@ def test_a_classifier_of_transformers_is_read(kind, tmp_path):
     assert model.cam_tap == CAM[kind]
     assert len(model.attention_taps) == (2 if kind in PLAIN else 0)
     agree(model, variables, lambda image: network(image).logits)
+
+
+@pytest.mark.parametrize(
+    ("kind", "architecture", "changed"),
+    [
+        ("vit", "", {"hidden_act": "gelu", "layer_norm_eps": 1e-3, "qkv_bias": False}),
+        ("deit", "DeiTForImageClassificationWithTeacher", {}),
+        ("resnet", "", {"layer_type": "bottleneck", "hidden_sizes": [16, 24]}),
+    ],
+)
+def test_native_families_read_transformers_names(
+    kind, architecture, changed, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(TINY, kind, {**TINY[kind], **changed})
+    network = saved(tmp_path / kind, kind, architecture)
+    monkeypatch.setattr(from_torch, "by_library", None)  # no export
+    model, variables = models.load(str(tmp_path / kind))
+    assert (model.class_names, model.notices) == (tuple(LABELS.values()), ())
+    agree(model, variables, lambda image: network(image).logits)
+    place = tmp_path / kind / weights.CONFIG
+    other = {**json.loads(place.read_text()), "downsample_in_bottleneck": True}
+    other |= {} if kind == "resnet" else {"architectures": ["MyViT"]}
+    place.write_text(json.dumps(other))
+    monkeypatch.setattr(from_torch, "by_library", lambda found, tensors, error: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # is exported
+        models.load(str(tmp_path / kind))
 
 
 @pytest.mark.parametrize(

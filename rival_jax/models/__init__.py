@@ -24,7 +24,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import weights
-from rival_jax.models import assumed, exported, from_torch, renaming, settings, torch_libraries
+from rival_jax.models import (
+    assumed,
+    exported,
+    from_torch,
+    renaming,
+    settings,
+    torch_libraries,
+    transformers_names,
+)
 from rival_jax.models.network import INPUT, Initialiser, Network, module_of, shapes
 from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Geometry, Model, Variables
@@ -109,8 +117,11 @@ def _read(
             tensors, said = renaming.canonical(tensors)
         family = plugin("models", family_name) if family_name else _family(tensors, graphed)
         if library == "transformers":  # here its configuration must be understood key by key
+            transformers_names.check(found.config.foreign or {})
             config = weights.read_config(found.file.parent / weights.CONFIG)
-            found = dataclasses.replace(found, config=config)
+            keys = (*INPUT, "image_size", "assumed", "notices")
+            told = {key: getattr(found.config, key) for key in keys}  # by its preprocessor
+            found = dataclasses.replace(found, config=dataclasses.replace(config, **told))
         config = assumed.settled(found, family, tensors, said, given)
         treatment = {key: getattr(config, key) for key in INPUT}
         keywords = family.infer(tensors, config)

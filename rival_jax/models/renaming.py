@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rival_jax.models import flax_names
+from rival_jax.models import flax_names, transformers_names
 
 Tensors = dict[str, np.ndarray]
 # CLIP's text tower and its archives' own facts.
@@ -35,7 +35,8 @@ def canonical(tensors: Mapping[str, np.ndarray]) -> tuple[Tensors, dict[str, Any
 
     Unwraps DataParallel and Lightning modules, the robustness library's (MadryLab), pl_bolts'
     SimCLR, DINO's teacher, MSN, MAE with its decoder or a linear probe, RIVAL10's finetuned
-    classifiers, CLIP archives with their text tower, and the Flax names of AugReg and big_vision.
+    classifiers, CLIP archives with their text tower, the Flax names of AugReg and big_vision, and
+    transformers' names of ViT, DeiT and ResNet.
 
     Returns:
       (tensors, fields of `weights.Config`): "mean" and "std" if the checkpoint has its own
@@ -136,6 +137,7 @@ def _probed(tensors: Tensors) -> Tensors:
 
 # In this order: a file may be wrapped more than once.
 _DIALECTS: tuple[tuple[Callable[[Tensors], bool], Callable[[Tensors], Tensors]], ...] = (
+    (transformers_names.are_in, transformers_names.renamed),
     (
         _some_start("module.model."),
         _only("module.model.", "module.attacker.", "module.normalizer."),
