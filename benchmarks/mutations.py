@@ -82,7 +82,7 @@ MUTATIONS = {
         "named.py", "(np.min,) * 4", "(np.max,) * 4", "named study"
     ),
     "images of one class for those of another": Mutation(
-        "image_columns.py",
+        "report/class_means.py",
         "values[:, value] *= share[self.place]",
         "values[:, value] *= share[::-1][self.place]",
         "study",
@@ -91,7 +91,7 @@ MUTATIONS = {
         "report/study.py", "counts.largest[place] < 2", "counts.largest[place] < 1", "study"
     ),
     "holes that are not seen": Mutation(
-        "report/study.py", "not self.sparse", "self.sparse", "study"
+        "report/study.py", "if not self.sparse:", "if self.sparse:", "study"
     ),
     # the runner and its rows
     "units that are there are computed again": Mutation(

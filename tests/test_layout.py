@@ -141,7 +141,6 @@ def test_numerics_are_pure():
             standard = {
                 "__future__",
                 "collections",
-                "contextlib",
                 "dataclasses",
                 "functools",
                 "itertools",

@@ -34,10 +34,10 @@ from rival_jax.experiments.saliency import measures
 from rival_jax.experiments.saliency import page as saliency_page
 from rival_jax.experiments.saliency import study as saliency
 from rival_jax.experiments.saliency import unit as _saliency_unit
-from rival_jax.images import Images, alike, per_image
 from rival_jax.named import Axis
 from rival_jax.report import style
 from rival_jax.report.document import write_document
+from rival_jax.report.images import Images, alike, per_image
 from rival_jax.report.results import Results
 from rival_jax.runtime import parallel, row_files
 from rival_jax.runtime.results import read_rows

@@ -9,12 +9,11 @@ import pytest
 
 import rival_jax
 from rival_jax import significance, statistics
-from rival_jax.images import Images, per_image
 from rival_jax.named import Axis
 from rival_jax.report import tables, verdicts
 from rival_jax.report.document import Document, Section, write_document
 from rival_jax.report.results import Results
-from rival_jax.report.study import Measure, Study
+from rival_jax.report.study import Images, Measure, Study, per_image
 from rival_jax.runtime.console import Terminal
 from rival_jax.runtime.results import Category, Run
 

@@ -14,10 +14,9 @@ import pyarrow.compute as pc
 
 from rival_jax import detectors
 from rival_jax.configs.neurons import Neurons
-from rival_jax.images import Images
 from rival_jax.named import Counts, Named
 from rival_jax.report.results import NO_INTERVAL, Results, Row
-from rival_jax.report.study import Means, Measure, Study
+from rival_jax.report.study import Images, Means, Measure, Study
 from rival_jax.runtime import row_files
 
 Pair = tuple[str, str, str]

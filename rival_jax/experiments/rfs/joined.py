@@ -13,11 +13,10 @@ import numpy as np
 
 from rival_jax import statistics
 from rival_jax.experiments.groups import with_singles
-from rival_jax.images import Images, per_image
 from rival_jax.named import Axis, Named
+from rival_jax.report.study import Images, per_image, read_images
 from rival_jax.runtime.names import short
 from rival_jax.runtime.results import parsed
-from rival_jax.runtime.row_arrays import read_images
 
 PLACE = ("norm", "level", "region")
 COLUMNS = ("probability", "correct")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax.images import Images
 from rival_jax.named import Axis, Counts, Named
+from rival_jax.report.images import Images
 from rival_jax.strata import Statistic, Strata
 from rival_jax.types import Array
 
