@@ -34,8 +34,8 @@ MUTATIONS = {
     # statistics
     "a resample of n images, not n - 1": Mutation(
         "strata.py",
-        "Block((c,), some, len(some) - 1,",
-        "Block((c,), some, len(some),",
+        "made(c), sizes[c], sizes[c] - 1,",
+        "made(c), sizes[c], sizes[c],",
         "statistics",
     ),
     "the jackknife's sign": Mutation(
@@ -55,8 +55,8 @@ MUTATIONS = {
     ),
     "one-sided tests": Mutation(
         "significance.py",
-        "(np.abs(signs @ shares[:, k : k + step])",
-        "((signs @ shares[:, k : k + step])",
+        "(np.abs(signs @ shares)",
+        "((signs @ shares)",
         "significance",
     ),
     "a test that five images can pass": Mutation(
@@ -83,8 +83,8 @@ MUTATIONS = {
     ),
     "images of one class for those of another": Mutation(
         "report/class_means.py",
-        "values[:, value] *= share[self.place]",
-        "values[:, value] *= share[::-1][self.place]",
+        "share[self.place[rows]]",
+        "share[::-1][self.place[rows]]",
         "study",
     ),
     "intervals where one image is all that is known": Mutation(

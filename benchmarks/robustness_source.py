@@ -40,8 +40,9 @@ def load(root: Path, split: str, *, photos: int = 50_000) -> Invented:
     labels = np.arange(photos, dtype=np.int32) % 1000
     lists = rng.integers(0, 1000, (photos, 2))
     keep = rng.random(photos)
+    alone = [(label,) for label in range(1000)]
     real = tuple(
-        () if k < 0.06 else (int(label), *map(int, some)) if k > 0.8 else (int(label),)
+        () if k < 0.06 else (int(label), *map(int, some)) if k > 0.8 else alone[label]
         for k, label, some in zip(keep, labels, lists, strict=True)
     )
     styles = [("art", "sketch", "toy", "tattoo")[i] for i in rng.integers(0, 4, photos)]

@@ -24,7 +24,7 @@ class Axis(NamedTuple):
     """
 
     fields: tuple[str, ...]
-    keys: tuple[Key, ...]
+    keys: Sequence[Key]
 
 
 class Counts(NamedTuple):
@@ -212,7 +212,7 @@ class Named:
         if not fields:
             return self._chosen(place, 0, None)
         keys = tuple(key[:column] + key[column + 1 :] for key in axis.keys)
-        return dataclasses.replace(self, axes=self._with(place, Axis(fields, keys)))
+        return Named(self.values, self._with(place, Axis(fields, keys)), self.counts)
 
     def _spread(self, axes: Sequence[Axis]) -> Named:
         """The same numbers on all of `axes`, broadcast over missing ones."""

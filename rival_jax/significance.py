@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ def findings(
     p is NaN if the statistic cannot be negative for any images: nobody asks whether an accuracy is
     0.
     """
-    return found(Strata(statistic, values, labels, options.pop("bounds", None)), **options)
+    return found(Strata.of(statistic, values, labels, options.pop("bounds", None)), **options)
 
 
 def found(strata: Strata, *, fixed: Strata | None = None, **options) -> Finding:
@@ -83,22 +84,34 @@ def sign_flips(
     >>> sign_flips(lambda m: m.mean(0), differences, np.zeros(9, int))
     array(0.125)
     """
-    strata = Strata(statistic, values, labels)
+    strata = Strata.of(statistic, values, labels)
     return _p_values(strata).reshape(strata.shape)
 
 
 def _p_values(strata: Strata) -> np.ndarray:
-    """Tests each output on its own, independent of the statistic's other outputs."""
-    shares = _shares(strata)
-    largest = np.maximum(shares.max(0), -shares.min(0))
-    differ = np.abs(shares) > 1e-3 * largest  # the rest is rounding
-    p, number = _normal(shares), differ.sum(0)
+    """Tests each output on its own; images' shares are made twice rather than held."""
+    shares, largest = _shares(strata), np.zeros(1)
+    for some in shares():
+        largest = np.maximum(largest, np.abs(some).max(0))
+    number, total, square = np.zeros(len(largest), int), 0 * largest, 0 * largest
+    few: list[tuple[np.ndarray, np.ndarray]] = []  # outputs, and shares in them that differ
+    for some in shares():
+        differ = np.abs(some) > 1e-3 * largest  # the rest is rounding
+        # Image by image, whatever the classes: sums depend on their order.
+        total, square = (np.vstack([a, b]).sum(0) for a, b in ((total, some), (square, some**2)))
+        place = np.nonzero((differ & (number < NORMAL)).T)
+        few.append((place[0], some.T[place]))
+        number += differ.sum(0)
+    p = 2 * special.ndtr(-np.abs(total) / np.where(square > 0, np.sqrt(square), 1))
+    outputs, own = (np.concatenate(parts) for parts in zip(*few, strict=True))
+    own = own[np.argsort(outputs, kind="stable")]  # together by output, images in order
+    ends = np.cumsum(np.bincount(outputs, minlength=len(p)))
     for images in np.unique(number[number < NORMAL]):
         these = np.flatnonzero(number == images)
-        own = np.stack([shares[differ[:, k], k] for k in these], axis=1)
-        p[these] = _by_patterns(own, 1e-4 * np.abs(own).sum(0))
+        some = own[ends[these] - images + np.arange(images)[:, None]]
+        p[these] = _by_patterns(some, 1e-4 * np.abs(some).sum(0))
     # If no image's own difference is above rounding, there is nothing to test.
-    return np.where(largest * len(shares) > NOTHING, p, 1.0)
+    return np.where(largest * strata.sizes.sum() > NOTHING, p, 1.0)
 
 
 def mcnemar(
@@ -144,8 +157,8 @@ def smallest_p(images: int) -> float:
     return 2.0 ** (1 - images)
 
 
-def _shares(strata: Strata) -> np.ndarray:
-    """Every image's contribution to the statistic [n, k]; they sum to it.
+def _shares(strata: Strata) -> Callable[[], Iterator[np.ndarray]]:
+    """Makes every image's contribution to the statistic, [n, k] class by class; they sum to it.
 
     To first order, an image adds its distance from the mean over classes, times the statistic's
     derivative by its class's mean, and its share of the statistic itself. Derivatives are taken
@@ -155,23 +168,15 @@ def _shares(strata: Strata) -> np.ndarray:
     here = strata.evaluate(strata.means[None])[0]
     means, middle = strata.means, strata.means.mean(0)
 
-    def towards(places: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    def towards(places: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         steps = (([c], means[c] + _STEP * (some - means[c])) for c, some in enumerate(places))
         return ((values - here) / _STEP for values in strata.moved(means, steps))
 
     apart = -np.concatenate([*towards([middle[None]] * len(means))])
     own = apart + weights * (here - apart.sum(0))
-    shares = np.empty((strata.sizes.sum(), len(here)))
-    for rows, change, mine in zip(
-        np.split(shares, np.cumsum(strata.sizes)[:-1]), towards(strata.images), own, strict=True
-    ):
-        rows[:] = (change + mine) / len(change)
-    return shares
 
-
-def _normal(shares: np.ndarray) -> np.ndarray:
-    deviation = np.sqrt((shares**2).sum(0))
-    return 2 * special.ndtr(-np.abs(shares.sum(0)) / np.where(deviation > 0, deviation, 1))
+    parts = functools.partial(zip, own, strict=True)
+    return lambda: ((change + mine) / len(change) for mine, change in parts(towards(strata.images)))
 
 
 def _by_patterns(shares: np.ndarray, tie: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ def bootstrap(
     >>> [round(float(limit), 2) for limit in six]
     [1.0, 0.54, 1.0]
     """
-    strata = Strata(statistic, values, labels, bounds)
+    strata = Strata.of(statistic, values, labels, bounds)
     options = {"resamples": resamples, "confidence": confidence, "method": method, "seed": seed}
     return interval(strata, **options)
 

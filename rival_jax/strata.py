@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rival_jax.pools import Pools
 from rival_jax.types import Array
 
 Statistic = Callable[[Array], Array]
@@ -20,6 +22,7 @@ SLACK = 1e-5  # how far rounding may take a value beyond its bounds
 POOL = 6  # least images in the pool of collapsed classes
 SIZE = 256  # sets of class means evaluated at once, at most
 _CHUNK = 1 << 23  # numbers held at once as class means
+_DRAWS = 1 << 20  # images drawn at once
 
 
 class Block(NamedTuple):
@@ -38,22 +41,29 @@ class Block(NamedTuple):
     """
 
     classes: tuple[int, ...]
-    pool: np.ndarray  # float64 [p, v]
+    images: Callable[[], np.ndarray]  # the pool, float64 [size, v]
+    size: int
     draws: int
     collapsed: bool  # whether these are classes of one image
 
     def drawn(self, resamples: int, rng: np.random.Generator) -> np.ndarray:
         """Means [resamples, len(classes), v], resample by resample."""
-        size = len(self.pool)
         if not self.collapsed:
-            chosen = rng.integers(size, size=(resamples, self.draws))
-            places = chosen + size * np.arange(resamples)[:, None]
-            counts = np.bincount(places.ravel(), minlength=size * resamples)
-            return (counts.reshape(resamples, size) @ self.pool / self.draws)[:, None]
-        chosen = rng.integers(size, size=(resamples, self.draws))
+            pool, some = self.images(), max(1, _DRAWS // self.size)
+            ends = [*range(0, resamples, some), resamples]
+            counts = (self._counts(b - a, rng) for a, b in itertools.pairwise(ends))
+            return np.concatenate([each @ pool / self.draws for each in counts])[:, None]
+        chosen = rng.integers(self.size, size=(resamples, self.draws))
         twice = rng.integers(len(self.classes), size=(resamples, 1))
         turn = (np.arange(len(self.classes)) + twice) % len(self.classes) % self.draws
-        return self.pool[np.take_along_axis(chosen, turn, 1)]
+        return self.images()[np.take_along_axis(chosen, turn, 1)]
+
+    def _counts(self, resamples: int, rng: np.random.Generator) -> np.ndarray:
+        """How often each image is drawn, int [resamples, size]."""
+        chosen = rng.integers(self.size, size=(resamples, self.draws))
+        chosen += self.size * np.arange(resamples)[:, None]
+        counts = np.bincount(chosen.ravel(), minlength=self.size * resamples)
+        return counts.reshape(resamples, self.size)
 
 
 class Strata:
@@ -77,32 +87,28 @@ class Strata:
     def __init__(
         self,
         statistic: Statistic,
-        values: np.ndarray,
-        labels: np.ndarray,
+        images: Pools,
         bounds: Bounds | None = None,
         averages: np.ndarray | None = None,
+        columns: tuple[int, ...] | None = None,
     ):
-        values, labels = np.asarray(values), np.asarray(labels)
-        if len(values) != len(labels):
-            raise ValueError(f"labels: got {labels.shape}, expected ({len(values)},)")
-        if not len(values):
-            raise ValueError("values: got no image, expected at least one")
-        if not np.isfinite(values).all():
-            raise ValueError("values: got NaN or infinity; drop those images first")
-        flat = values.reshape(len(values), -1).astype(np.float64, copy=False)
-        self.low, self.high, self.bounded = _bounds(flat, bounds)
-        self.constant = np.zeros(flat.shape[1], bool)
-        self.sizes = np.unique(labels, return_counts=True)[1]
-        if (np.diff(labels) < 0).any():  # images that are already in order are not copied
-            flat = flat[np.argsort(labels, kind="stable")]
-        self.images = np.split(flat, np.cumsum(self.sizes)[:-1])
-        self.means = np.stack([images.mean(0) for images in self.images])
-        self.blocks = _blocks(self.images)
+        self.images, self.sizes = images, images.sizes
+        self._columns = (images.width,) if columns is None else columns
+        least, most = np.full(images.width, np.inf), np.full(images.width, -np.inf)
+        means = []
+        for some in images:
+            if not np.isfinite(some).all():
+                raise ValueError("values: got NaN or infinity; drop those images first")
+            least, most = np.minimum(least, some.min(0)), np.maximum(most, some.max(0))
+            means.append(some.mean(0))
+        self.means = np.stack(means)
+        self.low, self.high, self.bounded = _bounds(least, most, bounds)
+        self.constant = np.zeros(images.width, bool)
+        self.blocks = _blocks(images)
         self.centre = self.means.copy()
         for block in self.blocks:
             if block.collapsed:
-                self.centre[list(block.classes)] = block.pool.mean(0)
-        self._columns = values.shape[1:]
+                self.centre[list(block.classes)] = block.images().mean(0)
         self._mapped = jax.jit(jax.vmap(statistic))
         self.averages = averages
         rows = len(self.images) if averages is None else len(averages)
@@ -110,6 +116,26 @@ class Strata:
         self.shape = jax.eval_shape(statistic, argument).shape
         self.step = max(1, _CHUNK // self.means.size)  # sets held at once
         self.size = min(SIZE, self.step)  # evaluated at once: fixed, for a single program
+
+    @classmethod
+    def of(
+        cls,
+        statistic: Statistic,
+        values: np.ndarray,
+        labels: np.ndarray,
+        bounds: Bounds | None = None,
+    ) -> Strata:
+        """Of values [n, *v] that are held, and each image's class [n]."""
+        values, labels = np.asarray(values), np.asarray(labels)
+        if len(values) != len(labels):
+            raise ValueError(f"labels: got {labels.shape}, expected ({len(values)},)")
+        if not len(values):
+            raise ValueError("values: got no image, expected at least one")
+        flat = values.reshape(len(values), -1).astype(np.float64, copy=False)
+        flat = flat[np.argsort(labels, kind="stable")]
+        sizes = np.unique(labels, return_counts=True)[1]
+        pools = Pools(sizes, flat.shape[1], flat.__getitem__)
+        return cls(statistic, pools, bounds, columns=values.shape[1:])
 
     def evaluate(self, means: np.ndarray) -> np.ndarray:
         """The statistic of several sets of class means: [r, c, v] -> [r, k]."""
@@ -177,8 +203,8 @@ class Strata:
 
     def influences(self) -> Iterator[np.ndarray]:
         """The jackknife's influences [p, k] for every block with a pool of two images or more."""
-        blocks = [block for block in self.blocks if len(block.pool) > 1]
-        without = ((list(b.classes), (b.pool.sum(0) - b.pool) / (len(b.pool) - 1)) for b in blocks)
+        pools = ((list(b.classes), b.images()) for b in self.blocks if b.size > 1)
+        without = ((classes, (p.sum(0) - p) / (len(p) - 1)) for classes, p in pools)
         for values in self.moved(self.centre, without):
             yield (len(values) - 1) * (values.mean(0) - values)
 
@@ -217,8 +243,9 @@ class Strata:
         return np.concatenate(found)
 
 
-def _bounds(values: np.ndarray, given: Bounds | None) -> tuple[np.ndarray, np.ndarray, bool]:
-    least, most = values.min(0), values.max(0)
+def _bounds(
+    least: np.ndarray, most: np.ndarray, given: Bounds | None
+) -> tuple[np.ndarray, np.ndarray, bool]:
     if given is not None:
         low, high = (np.broadcast_to(np.ravel(end), least.shape) for end in given)
         if (least < low - SLACK).any() or (most > high + SLACK).any():
@@ -232,15 +259,17 @@ def _bounds(values: np.ndarray, given: Bounds | None) -> tuple[np.ndarray, np.nd
     return low, np.where(inside, 1.0, most), bool(inside.all())
 
 
-def _blocks(images: list[np.ndarray]) -> list[Block]:
-    single = tuple(c for c, some in enumerate(images) if len(some) == 1)
-    several = [(c, some) for c, some in enumerate(images) if len(some) > 1]
-    blocks = [Block((c,), some, len(some) - 1, collapsed=False) for c, some in several]
+def _blocks(images: Pools) -> list[Block]:
+    sizes = images.sizes.tolist()
+    single = tuple(c for c, size in enumerate(sizes) if size == 1)
+    several = [c for c, size in enumerate(sizes) if size > 1]
+    made = functools.partial(functools.partial, images.__getitem__)
+    blocks = [Block((c,), made(c), sizes[c], sizes[c] - 1, collapsed=False) for c in several]
     if single:
         pool = np.concatenate([images[c] for c in single])
-        for _, some in sorted(several, key=lambda item: len(item[1])):
+        for c in sorted(several, key=sizes.__getitem__):
             if len(pool) < POOL:
-                pool = np.concatenate([pool, some])
+                pool = np.concatenate([pool, images[c]])
         draws = len(single) if len(pool) > len(single) else max(1, len(single) - 1)
-        blocks.append(Block(single, pool, draws, collapsed=True))
+        blocks.append(Block(single, lambda: pool, len(pool), draws, collapsed=True))
     return blocks

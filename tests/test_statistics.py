@@ -61,7 +61,7 @@ def test_resamples_vary_as_much_as_class_means_do():
     rng = np.random.default_rng(2)
     labels = np.repeat([0, 1, 2], [2, 3, 5])
     values = rng.random((10, 4))
-    draws = strata.Strata(accuracy, values, labels).resampled(40_000, seed=0)
+    draws = strata.Strata.of(accuracy, values, labels).resampled(40_000, seed=0)
     of_classes = [values[labels == c].var(0, ddof=1) / (labels == c).sum() for c in range(3)]
     np.testing.assert_allclose(draws.var(0), np.sum(of_classes, 0) / 9, rtol=0.05)
     means = np.stack([values[labels == c].mean(0) for c in range(3)])
@@ -181,6 +181,7 @@ def test_chunks_do_not_change_the_result(monkeypatch):
     values, labels = np.random.default_rng(5).random((40, 3)), np.arange(40) % 4
     whole = statistics.bootstrap(accuracy, values, labels, resamples=64)
     monkeypatch.setattr(strata, "_CHUNK", 12 * 64)
+    monkeypatch.setattr(strata, "_DRAWS", 70)  # 7 resamples of 10 images
     same = statistics.bootstrap(accuracy, values, labels, resamples=64)
     np.testing.assert_allclose(whole.low, same.low, rtol=1e-6)
 

@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import rival_jax
-from rival_jax import significance, statistics
+from rival_jax import pools, significance, statistics
 from rival_jax.named import Axis
 from rival_jax.report import tables, verdicts
 from rival_jax.report.document import Document, Section, write_document
+from rival_jax.report.made import Made
 from rival_jax.report.results import Results
 from rival_jax.report.study import Images, Measure, Study, per_image
 from rival_jax.runtime.console import Terminal
@@ -97,6 +98,27 @@ def test_an_image_without_a_value_has_no_part_in_the_test():
     gaps = np.subtract(*values[some].T[::-1])
     want = significance.sign_flips(mean, gaps, labels[some])
     assert study.results(found, **OPTIONS).one()["p"] == pytest.approx(float(want), abs=1e-6)
+
+
+def test_images_are_never_all_held(monkeypatch):
+    """Their numbers are made a few classes at a time, with the same results to the last bit."""
+    rng = np.random.default_rng(6)
+    labels = rng.integers(0, 40, 600)
+    values = np.where(rng.random((600, 2)) < 0.1, np.nan, rng.random((600, 2)) < 0.6)
+    classes, asked = tuple(map(str, range(40))), []
+    whole = images(values, labels)._replace(classes=classes)
+    want = STUDY.results(whole, resamples=50)
+    monkeypatch.setattr(pools, "HELD", 200)  # 50 images of two measures, two columns each
+
+    def rows(some):
+        asked.append(len(some))
+        return values[some], np.ones(1, np.int8)
+
+    lazy = Made(whole.values["correct"].axes, rows)
+    found = STUDY.results(whole._replace(values={"correct": lazy}), resamples=50)
+    assert str(found.rows) == str(want.rows)
+    assert max(asked) <= 100, "weights alone take half the room"
+    np.testing.assert_array_equal(lazy.values, values)
 
 
 def test_rows_are_read_by_name_averaged_and_refused_twice(tmp_path):

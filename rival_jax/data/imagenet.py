@@ -151,7 +151,9 @@ def _real(path: Path, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         for some in lists
     ):
         raise ValueError(f"imagenet: {path}: expected {COUNT:,} lists of numbers from 0 to 999")
-    return tuple(tuple(lists[_number(name, path) - 1]) for name in names)
+    known: dict[tuple[int, ...], tuple[int, ...]] = {}  # most are of one label: few differ
+    every = (tuple(lists[_number(name, path) - 1]) for name in names)
+    return tuple(known.setdefault(some, some) for some in every)
 
 
 def _number(name: str, path: Path) -> int:

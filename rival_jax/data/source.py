@@ -111,8 +111,8 @@ def check_names(source: Source) -> None:
     """Raises ValueError for a source without examples or with a repeated name."""
     if not len(source):
         raise ValueError("the data set is empty")
-    twice = {name for name, count in Counter(source.names).items() if count > 1}
-    if twice:
+    if len(set(source.names)) < len(source):
+        twice = {name for name, count in Counter(source.names).items() if count > 1}
         raise ValueError(f"{len(twice)} names occur twice, such as {min(twice)}: names are ids")
 
 

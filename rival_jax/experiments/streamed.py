@@ -9,6 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
 from rich.console import Console
 
 from rival_jax import models
@@ -21,8 +22,8 @@ from rival_jax.heads import Context, imagenet, own
 from rival_jax.protocols import Calibration
 from rival_jax.report.images import Images, read_images
 from rival_jax.report.tables import counted
-from rival_jax.runtime import parallel
-from rival_jax.runtime.results import Columns, digest, read_rows, tree_digest
+from rival_jax.runtime import parallel, row_files
+from rival_jax.runtime.results import Columns, digest, tree_digest
 from rival_jax.types import Array, Batch, Forward, Geometry, Variables
 
 SAMPLE = 8  # photos that a forward pass is measured on
@@ -141,11 +142,13 @@ class Streamed(Material):
             columns = (*family[0].protocols.names, *Calibration._fields)
             some = [file for one in family for file in self.files(one, files)]
             classes = family[0].source.classes
-            found = read_images(some, ("set", "model"), columns, classes, whole=True)
-            there = set(found.names)
-            for one in family:
-                said = f"photo of {one.name} could not be read"
-                self.skipped += [(name, said) for name in one.names if name not in there]
+            axes = ("set", "model")
+            found = read_images(some, axes, columns, classes, whole=True, dtype=np.float32)
+            if len(found.labels) < len(family[0].positions):
+                there = set(found.names)
+                for one in family:
+                    said = f"photo of {one.name} could not be read"
+                    self.skipped += [(name, said) for name in one.names if name not in there]
             yield family, found
 
     def mistaken(self, one: sets.Set, files: Mapping[str, Path], most: int = 6) -> Mistaken:
@@ -154,11 +157,17 @@ class Streamed(Material):
         Args:
           files: of a finished run, by unit.
         """
-        rows = read_rows(*self.files(one, files, self.names[0]))
-        right = rows[one.protocols.names[0]].to_numpy().astype(float)
-        order = np.argsort(2 * right - rows["confidence"].to_numpy(), kind="stable")[:most]
+        every = self.files(one, files, self.names[0])
+        columns = [one.protocols.names[0], "confidence"]
+        told = [row_files.read(file, columns) for file in every]
+        right, sure = (pa.concat_tables(told)[name].to_numpy() for name in columns)
+        order = np.argsort(2 * right.astype(float) - sure, kind="stable")[:most]
+        ends = np.cumsum([table.num_rows for table in told])
         geometry, found = self.networks[0].geometry, []
-        for row in rows.take(order[right[order] == 0]).to_pylist():
+        for place in order[right[order] == 0].tolist():
+            number = int(np.searchsorted(ends, place, side="right"))
+            rows = row_files.read(every[number])
+            (row,) = rows.slice(rows.num_rows + place - int(ends[number]), 1).to_pylist()
             picture = framed(one.source, one.source.names.index(row["example"]), geometry)
             title = f"{one.called(row['label'])}: {one.called(row['predicted'])}"
             found.append((title, row["example"], {f"{row['confidence']:.2f}": picture}))

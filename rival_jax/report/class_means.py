@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax.named import Axis, Counts, Named
+from rival_jax.pools import Pools
 from rival_jax.report.images import Images
-from rival_jax.strata import Statistic, Strata
+from rival_jax.report.made import rows_of
+from rival_jax.strata import SLACK, Statistic, Strata
 from rival_jax.types import Array
 
 
@@ -25,8 +27,7 @@ class ClassMeans:
     classes.
 
     Attributes:
-      matrix: float64 [n, columns], the images of a class together, so that no copy is made of them.
-      labels: int [n], of its rows.
+      images: the columns, made class by class: they are never all held.
     """
 
     def __init__(self, found: Images, signed: Sequence[str], averages: Sequence[str] = ()):
@@ -34,29 +35,30 @@ class ClassMeans:
         self.present, self.sizes = np.unique(found.labels, return_counts=True)
         self.keys = tuple((found.classes[label],) for label in self.present)
         self.place = np.repeat(np.arange(len(self.sizes)), self.sizes)  # each row's class [n]
-        self.labels, order = self.present[self.place], np.argsort(found.labels, kind="stable")
-        weights = {name: _weights(one)[order] for name, one in found.values.items()}
+        self.order = np.argsort(found.labels, kind="stable")
+        shapes = {name: _shape(one) for name, one in found.values.items()}
+        widths = {name: int(np.prod(shape)) for name, shape in shapes.items()}
+        images, there, least, most = self._counted(sum(widths.values()))
         self.places: dict[str, tuple[slice, slice | None]] = {}
+        self.counts: dict[str, Counts] = {}
+        self.most: dict[str, int] = {}
         low: list[float] = []
-        for name, weight in weights.items():
-            whole, width = weight.min() == max(1, weight.max()), weight.shape[1]
-            ends, after = slice(len(low), len(low) + width), len(low) + 2 * width
-            self.places[name] = ends, None if whole else slice(ends.stop, after)
+        first = 0
+        for name, width in widths.items():
+            mine = slice(first, first := first + width)
+            self.most[name] = max(1, int(most[mine].max()))
+            whole, start = least[mine].min() == self.most[name], len(low)
+            known = None if whole else slice(start + width, start + 2 * width)
+            self.places[name] = slice(start, start + width), known
+            self.counts[name] = self._counts(images[:, mine], there[:, mine], shapes[name])
             low += [-1.0 if name in signed else 0.0] * width + [0.0] * (0 if whole else width)
-        self.matrix = np.empty((len(order), len(low)))
-        for name, one in found.values.items():
-            (ends, known), weight = self.places[name], weights[name]
-            self.matrix[:, ends] = np.reshape(one.values, weight.shape)[order]
-            if known is not None:
-                share = self.matrix[:, known] = weight / max(1, weight.max())
-                self.matrix[:, ends] = np.where(weight > 0, self.matrix[:, ends], 0) * share
-        least = np.array(low)
-        within = (self.matrix.min(0) >= least - 1e-5).all() and self.matrix.max() <= 1 + 1e-5
-        self.bounds = (least, np.ones(len(least))) if within else None
-        self.counts = {
-            name: self._counts(weights[name], one.values.shape[1:])
-            for name, one in found.values.items()
-        }
+        self.images = Pools(self.sizes, len(low), self._columns)
+        ends, within = (np.array(low), np.ones(len(low))), True
+        self.sums = np.empty((len(self.sizes), len(low)))
+        for c, some in enumerate(self.images):
+            within &= bool((some >= ends[0] - SLACK).all() and (some <= ends[1] + SLACK).all())
+            self.sums[c] = np.add.reduceat(some, [0], axis=0)[0]
+        self.bounds = ends if within else None
         self.whole = {name: self._whole(name) for name in found.values}
 
     @property
@@ -79,24 +81,30 @@ class ClassMeans:
         Images with a value stand in for those without: a class mean is then a plain mean over its
         images, to which an image without a value adds nothing. The same holds for averages.
         """
-        values = self.matrix.copy()
+        shares = []
         for value, known in self.places.values():
             if known is not None:
-                weight, sizes = self._summed(self.matrix[:, known]), self.sizes[:, None]
+                weight, sizes = self.sums[:, known], self.sizes[:, None]
                 if self.averages:
                     weight, sizes = weight.sum(0) + 0 * weight, self.sizes.sum()
-                share = sizes / np.where(weight > 0, weight, 1)
-                values[:, value] *= share[self.place]
+                shares.append((value, known, sizes / np.where(weight > 0, weight, 1)))
+
+        def made(rows: slice) -> np.ndarray:
+            values = self._columns(rows)
+            for value, known, share in shares:
+                values[:, value] *= share[self.place[rows]]
                 values[:, known] = 1
-        made = Strata(statistic, values, self.labels, averages=self.over_classes)
-        made.bounded = self.bounds is not None
+            return values
+
+        pools = Pools(self.sizes, self.images.width, made)
+        strata = Strata(statistic, pools, averages=self.over_classes)
+        strata.bounded = self.bounds is not None
         if self.bounds is not None:  # bounds of class means; single values now exceed them
-            made.low, made.high = (end.copy() for end in self.bounds)
-        for _, known in self.places.values():
-            if known is not None:
-                made.low[known] = made.high[known] = 1
-                made.constant[known] = True
-        return made
+            strata.low, strata.high = (end.copy() for end in self.bounds)
+        for _, known, _ in shares:
+            strata.low[known] = strata.high[known] = 1
+            strata.constant[known] = True
+        return strata
 
     def named(self, means: Array) -> dict[str, Named]:
         """Class means [c, columns], or their averages [a, columns], by measure."""
@@ -113,9 +121,41 @@ class ClassMeans:
             if self.averages:
                 axis = Axis(("average",), tuple((average,) for average in self.averages))
                 counts = self._pooled(counts, whole=known is None)
-            shape = (len(axis.keys), *one.values.shape[1:])
+            shape = (len(axis.keys), *_shape(one))
             made[name] = Named(of_class.reshape(shape), (axis, *one.axes[1:]), counts)
         return made
+
+    def _columns(self, rows: slice) -> np.ndarray:
+        """Some rows of all columns, images in the order of classes."""
+        images = self.order[rows]
+        columns = np.empty((len(images), self.images.width))
+        for name, one in self.found.values.items():
+            place, known = self.places[name]
+            values, weight = (part.reshape(len(images), -1) for part in rows_of(one, images))
+            columns[:, place] = values
+            if known is not None:
+                share = columns[:, known] = weight / self.most[name]
+                columns[:, place] = np.where(weight > 0, values, 0) * share
+        return columns
+
+    def _counted(self, width: int) -> tuple[np.ndarray, ...]:
+        """Of all numbers of an image: how many images each class's are of, and in how many places.
+
+        Returns:
+          both [c, width]; the least and most images that a place counts as [width].
+        """
+
+        def weights(rows: slice) -> np.ndarray:
+            images = self.order[rows]
+            each = (rows_of(one, images)[1] for one in self.found.values.values())
+            return np.concatenate([weight.reshape(len(images), -1) for weight in each], axis=1)
+
+        images, there = (np.empty((len(self.sizes), width), int) for _ in range(2))
+        least, most = np.full(width, np.inf), np.zeros(width)
+        for c, some in enumerate(Pools(self.sizes, width, weights)):
+            images[c], there[c] = some.sum(0), (some > 0).sum(0)
+            least, most = np.minimum(least, some.min(0)), np.maximum(most, some.max(0))
+        return images, there, least, most
 
     def _pooled(self, counts: Counts, *, whole: bool) -> Counts:
         """Counts of averages over all classes; nonexistent averages have no images."""
@@ -124,28 +164,19 @@ class ClassMeans:
         there = [whole or name == "micro" for name in self.averages]
         return Counts(*(np.concatenate([array * one for one in there]) for array in found))
 
-    def _counts(self, weight: np.ndarray, shape: tuple[int, ...]) -> Counts:
-        images, there = (self._summed(array).astype(int) for array in (weight, weight > 0))
-        every = images + self.sizes[:, None] - there
-        found = (images, every, (there > 0).astype(int), there)
+    def _counts(self, images: np.ndarray, there: np.ndarray, shape: tuple[int, ...]) -> Counts:
+        found = (images, images + self.sizes[:, None] - there, (there > 0).astype(int), there)
         return Counts(*(array.reshape(len(self.keys), *shape) for array in found))
 
     def _whole(self, name: str) -> np.ndarray:
         """Means over the images of a class that have a value, [c, columns]; 0 without any."""
         value, known = self.places[name]
-        count = self._summed(self.matrix[:, known]) if known else self.sizes[:, None]
-        summed = self._summed(self.matrix[:, value])
+        summed, count = self.sums[:, value], self.sums[:, known] if known else self.sizes[:, None]
         if self.averages and known:
             summed, count = (np.sum(a, 0, keepdims=True) for a in (summed, count))
         return (summed / np.where(count > 0, count, 1)).astype(np.float32)
 
-    def _summed(self, values: np.ndarray) -> np.ndarray:
-        """Sums over the images of each class: [n, k] -> float64 [c, k]."""
-        starts = np.cumsum(self.sizes) - self.sizes
-        return np.add.reduceat(values, starts, axis=0, dtype=np.float64)
 
-
-def _weights(one: Named) -> np.ndarray:
-    """How many images each value is a mean of [n, k]; 0 for a missing value."""
-    images = np.where(np.isfinite(one.values), one.counts.images, np.int8(0))
-    return images.reshape(len(images), -1)
+def _shape(one: Named) -> tuple[int, ...]:
+    """An image's numbers, by axis."""
+    return tuple(len(axis.keys) for axis in one.axes[1:])

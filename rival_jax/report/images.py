@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from rival_jax import calibration
-from rival_jax.named import Axis, Counts, Named
+from rival_jax.named import Axis, Counts, Key, Named
+from rival_jax.report.made import Made, Names, rows_of
 from rival_jax.runtime import row_files
 
 
@@ -25,14 +27,14 @@ class Images(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         """The images' names."""
-        return next(iter(self.values.values())).of("example")
+        return tuple(name for (name,) in next(iter(self.values.values())).axes[0].keys)
 
     def at(self, rows: np.ndarray) -> Images:
         """Some of the images, by position."""
         values = {}
         for name, one in self.values.items():
             example, *others = one.axes
-            kept = Axis(example.fields, tuple(example.keys[row] for row in rows))
+            kept = Axis(example.fields, tuple(example.keys[int(row)] for row in rows))
             values[name] = per_image(np.asarray(one.values)[rows], (kept, *others))
         return Images(values, self.labels[rows], self.classes)
 
@@ -45,8 +47,15 @@ def read_images(
     *,
     averaged: Sequence[str] = (),
     whole: bool = False,
+    dtype: type = np.float64,
 ) -> Images:
-    """See `Study.read`; without derived measures. `whole`: every image must have all its rows."""
+    """See `Study.read`; without derived measures.
+
+    Args:
+      whole: every image must have all its rows.
+      dtype: float32 holds the same values in half the memory; what is computed from them is then
+        not in float64.
+    """
     axes = [(axis,) if isinstance(axis, str) else axis for axis in axes]
     fields = [field for axis in axes for field in axis]
     words = ["example", "label", *fields]
@@ -71,7 +80,7 @@ def read_images(
         numbers = _numbers(table.column(column), classes, files[0])
         summed = np.bincount(place, numbers, minlength=count.size).reshape(shape)
         mean = np.where(count > 0, summed / np.maximum(count, 1), np.nan)
-        values[column] = per_image(mean.astype(np.float32).astype(np.float64), named)
+        values[column] = per_image(mean.astype(np.float32).astype(dtype), named)
     labels = np.zeros(shape[0], np.int32)
     labels[codes[0][0]] = _numbers(table.column("label"), classes, files[0])
     found = Images(values, labels, tuple(classes))
@@ -116,9 +125,10 @@ def per_image(values: np.ndarray, axes: Sequence[Axis], many: np.ndarray | None 
       values: one for each place of the axes.
       many: int, same shape: how many images each is the mean of, if not one.
     """
-    some = np.isfinite(values).astype(np.int8)  # a byte each: there may be millions
-    images = some if many is None else np.where(some > 0, many, 0)
-    one = np.broadcast_to(np.int8(1), some.shape)
+    one = np.broadcast_to(np.int8(1), values.shape)  # a byte for all: there may be millions
+    there = np.isfinite(values)
+    some = one if there.all() else there.astype(np.int8)
+    images = some if many is None else np.where(there, many, 0)
     return Named(values, tuple(axes), Counts(images, one, some, some))
 
 
@@ -152,19 +162,22 @@ def by_unit(found: Images, units: Sequence[str]) -> Images:
       units: each image's unit [n]; a unit's images are of one class.
     """
     names, first, place = np.unique(np.array(units, str), return_index=True, return_inverse=True)
-    order, starts = np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1]
-    starts, axis = np.concatenate([[0], starts]), Axis(("example",), tuple((n,) for n in names))
+    order, sizes = np.argsort(place, kind="stable"), np.bincount(place)
+    starts, axis = np.cumsum(sizes) - sizes, Axis(("example",), tuple((n,) for n in names.tolist()))
 
-    def summed(array: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(array[order], starts, axis=0)
+    def merged(one: Named, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ends = np.cumsum(sizes[some])
+        begins = ends - sizes[some]
+        members = np.arange(ends[-1]) + np.repeat(starts[some] - begins, sizes[some])
+        values, weight = rows_of(one, order[members])
+        total = np.add.reduceat(np.where(weight > 0, values, 0), begins, axis=0)
+        many = np.add.reduceat((weight > 0).astype(int), begins, axis=0)
+        return np.where(many > 0, total / np.maximum(many, 1), np.nan), many
 
-    values = {}
-    for name, one in found.values.items():
-        some = np.isfinite(one.values)
-        many = summed(some.astype(int))
-        total = summed(np.where(some, one.values, 0))
-        mean = np.where(many > 0, total / np.maximum(many, 1), np.nan)
-        values[name] = per_image(mean, (axis, *one.axes[1:]), many)
+    values = {
+        name: Made((axis, *one.axes[1:]), functools.partial(merged, one))
+        for name, one in found.values.items()
+    }
     return found._replace(values=values, labels=found.labels[first])
 
 
@@ -189,9 +202,13 @@ def by_class(hit: Named, found: Images, groups: Sequence[str]) -> Images:
 
 def confidence_gaps(confidence: Named, right: Named) -> Named:
     """How far each image is from its confidence, on a new last axis "bin": `calibration.gaps`."""
-    values = calibration.gaps(np.asarray(confidence.values), np.asarray(right.values))
     bins = Axis(("bin",), tuple((number,) for number in range(calibration.BINS)))
-    return per_image(values, (*confidence.axes, bins))
+
+    def gaps(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        sure, hit = (rows_of(one, images)[0] for one in (confidence, right))
+        return calibration.gaps(sure, hit), np.ones(1, np.int8)
+
+    return Made((*confidence.axes, bins), gaps)
 
 
 def split(one: Named, field: str, words: Sequence[str]) -> Named:
@@ -206,13 +223,17 @@ def split(one: Named, field: str, words: Sequence[str]) -> Named:
     with contextlib.suppress(ValueError):
         names.sort(key=float)
     numbers = {"": -1, **{name: number for number, name in enumerate(names)}}
-    place = np.array([numbers[word] for word in words])
-    there = (place[:, None] == np.arange(len(names))).reshape(
-        len(place), len(names), *(1,) * (one.values.ndim - 1)
-    )
-    values = np.where(there, np.asarray(one.values)[:, None], np.nan)
+    places = np.array([numbers[word] for word in words], np.int32)
+
+    def apart(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, weight = (part[:, None] for part in rows_of(one, images))
+        there = places[images][:, None] == np.arange(len(names))
+        return np.where(
+            there.reshape(*there.shape, *(1,) * (values.ndim - 2)), values, np.nan
+        ), weight
+
     axis = Axis((field,), tuple((name,) for name in names))
-    return per_image(values, (one.axes[0], axis, *one.axes[1:]))
+    return Made((one.axes[0], axis, *one.axes[1:]), apart)
 
 
 def joined(field: str, parts: Mapping[str, tuple[Images, Named]]) -> Images:
@@ -231,30 +252,30 @@ def joined(field: str, parts: Mapping[str, tuple[Images, Named]]) -> Images:
         wide = per_image(np.stack(values, 1), (axes[0], axis, *axes[1:]))
         return every[0]._replace(values={"joined": wide})
     sizes, classes = [len(some) for some in values], [len(found.classes) for found in every]
-    wide = np.full((sum(sizes), len(parts), *values[0].shape[1:]), np.nan)
+    wide = np.full((sum(sizes), len(parts), *values[0].shape[1:]), np.nan, values[0].dtype)
     for part, (some, end) in enumerate(zip(values, np.cumsum(sizes), strict=True)):
         wide[end - len(some) : end, part] = some
     first = np.repeat(np.cumsum(classes) - classes, sizes)
     labels = np.concatenate([found.labels for found in every]) + first
-    examples = Axis(("example",), tuple((place,) for place in range(len(wide))))
+    examples = Axis(("example",), Names(pa.array(np.arange(len(wide)))))
     named = tuple(f"{part} {name}" for part, (f, _) in parts.items() for name in f.classes)
     return Images({"joined": per_image(wide, (examples, axis, *axes[1:]))}, labels, named)
 
 
-def _codes(table: pa.Table, fields: tuple[str, ...]) -> tuple[np.ndarray, tuple]:
-    """Each row's key as a number, and the keys [(value, ...)] in order of appearance."""
+def _codes(table: pa.Table, fields: tuple[str, ...]) -> tuple[np.ndarray, Sequence[Key]]:
+    """Each row's key as a number, and the keys (value, ...) in order of appearance."""
     parts = []
     for field in fields:
         column = table.column(field).combine_chunks()
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
-        parts.append((column.indices.to_numpy(), column.dictionary.to_pylist()))
+        parts.append((column.indices.to_numpy(), column.dictionary))
     shape = tuple(len(words) for _, words in parts)
     code = np.ravel_multi_index([codes for codes, _ in parts], shape)
     found, first, inverse = np.unique(code, return_index=True, return_inverse=True)
     order = np.argsort(first)
-    places = np.stack(np.unravel_index(found[order], shape), axis=1)
-    keys = (
-        tuple(words[i] for i, (_, words) in zip(row, parts, strict=True)) for row in places.tolist()
-    )
-    return np.argsort(order)[inverse], tuple(keys)
+    codes, places = np.argsort(order)[inverse], np.unravel_index(found[order], shape)
+    columns = [words.take(pa.array(some)) for some, (_, words) in zip(places, parts, strict=True)]
+    if fields == ("example",):
+        return codes, Names(columns[0])
+    return codes, tuple(zip(*(column.to_pylist() for column in columns), strict=True))

@@ -107,14 +107,13 @@ class Study:
             return [part.numbers.values for part in parts]
 
         height = len(self.averages) or len(columns.present)
-        shape = jax.ShapeDtypeStruct((height, columns.matrix.shape[1]), jnp.float32)
+        shape = jax.ShapeDtypeStruct((height, columns.images.width), jnp.float32)
         jax.eval_shape(told, shape)
 
         def statistic(means: Array) -> Array:
             return jnp.concatenate([values.ravel() for values in told(means)])
 
-        weights = columns.over_classes
-        strata = Strata(statistic, columns.matrix, columns.labels, columns.bounds, weights)
+        strata = Strata(statistic, columns.images, columns.bounds, columns.over_classes)
         fixed = columns.fixed(statistic) if columns.lacking else None
         images = np.concatenate([part.numbers.counts.images.ravel() for part in parts])
         flat = significance.found(strata, fixed=fixed, images=images, **options)

@@ -105,7 +105,7 @@ def chosen(
       `images.joined` of the test sets, with an axis "cure" that the original is first on;
       and the points that halves 0 and 1 chose for each cure, the original's if none is worth it.
     """
-    points: tuple[Point, ...] = next(iter(parts.values()))[1].axes[1].keys
+    points: Sequence[Point] = next(iter(parts.values()))[1].axes[1].keys
     original = points.index((ORIGINAL, 1.0))
     half = {name: halves(found) for name, (found, _) in parts.items()}
     level = [_by_half(found, hits, half[name]) for name, (found, hits) in parts.items()]

@@ -123,7 +123,7 @@ def _without_intervals(alone: Results, members: Mapping[str, Sequence[str]]) -> 
 
 def subjects(raw: Images) -> tuple[tuple[str, str], ...]:
     """(model, method) of all maps, in order."""
-    return raw.values["predicted"].axes[1].keys
+    return tuple(raw.values["predicted"].axes[1].keys)
 
 
 def filed_under(raw: Images, s: int, filed: str) -> np.ndarray:
