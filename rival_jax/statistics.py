@@ -34,12 +34,12 @@ def class_means(
     array([2., 4.])
     """
     values = np.asarray(values, np.float64)
-    flat = values.reshape(len(values), -1)
-    members = np.zeros((num_classes, len(values)))
-    members[labels, np.arange(len(values))] = 1
-    with np.errstate(invalid="ignore"):
-        means = members @ flat / members.sum(1, keepdims=True)
-    return means.reshape(num_classes, *values.shape[1:])
+    means = np.full((num_classes, *values.shape[1:]), np.nan)
+    sizes = np.bincount(labels, minlength=num_classes)
+    together = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
+    for label in np.flatnonzero(sizes):
+        means[label] = values[together[label]].sum(0) / sizes[label]
+    return means
 
 
 def bootstrap(

@@ -22,7 +22,8 @@ SLACK = 1e-5  # how far rounding may take a value beyond its bounds
 POOL = 6  # least images in the pool of collapsed classes
 SIZE = 256  # sets of class means evaluated at once, at most
 _CHUNK = 1 << 23  # numbers held at once as class means
-_DRAWS = 1 << 20  # images drawn at once
+_DRAWS = 1 << 19  # images drawn at once
+_MOVED = 1 << 12  # class means moved at once
 
 
 class Block(NamedTuple):
@@ -159,7 +160,7 @@ class Strata:
         for change in changes:
             waiting.append(change)
             count += len(change[1])
-            if count >= self.step:
+            if count >= min(self.step, _MOVED):
                 yield from self._moved(base, waiting)
                 waiting, count = [], 0
         if waiting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import types
 
 import jax.numpy as jnp
@@ -68,11 +69,16 @@ def test_odd_batches_are_refused_at_the_call(arguments, words):
 
 def test_a_data_set_too_large_to_hold_gives_the_same_bytes():
     bad = {3: {"mask": plain(0)}}
-    held = data.Examples(Drawn(9, bad), SMALL, on_bad="skip", memory_limit=9 * 12 * 16 * 4)
-    again = data.Examples(Drawn(9, bad), SMALL, on_bad="skip", memory_limit=9 * 12 * 16 * 4 - 1)
+    held = data.Examples(Drawn(9, bad), SMALL, on_bad="skip", held_gib=9 * 12 * 16 * 4 / 2**30)
+    again = data.Examples(
+        Drawn(9, bad), SMALL, on_bad="skip", held_gib=(9 * 12 * 16 * 4 - 1) / 2**30
+    )
     assert held.images.shape == (8, 12, 16, 3)
     for name in ("images", "masks"):
-        with pytest.raises(ValueError, match=r"exceed memory_limit: use batches\(\)"):
+        with pytest.raises(
+            ValueError,
+            match=r"more than config\.data\.held_gib = .*use batches\(\), or raise that key",
+        ):
             getattr(again, name)
     assert held.fingerprint == again.fingerprint
     assert held.skipped == again.skipped
@@ -84,14 +90,34 @@ def test_a_data_set_too_large_to_hold_gives_the_same_bytes():
         np.testing.assert_array_equal(ours["mask"], theirs["mask"])
 
 
+def test_the_next_batch_is_decoded_while_a_network_computes():
+    class Counting(Drawn):
+        read = 0
+
+        def __getitem__(self, position):
+            self.read += 1
+            return super().__getitem__(position)
+
+    source = Counting(40)
+    examples = data.Examples(source, SMALL, held_gib=0.0, threads=1)
+    source.read = 0
+    batches = examples.batches(12)
+    next(batches)
+    for _ in range(200):  # nothing else is asked for meanwhile
+        if source.read >= 24:
+            break
+        time.sleep(0.01)
+    assert 24 <= source.read <= 32  # not the whole set
+
+
 def test_bad_examples_are_found_before_any_batch_without_holding():
     with pytest.raises(ValueError, match=r"cat/004\.png"):
-        data.Examples(Drawn(5, {4: {"mask": plain(0)}}), SMALL, memory_limit=0)
+        data.Examples(Drawn(5, {4: {"mask": plain(0)}}), SMALL, held_gib=0.0)
 
 
 def test_a_file_that_changed_since_it_was_checked_is_told():
     source = Drawn(3)
-    examples = data.Examples(source, SMALL, memory_limit=0)
+    examples = data.Examples(source, SMALL, held_gib=0.0)
     source.changes[1] = {"mask": plain(0)}
     with pytest.raises(ValueError, match=r"dog/001\.png.*was well when"):
         list(examples.batches(2))

@@ -37,7 +37,7 @@ def joined(batches_of_hosts):
 @pytest.mark.parametrize("held", [True, False])
 @pytest.mark.parametrize(("hosts", "size"), [(1, 4), (2, 4), (3, 5), (4, 1), (16, 8)])
 def test_every_example_is_in_one_hosts_batches(monkeypatch, hosts, size, held):
-    limit = {} if held else {"memory_limit": 0}
+    limit = {} if held else {"held_gib": 0.0}
 
     def program():
         examples = data.Examples(Drawn(WHOLE), SMALL, **limit)

@@ -16,7 +16,7 @@ from rival_jax.configs.sources import Rival10 as Rival10
 from rival_jax.configs.sources import Rival10Attributes as Rival10Attributes
 from rival_jax.configs.sources import Scenes as Scenes
 from rival_jax.configs.sources import Tfds as Tfds
-from rival_jax.configs.values import BatchSize, Count, Distinct, Inside, Positive, Several
+from rival_jax.configs.values import Amount, BatchSize, Count, Distinct, Inside, Positive, Several
 
 # What the RIVAL10 study did, as presets set it; and its released code.
 PAPER = {"normalise": "none", "probe.recipe": "study"}
@@ -62,6 +62,7 @@ class Photos(Place):
     """A data set of photos, perhaps with masks, and the options of every kind of data set."""
 
     on_bad: Literal["error", "skip"] = "error"  # what to do about unusable examples
+    held_gib: Amount = 4.0  # pixels held by each process; more are decoded again in every pass
     scenes: Scenes = Scenes()
     rival10: Rival10 = Rival10()
     tfds: Tfds = Tfds()

@@ -48,6 +48,7 @@ class Distinct:
 Share = Annotated[float, Between(0, 1)]
 Inside = Annotated[float, Between(0, 1, inside=True)]
 Positive = Annotated[float, Between(0, inside=True)]
+Amount = Annotated[float, Between(0)]
 Count = Annotated[int, Between(0)]
 Several = Annotated[int, Between(1)]
 BatchSize = Literal["auto"] | Several

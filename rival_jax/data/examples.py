@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import grain
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,6 +15,7 @@ from rival_jax.data import checks
 from rival_jax.data.pixels import Pixels, Read, batch_of, digests, fingerprint, read_pixels
 from rival_jax.data.remarks import sentences
 from rival_jax.data.rounds import cut, shuffled, turned
+from rival_jax.data.shard import threaded
 from rival_jax.data.source import Item, Source, attributes_of, check_names, name_hash, noise_id
 from rival_jax.data.transforms import AUGMENTATIONS, check_geometry
 from rival_jax.runtime import hosts
@@ -24,7 +24,7 @@ from rival_jax.types import Batch, Geometry
 
 ON_BAD = ("error", "skip")
 MASKS = ("soft", "binary", "labelled")
-MEMORY_LIMIT = 4 * 2**30  # bytes
+HELD_GIB = 4.0
 
 
 class Examples:
@@ -44,6 +44,7 @@ class Examples:
       positions: int32 [n], places in the source.
       classes, class_wnids: the source's.
       skipped: list of (name, reason), the bad examples.
+      streamed: if pixels are not held since they are too many, a sentence that says so; else "".
       notices: what a reader must know about the data: what was assumed, what looks doubtful.
       fingerprint: hex digits of a hash of the classes, names, labels and pixels.
       mine: the rows that this host's `batches` have.
@@ -62,7 +63,7 @@ class Examples:
         mask: str = "soft",
         attributes: bool = False,
         threads: int | None = None,
-        memory_limit: int = MEMORY_LIMIT,
+        held_gib: float = HELD_GIB,
         on_item: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         """Reads everything once.
@@ -78,8 +79,9 @@ class Examples:
             attributes=True. No pixels are held then: each pass decodes everything again.
           threads: number that decode, default one per processor, at most 16. Results do not depend
             on it.
-          memory_limit: bytes. A larger data set is not held but decoded again in every pass:
-            batches are the same, but `images` and `masks` are unavailable.
+          held_gib: config.data.held_gib. If this host's pixels are more, they are decoded again in
+            every pass, a batch ahead: batches are the same, but `images` and `masks` are
+            unavailable.
           on_item: called with (examples read, all examples).
 
         Raises:
@@ -99,7 +101,9 @@ class Examples:
         self._remarks: Counter[str] = Counter()
         share = hosts.shares(len(source))[hosts.index()]
         size = len(share) * 4 * geometry.size[0] * geometry.size[1]
-        held = size <= memory_limit and not attributes
+        held = size <= held_gib * 2**30 and not attributes
+        told = f"{size / 2**30:.1f} GiB of pixels are more than config.data.held_gib = {held_gib:g}"
+        self.streamed = "" if held or attributes else f"{told}: every pass decodes them again"
         self._pixels, read = self._read_all(share, held, on_item)
         self.positions = self._join(read)
         if self.skipped and on_bad == "error":
@@ -212,7 +216,7 @@ class Examples:
         images = np.empty((len(share) if held else 0, height, width, 3), np.uint8)
         masks = np.empty((len(share) if held else 0, height, width), np.uint8)
         rows: list[tuple[int, bytes, bytes, np.ndarray | None]] = []
-        for position, pixels in zip(share, self._threaded(share, self._read), strict=True):
+        for position, pixels in zip(share, threaded(self._read, share, self._threads), strict=True):
             on_item(position - share.start + 1, len(share))
             if isinstance(pixels, str):
                 self.skipped.append((source.names[position], pixels))
@@ -262,19 +266,8 @@ class Examples:
         if self._pixels is None and self.attributes:
             raise ValueError("with attributes no pixels are held: use batches() or example(row)")
         if self._pixels is None:
-            raise ValueError("the pixels exceed memory_limit: use batches() or raise the limit")
+            raise ValueError(f"{self.streamed}: use batches(), or raise that key")
         return self._pixels
-
-    def _threaded(self, rows: Sequence[int], read: Callable[[int], Any]) -> Iterator[Any]:
-        """`read` of every row, in order."""
-        options = grain.ReadOptions(
-            num_threads=self._threads, prefetch_buffer_size=4 * self._threads
-        )
-        iterator = iter(grain.MapDataset.source(rows).map(read).to_iter_dataset(options))
-        try:
-            yield from iterator
-        finally:
-            iterator.close()
 
     def _batches(
         self, parts: list[Any], read: Callable[[int], Pixels], batch_size: int, dtype: Any
@@ -286,7 +279,7 @@ class Examples:
             raise ValueError(f"dtype {dtype}, expected a float type")
         shown = [row for part in parts for row in (part or (0,))]  # if empty: row 0, as padding
         held = self._pixels is not None and read == self._row and set(shown) <= set(self.mine)
-        pixels = map(read, shown) if held else self._threaded(shown, read)
+        pixels = map(read, shown) if held else threaded(read, shown, self._threads, batch_size)
         known, rows = (self.labels, self.noise_ids), ([i % len(self) for i in p] for p in parts)
         return (batch_of(some, pixels, known, batch_size, dtype) for some in rows)
 

@@ -22,10 +22,14 @@ RED = (255, 0, 0)  # required by ObjectNet's terms
 
 
 def threaded(
-    read: Callable[[int], Any], rows: Sequence[int], threads: int = THREADS
+    read: Callable[[int], Any], rows: Sequence[int], threads: int = THREADS, ahead: int = 0
 ) -> Iterator[Any]:
-    """`read` of every row, in order; some are read ahead."""
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
+    """`read` of every row, in order.
+
+    Besides a few for each thread, `ahead` more are read in advance: with a whole batch, decoding
+    goes on while a network computes the one before.
+    """
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads + ahead)
     iterator = iter(grain.MapDataset.source(rows).map(read).to_iter_dataset(options))
     try:
         yield from iterator

@@ -70,14 +70,11 @@ class Material:
         """
         with Meter(len(source), "images", self.console) as meter:
             meter.say(f"reading {said}")
-            examples = data.Examples(
-                source,
-                geometry,
-                on_bad=self.config.data.on_bad,
-                mask=self.config.data.mask,
-                attributes=attributes,
-                on_item=lambda done, total: meter.advance(1),
-            )
+            options = {k: getattr(self.config.data, k) for k in ("on_bad", "mask", "held_gib")}
+            options |= {"attributes": attributes, "on_item": lambda *_: meter.advance(1)}
+            examples = data.Examples(source, geometry, **options)
+        if examples.streamed:
+            self.console.print(examples.streamed, markup=False)
         for name, reason in examples.skipped:
             self.console.print(f"skipped {name}: {reason}")
         self.note(*examples.notices)

@@ -28,7 +28,7 @@ from rival_jax.runtime.results import Run, parsed
 
 WORDS = Words(__package__)
 RATIOS = ("rfs", "nll", "brier")  # all else is a share
-PHOTOS = ("name", "root", "split", "on_bad", "resize", "scenes", "rival10")
+PHOTOS = ("name", "root", "split", "on_bad", "held_gib", "resize", "scenes", "rival10")
 FINETUNE, CARD = "finetune", "model"
 ENDS = ("estimate", "low", "high", "p", "images", "classes", "contrast")
 
