@@ -1,6 +1,6 @@
 """Programs of several processes on this machine, joined by the real `jax.distributed`.
 
-Run as a script this imports jax once, and all of them are forked from it.
+Run as a script this imports the package once, and all of them are forked from it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
@@ -39,9 +40,10 @@ def asked(question):
 
 
 class Forked:
-    """`python -m module words`, of a Python that has imported jax; as `subprocess.Popen` is used.
+    """`python -m module words`, of a Python that has imported it; as `subprocess.Popen` is used.
 
     Args:
+      words: the module, or a script's path ending in .py, and its arguments.
       log: a file, at whose end goes all that is printed.
       environment: all of it.
     """
@@ -86,6 +88,16 @@ def serve() -> tuple[list[str], str, dict[str, str]]:
             return question
         print(json.dumps(answer), flush=True)
     sys.exit()
+
+
+def restartable(folder: Path) -> dict[str, str]:
+    """The environment of a process that is killed, with its own copy of what is compiled.
+
+    A killed process may leave half a file there.
+    """
+    compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], folder / "compiled")
+    own = {"JAX_COMPILATION_CACHE_DIR": str(compiled), "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+    return {**os.environ, **own}
 
 
 def environment(devices: int) -> dict[str, str]:
@@ -157,7 +169,9 @@ def rfs_command(root: Path, levels: int, trials: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    import rival_jax.runtime.hosts  # noqa: F401  (with jax; what else they need they import)
+    import jax
+
+    import rival_jax.experiments.runner  # noqa: F401  (which starts no thread, and no device)
 
     words, log, variables = serve()
     os.environ.clear()
@@ -165,5 +179,10 @@ if __name__ == "__main__":
     with open(os.devnull) as nothing, open(log, "a") as file:
         for ours, theirs in ((nothing, 0), (file, 1), (file, 2)):
             os.dup2(ours.fileno(), theirs)
+    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_DEFAULT_MATMUL_PRECISION"):
+        jax.config.update(name.lower(), variables.get(name))  # jax read them when it was imported
     sys.argv = words
-    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    if words[0].endswith(".py"):
+        runpy.run_path(words[0], run_name="__main__")
+    else:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)

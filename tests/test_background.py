@@ -1,12 +1,7 @@
 import dataclasses
 import functools
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +37,7 @@ from tests.helpers import (
     row_bytes,
     run_in,
 )  # fmt: skip
+from tests.multihost import Forked, restartable
 
 KEY = jax.random.key(0)
 SINGLES = {"m0": ["m0"], "m1": ["m1"]}
@@ -271,12 +267,8 @@ def test_killed_and_restarted_gives_the_same_bytes(done, study, tmp_path, no_fig
         "run = Run(sys.argv[2], config.to_dict())\n"
         "runner.run(background.Experiment(config, console), run, console)\n"
     )
-    command = [sys.executable, str(script), str(done[0].path / "config.json"), str(tmp_path / "k")]
-    # What is compiled already is read from a copy: a killed process may leave half a file.
-    compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
-    env = {**os.environ, "PYTHONPATH": str(Path(background.__file__).parents[3])}
-    env |= {"JAX_COMPILATION_CACHE_DIR": str(compiled), "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
-    assert subprocess.run(command, env=env).returncode == -signal.SIGKILL
+    command, log = [script, done[0].path / "config.json", tmp_path / "k"], tmp_path / "log.txt"
+    assert Forked(command, log, restartable(tmp_path)).wait() == -signal.SIGKILL, log.read_text()
     assert 0 < len(row_bytes(tmp_path / "k")) < len(want)
     run_in(tmp_path / "k", tiny(study, done[0].path.parent / "cache"))
     got = row_bytes(tmp_path / "k")

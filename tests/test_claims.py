@@ -437,6 +437,7 @@ def test_real_photos_decide_what_they_can(all_shared, tmp_path, monkeypatch):
     config = config_of("rfs", "clean")
     config.models, config.data.name, config.data.root = (str(network),), "rival10", str(root)
     config.head, config.noise.sigmas, config.noise.trials = "imagenet", (60 / 255,), 1
+    config.noise.epsilons = (100.0,)
     config.cache, config.statistics.resamples = str(tmp_path / "cache"), 50
     _, results = run_in(tmp_path / "rfs", config)
     runs = read([str(tmp_path / "rfs")], ())

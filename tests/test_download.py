@@ -425,15 +425,30 @@ def test_two_processes_fetch_it_once(server, tmp_path):
     server.moods = [{"until": both_came}]
     others = [in_other_process(server, tmp_path / "cache") for _ in range(2)]
     assert [other.stdout.readline() for other in others] == ["ready\n"] * 2
-    time.sleep(1)
-    both_came.set()
-    outputs = [other.communicate(timeout=120) for other in others]
-    assert [other.returncode for other in others] == [0, 0], outputs
-    folder = Path(outputs[0][0].strip())
+    said, readers = ([], []), []
+    for other, lines in zip(others, said, strict=True):
+        readers.append(threading.Thread(target=told, args=(other.stderr, lines, both_came)))
+        readers[-1].start()
+    folder = Path(others[0].stdout.read().strip())
+    assert [other.wait(120) for other in others] == [0, 0], said
+    for other, reader in zip(others, readers, strict=True):
+        reader.join()
+        other.communicate()
     assert (folder / "net.pth").read_bytes() == DATA
     assert names(folder) == ["net.pth", "net.pth.sha256"]
     assert server.sent == len(DATA)
-    assert sum("waiting for another process" in error for _, error in outputs) == 1
+    assert sum(WAITS in "".join(lines) for lines in said) == 1
+
+
+WAITS = "waiting for another process"
+
+
+def told(stream, lines, waits):
+    """Keeps what a process says; `waits` is set when it says that it does."""
+    for line in stream:
+        lines.append(line)
+        if WAITS in line:
+            waits.set()
 
 
 @pytest.mark.whole

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from rival_jax.experiments import runner
 from tests.finetune_cases import make, one_block_study, sweep
 from tests.helpers import config_of, row_bytes, run_in
+from tests.multihost import Forked, restartable
 
 SMALLER = {"sizes.num_classes": (2,), "seeds": (0,), "shifted.name": ""}
 pytestmark = pytest.mark.whole
@@ -56,12 +52,10 @@ def test_killed_and_restarted_gives_the_same_bytes(name, last, tmp_path, monkeyp
         config.cache, config.sis.pixels = str(tmp_path), 64
     calm, _ = run_in(tmp_path / "calm", config)
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
-    # What is compiled already is read from a copy: a killed process may leave half a file.
-    compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    env |= {"JAX_COMPILATION_CACHE_DIR": str(compiled), "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "config.json"), str(tmp_path / "hit")]
-    assert subprocess.run([*command, last], env=env).returncode == -signal.SIGKILL
+    (tmp_path / "again.py").write_text(SCRIPT)
+    command = [tmp_path / "again.py", tmp_path / "config.json", tmp_path / "hit", last]
+    killed = Forked(command, tmp_path / "log.txt", restartable(tmp_path))
+    assert killed.wait() == -signal.SIGKILL, (tmp_path / "log.txt").read_text()
     want = row_bytes(calm.path)
     assert 0 < len(row_bytes(tmp_path / "hit")) < len(want)
     run_in(tmp_path / "hit", config)

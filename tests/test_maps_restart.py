@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
 
-import rival_jax
 from rival_jax.experiments import runner
 from rival_jax.runtime.plugins import plugin
 from tests.finetune_cases import no_report, one_block_study, save_one_block
 from tests.helpers import config_of, row_bytes, run_in
+from tests.multihost import Forked, restartable
 
 pytestmark = pytest.mark.whole
 SCRIPT = """
@@ -68,12 +63,8 @@ def test_killed_and_restarted_gives_the_same_bytes(study, tmp_path, monkeypatch,
     want = row_bytes(calm.path)
     (tmp_path / "again.py").write_text(SCRIPT)
     files = calm.path / "config.json", tmp_path / "hit"
-    command = [sys.executable, str(tmp_path / "again.py"), *map(str, files)]
-    # What is compiled already is read from a copy: a killed process may leave half a file.
-    compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
-    env = {**os.environ, "PYTHONPATH": str(Path(rival_jax.__file__).parents[1])}
-    env |= {"JAX_COMPILATION_CACHE_DIR": str(compiled), "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
-    assert subprocess.run(command, env=env).returncode == -signal.SIGKILL
+    command, log = [tmp_path / "again.py", *files], tmp_path / "log.txt"
+    assert Forked(command, log, restartable(tmp_path)).wait() == -signal.SIGKILL, log.read_text()
     assert len(row_bytes(tmp_path / "hit")) == 1 < len(want)
     config = ConfigDict(json.loads(files[0].read_text()), convert_dict=True)
     run_in(tmp_path / "hit", config)

@@ -19,13 +19,10 @@ BUSY = 10  # seconds that this machine may be busy with other things
 
 def ended(folder, kind, number=None, victim=0):
     """(exit codes, what was printed, seconds from the signal to the end)."""
-    ready = folder / "ready"
-    command = ["tests.multihost_ends", kind, str(ready)]
-    processes = launch(2, 1, command, folder / "logs")
+    processes = launch(2, 1, ["tests.multihost_ends", kind, str(folder)], folder / "logs")
     end = time.monotonic() + 60
-    while not ready.exists() and time.monotonic() < end:
+    while len([*folder.glob("ready*")]) < 2 and time.monotonic() < end:
         time.sleep(0.05)
-    time.sleep(1)
     if number:
         processes[victim].send_signal(number)
     since = time.monotonic()

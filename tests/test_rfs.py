@@ -1,10 +1,6 @@
 import functools
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from unittest.mock import ANY
@@ -40,6 +36,7 @@ from tests.helpers import (
     row_bytes,
     tiny_rfs,
 )  # fmt: skip
+from tests.multihost import Forked, restartable
 
 
 def leave_out_reports(patch):
@@ -250,22 +247,15 @@ def test_killed_at_random_moments_and_restarted_gives_the_same_bytes(study, undi
         "experiment = rfs.Experiment(config, console)\n"
         "runner.run(experiment, Run(sys.argv[2], config.to_dict()), console)\n"
     )
-    command = [sys.executable, str(script), str(undisturbed.path / "config.json"), str(folder)]
-    # What is compiled already is read from a copy: a killed process may leave half a file.
-    compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
-    env = {
-        "PYTHONPATH": str(Path(rfs.__file__).parents[3]),
-        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
-    }
-    env = {**os.environ, **env, "JAX_COMPILATION_CACHE_DIR": str(compiled)}
-    random = np.random.default_rng()
+    command = [script, undisturbed.path / "config.json", folder]
+    env, random = restartable(tmp_path), np.random.default_rng()
 
     for name in ("clean*", "linf*"):  # rows under noise, too, are a killed process's
-        process = subprocess.Popen(command, env=env)
+        process = Forked(command, tmp_path / "log.txt", env)
         while process.poll() is None and not list((folder / "rows").rglob(name)):
             time.sleep(0.01)
         time.sleep(random.uniform(0, 0.5))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
     assert list((folder / "rows").rglob("linf*"))
     run_in(folder, tiny_rfs(study, undisturbed.path.parent))

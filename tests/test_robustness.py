@@ -3,8 +3,6 @@ import inspect
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from rival_jax import calibration, models, protocols, shares, significance
 from rival_jax.data import class_maps
@@ -43,7 +42,7 @@ from tests.helpers import (
     run_in,
     save_tiny_vit,
 )  # fmt: skip
-from tests.multihost import finish, launch, printed
+from tests.multihost import Forked, finish, launch, printed
 
 SMALL = Geometry((16, 16), "crop", "bilinear", 1.0)
 SET = "tests.invented_sets"
@@ -844,24 +843,20 @@ def sorted_rows(folder):
 
 
 @pytest.mark.whole
-def test_killed_and_restarted_gives_the_same_bytes(networks, tmp_path, root):
-    python = [sys.executable, "-m"]
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    env = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
-    subprocess.run(
-        [*python, *command(networks, f"--workdir={whole}")], cwd=root, env=env, check=True
-    )
-    started = subprocess.Popen(
-        [*python, *command(networks, f"--workdir={parts}")], cwd=root, env=env
-    )
-    while started.poll() is None and len(list(parts.rglob("*.parquet"))) < 3:
+def test_killed_and_restarted_gives_the_same_bytes(networks, tmp_path):
+    whole, parts, log = tmp_path / "whole", tmp_path / "parts", tmp_path / "log.txt"
+
+    def started(folder):
+        return Forked(command(networks, f"--workdir={folder}"), log, dict(os.environ))
+
+    assert started(whole).wait() == 0, log.read_text()
+    killed = started(parts)
+    while killed.poll() is None and len(list(parts.rglob("*.parquet"))) < 3:
         time.sleep(0.01)
-    started.kill()
-    started.wait()
+    killed.kill()
+    killed.wait()
     assert 0 < len(row_bytes(parts)) < len(row_bytes(whole)) == 16
-    subprocess.run(
-        [*python, *command(networks, f"--workdir={parts}")], cwd=root, env=env, check=True
-    )
+    assert started(parts).wait() == 0, log.read_text()
     assert row_bytes(parts) == row_bytes(whole)
     results = [Results.read(folder).rows for folder in (whole, parts)]
     assert str(results[0]) == str(results[1])
@@ -889,17 +884,21 @@ VIT_TINY = "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 
 
 @pytest.mark.whole
-def test_stand_ins_and_corruptions_with_a_real_network(all_shared, tmp_path):
+def test_stand_ins_and_corruptions_with_a_real_network(all_shared, tmp_path, monkeypatch):
     """Which synset a stand-in is of is not known for sure: its rows count, not its accuracy."""
+    monkeypatch.setattr(style, "DPI", 30)  # drawn faster
     mini = all_shared / "data" / "evaluation_mini"
     standin, corrupted = mini / "standin", mini / "corruptions_one_photo"
     model, variables = models.load(str(all_shared / VIT_TINY))
     geometry = Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
 
+    forward = jax.jit(lambda variables, photos: model.forward(variables, photos, {})[0])
+
     def said(*files):
         photos = [resize_photo(Image.open(file).convert("RGB"), geometry) for file in files]
-        logits = model.forward(variables, jnp.asarray(np.stack(photos) / np.float32(255)), {})[0]
-        return [class_maps.imagenet()[i].wnid for i in np.asarray(logits).argmax(1)]
+        some = np.stack([*photos, *[photos[0]] * (6 - len(photos))])  # one program
+        logits = forward(variables, some / np.float32(255))
+        return [class_maps.imagenet()[i].wnid for i in np.asarray(logits).argmax(1)][: len(files)]
 
     bird = said(corrupted / "clean" / "bird.jpeg")[0]
     kinds = ("imagenet_v2", "imagenet_a", "imagenet_r", "imagenet_sketch")
@@ -933,10 +932,23 @@ def test_stand_ins_and_corruptions_with_a_real_network(all_shared, tmp_path):
         assert (run.path / "figures" / f"cells_6_{factor}.csv").exists()
 
 
+def first_blocks(network, folder, depth):
+    """A transformer without its other blocks, which compiles and trains in a part of the time."""
+    tensors = load_file(network / "model.safetensors")
+    block = lambda name: int(name.split(".")[1]) if name.startswith("blocks.") else 0  # noqa: E731
+    folder.mkdir()
+    kept = {name: tensor for name, tensor in tensors.items() if block(name) < depth}
+    save_file(kept, folder / "model.safetensors")
+    shutil.copy(network / "config.json", folder)
+    return folder
+
+
 @pytest.mark.whole
-def test_before_and_after_a_short_cure_on_photos(all_shared, tmp_path):
-    """A ViT-Tiny finetuned on a few masked photos, judged on the others: paired, with set A."""
+def test_before_and_after_a_short_cure_on_photos(all_shared, tmp_path, monkeypatch):
+    """A ViT-Tiny's first blocks finetuned on a few masked photos, judged on the others."""
     photos, folder = tmp_path / "photos", tmp_path / "finetune"
+    network = first_blocks(all_shared / VIT_TINY, tmp_path / "first_blocks", 2)
+    monkeypatch.setattr(style, "DPI", 30)  # drawn faster
     mini = all_shared / "data" / "imagenet_s_mini"
     for place in sorted((mini / "images").iterdir())[:5]:
         for number, file in enumerate(sorted(place.iterdir())[:8]):
@@ -946,7 +958,7 @@ def test_before_and_after_a_short_cure_on_photos(all_shared, tmp_path):
                 target.mkdir(parents=True, exist_ok=True)
                 shutil.copy(stored, target)
     config = config_of("finetune", "released")
-    config.models = (str(all_shared / VIT_TINY),)
+    config.models = (str(network),)
     config.data.root = str(photos)
     config.split.num_classes, config.split.per_class, config.split.on_few = 3, 2, "take"
     config.split.validation_per_class, config.split.validation = 1, "training"
@@ -958,7 +970,7 @@ def test_before_and_after_a_short_cure_on_photos(all_shared, tmp_path):
         patch.setattr(runner, "write_document", lambda *a: None)
         run_in(folder, config)
     (kept,) = folder.glob("models/*/*_best")
-    networks = [all_shared / VIT_TINY, kept]
+    networks = [network, kept]
     sets = f"image_folder={photos} split=validation as=photos"
     run, results = run_in(tmp_path / "run", tiny(networks, sets, shard=64, batch_size="auto"))
     change = results.where(measure="accuracy", average="micro", **{"class": None}).where(

@@ -6,14 +6,9 @@ import csv
 import dataclasses
 import inspect
 import json
-import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -54,6 +49,7 @@ from tests.helpers import (
     golden,
     run_in,
 )  # fmt: skip
+from tests.multihost import Forked, restartable
 
 PLAN = _saliency_unit.Plan(
     method="gradcam",
@@ -562,6 +558,7 @@ def test_killed_and_restarted_gives_the_same_bytes(finished, tmp_path, no_report
         "from rival_jax.experiments import runner, saliency\n"
         "from rival_jax.runtime import parallel\n"
         "from rival_jax.runtime.results import Run\n"
+        "jax.config.update('jax_disable_most_optimizations', True)\n"
         "mesh = parallel.data_mesh(jax.devices()[:1])\n"
         "parallel.data_mesh = lambda devices=None: mesh\n"
         "config = ConfigDict(json.load(open(sys.argv[1])), convert_dict=True)\n"
@@ -569,17 +566,12 @@ def test_killed_and_restarted_gives_the_same_bytes(finished, tmp_path, no_report
         "run = Run(sys.argv[2], config.to_dict())\n"
         "runner.run(saliency.Experiment(config, console), run, console)\n"
     )
-    saved, root = finished.run.path / "config.json", Path(saliency.__file__).parents[3]
-    # What is compiled already is read from a copy: a killed process may leave half a file.
-    compiled = shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], tmp_path / "compiled")
-    kept = {"PYTHONPATH": str(root), "JAX_COMPILATION_CACHE_DIR": str(compiled)}
-    kept |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
-    command = [sys.executable, str(script), str(saved), str(folder)]
-    process = subprocess.Popen(command, env={**os.environ, **kept})
+    command = [script, finished.run.path / "config.json", folder]
+    process = Forked(command, tmp_path / "log.txt", restartable(tmp_path))
     while process.poll() is None and not row_bytes(folder):
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, (tmp_path / "log.txt").read_text()
     (first,) = row_bytes(folder).items()
     run_in(folder, finished.config)
     assert len(row_bytes(folder)) == 2
