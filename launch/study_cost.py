@@ -3,7 +3,7 @@
   python launch/study_cost.py             the tables of launch/README.md
   python launch/study_cost.py --count     counts operations and parameters again: study_models.csv
 
-Forward passes come from configs/rfs.py:clean and the data set's published split. Operations are
+Forward passes come from configs/rfs.py:paper and the data set's published split. Operations are
 XLA's count for the program of one forward pass, before any optimisation, two for a multiply-add.
 """
 
@@ -71,7 +71,7 @@ def forwards_per_image() -> int:
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    noise = module.get_config("clean").noise
+    noise = module.get_config("paper").noise
     levels = len(noise.sigmas) + len(noise.epsilons)
     return 1 + levels * noise.trials * len(noise.regions)
 

@@ -23,6 +23,16 @@ def key(seed: int) -> Key[Array, ""]:
     return jax.random.key(seed, impl=GENERATOR)
 
 
+def level_key(key: Key[Array, ""], level: Float[Array, ""] | float) -> Key[Array, ""]:
+    """The key of the draws at one level of noise, from `noise.key(seed)` and the level's value.
+
+    Draws of different levels are independent, so that errors do not add up in a mean over levels,
+    and do not depend on which other levels there are. `level`: as for `corrupt`, in float32.
+    """
+    word = lax.bitcast_convert_type(jnp.asarray(level, jnp.float32), jnp.uint32)
+    return jax.random.fold_in(key, word)
+
+
 def gaussian(
     key: Key[Array, ""],
     noise_id: UInt32[Array, " b"],
@@ -36,7 +46,8 @@ def gaussian(
     The numbers are the same for any split over batches, devices or hosts.
 
     Args:
-      key: `noise.key(seed)`, which is `jax.random.key(seed)` in jax's default configuration.
+      key: `noise.key(seed)`, which is `jax.random.key(seed)` in jax's default configuration, or its
+        `level_key`.
       noise_id: uint32 [b]; `Batch["noise_id"]`.
       trial: integer scalar.
       shape: of one example, `(h, w, 3)`.
@@ -119,7 +130,7 @@ def corrupt(
     Args:
       image: [*, h, w, c] in [0, 1].
       mask: [*, h, w] in [0, 1], 1 on the object; soft edges scale the noise.
-      noise: [*, h, w, c], unit normal; share it between regions, levels and models.
+      noise: [*, h, w, c], unit normal; share it between regions and models.
       region: "foreground", "background" or "all".
       level: sigma in pixel units of [0, 1] (study: 30/255 ... 210/255), or the l2 norm
         (study: 25 ... 200); a scalar or one per leading axis.

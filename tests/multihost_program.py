@@ -40,7 +40,8 @@ def configs(study: Path):
     noisy, maps, near, few = (config for _, config in found.values())
     near.knn.k, near.shard = (5, 10), 16
     few.sis.methods, few.sis.pixels = ("random",), 512  # its order does not depend on rounding
-    noisy.noise.sigmas, noisy.noise.trials = (0.8,), 2
+    noisy.noise.sigmas, noisy.noise.most_trials = (0.8,), 3
+    noisy.noise.widening = 1e-9  # so that a second round follows
     maps.saliency.methods, maps.saliency.draws = ("gradcam",), 2
     maps.groups = ()
     return found | drawn(study)

@@ -626,7 +626,7 @@ def test_the_package_is_as_the_study_defines(name):
 def test_presets_differ_where_it_is_said():
     table = differences()
     rows = {line[:2]: line[2:] for line in table.rows}
-    assert rows["rfs", "noise.trials"] == ("10", "1", "10")
+    assert rows["rfs", "noise.trials"] == ("10", "1", "auto")
     assert rows["background", "data.mask"] == ("binary", "soft", "binary")
     assert ("rfs", "preset") not in rows
     assert table.header[2:] == PRESETS

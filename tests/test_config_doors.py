@@ -81,7 +81,7 @@ def test_a_preset_is_unlocked_and_independent():
     first, second = rfs.get_config("clean"), rfs.get_config("clean")
     first.noise.trials = 1
     first.more = 2
-    assert second.noise.trials == 10
+    assert second.noise.trials == "auto"
     assert "more" not in second
 
 
@@ -261,10 +261,12 @@ def test_flags_change_both_forms(config, root, monkeypatch):
         *config,
         "--config.batch_size=32",
         "--config.models=('a','b')",
-        "--config.noise.trials",
-        "2",
+        "--config.noise.trials=2",
+        "--config.seed",
+        "3",
     )
     assert (found.batch_size, found.models, found.noise.trials) == (32, ("a", "b"), 2)
+    assert found.seed == 3
     assert found.is_locked
     assert parsed(monkeypatch, *config, "--config.batch_size=auto").batch_size == "auto"
     assert parsed(monkeypatch, *config).to_dict() == rfs.get_config().to_dict()

@@ -55,7 +55,7 @@ def test_presets_hold_the_protocols():
     levels = [pytest.approx(k * 30 / 255) for k in range(1, 8)]
     for config in (demo, clean, paper):
         assert list(config.noise.sigmas) == levels
-        assert config.noise.trials == (5 if config is demo else 10)
+        assert config.noise.trials == (10 if config is paper else "auto")
     assert list(paper.noise.epsilons) == [25.0 * k for k in range(1, 9)]
     assert list(released.noise.sigmas) == [pytest.approx(k * 30 / 255 / 255) for k in range(1, 8)]
     assert released.noise.trials == 1

@@ -1,5 +1,7 @@
 """Results of rfs against numbers worked out by hand, and intervals against the bootstrap's."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -157,6 +159,36 @@ def test_one_image_per_class_is_collapsed_and_too_few(tmp_path):
         row = found.rows(name, "linf", model=run.models[0]).one()
         assert row["low"] < row["high"]
     assert not found.rows("rfs_of_means_noise_error", "linf").rows, "of one trial"
+
+
+def test_the_page_says_how_many_trials_were_enough_and_what_all_would_cost(tmp_path):
+    parts = [
+        invented(tmp_path / name, models=[name], norms={"linf": [0.1, 0.2]}, trials=trials)
+        for name, trials in (("a", 2), ("b", 4))
+    ]
+    settings = {"trials": "auto", "most_trials": 10, "widening": 0.05, "draws": "by_level"}
+    for run in parts:
+        config = json.loads((run / "config.json").read_text())
+        config["noise"] |= settings
+        (run / "config.json").write_text(json.dumps(config))
+    found = measures.tabled(joined.read(*parts), {}, **OPTIONS)
+    images, places = len(found.runs.images.names), 2 * 3
+    used, full = (images * (2 + places * trials) for trials in (2 + 4, 2 * 10))
+    told = page.page(found, None).method[0]
+    assert told.startswith("Noise is a function of the seed, the image, the level and the trial")
+    assert "at most 5 % wider than 10 trials would make it: 2 to 4 trials, in " in told
+    assert f"in {used:,} forward passes of the {full:,} that 10 trials take (31 %)" in told
+    assert "2 to 4 trials" in page.of_models(found, "linf", "results")[0].title
+    errors = [row["estimate"] for row in found.rows("rfs_of_means_noise_error", "linf")]
+    first = found.runs.by_trial.where(trial=[0, 1]).mean("level")  # those that both have
+    by_trial = np.asarray(measures.rfs(first).values).reshape(2, 2)
+    assert errors == pytest.approx(by_trial.std(0, ddof=1) / np.sqrt(2), **NEAR)
+
+
+def test_one_kind_of_draws_is_told(by_hand):
+    (told, _) = page.page(by_hand, None).method
+    assert "every model, level, region and norm sees the same draws" in told
+    assert "Trials were added" not in told
 
 
 def test_groups_are_averaged_before_rfs(runs):

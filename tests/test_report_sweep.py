@@ -67,7 +67,7 @@ def test_trial_means_and_classes(tmp_path):
     )
     runs = joined.read(run)
     assert runs.images.labels.tolist() == LABELS.tolist()
-    assert runs.trials == 3
+    assert runs.trials() == "3 trials"
     places = [("linf", level, region) for level in LEVELS for region in REGIONS[:2]]
     noisy = {k: v.without(norm="none").at(model="a") for k, v in runs.images.values.items()}
     assert noisy["correct"].axes[1].keys == tuple(places)
@@ -85,6 +85,19 @@ def test_runs_join(tmp_path):
     runs = joined.read(*parts)
     assert_same(runs, whole)
     assert runs.folders == [*parts]
+
+
+def test_runs_of_different_numbers_of_trials_join(tmp_path):
+    one = small(tmp_path / "one", models=("a",))
+    two = small(tmp_path / "two", models=("b",), trials=1)
+    alone, runs = (joined.read(*some) for some in ([two], [one, two]))
+    assert (runs.trials(), runs.trials("linf")) == ("1 to 2 trials",) * 2
+    for name, both in runs.images.values.items():
+        want = alone.images.values[name]
+        np.testing.assert_array_equal(both.where(model="b").values, want.values)
+    np.testing.assert_array_equal(runs.by_trial.values[:1, 1:], alone.by_trial.values)
+    assert np.isnan(runs.by_trial.values[1, 1]).all()
+    assert np.isfinite(runs.by_trial.values[:, 0]).all()
 
 
 def test_examples_are_matched_by_name_not_by_position(tmp_path):
@@ -117,12 +130,8 @@ def test_rows_that_units_json_does_not_list_are_left_alone(tmp_path):
     [
         ({"labels": LABELS[:3]}, r"3 examples where the first model has 4 \(3.jpg"),
         ({"fingerprint": "beef"}, r"pictures \(fingerprint\): b has beef, a has 5e1f"),
-        (
-            {"trials": 1},
-            r"trials under linf noise: b at level 0.1 \(foreground\) has 1, a .* has 2",
-        ),
-        ({"levels": LEVELS[:1]}, r"trials under linf noise: b at level 0.2 \(foreground\) has 0"),
-        ({"regions": 1}, r"trials under linf noise: b at level 0.1 \(background\) has 0"),
+        ({"levels": LEVELS[:1]}, r"rows under linf noise: b at level 0.2 \(foreground\) has none"),
+        ({"regions": 1}, r"rows under linf noise: b at level 0.1 \(background\) has none"),
         (
             {"labels": np.array([0, 0, 1, 1])},
             r"4 examples where the first model has 4 \(3.jpg of class car",

@@ -90,7 +90,8 @@ def test_golden_end_to_end_from_the_stored_noise(shared, tmp_path, monkeypatch, 
     # noise_id is the row here and the key the level's number, so that the stored tensor can be
     # handed out by level, trial and image.
     monkeypatch.setattr(noise, "gaussian", lambda key, ids, trial, shape: units[key, trial][ids])
-    sweep = rfs.Sweep(norm, ("foreground", "background"), units.shape[1], 3, binary_mask=False)
+    sides = ("foreground", "background")
+    sweep = rfs.Sweep(norm, sides, units.shape[1], 3, binary_mask=False, draws="shared")
     batch = {
         "image": images,
         "mask": stored["masks"][:, 0],
@@ -393,7 +394,11 @@ def test_pictures_are_the_noise_that_was_scored(study, tmp_path):
         ("noise.norms", ("linf", "l3"), "config.noise.norms: no 'l3'; did you mean 'l2'"),
         ("noise.regions", ("foreground",), "needs 'foreground' and 'background'"),
         ("noise.sigmas", (0.1, -0.1), "config.noise.sigmas: got -0.1, expected a number above 0"),
-        ("noise.trials", 0, "config.noise.trials: got 0, expected a whole number from 1 up"),
+        (
+            "noise.trials",
+            0,
+            "config.noise.trials: got 0, expected 'auto' or a whole number from 1 up",
+        ),
         ("batch_size", 0, "config.batch_size: got 0"),
         ("batch_size", "many", "config.batch_size: got 'many'"),
         ("data.mask", "hard", "config.data.mask: no 'hard'"),

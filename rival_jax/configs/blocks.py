@@ -98,17 +98,18 @@ class ObjectData(Data):
     hub_parquet: HubParquet = HubParquet()
 
 
-Levels = Annotated[tuple[Positive, ...], Distinct()]
+Strengths = Annotated[tuple[Positive, ...], Distinct()]
 
 
 @dataclass(frozen=True)
-class Noise:
-    """Levels of noise, and how often it is drawn."""
+class Levels:
+    """Levels of noise."""
 
     norms: Annotated[tuple[Literal["linf", "l2"], ...], Distinct()] = ("linf",)
-    sigmas: Levels = tuple(s / 255 for s in range(30, 211, 30))  # of linf, for pixels in [0, 1]
-    epsilons: Levels = tuple(float(e) for e in range(25, 201, 25))  # of l2, per image and region
-    trials: Several = 5
+    sigmas: Strengths = tuple(s / 255 for s in range(30, 211, 30))  # of linf, for pixels in [0, 1]
+    epsilons: Strengths = tuple(float(e) for e in range(25, 201, 25))  # of l2, per image and region
+    # Regions and networks see the same draws; "shared": all levels do too, as rows had it once.
+    draws: Literal["by_level", "shared"] = "by_level"
 
     def levels(self, norm: str) -> tuple[float, ...]:
         """The levels of a norm."""
@@ -117,6 +118,13 @@ class Noise:
     def every(self) -> list[tuple[str, float]]:
         """Each norm with each of its levels."""
         return [(norm, level) for norm in self.norms for level in self.levels(norm)]
+
+
+@dataclass(frozen=True)
+class Noise(Levels):
+    """And how often noise is drawn."""
+
+    trials: Several = 5
 
 
 @dataclass(frozen=True)

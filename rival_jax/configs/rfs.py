@@ -6,21 +6,49 @@ Presets: none (demo), clean, paper, released.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import ml_collections
 
 from rival_jax.configs import Presets, at_preset, blocks
-from rival_jax.configs.values import Distinct
+from rival_jax.configs.values import Distinct, Positive, Several
 
 Region = Literal["foreground", "background", "all"]
+FEWEST = 2  # trials, whose spread can be seen
+
+
+class Round(NamedTuple):
+    """Trials of all images under a level of noise: a unit of work."""
+
+    first: int  # number of the first
+    trials: int
 
 
 @dataclass(frozen=True)
-class Noise(blocks.Noise):
-    """And where the noise is."""
+class Noise(blocks.Levels):
+    """And where noise is, and how often it is drawn."""
 
     regions: Annotated[tuple[Region, ...], Distinct()] = ("foreground", "background")
+    # "auto": for each network, until the interval of its RFS is no wider than with the most trials
+    # but for a share of that width.
+    trials: Literal["auto"] | Several = "auto"
+    most_trials: Several = 10
+    widening: Positive = 0.05
+    # Whose interval: that of the mean over the levels of a norm, or of each level by itself.
+    enough_for: Literal["mean", "level"] = "mean"
+
+    def rounds(self) -> list[Round]:
+        """All rounds of trials; with "auto" only the first is sure to be needed."""
+        if self.trials != "auto":
+            return [Round(0, self.trials)]
+        start = min(FEWEST, self.most_trials)
+        return [Round(0, start), *(Round(first, 1) for first in range(start, self.most_trials))]
+
+    def judged(self) -> list[tuple[str, tuple[float, ...]]]:
+        """Each norm with the levels that have the same number of trials."""
+        if self.enough_for == "level":
+            return [(norm, (level,)) for norm, level in self.every()]
+        return [(norm, self.levels(norm)) for norm in self.norms]
 
 
 @dataclass(frozen=True)
@@ -40,12 +68,11 @@ STUDY = {
     "data.name": "rival10",
     "head": "probe",
     "noise.norms": ("linf", "l2"),
-    "noise.trials": 10,
 }
 PRESETS: Presets = {
     "": {},
     "clean": {**STUDY, "data.mask": "binary"},
-    "paper": {**STUDY, **blocks.PAPER, "data.mask": "binary"},
+    "paper": {**STUDY, **blocks.PAPER, "data.mask": "binary", "noise.trials": 10},
     "released": {
         **STUDY,
         **blocks.RELEASED,

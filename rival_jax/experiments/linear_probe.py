@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from rival_jax import models
 from rival_jax.configs import options, typed
 from rival_jax.configs.linear_probe import Config
-from rival_jax.experiments.rows import clean_answers, trial_rows
+from rival_jax.experiments.rows import CLEAN, clean_answers, trial_rows
 from rival_jax.experiments.runner import Bench, Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report.document import Document, Section
@@ -61,7 +61,7 @@ class Experiment:
                     save_file(head, partial)
                 self._keep(loaded, bench.run, head)
             clean = Bound(clean_answers, (loaded.model.forward,))
-            columns = functools.partial(trial_rows, self.subject, loaded, ("none", 0.0, ("clean",)))
+            columns = functools.partial(trial_rows, self.subject, loaded, CLEAN)
             compute = Pass(self.subject, loaded, plan["images"], clean, (), columns)
             depends_on = {"model": loaded.digest, "data": examples.fingerprint}
             yield Unit(f"{model}/probe", depends_on, compute, flops=plan["flops"], clean=model)

@@ -16,21 +16,23 @@ from rival_jax.types import Array, Batch, Forward, Variables
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """What one compiled program does; only the level is an argument."""
+    """What one compiled program does; the level and the number of the first trial are arguments."""
 
     norm: str
     regions: tuple[str, ...]
     trials: int
     at_once: int  # trials computed together; divides `trials`
     binary_mask: bool
+    draws: str = "by_level"  # or "shared", the same at all levels
 
 
 def noised(sweep: Sweep, batch: Batch, key: Array, level: Array | float, trials: Array) -> Array:
     """Every image under some trials of noise in every region, [b, trials, regions, h, w, 3].
 
-    The unit normal draw of (key, image, trial) is the same for all regions, levels, norms and
-    models, so that differences between them are paired.
+    The unit normal draw of (key, level, image, trial) is the same for all regions and models, so
+    that differences between them are paired.
     """
+    key = noise.level_key(key, level) if sweep.draws == "by_level" else key
     image, mask = jnp.asarray(batch["image"]), jnp.asarray(batch["mask"])
     ids = jnp.asarray(batch["noise_id"])
     if sweep.binary_mask:
@@ -52,8 +54,9 @@ def noise_trials(
     batch: Batch,
     key: Array,
     level: Array | float,
+    first: Array | int = 0,
 ) -> dict[str, Array]:
-    """The `answers` under all trials of noise in every region, [b, trials, regions] each."""
+    """The `answers` under trials `first`, ... in every region, [b, trials, regions] each."""
     label = jnp.asarray(batch["label"])
 
     def some_trials(trials: Array) -> dict[str, Array]:
@@ -62,6 +65,6 @@ def noise_trials(
         said = answers(logits, jnp.repeat(label, len(logits) // len(label)))
         return {name: value.reshape(noisy.shape[:3]) for name, value in said.items()}
 
-    said = lax.map(some_trials, jnp.arange(sweep.trials).reshape(-1, sweep.at_once))
+    said = lax.map(some_trials, first + jnp.arange(sweep.trials).reshape(-1, sweep.at_once))
     shape = (len(label), sweep.trials, len(sweep.regions))  # from [groups, b, at_once, regions]
     return {name: jnp.moveaxis(value, 0, 1).reshape(shape) for name, value in said.items()}

@@ -16,6 +16,9 @@ from rival_jax.runtime.parallel import Rows
 from rival_jax.runtime.results import Category, Columns
 from rival_jax.types import Array, Batch, Forward, Variables
 
+CLEAN = ("none", 0.0, ("clean",), -1)
+"""What `trial_rows` calls unchanged photos."""
+
 
 def answers(logits: Array, labels: Array | np.ndarray) -> dict[str, Array]:
     """A network's answers on photos, [b] each, from its logits [b, c].
@@ -108,21 +111,21 @@ def setting_rows(
 
 
 def trial_rows(
-    subject: Subject, loaded: Loaded, unit: tuple[str, float, tuple[str, ...]], found: Rows
+    subject: Subject, loaded: Loaded, unit: tuple[str, float, tuple[str, ...], int], found: Rows
 ) -> Columns:
-    """One row for each image, trial and region, in that order; the trial of clean images is -1.
+    """One row for each image, trial and region, in that order.
 
     Args:
-      unit: these rows' (norm, level, regions).
+      unit: these rows' (norm, level, regions, number of the first trial); or `CLEAN`.
       found: for this host's images, `index` and the `answers`, [n] or [n, trials, regions].
     """
-    (norm, level, regions), each = unit, math.prod(found["correct"].shape[1:])
+    (norm, level, regions, first), each = unit, math.prod(found["correct"].shape[1:])
     image, rest = np.divmod(np.arange(len(found["index"]) * each), each)
     trial, region = np.divmod(rest, len(regions))
     values = {
         "region": Category(region, list(regions)),
         "level": np.full(len(image), float(level)),
-        "trial": (trial - (norm == "none")).astype(np.int16),
+        "trial": (first + trial).astype(np.int16),
         **{key: found[key].ravel() for key in ("probability", "correct", "predicted")},
     }
     return tidy(subject, loaded, {"norm": norm}, values, found["index"][image])

@@ -11,14 +11,16 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from rival_jax.experiments import clean
+from rival_jax.experiments.costs import dry_run as dry_run
+from rival_jax.experiments.costs import member, passes
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report.document import Document, shown_again, write_document
 from rival_jax.report.results import Results
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.plans import Plans
-from rival_jax.runtime.progress import Meter, duration
+from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Columns, Run
-from rival_jax.types import Batch, Model, Variables
+from rival_jax.types import Batch, Variables
 
 OnBatch = Callable[[int], None]
 """Called with a batch's share of a unit's work, in what the experiment counts."""
@@ -111,9 +113,10 @@ class Experiment(Protocol):
     Optional members, of the experiment or else of its subject: `work(bench)` yields the units of
     all networks in place of `units`; `heads()` returns each network's heads, name -> options;
     `pick(loaded)` returns a plan, see `Plans`; `facts()` is data.json; `passes(model)` returns what
-    is done with a network, in words, and its forward passes, in place of `forwards`; `costs()`
-    yields (text, seconds) for a dry run; `total()` is how much there is of what `counted` names, if
-    not forward passes.
+    is done with a network, in words, and its forward passes, in place of `forwards`;
+    `most_forwards()`, if rows decide whether there are more than `forwards`; `costs()` yields
+    (text, seconds), or (text, least, most), for a dry run; `total()` is how much there is of what
+    `counted` names, if not forward passes.
     """
 
     subject: Subject
@@ -134,12 +137,12 @@ class Experiment(Protocol):
 
 def run(experiment: Any, run: Run, console: Console) -> None:
     """Computes the missing units, then results, figures and report."""
-    facts = _member(experiment, "facts")
+    facts = member(experiment, "facts")
     run.settle(facts())
-    work = _member(experiment, "work", functools.partial(_networks, experiment))
-    counted = _member(experiment, "counted", "forwards")
-    forwards = lambda: sum(_passes(experiment, m)[1] for m in experiment.subject.models)  # noqa: E731
-    with Meter(_member(experiment, "total", forwards)(), counted, console) as meter:
+    work = member(experiment, "work", functools.partial(networks, experiment))
+    counted = member(experiment, "counted", "forwards")
+    forwards = lambda: sum(passes(experiment, m)[1] for m in experiment.subject.models)  # noqa: E731
+    with Meter(member(experiment, "total", forwards)(), counted, console) as meter:
         bench = Bench(run, Plans(run, experiment.subject.mesh.size), meter)
         for unit in work(bench):
             meter.say(unit.name.replace("/", " "), unit.flops)
@@ -172,36 +175,12 @@ def _notices(run: Run) -> list[str]:
     return (run.read_json("data.json") or {}).get("notices", [])
 
 
-def dry_run(experiment: Any, console: Console) -> None:
-    """Prints a run's cost; all checks of a run were made with the experiment."""
-    costs = _member(experiment, "costs", functools.partial(_costs, experiment))
-    total = 0.0
-    for text, seconds in costs():
-        total += seconds
-        console.print(f"{text}, about {duration(seconds)}", markup=False)
-    console.print(f"all: about {duration(total)}; nothing was run")
-
-
-def _member(experiment: Any, name: str, default: Any = None) -> Any:
-    """An optional member, see `Experiment`."""
-    return getattr(experiment, name, None) or getattr(experiment.subject, name, None) or default
-
-
-def _passes(experiment: Any, model: Model) -> tuple[str, int]:
-    """What is done with a network, in words, and its forward passes."""
-    passes = _member(experiment, "passes")
-    if passes:
-        return passes(model)
-    images, count = len(experiment.subject.first_examples()), experiment.forwards()
-    return f"{images} images x {count}", images * count
-
-
-def _networks(experiment: Any, bench: Bench) -> Iterator[Unit]:
+def networks(experiment: Any, bench: Bench) -> Iterator[Unit]:
     """The units of every network and head."""
     subject = experiment.subject
     images = len(subject.first_examples())
-    heads = _member(experiment, "heads", lambda: {experiment.config.head: {}})()
-    pick, asked = _member(experiment, "pick"), _member(experiment, "asked", {})
+    heads = member(experiment, "heads", lambda: {experiment.config.head: {}})()
+    pick, asked = member(experiment, "pick"), member(experiment, "asked", {})
     for name in experiment.config.models:
         loaded, told = None, []
         for head, options in heads.items():
@@ -213,16 +192,3 @@ def _networks(experiment: Any, bench: Bench) -> Iterator[Unit]:
             yield from experiment.units(loaded, plan, head)
         assert loaded is not None
         bench.cards.append({**loaded.facts, "head": " | ".join(told), "flops": plan["flops"]})
-
-
-def _costs(experiment: Any) -> Iterator[tuple[str, float]]:
-    """The cost of each network's forward passes."""
-    subject = experiment.subject
-    subject.read_training()
-    for name in experiment.config.models:
-        model, _, measured = subject.bare(name)
-        (text, passes), cost = _passes(experiment, model), measured()
-        yield (
-            f"{model.name}: {text} = {passes:,} forwards, {passes * cost.flops / 1e12:,.1f} TFLOP",
-            passes * cost.seconds / subject.mesh.size,
-        )

@@ -76,6 +76,11 @@ class Meter:
         self.text, self.flops = visible(text), flops
         self.bar.update(self.task, description=self.text)
 
+    def more(self, amount: int) -> None:
+        """There is more to do than the total said."""
+        self.total += amount
+        self.bar.update(self.task, total=self.total)
+
     def advance(self, amount: int) -> None:
         """More work done by this host."""
         amount *= hosts.count()

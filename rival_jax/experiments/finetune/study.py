@@ -154,14 +154,16 @@ class Experiment:
             about = self._about(network, subject) | settled
             yield Unit(f"{network.name}/{test}", about, task, clean=clean)
         for norm, level in c.every() if network.alpha == 1 else ():
-            sweep = Sweep(norm, REGIONS, c.trials, noisy["trials"], config.data.mask == "binary")
+            binary = config.data.mask == "binary"
+            sweep = Sweep(norm, REGIONS, c.trials, noisy["trials"], binary, c.draws)
             fn = parallel.Bound(noise_trials, (model.forward, sweep))
             args = (noise.key(config.seed), jnp.float32(level))
             words = {"norm": norm, "level": f"{level:.6g}"}
             columns = functools.partial(self._noise_columns, loaded, words)
             told = (noisy["images"], fn, args, columns, c.trials * len(REGIONS))
             task = Pass(self.subject, loaded, *told, weights=weights)
-            about = {"norm": norm, "level": level, "trials": c.trials, "seed": config.seed}
+            about = {"norm": norm, "level": level, "trials": c.trials, "draws": c.draws}
+            about |= {"seed": config.seed}
             about |= self._about(network, self.subject) | {"mask": config.data.mask}
             yield Unit(f"{network.name}/{norm}_{words['level']}", about, task, noisy["flops"])
 

@@ -15,6 +15,7 @@ from rival_jax import statistics
 from rival_jax.experiments.groups import with_singles
 from rival_jax.named import Axis, Named
 from rival_jax.report.study import Images, per_image, read_images
+from rival_jax.report.tables import counted
 from rival_jax.runtime.names import short
 from rival_jax.runtime.results import parsed
 
@@ -27,7 +28,7 @@ class Joined(NamedTuple):
     """One or more finished runs."""
 
     images: Images  # "probability" of the true class and "correct": means over trials
-    by_trial: Named  # accuracy of every trial alone; axes: trial, model, `PLACE`
+    by_trial: Named  # accuracy of every trial alone, NaN if missing; axes: trial, model, `PLACE`
     data: Mapping[str, Any]  # data.json of the first, with what all of them have to say
     cards: Sequence[Mapping[str, Any]]  # models.json of all, by title
     folders: Sequence[Path]
@@ -37,10 +38,12 @@ class Joined(NamedTuple):
         """Titles of the models."""
         return tuple(card["name"] for card in self.cards)
 
-    @property
-    def trials(self) -> int:
-        """Noise draws per image, region and level."""
-        return len(self.by_trial.values)
+    def trials(self, *norms: str) -> str:
+        """Noise draws per image, region and level, in words: "10 trials", "2 to 4 trials"."""
+        some = self.by_trial.where(norm=norms) if norms else self.by_trial
+        counts = np.isfinite(some.values).sum(0)
+        fewest, most = int(counts.min()), counted(int(counts.max()), "trial")
+        return most if fewest == counts.max() else f"{fewest} to {most}"
 
     def groups(self, named: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """The `named` groups, then every other model alone; {} if no group has several.
@@ -81,7 +84,9 @@ def read(*workdirs: str | os.PathLike) -> Joined:
     for column, one in first.images.values.items():
         some = [part.images.values[column] for part in parts]
         values[column] = _side_by_side(some, titles, one.axes[0], places)
-    by_trial = _side_by_side([part.by_trial for part in parts], titles, trials, noisy)
+    by_trial = _side_by_side(
+        [_filled(part.by_trial, trials) for part in parts], titles, trials, noisy
+    )
     notices = [notice for part in parts for notice in part.data.get("notices", [])]
     cards = [card for part in parts for card in part.cards]
     return Joined(
@@ -98,6 +103,16 @@ def _side_by_side(parts: Sequence[Named], titles: Sequence[str], *axes: Axis) ->
     alike = [functools.reduce(Named.reordered, axes, part).values for part in parts]
     models = Axis(("model",), tuple((title,) for title in titles))
     return per_image(np.concatenate(alike, 1), (axes[0], models, axes[1]))
+
+
+def _filled(by_trial: Named, trials: Axis) -> Named:
+    """With all of the trials: NaN for those that are not there."""
+    there = {key: place for place, key in enumerate(by_trial.axes[0].keys)}
+    values = np.full((len(trials.keys), *by_trial.values.shape[1:]), np.nan)
+    for place, key in enumerate(trials.keys):
+        if key in there:
+            values[place] = by_trial.values[there[key]]
+    return per_image(values, (trials, *by_trial.axes[1:]))
 
 
 def _read_run(path: Path) -> Iterator[Joined]:
@@ -160,8 +175,10 @@ def _check_images(parts: Sequence[Joined], titles: Sequence[str]) -> None:
 def _settings(parts: Sequence[Joined], titles: Sequence[str]) -> tuple[Axis, Axis]:
     """What all models have rows of: places, the clean images first, levels ascending; and trials.
 
+    Their numbers of trials may differ, see `trials.widening`.
+
     Raises:
-      ValueError: if one has others, or another number of trials.
+      ValueError: if one has other places.
     """
     counts = [
         dict(zip(one.axes[2].keys, np.isfinite(one.values).sum((0, 1)).tolist(), strict=True))
@@ -172,9 +189,10 @@ def _settings(parts: Sequence[Joined], titles: Sequence[str]) -> tuple[Axis, Axi
     every = sorted(every, key=lambda p: (norms.index(p[0]), p[1], REGIONS.index(p[2])))
     for norm, level, region in every:
         named = [f"{title} at level {level:g} ({region})" for title in titles]
-        trials = [count.get((norm, level, region), 0) for count in counts]
-        _check_same(f"trials under {norm} noise", named, trials)
-    trials = min((count for place, count in counts[0].items() if place[0] != "none"), default=0)
+        rows = ["rows" if count.get((norm, level, region)) else "none" for count in counts]
+        _check_same(f"rows under {norm} noise", named, rows)
+    noisy = (n for count in counts for place, n in count.items() if place[0] != "none")
+    trials = max(noisy, default=0)
     return Axis(PLACE, tuple(every)), Axis(("trial",), tuple((trial,) for trial in range(trials)))
 
 

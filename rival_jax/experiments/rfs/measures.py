@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rival_jax import metrics
+from rival_jax import metrics, trials
 from rival_jax.experiments.rfs.joined import Joined
 from rival_jax.named import Named
 from rival_jax.report.results import NO_INTERVAL, Results, Row
-from rival_jax.report.study import Means, Measure, Study, rows_of
+from rival_jax.report.study import Means, Measure, Study, read_images, rows_of
 from rival_jax.report.style import look
 from rival_jax.report.tables import counted
 from rival_jax.report.words import Words
@@ -94,12 +95,24 @@ STUDY = Study(
 
 
 def noise_errors(by_trial: Named, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
-    """What the finite number of noise draws adds: standard errors over trials.
+    """What the finite number of noise draws adds: standard errors over trials, norm by norm.
+
+    If some models or levels have more trials than others, over those that all have.
 
     Args:
-      by_trial: accuracy of single trials; one of its axes is "trial".
+      by_trial: accuracy of single trials, NaN for missing ones; one of its axes is "trial".
       members: models of every group; may be empty.
     """
+    for norm in by_trial.of("norm"):
+        some = by_trial.where(norm=norm)
+        whole = [
+            trial for trial in some.of("trial") if np.isfinite(some.at(trial=trial).values).all()
+        ]
+        if len(whole) > 1:
+            yield from _noise_errors(some.where(trial=whole), members)
+
+
+def _noise_errors(by_trial: Named, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
     groups = {"group": by_trial.grouped("model", members)} if members else {}
     for field, one in {"model": by_trial, **groups}.items():
         accuracy = one.mean("level")
@@ -122,6 +135,19 @@ def relative_differences(results: Results) -> Iterator[Row]:
         if accuracy := under.one(**told)["estimate"]:
             share = row["estimate"] / accuracy
             yield {**row, "measure": "relative_difference", "estimate": share, **NO_INTERVAL}
+
+
+def widening(files: Sequence[Path], classes: Sequence[str], most: int) -> float:
+    """`trials.widening` of the accuracies averaged over some levels, from their rows.
+
+    Args:
+      files: of a network's rows under noise of one norm; every level has the same trials.
+      classes: of the data set.
+    """
+    axes = ("region", "level", "trial")
+    found = read_images(files, axes, ("correct",), classes, whole=True)
+    fg, bg = (found.values["correct"].at(region=side).mean("level").values for side in SIDES)
+    return trials.widening(np.asarray(fg), np.asarray(bg), found.labels, most)
 
 
 class Found(NamedTuple):
@@ -179,7 +205,7 @@ def tabled(runs: Joined, named: Mapping[str, Sequence[str]], **options: Any) -> 
     members = runs.groups(named)
     images = runs.images._replace(values=STUDY.derived(runs.images.values))
     results = STUDY.results(images, members, **options)
-    errors = noise_errors(runs.by_trial, members) if runs.trials > 1 else ()
+    errors = noise_errors(runs.by_trial, members)
     rows = Results(row for error in errors for row in rows_of(STUDY.name, error))
     sizes = {name: results.rows[0][name] for name in ("images", "classes")}
     results += rows.having(**sizes) + Results(relative_differences(results))

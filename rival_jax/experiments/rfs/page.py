@@ -56,7 +56,7 @@ def page(found: Found, pictures: Pictures | None) -> Document:
     fields = {**options, "images": found.images, "kind": WORDS.text(options["method"])}
     fields |= {"percent": 100 * options["confidence"], "data": runs.data["name"]}
     fields |= {"shown": runs.models[0] if len(runs.models) == 1 else sizes[0]}
-    fields |= limits(found)
+    fields |= limits(found) | _draws(runs)
     overview = [table for norm in norms for table in of_models(found, norm, "results")]
     fields |= {"norms": norms, "first": norms[0], "colours": lambda name: found.look(name)[0]}
     document = WORDS.document(
@@ -161,11 +161,30 @@ def limits(found: Found) -> dict[str, Any]:
     return {**told, "fewest": counted(counts[smallest], "image"), "pairs": pairs}
 
 
+def _draws(runs: Joined) -> dict[str, str]:
+    """How noise was drawn, and if its rows decided how often, what that saved."""
+    every = [config["noise"] for config in _configs(runs)]
+    by_level = all(one.get("draws") == "by_level" for one in every)
+    told = {"draws": WORDS.text("by_level" if by_level else "shared"), "enough": ""}
+    if all(one["trials"] == "auto" for one in every):
+        most, images = max(one["most_trials"] for one in every), len(runs.images.names)
+        counts = np.isfinite(runs.by_trial.values).sum(0)  # [model, place]
+        used, full = (images * (len(counts) + n) for n in (counts.sum(), most * counts.size))
+        said = {"most": most, "trials": runs.trials(), "used": used, "full": full}
+        wider = 100 * max(one["widening"] for one in every)
+        said |= {"share": 100 * used / full, "wider": wider}
+        told["enough"] = " " + WORDS.text("enough", **said)
+    return told
+
+
+def _configs(runs: Joined) -> list[Any]:
+    return [parsed(folder / "config.json") for folder in runs.folders]
+
+
 def _cases(found: Found) -> Iterator[str]:
     if sum(len(found.pairs(norm)) for norm in found.norms) > 1:
         yield "pairs"
-    configs = [parsed(folder / "config.json") for folder in found.runs.folders]
-    if any(config.get("normalise") == "none" for config in configs):
+    if any(config.get("normalise") == "none" for config in _configs(found.runs)):
         yield "bare"
 
 
@@ -173,7 +192,7 @@ def of_models(found: Found, norm: str, *names: str) -> list[Table]:
     """Tables of models under noise of one norm, highest RFS first; `names`: in words.toml."""
     rows = found.results.changed(lambda r: {**r, "column": r.get("region") or r["measure"]})
     said: dict[str, Any] = {"norm": NORMS[norm], "key": norm}
-    said["trials"] = counted(found.runs.trials, "trial")
+    said["trials"] = found.runs.trials(norm)
     return WORDS.tables(rows, *names, levels=levels_text(norm, found.levels(norm)), **said)
 
 
@@ -208,8 +227,7 @@ def _examples(found: Found, pictures: Pictures | None) -> list[Section]:
     runs, norm = found.runs, found.norms[0]
     models = found.ranked(norm, figures.MODELS_AS_PANELS)
     level = levels_text(norm, [examples.shown(norm, found.levels(norm))])
-    draws = counted(runs.trials, "noise draw")
-    said = {"level": level, "draws": draws, "file": examples.FILE}
+    said = {"level": level, "trials": runs.trials(norm), "file": examples.FILE}
     seen = functools.cache(pictures) if pictures else lambda name: ()
     draw = {
         "fig1": lambda: examples.figure_1(runs, models, seen),

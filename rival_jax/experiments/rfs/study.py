@@ -1,13 +1,14 @@
 """Relative foreground sensitivity: noise in the object or its background (RIVAL10 study, 5.1).
 
-Models x noise levels x trials x regions; one level of one model is a unit of work, saved when it is
-done and skipped when it is there.
+Models x noise levels x trials x regions; a round of trials of one level of one model is a unit of
+work, saved when it is done and skipped when it is there.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,22 @@ from rich.console import Console
 
 from rival_jax import noise
 from rival_jax.configs import typed
-from rival_jax.configs.rfs import Config
+from rival_jax.configs.rfs import Config, Round
 from rival_jax.experiments.noise_trials import Sweep, noise_trials
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs.examples import noised_pictures
+from rival_jax.experiments.rfs.measures import widening
 from rival_jax.experiments.rfs.page import told
-from rival_jax.experiments.rows import clean_answers, trial_rows
-from rival_jax.experiments.runner import Pass, Unit
+from rival_jax.experiments.rows import CLEAN, clean_answers, trial_rows
+from rival_jax.experiments.runner import Bench, Pass, Unit, networks
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
+from rival_jax.runtime import hosts
 from rival_jax.runtime.parallel import Bound
 from rival_jax.runtime.results import Run
 
-ROWS_VERSION = 2  # in every unit's hash: raise it when the same inputs give other rows
+ROWS_VERSION = 3  # in every unit's hash: raised when draws became those of their level
 
 
 class Experiment:
@@ -40,34 +43,67 @@ class Experiment:
         if not {"foreground", "background"} <= set(config.noise.regions):
             raise ValueError("config.noise.regions needs 'foreground' and 'background' for RFS")
         self.config, self.subject = config, Subject(config, console)
-        self.asked = {"trials": config.noise.trials, "regions": len(config.noise.regions)}
+        self.rounds = config.noise.rounds()
+        self.asked = {"trials": self.rounds[0].trials, "regions": len(config.noise.regions)}
         self.pick = functools.partial(self.subject.pick, **self.asked)
 
-    def forwards(self) -> int:
-        """Forward passes per image and network: one clean, then levels x trials x regions."""
-        levels = len(self.config.noise.every())
-        return 1 + levels * self.asked["trials"] * self.asked["regions"]
+    def forwards(self, rounds: int | None = 1) -> int:
+        """Forward passes per image and network, at least: one clean, and the first round."""
+        trials = sum(one.trials for one in self.rounds[:rounds])
+        return 1 + len(self.config.noise.every()) * trials * self.asked["regions"]
+
+    def most_forwards(self) -> int:
+        """The same with all rounds."""
+        return self.forwards(None)
+
+    def work(self, bench: Bench) -> Iterator[Unit]:
+        """Network by network; whether a round follows is read from the rows of those before it."""
+        self.bench = bench
+        yield from networks(self, bench)
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
-        """The units of one network, the clean images first; nothing is computed yet."""
-        config, name, forward = self.config, loaded.model.name, loaded.model.forward
-        trials, regions = config.noise.trials, tuple(config.noise.regions)
+        """The units of one network: the clean images, then rounds of trials until it is enough."""
+        name, over = loaded.model.name, (self.subject, loaded, plan["images"])
+        columns = functools.partial(trial_rows, self.subject, loaded, CLEAN)
+        clean = Pass(*over, Bound(clean_answers, (loaded.model.forward,)), (), columns)
         base = self.subject.identity(loaded, ROWS_VERSION)
-        rows = functools.partial(trial_rows, self.subject, loaded)
-        over = functools.partial(Pass, self.subject, loaded, plan["images"])
-        columns = functools.partial(rows, ("none", 0.0, ("clean",)))
-        clean = over(Bound(clean_answers, (forward,)), (), columns)
         yield Unit(f"{name}/clean", base, clean, flops=plan["flops"], clean=name)
-        for norm, level in config.noise.every():
-            sweep = Sweep(norm, regions, trials, plan["trials"], config.data.mask == "binary")
-            fn = Bound(noise_trials, (forward, sweep))
-            settings = {"norm": norm, "level": level, "trials": trials, "regions": regions}
-            settings |= {"seed": config.seed, "mask": config.data.mask}
-            args = (noise.key(config.seed), np.float32(level))
-            columns = functools.partial(rows, (norm, level, regions))
-            noisy = over(fn, args, columns, each=trials * len(regions))
-            unit = f"{name}/{norm}_{level:.6g}"
-            yield Unit(unit, base | settings, noisy, flops=plan["flops"])
+        for norm, levels in self.config.noise.judged():
+            done: list[str] = []
+            for one in self.rounds:
+                if done and self._enough(done):
+                    break
+                units = [self._noisy(loaded, plan, (norm, level), one) for level in levels]
+                if done:
+                    images = len(self.subject.examples(loaded.geometry))
+                    self.bench.meter.more(images * sum(unit.compute.each for unit in units))
+                done += [unit.name for unit in units]
+                yield from units
+
+    def _noisy(
+        self, loaded: Loaded, plan: Mapping[str, Any], place: tuple[str, float], one: Round
+    ) -> Unit:
+        """A round of trials of one network under noise of one (norm, level)."""
+        c, mask, (norm, level) = self.config.noise, self.config.data.mask, place
+        at_once = math.gcd(plan["trials"], one.trials)
+        sweep = Sweep(norm, c.regions, one.trials, at_once, mask == "binary", c.draws)
+        fn = Bound(noise_trials, (loaded.model.forward, sweep))
+        args = (noise.key(self.config.seed), np.float32(level), np.int32(one.first))
+        rows = (norm, level, c.regions, one.first)
+        columns = functools.partial(trial_rows, self.subject, loaded, rows)
+        each = one.trials * len(c.regions)
+        noisy = Pass(self.subject, loaded, plan["images"], fn, args, columns, each=each)
+        settings = {"norm": norm, "level": level, "first": one.first, "trials": one.trials}
+        settings |= {"draws": c.draws, "regions": c.regions, "mask": mask}
+        base = self.subject.identity(loaded, ROWS_VERSION, **settings, seed=self.config.seed)
+        name = f"{loaded.model.name}/{norm}_{level:.6g}" + f"_from_{one.first}" * (one.first > 0)
+        return Unit(name, base, noisy, flops=plan["flops"])
+
+    def _enough(self, units: Sequence[str]) -> bool:
+        """Whether the trials in some finished units are enough for the mean over their levels."""
+        files = [self.bench.files[unit] for unit in units]
+        classes, c = self.subject.first_examples().classes, self.config.noise
+        return hosts.decided(lambda: widening(files, classes, c.most_trials) <= c.widening)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it; images are ranked in a file of their own."""

@@ -1,0 +1,274 @@
+"""Draws keyed by level, and trials that are added until they are enough."""
+
+import functools
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks import noise_draws
+from rival_jax import metrics, noise, trials
+from rival_jax.configs.rfs import Noise, Round
+from rival_jax.experiments import runner
+from rival_jax.experiments.noise_trials import Sweep, noised
+from rival_jax.experiments.rfs import measures
+from rival_jax.experiments.rfs import study as rfs
+from rival_jax.report.results import Results
+from rival_jax.runtime import hosts
+from rival_jax.runtime.results import Run, read_rows
+from tests.fake_hosts import on_hosts
+from tests.helpers import EXACT, QUICKLY, config_of, dry_run, quiet, row_bytes
+
+LEVELS = st.floats(2**-10, 300, width=32)
+BATCH = {
+    "image": np.full((3, 8, 8, 3), 0.5, np.float32),
+    "mask": np.tri(8, dtype=np.float32)[None].repeat(3, 0),
+    "noise_id": np.array([7, 2**32 - 5, 0], np.uint32),
+}
+REGIONS = ("foreground", "background", "all")
+SHAPE, IDS = (8, 8, 3), jnp.asarray(BATCH["noise_id"])
+
+
+@functools.partial(QUICKLY, static_argnums=(0, 1))
+def shown(count, draws, batch, level, first=0):
+    """What networks are shown [b, trials, regions, h, w, 3]."""
+    sweep = Sweep("linf", REGIONS, count, 1, binary_mask=True, draws=draws)
+    return noised(sweep, batch, noise.key(3), level, first + jnp.arange(count))
+
+
+@QUICKLY
+def unit(level, trial):
+    """The draws [b, h, w, 3] of a level."""
+    return noise.gaussian(noise.level_key(noise.key(3), level), IDS, trial, SHAPE)
+
+
+@given(one=LEVELS, other=LEVELS)
+@settings(max_examples=25, deadline=None)
+def test_a_level_has_draws_of_its_own_whatever_the_others_are(one, other):
+    draws = [np.asarray(unit(level, trial)) for level in (one, other) for trial in (0, 1)]
+    apart = np.abs(np.corrcoef([draw.ravel() for draw in draws]) - np.eye(4))
+    if one == other:
+        np.testing.assert_array_equal(draws[:2], draws[2:])
+    else:
+        assert apart.max() < 0.25
+    assert apart[0, 1] < 0.25
+
+
+@given(level=LEVELS, first=st.integers(0, 20), rows=st.permutations(range(3)))
+@settings(max_examples=25, deadline=None)
+def test_what_is_shown_depends_on_level_image_and_trial_alone(level, first, rows):
+    part = {name: array[rows[:2]] for name, array in BATCH.items()}
+    whole = np.asarray(shown(3, "by_level", BATCH, level, first))
+    near = functools.partial(np.testing.assert_allclose, atol=EXACT)
+    near(shown(3, "by_level", part, level, first), whole[rows[:2]])
+    near(shown(1, "by_level", BATCH, level, first + 2), whole[:, 2:])
+    inside = BATCH["mask"][:, None, ..., None] > 0
+    fg, bg, every = (whole[:, :, place] for place in range(3))
+    near(np.where(inside, fg, bg), every)  # one draw for all regions
+    near(every[:, 0], np.clip(0.5 + np.float32(level) * np.asarray(unit(level, first)), 0, 1))
+
+
+def test_shared_draws_are_the_same_at_all_levels():
+    want = noise.gaussian(noise.key(3), IDS, 1, SHAPE)
+    for level in (0.1, 0.2):
+        got = np.asarray(shown(1, "shared", BATCH, level, 1))[:, 0, 2]
+        np.testing.assert_allclose(got, np.clip(0.5 + level * want, 0, 1), atol=EXACT)
+
+
+def test_a_level_is_its_float32_value():
+    keys = [noise.level_key(noise.key(0), level) for level in (30 / 255, jnp.float32(30 / 255))]
+    keys.append(jax.jit(noise.level_key)(noise.key(0), jnp.float32(30 / 255)))
+    assert len({np.asarray(jax.random.key_data(key)).tobytes() for key in keys}) == 1
+
+
+def simulated(images, most, seed, studies):
+    """Right or wrong [studies, 2, images, most] under noise on either side, of two classes."""
+    rng = np.random.default_rng([seed, images])
+    ease = np.array([0.8, -0.3])[np.arange(images) % 2, None]
+    ease = ease + rng.normal(0, 1, (studies, 1, images, 1))
+    side = np.array([-0.4, 0.5])[:, None, None] + rng.normal(0, 0.7, (studies, 2, images, 1))
+    return (ease + side + rng.logistic(0, 0.5, (studies, 2, images, most)) > 0) * 1.0
+
+
+def test_widening_is_what_more_trials_would_take_from_the_spread_of_rfs():
+    labels = np.arange(120) % 2
+    every = simulated(120, 10, 0, 1500)
+    found = {}
+    for count in (2, 10):
+        mean = every[..., :count].mean(-1)
+        by_class = np.stack([mean[..., labels == c].mean(-1) for c in (0, 1)]).mean(0)
+        found[count] = np.asarray(metrics.rfs(*map(jnp.asarray, by_class.T))).std()
+    told = [trials.widening(*one[..., :2], labels, 10) for one in every[:200]]
+    assert 1 + np.mean(told) == pytest.approx(found[2] / found[10], rel=0.02)
+    assert found[2] / found[10] > 1.08  # there is something to see
+    assert trials.widening(*every[0], labels, 10) == 0
+
+
+def test_widening_where_nothing_or_only_noise_varies():
+    one = np.ones((6, 2))
+    labels = np.repeat([0, 1, 2], 2)
+    assert trials.widening(one, one, labels, 10) == 0
+    assert trials.widening(one, 0 * one, labels, 10) == 0
+    coin = np.tile([[0.0, 1.0], [1.0, 0.0]], (3, 1))
+    assert trials.widening(coin, one, labels, 10) == pytest.approx(np.sqrt(5) - 1)
+    alone = np.repeat([[0.0], [1.0]], 2, 1).repeat([2, 4], 0)  # six classes of one image
+    assert 0 < trials.widening(coin, alone, np.arange(6), 10) < np.sqrt(5) - 1
+    with pytest.raises(ValueError, match="got 1 trials, expected at least 2"):
+        trials.widening(one[:, :1], one[:, :1], labels, 10)
+
+
+def test_intervals_cover_where_their_width_decides_the_number_of_trials():
+    found = noise_draws.coverage(noise_draws.model(0.0, 4), 600, 200)
+    covers, width, count = found["auto"]
+    assert 2.5 < count < 8  # it goes on, and it stops
+    assert 0.93 < covers < 0.97
+    assert found["10 trials"][1] < width < found["2 trials"][1]
+    assert width < 1.08 * found["10 trials"][1]
+
+
+def test_rounds_are_two_trials_and_then_one_by_one():
+    assert Noise(trials=7).rounds() == [Round(0, 7)]
+    assert Noise(most_trials=4).rounds() == [Round(0, 2), Round(2, 1), Round(3, 1)]
+    assert Noise(most_trials=1).rounds() == [Round(0, 1)]
+    both = Noise(norms=("linf", "l2"), sigmas=(0.1, 0.2), epsilons=(2.0,))
+    assert both.judged() == [("linf", (0.1, 0.2)), ("l2", (2.0,))]
+    alone = Noise(sigmas=(0.1, 0.2), enough_for="level")
+    assert alone.judged() == [("linf", (0.1,)), ("linf", (0.2,))]
+
+
+def leave_out_reports(patch):
+    patch.setattr(rfs.Experiment, "report", lambda *args: (Results([]), None))
+    patch.setattr(runner, "write_document", lambda *args: None)
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    """Results and figures have their own tests."""
+    leave_out_reports(monkeypatch)
+
+
+def auto(folder, **changes):
+    """A config of noise at two levels on 20 bundled images, of four trials at most."""
+    config = config_of("rfs")
+    config.models, config.data.scenes.per_class, config.batch_size = ("scenes/vit_95",), 2, 20
+    config.noise.update({"sigmas": (0.4, 0.8), "most_trials": 4, **changes})
+    config.cache = str(folder)
+    return config
+
+
+def run_in(folder, config):
+    run = Run(folder, config.to_dict())
+    runner.run(rfs.Experiment(config, quiet()), run, quiet())
+    return run
+
+
+def trials_of(run):
+    """The numbers of the trials under each level of noise."""
+    table, found = read_rows(run.path / "rows"), {}
+    for level, trial in zip(table["level"].to_pylist(), table["trial"].to_pylist(), strict=True):
+        found.setdefault(round(level, 3), set()).add(trial)
+    assert found.pop(0.0) == {-1}
+    return {level: sorted(numbers) for level, numbers in found.items()}
+
+
+def widened(run, levels, count):
+    """`measures.widening` of the first trials under some levels, of 4, from a run's rows."""
+    right, labels = {}, {}
+    for row in read_rows(run.path / "rows").to_pylist():
+        if round(row["level"], 3) in levels and row["trial"] < count:
+            place = row["region"], row["example"], row["trial"]
+            right[place] = right.get(place, 0) + row["correct"] / len(levels)
+            labels[row["example"]] = row["label"]
+    names = sorted(labels)
+    sides = (
+        np.array([[right[side, name, trial] for trial in range(count)] for name in names])
+        for side in measures.SIDES
+    )
+    classes = sorted(set(labels.values()))
+    return trials.widening(*sides, np.array([classes.index(labels[n]) for n in names]), 4)
+
+
+@pytest.fixture(scope="module")
+def most(tmp_path_factory):
+    """A finished run that needed all trials."""
+    folder = tmp_path_factory.mktemp("most")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_reports(patch)
+        run = run_in(folder / "run", auto(folder, widening=1e-9))
+    assert trials_of(run) == {0.4: [0, 1, 2, 3], 0.8: [0, 1, 2, 3]}
+    return run
+
+
+def files(run):
+    return {name.rpartition("-")[0]: found for name, found in row_bytes(run.path).items()}
+
+
+def test_trials_are_added_until_they_are_enough(most, tmp_path):
+    after = {count: widened(most, (0.4, 0.8), count) for count in (2, 3)}
+    assert after[2] > after[3] > 0
+    run = run_in(tmp_path / "run", auto(tmp_path, widening=after[3]))
+    assert trials_of(run) == {0.4: [0, 1, 2], 0.8: [0, 1, 2]}
+    got, every = files(run), files(most)
+    assert {name: every[name] for name in got} == got
+    assert [name for name in every if name not in got] == ["linf_0.4_from_3", "linf_0.8_from_3"]
+    run = run_in(tmp_path / "few", auto(tmp_path, widening=after[2]))
+    assert trials_of(run) == {0.4: [0, 1], 0.8: [0, 1]}
+
+
+def test_trials_of_rounds_are_those_of_a_fixed_number(most, tmp_path):
+    run = run_in(tmp_path / "run", auto(tmp_path, trials=4, sigmas=(0.8,)))
+    columns = ["example", "region", "trial", "correct", "predicted"]
+    every = [(column, "ascending") for column in columns[:3]]
+    fixed, rounds = (
+        read_rows(*one.path.rglob("linf_0.8*")).select(columns).sort_by(every)
+        for one in (run, most)
+    )
+    assert fixed.to_pylist() == rounds.to_pylist()
+    assert len(fixed) == 20 * 2 * 4
+
+
+def test_levels_may_be_judged_one_by_one(most, tmp_path):
+    after = {level: widened(most, (level,), 2) for level in (0.4, 0.8)}
+    low, high = sorted(after, key=after.__getitem__)
+    assert after[low] < after[high]
+    bound = (after[low] + after[high]) / 2
+    config = auto(tmp_path, widening=bound, enough_for="level", most_trials=4)
+    found = trials_of(run_in(tmp_path / "run", config))
+    assert found[low] == [0, 1]
+    assert len(found[high]) == 3 + (widened(most, (high,), 3) > bound)
+
+
+@pytest.mark.parametrize("after", [2, 4, 6])
+def test_a_run_killed_after_any_unit_goes_on_to_the_same_bytes(most, tmp_path, monkeypatch, after):
+    config, done, rows = auto(tmp_path, widening=1e-9), [], Run.rows
+
+    def dying(self, *args, **options):
+        if len(done) == after:
+            raise KeyboardInterrupt
+        done.append(args)
+        return rows(self, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "rows", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run_in(tmp_path / "run", config)
+    assert len(row_bytes(tmp_path / "run")) == after
+    assert row_bytes(run_in(tmp_path / "run", config).path) == row_bytes(most.path)
+
+
+def test_process_0_decides_for_all_hosts(tmp_path, monkeypatch):
+    experiment = rfs.Experiment(auto(tmp_path), quiet())
+    experiment.bench = SimpleNamespace(files={"a": tmp_path})
+    told = {0: 0.0, 1: 1.0}
+    monkeypatch.setattr(rfs, "widening", lambda *args: told[hosts.index()])
+    assert on_hosts(monkeypatch, 2, lambda: experiment._enough(["a"])) == [True, True]
+    told[0] = 1.0
+    assert on_hosts(monkeypatch, 2, lambda: experiment._enough(["a"])) == [False, False]
+
+
+def test_a_dry_run_tells_the_range_of_cost(tmp_path):
+    assert "20 images x 9 to 17 = 180 to 340 forwards" in dry_run(auto(tmp_path))
