@@ -14,6 +14,7 @@ from rival_jax.configs.background import Ablation, Config
 from rival_jax.configs.blocks import ObjectData
 from rival_jax.experiments import changed as _changed
 from rival_jax.experiments import runner
+from rival_jax.experiments import subject as _subject
 from rival_jax.experiments.background import study as background
 from rival_jax.experiments.background import treatments as _treatments
 from rival_jax.experiments.background.treatments import REGIONS, TREATMENTS, treated
@@ -283,15 +284,15 @@ def test_heads_fitted_on_grey_backgrounds_are_a_second_head(
     config.probe.recipe, config.probe.epochs = "study", 2
     config.ablation.treatments = ("grey",)
     config.ablation.regions = ("background",)
-    source = Subject._source
+    source = _subject.source_of
 
-    def renamed(self, split, **options):
-        found = source(self, split, **options)
+    def renamed(place, split, **options):
+        found = source(place, split, **options)
         if split == "train":
             found.names = [f"train/{name}" for name in found.names]
         return found
 
-    monkeypatch.setattr(Subject, "_source", renamed)
+    monkeypatch.setattr(_subject, "source_of", renamed)
     run, results = run_in(tmp_path / "run", config)
     heads = [card["head"] for card in run.read_json("models.json")]
     assert heads[0].count("photos with a grey background") == 1
