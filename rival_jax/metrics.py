@@ -31,22 +31,11 @@ def rfs(acc_fg: Float[Array, "*s"], acc_bg: Float[Array, "*s"]) -> Float[Array, 
     """
     acc_fg, acc_bg = jnp.asarray(acc_fg), jnp.asarray(acc_bg)
     check_same("acc_bg", acc_bg, "acc_fg", acc_fg)
-    return _share_of_room(jnp, acc_fg, acc_bg)
+    return share_of_room(jnp, acc_fg, acc_bg)
 
 
-def rfs_of_numbers(
-    acc_fg: Float[np.ndarray, "*s"], acc_bg: Float[np.ndarray, "*s"]
-) -> Float[np.ndarray, "*s"]:
-    """`rfs` of NumPy's arrays, the same float32 numbers: eager jax compiles for every shape.
-
-    >>> rfs_of_numbers(np.array([0.25, 0.0, 1.0]), np.array([0.75, 0.0, 1.0]))
-    array([0.5, 0. , 0. ], dtype=float32)
-    """
-    check_same("acc_bg", acc_bg, "acc_fg", acc_fg)
-    return _share_of_room(np, acc_fg.astype(np.float32), acc_bg.astype(np.float32))
-
-
-def _share_of_room(library: Any, acc_fg: Any, acc_bg: Any) -> Any:
+def share_of_room(library: Any, acc_fg: Any, acc_bg: Any) -> Any:
+    """`rfs` by jax.numpy or, of numbers that are known, by NumPy, which compiles nothing."""
     # min(s, 2 - s) of the sum s, not of the mean: the sum of two floats next to 1 stays exact.
     total = acc_fg + acc_bg
     room = library.minimum(total, (1 - acc_fg) + (1 - acc_bg))
@@ -87,9 +76,7 @@ def true_class(
     return probability, (jnp.argmax(logits, axis=1) == labels) & ~jnp.isnan(probability)
 
 
-def check_same(
-    name: str, value: Array | np.ndarray, other_name: str, other: Array | np.ndarray
-) -> None:
+def check_same(name: str, value: Array, other_name: str, other: Array) -> None:
     """Raises ValueError unless two arguments have the same shape."""
     if value.shape != other.shape:
         raise ValueError(f"{name}: got {value.shape}, expected {other_name}'s {other.shape}")

@@ -19,10 +19,13 @@ BUSY = 10  # seconds that this machine may be busy with other things
 
 def ended(folder, kind, number=None, victim=0):
     """(exit codes, what was printed, seconds from the signal to the end)."""
-    processes = launch(2, 1, ["tests.multihost_ends", kind, str(folder)], folder / "logs")
+    ready = folder / "ready"
+    command = ["tests.multihost_ends", kind, str(ready)]
+    processes = launch(2, 1, command, folder / "logs")
     end = time.monotonic() + 60
-    while len([*folder.glob("ready*")]) < 2 and time.monotonic() < end:
+    while not ready.exists() and time.monotonic() < end:
         time.sleep(0.05)
+    time.sleep(1)  # until the others wait in the barrier, which nothing outside can see
     if number:
         processes[victim].send_signal(number)
     since = time.monotonic()

@@ -185,9 +185,7 @@ def measure(
         inputs = placement.placed(inputs, mesh, "replicated")
     lowered = jax.jit(fn).lower(variables, inputs)
     # Operations and buffers are the same without the optimisation of machine code, half the work.
-    quickly: dict[str, str | bool] | None = (
-        {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else None
-    )
+    quickly: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     compiled = lowered.compile(quickly)
     analysis, memory = compiled.cost_analysis(), compiled.memory_analysis()
     flops = (analysis or {}).get("flops", 0.0)

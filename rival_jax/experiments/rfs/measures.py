@@ -26,8 +26,10 @@ SIDES = ("foreground", "background")
 def rfs(accuracy: Named) -> Named:
     """RFS of the accuracies under foreground noise and under background noise."""
     fg, bg = (accuracy.at(region=side) for side in SIDES)
-    known = isinstance(fg.values, np.ndarray)  # not traced, as it is under the bootstrap
-    return fg.map(metrics.rfs_of_numbers if known else metrics.rfs, bg)
+    if not isinstance(fg.values, np.ndarray):  # traced, under the bootstrap
+        return fg.map(metrics.rfs, bg)
+    numbers = lambda *sides: [np.asarray(side, np.float32) for side in sides]  # noqa: E731
+    return fg.map(lambda *sides: metrics.share_of_room(np, *numbers(*sides)), bg)
 
 
 def derived(columns: dict[str, Named]) -> dict[str, Named]:
