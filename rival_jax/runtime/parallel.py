@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
+import timeit
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -192,12 +192,9 @@ def measure(
     found = (flops / size, getattr(memory, "temp_size_in_bytes", 0) / size)
 
     def timed() -> float:
-        compiled, seconds = lowered.compile(), []
-        for _ in range(3):
-            start = time.perf_counter()
-            jax.block_until_ready(compiled(variables, inputs))
-            seconds.append(time.perf_counter() - start)
-        return hosts.agreed(min(seconds) / size)
+        compiled = lowered.compile()
+        once = lambda: jax.block_until_ready(compiled(variables, inputs))  # noqa: E731
+        return hosts.agreed(min(timeit.repeat(once, number=1, repeat=3)) / size)
 
     return Cost(*hosts.agreed(found), timed)
 
