@@ -639,7 +639,7 @@ def test_a_method_that_a_network_does_not_allow_stops_before_any_work(tmp_path, 
 
 def test_a_dry_run_prints_the_cost_and_computes_nothing(study, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "map_examples", lambda *a, **k: pytest.fail("it computed"))
-    monkeypatch.setattr(parallel, "measure", lambda *a: parallel.Cost(1e12, 1, lambda: 2.0))
+    monkeypatch.setattr(parallel, "measure", lambda *a: parallel.Cost(1e12, 1.0, lambda: 2.0))
     said = dry_run(tiny(study, tmp_path))
     each = round(30 / parallel.data_mesh().size)
     assert f"other, gradcam: 15 images, 15.00 TFLOP, about {each} s" in said

@@ -132,7 +132,7 @@ class Network:
         Raises ValueError if the network gives NaN.
         """
         model, variables, fn = self._loaded(tokens)
-        cost = parallel.Cost(0.0, 8 * COPIES * math.prod(tokens) ** 2)
+        cost = parallel.Cost(0.0, 8.0 * COPIES * math.prod(tokens) ** 2)
         geometry = Geometry(model.image_size)
         size, _ = step_size(self.config, self.mesh, cost, geometry, len(group))
         taken = batches(self.source, group, model.image_size, size)
