@@ -118,6 +118,22 @@ def test_a_module_called_features_is_not_the_classifiers_input(tmp_path):
     np.testing.assert_allclose(values["penultimate"], values["features"].mean((1, 2)), atol=1e-6)
 
 
+class Written(Named):
+    """Of an array that is written into."""
+
+    def forward(self, image):
+        x = self.features(image)
+        x[:, :, 1:] += x[:, :, :-1].relu()
+        return self.head(x.mean((2, 3)))
+
+
+def test_arrays_may_be_written_into(tmp_path):
+    exporting.export(Written(), tmp_path / "x", image_size=(6, 8), config=CONFIG)  # which compares
+    graph = json.loads((tmp_path / "x" / "graph.json").read_text())
+    assert "copy.default" in {node["op"] for node in graph["nodes"]}
+    assert graph["cam_tap"] == "features"
+
+
 def test_a_wrong_export_is_refused(tmp_path, monkeypatch):
     """The names of two modules' outputs, exchanged."""
     lower = lowering.lower

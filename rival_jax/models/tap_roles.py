@@ -196,7 +196,10 @@ class _Roles:
         values[places[0]] = image.requires_grad_()
         of = lambda said: self.torch.fx.node.map_arg(said, values.__getitem__)  # noqa: E731
         for node in self.lowered.order:
-            if node not in values:
+            if node not in values and node.target is self.torch.ops.aten.copy.default:
+                array, source = of(node.args[:2])  # torch itself cannot differentiate it
+                values[node] = source.to(array.dtype).expand_as(array)
+            elif node not in values:
                 values[node] = node.target(*of(node.args), **of(node.kwargs))
         wanted = values[places[features]]
         score = (wanted * self.torch.randn(wanted.shape, generator=generator)).sum()
