@@ -48,21 +48,47 @@ def lite0(tmp_path_factory):
 
 
 @pytest.mark.whole
-def test_a_real_cnn_beside_a_real_vit(lite0, all_shared, tmp_path, monkeypatch):
+@pytest.mark.parametrize("experiment", ["rfs", "background", "saliency"])
+def test_a_real_cnn_beside_a_real_vit(experiment, lite0, all_shared, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "write_document", lambda *a: None)
-    monkeypatch.setenv("RIVAL_JAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RIVAL_JAX_CACHE", str(lite0.parent / "cache"))
     vit = all_shared / "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
-    config = config_of("rfs", "clean")
+    config = config_of(experiment, "clean")
     config.models, config.data.name = (str(lite0), str(vit)), "rival10"
     config.data.root = str(few_photos(all_shared / "data/rival10_mini/RIVAL10", tmp_path / "R"))
-    config.head, config.noise.norms = "imagenet", ("linf",)
-    config.noise.sigmas, config.noise.trials = (120 / 255,), 1
-    config.statistics.resamples = 50
+    config.head, config.statistics.resamples = "imagenet", 50
+    if experiment == "rfs":
+        config.noise.norms, config.noise.sigmas, config.noise.trials = ("linf",), (120 / 255,), 1
+    if experiment == "background":
+        config.ablation.treatments, config.probe.regions = ("grey",), ("all",)
+    if experiment == "saliency":
+        config.saliency.draws = 1
     _, results = run_in(tmp_path / "run", config)
     every = results.where(contrast="", **{"class": None})
     for model in (lite0.name, vit.name):
-        found = every.where(model=model)
-        assert found.one(measure="accuracy", region="clean")["estimate"] >= 0.7, model
-        assert all(-1 < row["estimate"] < 1 for row in found.where(measure="rfs_of_means").rows)
+        check(experiment, every.where(model=model))
     model, _ = models.load(str(lite0))
     assert model.cam_tap == "bn2"
+
+
+def check(experiment, found):
+    """Of one network, what any that knows these photos and sees their objects has."""
+    whole = {"rfs": {"region": "clean"}, "background": {"treatment": "none"}}
+    whole["saliency"] = {"subset": "all", "filed": "true"}
+    accuracy = found.one(measure="accuracy", **whole[experiment])["estimate"]
+    assert round(10 * accuracy) >= 7  # of ten photos
+    if experiment == "rfs":
+        assert all(-1 < row["estimate"] < 1 for row in found.where(measure="rfs_of_means").rows)
+    if experiment == "background":
+        lost = [
+            found.one(measure="probability_drop", region=region)["estimate"]
+            for region in ("foreground", "background")
+        ]
+        assert lost[0] > lost[1]
+    if experiment == "saliency":
+        of_map = found.where(**whole[experiment])
+        assert of_map.one(measure="density_gap")["estimate"] > 0
+        salient, least = (
+            of_map.one(measure=f"target_drop_{where}")["estimate"] for where in ("salient", "least")
+        )
+        assert salient > least

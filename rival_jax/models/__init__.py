@@ -116,9 +116,8 @@ def _read(
         if not graphed:
             tensors, said = renaming.canonical(tensors)
         family = plugin("models", family_name) if family_name else _family(tensors, graphed)
-        if (
-            found.config and library == "transformers"
-        ):  # here its configuration must be understood key by key
+        if found.config and library == "transformers":
+            # Here its configuration must be understood key by key.
             transformers_names.check(found.config.foreign or {})
             config = weights.read_config(found.file.parent / weights.CONFIG)
             keys = (*INPUT, "image_size", "assumed", "notices")
