@@ -147,11 +147,15 @@ class Strata:
         found = []
         for start in range(0, len(means), self.size):
             some = means[start : start + self.size]
-            padded = np.concatenate([some, np.repeat(some[:1], self.size - len(some), axis=0)])
-            shaped = padded.reshape(self.size, means.shape[1], *self._columns)
-            values = np.asarray(self._mapped(shaped.astype(np.float32)), np.float64)
-            found.append(values.reshape(self.size, -1)[: len(some)])
+            padded = np.empty((self.size, *means.shape[1:]), np.float32)
+            padded[: len(some)], padded[len(some) :] = some, some[0]
+            found.append(self._values(padded)[: len(some)])
         return np.concatenate(found)
+
+    def _values(self, means: np.ndarray) -> np.ndarray:
+        """The statistic for `size` inputs, float32."""
+        shaped = means.reshape(*means.shape[:2], *self._columns)
+        return np.asarray(self._mapped(shaped), np.float64).reshape(self.size, -1)
 
     def moved(self, base: np.ndarray, changes: Iterable[Change]) -> Iterator[np.ndarray]:
         """The statistic with some class means moved: [places, k] for every change in turn."""
@@ -176,13 +180,14 @@ class Strata:
                 found.append(rest + share.sum(1)[:, None] * places[:, None])
             return np.split(self._evaluated(np.concatenate(found)), ends[:-1])
         rows = [(classes, place) for classes, places in changes for place in places]
-        found = []
-        for start in range(0, len(rows), self.step):
-            some = rows[start : start + self.step]
-            means = np.repeat(base[None], len(some), axis=0)
+        here, found = base.astype(np.float32), []
+        for start in range(0, len(rows), self.size):
+            some = rows[start : start + self.size]
+            means = np.empty((self.size, *base.shape), np.float32)
+            means[:] = here
             for row, (classes, place) in enumerate(some):
                 means[row, classes] = place
-            found.append(self.evaluate(means))
+            found.append(self._values(means)[: len(some)])
         return np.split(np.concatenate(found), ends[:-1])
 
     def resampled(self, resamples: int, seed: int) -> np.ndarray:
