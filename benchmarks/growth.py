@@ -31,7 +31,7 @@ def main() -> None:
     if options.one:
         print(json.dumps(measured(options.images[0], options.classes[0])))
         return
-    print("| images | classes | CPU s | of it the rest after compiling | MiB more |")
+    print("| images | classes | CPU s | again, CPU s | MiB more |")
     print("|---|---|---|---|---|")
     for classes in options.classes:
         for images in options.images:
