@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rival_jax.report import declared, grids
+from rival_jax.report import declared, figures, grids
 from rival_jax.report.results import Results
 from rival_jax.report.words import Words
 
@@ -105,8 +105,30 @@ def test_sections_hold_what_belongs_in_them():
     assert [(picture.name, picture.photos) for picture in two.pictures] == [("iou_photos", True)]
     (nothing,) = page.sections(RESULTS, fields, "two")
     assert nothing.pictures == [], "neither given nor drawn of results"
+    other = RESULTS.where(model="b")
+    (told,) = page.sections(RESULTS, fields, "one", of={"all": other, "level": other})
+    assert [line[0] for line in told.tables[0].rows] == ["b"]
+    assert len(told.pictures[0].draw().lines) == 3
     (nothing,) = page.sections(RESULTS, {**fields, "of": "dice"}, "one")
     assert (nothing.pictures, nothing.tables) == ([], [])
+
+
+def test_a_legend_names_all_lines_but_faint_ones_and_panels_of_shares_have_one_scale():
+    rows = [
+        row("accuracy", model, value, test=test, level=level)
+        for model, test, level, value in (
+            ("a", "x", 1, 0.1), ("a", "x", 2, 0.2), ("b", "x", 1, 0.3),
+            ("c", "y", 1, 0.9), ("a", "z", 1, 5.0),
+        )
+    ]  # fmt: skip
+    look = {"by": "model", "panel": "test", "faint": ["b"], "shares": ["x", "y"], "across": 2}
+    figure, _, lines = figures.curves(Results(rows), "level", titles={"a": "A"}, **look)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["A", "c"]
+    x, y, z = figure.axes
+    assert x.get_ylim() == y.get_ylim() != z.get_ylim()
+    assert x.get_ylim()[1] > 0.9
+    assert len(lines) == 5
 
 
 @pytest.mark.parametrize("means", [True, False])
