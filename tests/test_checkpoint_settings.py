@@ -163,7 +163,7 @@ def test_keys_that_matter_not(key, tmp_path):
     assert weights.read_config(write(tmp_path, pretrained_cfg={**WHOLE, key: "x"})) == plain
 
 
-@pytest.mark.parametrize("key", ["hidden_sizes", "layer_norm_epz", "patches", "norm", "Mean", "x"])
+@pytest.mark.parametrize("key", ["hidden_dims", "layer_norm_epz", "patches", "norm", "Mean", "x"])
 def test_keys_that_may_matter_are_refused_by_name(key, tmp_path):
     for content in ({**WHOLE, key: 1}, {"pretrained_cfg": {**WHOLE, key: 1}}):
         with pytest.raises(ValueError, match=rf"config\.json: '{key}' is 1: not a key that is"):

@@ -181,6 +181,10 @@ def _expected(found: Mapping[str, Any]) -> settings.Expected:
         "norm_layer": ("groupnorm",) if found["norm"] == "group" else none,
         "aa_layer": (found["anti_aliasing"], *(none if found["anti_aliasing"] == "none" else ())),
         "act_layer": ("relu", *none),
+        "depths": (list(depths),),  # this and what follows: transformers' keywords
+        "hidden_sizes": ([blocks[-1][-1] for blocks in widths],),
+        "embedding_size": (width,),
+        "layer_type": ("bottleneck" if found["bottleneck"] else "basic",),
         **dict.fromkeys(("downsample_in_first_stage", "downsample_in_bottleneck"), (False,)),
         "block_args": ({"attn_layer": found["gate"]},) if found["gate"] else (None, {}),
     }

@@ -22,8 +22,8 @@ _TOLD = (  # facts told by the tensors, or for sizes other than the one read
     *("num_features", "head_hidden_size", "pool_size", "first_conv", "classifier"),
     *("min_input_size", "test_input_size", "test_crop_pct", "fixed_input_size"),
     # of transformers; its pooler is no part of a classifier
-    *("pooler_act", "pooler_output_size", "depths", "hidden_sizes", "embedding_size"),
-    *("layer_type", "num_stages", "stage_names", "out_features", "out_indices"),
+    *("pooler_act", "pooler_output_size", "num_stages", "stage_names"),
+    *("out_features", "out_indices"),
 )
 _TRAINING = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"),
@@ -53,6 +53,7 @@ _SAME = {
     "qkv_bias": "qkv_bias",
     "num_channels": "in_chans",
     "in_chans": "in_chans",
+    **{key: key for key in ("depths", "hidden_sizes", "embedding_size", "layer_type")},
     "downsample_in_first_stage": "downsample_in_first_stage",
     "downsample_in_bottleneck": "downsample_in_bottleneck",
 }
