@@ -331,7 +331,7 @@ def test_the_report_experiment_joins_runs(tmp_path, monkeypatch):
         assert str(one_of_both) in text
     assert " c c " in text, "a group of its own among the models"
     experiment.dry_run(config, console)
-    assert "3 models x 2 levels x 20 images x 1 trials" in console.file.getvalue()
+    assert "3 models x 2 levels x 20 images x 1 trial;" in console.file.getvalue()
     other = tmp_path / "runs" / "three"
     other.mkdir()
     for name, value in (("config", {"experiment": "background"}), ("units", {})):

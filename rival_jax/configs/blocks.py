@@ -108,7 +108,7 @@ class Levels:
     norms: Annotated[tuple[Literal["linf", "l2"], ...], Distinct()] = ("linf",)
     sigmas: Strengths = tuple(s / 255 for s in range(30, 211, 30))  # of linf, for pixels in [0, 1]
     epsilons: Strengths = tuple(float(e) for e in range(25, 201, 25))  # of l2, per image and region
-    # Regions and networks see the same draws; "shared": all levels do too, as rows had it once.
+    # Regions and networks see the same draws; "shared": all levels do too, as in earlier versions.
     draws: Literal["by_level", "shared"] = "by_level"
 
     def levels(self, norm: str) -> tuple[float, ...]:
