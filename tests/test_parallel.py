@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rival_jax.runtime import parallel, parts
+from rival_jax.runtime import footprint, parallel, parts
 
 
 def scaled_sum(variables, batch, factor=1.0):
@@ -99,6 +99,6 @@ def test_no_batches_is_an_error():
 
 
 def test_measure_counts_operations():
-    cost = parallel.measure(lambda v, x: x @ v["w"], {"w": jnp.ones((64, 32))}, jnp.ones((16, 64)))
+    cost = footprint.measure(lambda v, x: x @ v["w"], {"w": jnp.ones((64, 32))}, jnp.ones((16, 64)))
     assert cost.flops == pytest.approx(2 * 64 * 32, rel=0.1)
     assert cost.seconds > 0

@@ -21,7 +21,7 @@ from rival_jax.experiments.rfs.examples import noised_pictures
 from rival_jax.experiments.rfs.measures import STUDY
 from rival_jax.experiments.rows import clean_answers
 from rival_jax.report.results import Results
-from rival_jax.runtime import parallel
+from rival_jax.runtime import footprint, parallel
 from rival_jax.runtime.plans import Plans
 from rival_jax.runtime.results import Run, read_rows
 from tests.finetune_cases import one_block_study
@@ -272,7 +272,7 @@ def test_the_batch_size_picked_is_recorded_and_reused(study, undisturbed, tmp_pa
     plan = {"images": pytest.approx(16, abs=12), "trials": 4, "flops": ANY, "devices": 4}
     plan |= {"for": ANY, "check": ANY}
     assert picked == {"tiny": plan}
-    monkeypatch.setattr(parallel, "memory_budget", lambda device: 1)
+    monkeypatch.setattr(footprint, "memory_budget", lambda device: 1)
     for path in (run.path / "rows").rglob("linf*"):
         path.unlink()
     seen = []
@@ -327,7 +327,7 @@ def test_damaged_plans_are_picked_anew_and_said(tmp_path, damaged):
 def test_any_memory_budget_gives_the_same_rows(study, undisturbed, tmp_path, monkeypatch, budget):
     config = tiny_rfs(study, tmp_path)
     reference = sorted_rows(undisturbed)
-    monkeypatch.setattr(parallel, "memory_budget", lambda device: budget)
+    monkeypatch.setattr(footprint, "memory_budget", lambda device: budget)
     rows = sorted_rows(run_in(tmp_path / "other", config))
     assert rows["correct"].to_pylist() == reference["correct"].to_pylist()
     np.testing.assert_allclose(rows["probability"], reference["probability"], atol=REFERENCE)

@@ -34,7 +34,7 @@ from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.images import Images, alike, per_image
 from rival_jax.report.results import Results
-from rival_jax.runtime import parallel, row_files
+from rival_jax.runtime import footprint, parallel, row_files
 from rival_jax.runtime.results import read_rows
 from rival_jax.types import Model
 from tests.damaged_runs import NAMES, renamed, reported
@@ -639,7 +639,7 @@ def test_a_method_that_a_network_does_not_allow_stops_before_any_work(tmp_path, 
 
 def test_a_dry_run_prints_the_cost_and_computes_nothing(study, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "map_examples", lambda *a, **k: pytest.fail("it computed"))
-    monkeypatch.setattr(parallel, "measure", lambda *a: parallel.Cost(1e12, 1.0, lambda: 2.0))
+    monkeypatch.setattr(footprint, "measure", lambda *a: footprint.Cost(1e12, 1.0, lambda: 2.0))
     said = dry_run(tiny(study, tmp_path))
     each = round(30 / parallel.data_mesh().size)
     assert f"other, gradcam: 15 images, 15.00 TFLOP, about {each} s" in said

@@ -28,7 +28,7 @@ from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results
 from rival_jax.report.tables import write_csv
-from rival_jax.runtime import parallel
+from rival_jax.runtime import footprint
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.tokencut import token_features
 from rival_jax.types import Geometry
@@ -554,7 +554,7 @@ def test_the_command_at_the_end_works_when_pasted(photos, tmp_path, no_figures):
 
 def test_the_demos_command_works_when_pasted(photos, tmp_path, monkeypatch):
     """Finetuning with the masks; true ones stand in for those that the cut finds."""
-    monkeypatch.setattr(parallel, "measure", lambda *args: parallel.Cost(1e9, 1.0, lambda: 1.0))
+    monkeypatch.setattr(footprint, "measure", lambda *args: footprint.Cost(1e9, 1.0, lambda: 1.0))
     config = tiny(photos, **{"models": ("scenes/vit_00",), "data.name": "scenes", "data.root": ""})
     config.data.scenes.per_class, config.tokencut.block = 5, "auto"
     material = Experiment(config, quiet())

@@ -19,7 +19,7 @@ from rival_jax.data import transforms
 from rival_jax.data.class_maps import imagenet
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.interop import timm
-from rival_jax.runtime import parallel
+from rival_jax.runtime import footprint
 from rival_jax.runtime.results import Run
 from rival_jax.types import Array, Geometry, Model, Variables
 
@@ -76,7 +76,7 @@ def look(model: Model, variables: Variables, images: Array, console: Console) ->
     for notice in model.notices:
         console.print(f"note: {notice}", markup=False)
     forward = jax.jit(lambda v, x: model.forward(v, x, {})[0])
-    cost = parallel.measure(forward, variables, images)
+    cost = footprint.measure(forward, variables, images)
     size = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     console.print(
         f"{cost.flops / 1e9:.2f} GFLOP and {1e3 * cost.seconds:.1f} ms per image here; "

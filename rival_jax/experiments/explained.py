@@ -18,7 +18,7 @@ from rival_jax.experiments.cures import Pair, compared_networks
 from rival_jax.experiments.subject import TYPICAL_BATCH, Loaded, Subject
 from rival_jax.models.network import shapes
 from rival_jax.report.grids import Shown, heated, outlined, thumb
-from rival_jax.runtime import parallel
+from rival_jax.runtime import footprint, parallel
 from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Batch, Model, Variables
 
@@ -160,7 +160,7 @@ class Explaining:
         self.ways = allowed(config.saliency, self.subject.models, console, way)
         self._make, self._weights = make, weights
         self._shown: list[tuple[Loaded, Any, Draw]] = []  # on the sheet
-        self._costs: dict[Any, parallel.Cost] = {}
+        self._costs: dict[Any, footprint.Cost] = {}
 
     def total(self) -> int:
         """Images, counted as often as they are looked at."""
@@ -190,7 +190,7 @@ class Explaining:
                 seconds = images * cost.seconds / self.subject.mesh.size
                 yield f"{loaded.model.name}, {way.method}: {work}", seconds
 
-    def _cost(self, loaded: Loaded, way: Any) -> parallel.Cost:
+    def _cost(self, loaded: Loaded, way: Any) -> footprint.Cost:
         """Of one image; the same for all networks of one architecture."""
         subject, (fn, args) = self.subject, self._make(loaded, way)
         key = fn, loaded.geometry
@@ -200,7 +200,7 @@ class Explaining:
             everything = lambda v, b: fn(v, b, *args)  # noqa: E731
             given = self._weights(loaded.variables), dict(batch)
             place = subject.mesh, subject.sharding
-            self._costs[key] = parallel.measure(everything, *given, *place)
+            self._costs[key] = footprint.measure(everything, *given, *place)
         return self._costs[key]
 
     def show(self, loaded: Loaded, way: Any, draw: Draw) -> None:

@@ -22,7 +22,7 @@ from rival_jax.heads import Context, imagenet, own
 from rival_jax.protocols import Calibration
 from rival_jax.report.images import Images, read_images
 from rival_jax.report.tables import counted
-from rival_jax.runtime import parallel, row_files
+from rival_jax.runtime import footprint, parallel, row_files
 from rival_jax.runtime.results import Columns, digest, tree_digest
 from rival_jax.types import Array, Batch, Forward, Geometry, Variables
 
@@ -229,10 +229,10 @@ def network(material: Material, name: str) -> Loaded:
     geometry = Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
 
     @functools.cache
-    def cost() -> parallel.Cost:
+    def cost() -> footprint.Cost:
         batch = {"image": np.zeros((SAMPLE, *model.image_size, 3), np.uint8)}
         fn = parallel.Bound(logits_of, (model.forward,))
-        return parallel.measure(fn, variables, batch, material.mesh)
+        return footprint.measure(fn, variables, batch, material.mesh)
 
     facts = card(model, variables, "own")
     material.console.print(facts["input"])

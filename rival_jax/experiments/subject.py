@@ -15,7 +15,7 @@ from rich.console import Console
 from rival_jax import configs, data, models
 from rival_jax.experiments import head_context as _heads
 from rival_jax.experiments.preprocessing import check_treatment, preprocessing
-from rival_jax.runtime import parallel
+from rival_jax.runtime import footprint, parallel
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import tree_digest
@@ -33,7 +33,7 @@ class Loaded:
     variables: Variables
     geometry: Geometry
     digest: str  # of weights, head and treatment of the input
-    cost: Callable[[], parallel.Cost]  # of one image's forward pass; measured on first use
+    cost: Callable[[], footprint.Cost]  # of one image's forward pass; measured on first use
     facts: dict[str, Any]  # for models.json and the report
 
 
@@ -164,18 +164,18 @@ class Subject(Material):
             if self.trains:
                 self.examples(geometry, str(self.config.data.train_split))
 
-    def bare(self, name: str) -> tuple[Model, Variables, Callable[[], parallel.Cost]]:
+    def bare(self, name: str) -> tuple[Model, Variables, Callable[[], footprint.Cost]]:
         """A network without a new head, and a function that measures its forward pass once."""
         model, variables = self._load(name)
         self.console.print(models.describe(model, self.geometry(model)))
 
         @functools.cache
-        def cost() -> parallel.Cost:
+        def cost() -> footprint.Cost:
             test = self.examples(self.geometry(model))
             size = min(TYPICAL_BATCH, len(test))
             images = next(test.batches(size, everywhere=True))["image"]
             forward = lambda v, x: model.forward(v, x, {})[0]  # noqa: E731
-            return parallel.measure(forward, variables, images, self.mesh, self.sharding)
+            return footprint.measure(forward, variables, images, self.mesh, self.sharding)
 
         return model, variables, cost
 
@@ -199,7 +199,7 @@ class Subject(Material):
         return Loaded(model, variables, geometry, str(identity), cost, facts)
 
     def batch(
-        self, cost: parallel.Cost, geometry: Geometry, trials: int, regions: int
+        self, cost: footprint.Cost, geometry: Geometry, trials: int, regions: int
     ) -> tuple[int, int]:
         """(images per step, trials at once) that fit the devices' memory.
 
@@ -260,7 +260,7 @@ def card(
 def step_size(
     config: Any,
     mesh: Any,
-    cost: parallel.Cost,
+    cost: footprint.Cost,
     geometry: Geometry,
     images: int,
     trials: int = 1,
@@ -268,7 +268,7 @@ def step_size(
 ) -> tuple[int, int]:
     """See `Subject.batch`; for `images` images in all."""
     devices, pixels = mesh.size, 4 * 3 * math.prod(geometry.size)
-    budget = parallel.memory_budget(mesh.devices.flat[0])
+    budget = footprint.memory_budget(mesh.devices.flat[0])
     forwards = min(MAX_FORWARDS, max(1, int(budget / (cost.bytes + 4 * pixels))))
     at_once = max(
         d for d in range(1, trials + 1) if trials % d == 0 and (d == 1 or d * regions <= forwards)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from rival_jax.runtime import finite, hosts, parallel, profile
+from rival_jax.runtime import finite, footprint, hosts, parallel, profile
 from rival_jax.runtime.checkpoints import Checkpoints, delete
 from rival_jax.runtime.members import Data, Member, Trained, Watch, of_member
 from rival_jax.runtime.placement import placed, spread, whole
@@ -87,7 +87,7 @@ def measure(
     batch: Batch,
     mesh: Mesh,
     sharding: str = "replicated",
-) -> parallel.Cost:
+) -> footprint.Cost:
     """The cost of one example in an update, without the optimiser; arguments as for `fit`."""
     given = {name: np.float32(value) for name, value in numbers.items()}
 
@@ -95,7 +95,7 @@ def measure(
         return terms({**variables, "params": params}, batch, given)["total"].mean()
 
     slope = lambda variables, batch: jax.grad(loss)(variables["params"], variables, batch)  # noqa: E731
-    return parallel.measure(slope, variables, batch, mesh, sharding)
+    return footprint.measure(slope, variables, batch, mesh, sharding)
 
 
 def forget(folder: Path) -> None:

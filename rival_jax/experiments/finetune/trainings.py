@@ -21,7 +21,7 @@ from rival_jax.experiments.finetune.variants import Setting, settings
 from rival_jax.experiments.runner import Bench, Unit
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.heads import imagenet
-from rival_jax.runtime import checksums, hosts, parallel, train
+from rival_jax.runtime import checksums, footprint, hosts, train
 from rival_jax.runtime.members import Member, columns
 from rival_jax.runtime.results import Run, digest
 from rival_jax.runtime.tensorboard import watched
@@ -91,7 +91,7 @@ class Trainings:
                 "imagenet for a network with ImageNet's 1000 outputs"
             )
         self.on_cpu = self.subject.mesh.devices.flat[0].platform == "cpu"
-        self._costs: dict[Any, parallel.Cost] = {}
+        self._costs: dict[Any, footprint.Cost] = {}
         trained, labels = outputs(self.subject, self.raw, self.original)
         self.settings = settings(config, trained)
         self.training: dict[Any, Training] = {}  # by `Setting.seen`
@@ -151,7 +151,7 @@ class Trainings:
             return int(asked)
         if self.on_cpu:  # one training fills its cores; several only spill caches
             return 1
-        budget = parallel.memory_budget(self.subject.mesh.devices.flat[0])
+        budget = footprint.memory_budget(self.subject.mesh.devices.flat[0])
         bytes_each = self.step_cost(setting).bytes * self.config.train.batch
         return hosts.agreed(max(1, int(budget / max(bytes_each, 1))))
 
@@ -164,7 +164,7 @@ class Trainings:
             told = f"{setting.name}: {count:,} images in {len(mine)} trainings"
             yield f"{told}, {step.bytes / 2**20:.1f} MiB an image", count * step.seconds
 
-    def step_cost(self, setting: Setting) -> parallel.Cost:
+    def step_cost(self, setting: Setting) -> footprint.Cost:
         """The cost of one image in an update, measured on a batch."""
         if setting.terms not in self._costs:
             batch = self.training[setting.seen].sample(setting.needs)

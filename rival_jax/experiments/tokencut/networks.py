@@ -24,7 +24,7 @@ from rival_jax.experiments.runner import OnBatch, Unit
 from rival_jax.experiments.subject import card, step_size
 from rival_jax.models.transformer import qkv_tap
 from rival_jax.report.words import Words
-from rival_jax.runtime import parallel
+from rival_jax.runtime import footprint, parallel
 from rival_jax.runtime.results import Category, Columns, tree_digest
 from rival_jax.tokencut import image_cuts, token_size, upscale
 from rival_jax.types import Geometry, Model, Variables
@@ -98,7 +98,7 @@ class Network:
         some = photos[:SAMPLE]
         batch = next(batches(self.source, some, model.image_size, len(some)))
         with self._in_precision():
-            device = parallel.measure(fn, variables, dict(batch)).seconds / self.mesh.size
+            device = footprint.measure(fn, variables, dict(batch)).seconds / self.mesh.size
         image = np.asarray(self.source[photos[0].position]["image"])
         started = time.perf_counter()
         self.made(image, np.eye(*tokens, dtype=bool), np.inf)
@@ -132,7 +132,7 @@ class Network:
         Raises ValueError if the network gives NaN.
         """
         model, variables, fn = self._loaded(tokens)
-        cost = parallel.Cost(0.0, 8.0 * COPIES * math.prod(tokens) ** 2)
+        cost = footprint.Cost(0.0, 8.0 * COPIES * math.prod(tokens) ** 2)
         geometry = Geometry(model.image_size)
         size, _ = step_size(self.config, self.mesh, cost, geometry, len(group))
         taken = batches(self.source, group, model.image_size, size)
