@@ -9,7 +9,10 @@ import numpy as np
 from PIL import Image
 
 from rival_jax.report import explorer
-from rival_jax.report.explorer import Seen, write_explorer
+from rival_jax.report.document import Document, write_document
+from rival_jax.report.explorer import Explorer, Seen, write_explorer
+from rival_jax.runtime.results import Run
+from tests.helpers import quiet
 
 COLUMNS = ("iRFS", "p")
 
@@ -29,7 +32,9 @@ def seen(k, name=None):
 
 
 def test_it_holds_every_image_with_its_pictures_and_numbers(tmp_path):
-    write_explorer(tmp_path / "a.html", "All", ("photo", "mask"), COLUMNS, map(seen, range(3)), 3)
+    write_explorer(
+        tmp_path / "a.html", Explorer("All", ("photo", "mask"), COLUMNS, map(seen, range(3)), 3)
+    )
     text, data = data_of(tmp_path / "a.html")
     assert data["networks"] == ["vit", "resnet"]
     assert data["columns"] == list(COLUMNS)
@@ -46,7 +51,7 @@ def test_it_holds_every_image_with_its_pictures_and_numbers(tmp_path):
 def test_names_cannot_end_the_script(tmp_path):
     name = "</script><script>alert(1)</script>"
     one = [seen(1, name)]
-    write_explorer(tmp_path / "a.html", name, ("photo", "mask"), COLUMNS, one, 1)
+    write_explorer(tmp_path / "a.html", Explorer(name, ("photo", "mask"), COLUMNS, one, 1))
     text, data = data_of(tmp_path / "a.html")
     assert data["images"][0][0] == name
     assert "<script>alert" not in text
@@ -56,7 +61,7 @@ def test_what_does_not_fit_is_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(explorer, "MOST", 4)
     made = []
     images = (made.append(k) or seen(k) for k in range(9))
-    write_explorer(tmp_path / "a.html", "All", ("photo", "mask"), COLUMNS, images, 9)
+    write_explorer(tmp_path / "a.html", Explorer("All", ("photo", "mask"), COLUMNS, images, 9))
     text, data = data_of(tmp_path / "a.html")
     assert len(data["images"]) == 4
     assert len(made) <= 5  # the others are not even made
@@ -68,7 +73,21 @@ def test_pictures_are_smaller_where_there_are_many(tmp_path, monkeypatch):
     photo = np.zeros((300, 200, 3), np.uint8)
     for count, side in ((1, explorer.SIDE), (2, explorer.SMALL)):
         some = [Seen(str(k), "a", (photo,), {"vit": (0.0,)}) for k in range(count)]
-        write_explorer(tmp_path / "a.html", "All", ("photo",), ("p",), some, count)
+        write_explorer(tmp_path / "a.html", Explorer("All", ("photo",), ("p",), some, count))
         _, data = data_of(tmp_path / "a.html")
         picture = Image.open(io.BytesIO(base64.b64decode(data["images"][0][2][0])))
         assert picture.size == (round(side * 2 / 3), side)
+
+
+def test_an_image_that_cannot_be_shown_costs_the_page_but_not_the_report(tmp_path):
+    run, document = Run(tmp_path, {}), Document("t", "s", ["h"], [], ["m"], [], "source")
+    facts = {"name": "d", "split": "test", "classes": ["a"], "counts": [1], "images": 1}
+    run.save_json("data.json", {**facts, "fingerprint": "f"})
+    run.save_json("models.json", [])
+    broken = Explorer("All", ("photo",), ("p",), (1 / 0 for _ in range(3)), 3)
+    write_document(run, quiet(), document._replace(explorer=broken))
+    assert not (run.path / explorer.FILE).exists()
+    assert "All images" not in (run.path / "report.html").read_text()
+    whole = broken._replace(images=map(seen, range(3)))
+    write_document(run, quiet(), document._replace(explorer=whole))
+    assert f'<a href="{explorer.FILE}">' in (run.path / "report.html").read_text()

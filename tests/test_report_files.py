@@ -38,7 +38,7 @@ def pictures(name):
     """Invented photos: the name's number as brightness."""
     level = int(re.search(r"\d+", name)[0])
     photo = np.full((24, 32, 3), level % 256, np.uint8)
-    return photo, photo // 2, 255 - photo
+    return photo, photo // 2, 255 - photo, photo[..., 0]
 
 
 def drawn(draw, folder):

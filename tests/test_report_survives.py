@@ -94,7 +94,7 @@ def test_a_figure_that_cannot_be_drawn_is_named_in_its_place(tmp_path, monkeypat
     assert (path / "summary.parquet").exists()
     events = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
     found = {event["name"]: event["error"] for event in events if event["event"] == "figure"}
-    assert found == dict.fromkeys(("fig5_linf", "fig1_linf", "examples_linf"), reason)
+    assert found == dict.fromkeys(("fig5_linf", "fig1_linf", "examples_linf", "explorer"), reason)
 
 
 def test_any_report_outlives_its_figures(tmp_path):

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from rich.console import Console
 
 from rival_jax.report import explorer, html, tables
+from rival_jax.report.explorer import Explorer
 from rival_jax.report.figures import Drawn
 from rival_jax.report.printed import show_tables
 from rival_jax.report.results import Row
-from rival_jax.report.style import attempt
+from rival_jax.report.style import attempt, noted
 from rival_jax.report.tables import Table
 from rival_jax.runtime import buckets
 from rival_jax.runtime.results import Run, atomic, parsed
@@ -51,6 +52,7 @@ class Document(NamedTuple):
     runs: Sequence[Path] = ()  # finished runs that it joins; default: the run itself
     groups: Mapping[str, Sequence[str]] | None = None  # of models
     clean: Mapping[str, Row] | None = None  # networks' accuracy on photos, if not from data.json
+    explorer: Explorer | None = None  # a page of all images beside this one
 
 
 def write_document(run: Run, console: Console, document: Document) -> None:
@@ -96,7 +98,7 @@ def write_document(run: Run, console: Console, document: Document) -> None:
         subtitle=document.subtitle,
         sections=[*((p["id"], p["title"]) for p in parts), *((n, n.title()) for n in named)],
         headline=[*document.headline, *html.clean(clean)],
-        explorer=explorer.FILE if (run.path / explorer.FILE).is_file() else "",
+        explorer=_explorer(run, console, document.explorer),
         parts=parts,
         data=html.data_facts(data),
         models=html.models_table(parsed(run.path / "models.json"), document.groups or {}),
@@ -109,6 +111,19 @@ def write_document(run: Run, console: Console, document: Document) -> None:
     with atomic(run.path / "report.html") as partial:
         partial.write_text(text, encoding="utf-8")
     console.print(f"report: {run.path / 'report.html'}")
+
+
+def _explorer(run: Run, console: Console, wanted: Explorer | None) -> str:
+    """The file of the page of all images, "" if there is none."""
+    if wanted is None:
+        return ""
+    try:
+        explorer.write_explorer(run.path / explorer.FILE, wanted)
+    except Exception as error:  # any kind, as for figures
+        buckets.remove(run.path / explorer.FILE)
+        noted("explorer", error, run, console)
+        return ""
+    return explorer.FILE
 
 
 def _files(shown: Sequence[Table]) -> dict[str, str]:

@@ -29,23 +29,19 @@ class Seen(NamedTuple):
     numbers: Mapping[str, Sequence[float]]  # of each network: a number for each column
 
 
-def write_explorer(
-    path: Path,
-    title: str,
-    kinds: Sequence[str],
-    columns: Sequence[str],
-    images: Iterable[Seen],
-    count: int,
-) -> None:
-    """Writes the page.
+class Explorer(NamedTuple):
+    """What the page shows."""
 
-    Args:
-      path: of the file.
-      kinds: what the pictures of an image are, such as "photo" and "mask".
-      columns: what the numbers of a network are; images are sorted by the first.
-      images: made one by one; more than `MOST` are left out, and the page says so.
-      count: how many there are.
-    """
+    title: str
+    kinds: Sequence[str]  # what the pictures of an image are, such as "photo" and "mask"
+    columns: Sequence[str]  # what the numbers of a network are; images are sorted by the first
+    images: Iterable[Seen]  # made one by one; more than `MOST` are left out, and the page says so
+    count: int  # how many there are
+
+
+def write_explorer(path: Path, wanted: Explorer) -> None:
+    """Writes the page."""
+    title, kinds, columns, images, count = wanted
     side = SIDE if count < MANY else SMALL
     found: list[tuple[Any, ...]] = []
     networks: dict[str, None] = {}

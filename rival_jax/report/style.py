@@ -81,12 +81,17 @@ def attempt(draw: Draw, target: Path, run: results.Run, console: Console) -> Fil
     except Exception as error:  # any kind: the numbers exist with or without a figure
         for path in _files(target):
             buckets.remove(path)
-        said = " ".join(visible(str(error), keep="\n").split()).rstrip(".")
-        reason = short(f"{type(error).__name__}: {said}" if said else type(error).__name__, 300)
-        run.log("figure", name=target.name, error=reason)
-        console.print(plain(f"note: figure {target.name} could not be drawn: {reason}"))
-        return reason
+        return noted(f"figure {target.name}", error, run, console)
     return _write(content, target)
+
+
+def noted(what: str, error: Exception, run: results.Run, console: Console) -> str:
+    """Tells log and console that something could not be drawn; returns why, in one line."""
+    said = " ".join(visible(str(error), keep="\n").split()).rstrip(".")
+    reason = short(f"{type(error).__name__}: {said}" if said else type(error).__name__, 300)
+    run.log("figure", name=what.removeprefix("figure "), error=reason)
+    console.print(plain(f"note: {what} could not be drawn: {reason}"))
+    return reason
 
 
 def _files(target: Path) -> Files:

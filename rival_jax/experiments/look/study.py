@@ -18,8 +18,7 @@ from rival_jax.data.remarks import remarks
 from rival_jax.data.source import name_hash
 from rival_jax.experiments.subject import Material, source_of
 from rival_jax.report.document import Document, write_document
-from rival_jax.report.explorer import FILE as EXPLORER
-from rival_jax.report.explorer import Seen, write_explorer
+from rival_jax.report.explorer import Explorer, Seen
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import outlined, sheet, thumb
 from rival_jax.report.results import Results, plain
@@ -62,22 +61,22 @@ def run(config: Any, run: Run, console: Console) -> None:
     listed = [(*one[:4], "; ".join(map(doubts.__getitem__, one.doubts))) for one in found]
     listed = [line for line in listed if line[-1]]
     write_csv(run.path / FILE, ("example", "class", "area", "parts", "doubts"), listed)
-    title, path = WORDS.text("title"), run.path / EXPLORER
-    write_explorer(path, title, KINDS, ("area",), _seen(examples, found), len(found))
-    write_document(run, console, _page(config, examples, found, listed, table))
+    every = Explorer(WORDS.text("title"), KINDS, ("area",), _seen(examples, found), len(found))
+    document = _page(config, examples, found, listed, table)
+    write_document(run, console, document._replace(explorer=every))
 
 
 def dry_run(config: Any, console: Console) -> None:
     """Prints what would be read."""
     config = typed(Config, config)
-    source = source_of(config, config.data.split)
+    source = source_of(config.data, config.data.split)
     sizes = counted(len(source), "photo"), counted(len(source.classes), "class")
     console.print(f"{config.data.name} {config.data.split}: {' of '.join(sizes)}; nothing was read")
 
 
 def _examples(config: Config, subject: Material) -> Examples:
     place, side = config.data, config.image_size
-    source = source_of(config, place.split)
+    source = source_of(place, place.split)
     return subject.read(source, Geometry((side, side), place.resize), f"{place.name} {place.split}")
 
 

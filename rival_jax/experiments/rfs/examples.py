@@ -15,6 +15,7 @@ from rival_jax.experiments.noise_trials import Sweep, noised
 from rival_jax.experiments.rfs.joined import Joined
 from rival_jax.experiments.rfs.measures import SIDES, WORDS, rfs
 from rival_jax.experiments.subject import Subject
+from rival_jax.report.explorer import Seen
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import Cell, contact, sheet
 from rival_jax.report.results import Row
@@ -26,9 +27,15 @@ CONTACT_CLASSES = 10
 FILE = "ranked_images.csv"
 PROBABILITIES = ("p_clean", "p_fg", "p_bg")  # of the true class, in the order of `KINDS`
 HEADER = ("model", "level", "example", "class", *PROBABILITIES, "irfs")
+NUMBERS = {  # columns of the explorer
+    "irfs": "iRFS",
+    "p_clean": "p",
+    "p_fg": "p, noise on the object",
+    "p_bg": "p, noise around it",
+}
 KINDS = ("photo", "foreground noise", "background noise")
 Pictures = Callable[[str], Sequence[np.ndarray]]
-"""Name of an example -> the photo, and with noise on either region; uint8 [h, w, 3], as `KINDS`."""
+"""Name of an example -> uint8 pictures [h, w, 3], as `KINDS`, and its mask [h, w]."""
 
 
 def shown(norm: str, levels: Sequence[float]) -> float:
@@ -40,7 +47,7 @@ def noised_pictures(config: Config, subject: Subject) -> Pictures:
     """Photos as the networks saw them under the first norm, at the level `shown`, in trial 0."""
     norm, examples = config.noise.norms[0], subject.first_examples()
     level = shown(norm, config.noise.levels(norm))
-    sweep = Sweep(norm, SIDES, 1, 1, config.data.mask == "binary")
+    sweep = Sweep(norm, SIDES, 1, 1, config.data.mask == "binary", config.noise.draws)
     draw = jax.jit(functools.partial(noised, sweep))
 
     def pictures(name: str) -> Sequence[np.ndarray]:
@@ -49,7 +56,7 @@ def noised_pictures(config: Config, subject: Subject) -> Pictures:
         pixels = {key: np.float32(example[key][None]) / 255 for key in ("image", "mask")}
         batch = {**pixels, "noise_id": examples.noise_ids[[row]]}
         both = 255 * np.asarray(draw(batch, noise.key(config.seed), level, np.arange(1)))[0, 0]
-        return example["image"], *both.round().astype(np.uint8)
+        return example["image"], *both.round().astype(np.uint8), example["mask"]
 
     return pictures
 
@@ -89,6 +96,19 @@ def extremes(runs: Joined, models: Sequence[str]) -> Iterator[tuple[str, str, li
             yield model, side, [*first.values()][:EACH]
 
 
+def explored(runs: Joined, pictures: Pictures) -> Iterator[Seen]:
+    """All images in the data set's order, with the numbers of `ranked`, for the explorer."""
+    found = {
+        (model, row["example"]): [row[key] for key in NUMBERS]
+        for model in runs.models
+        for row in ranked(runs, model)
+    }
+    images = runs.images
+    for name, label in zip(images.names, images.labels.tolist(), strict=True):
+        numbers = {model: found[model, name] for model in runs.models}
+        yield Seen(name, images.classes[label], pictures(name), numbers)
+
+
 def table(runs: Joined, models: Sequence[str]) -> Table:
     """The images of `extremes`, with their probabilities."""
     rows = [
@@ -111,7 +131,7 @@ def figure_1(runs: Joined, models: Sequence[str], pictures: Pictures) -> Drawn:
     for place, (model, side, rows) in enumerate(extremes(runs, models)):
         told += [tuple(row.values()) for row in rows]
         for k, row in enumerate(rows):
-            for i, picture in enumerate(pictures(row["example"])):
+            for i, picture in enumerate(pictures(row["example"])[: len(KINDS)]):
                 title = "" if i or k else f"{model}, {side}"
                 text = f"{KINDS[i] if i else row['class']}, p {row[PROBABILITIES[i]]:.2f}"
                 cells.append((place, 3 * k + i, picture, title, text))
@@ -124,7 +144,7 @@ def one_of_each(runs: Joined, pictures: Pictures) -> Drawn:
     _, first = np.unique(images.labels, return_index=True)
     names = {images.names[i]: images.classes[images.labels[i]] for i in first[:CONTACT_CLASSES]}
     found = [
-        (label, name, dict[str, np.ndarray](zip(KINDS, pictures(name), strict=True)))
+        (label, name, dict[str, np.ndarray](zip(KINDS, pictures(name), strict=False)))
         for name, label in names.items()
     ]
     return contact(found, ("class", "example"))

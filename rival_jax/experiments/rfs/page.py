@@ -16,6 +16,7 @@ from rival_jax.experiments.rfs.joined import Joined
 from rival_jax.experiments.rfs.measures import NORMS, SIDES, WORDS, Found, levels_text, tabled
 from rival_jax.report import tables
 from rival_jax.report.document import Document, Section
+from rival_jax.report.explorer import Explorer
 from rival_jax.report.figures import ENDS
 from rival_jax.report.results import Results
 from rival_jax.report.tables import Table, counted, ratio
@@ -71,7 +72,15 @@ def page(found: Found, pictures: Pictures | None) -> Document:
         cases=[*_cases(found), runs.data["name"]],
     )
     of_photos = {row["model"]: {end: row[end] for end in ENDS} for row in clean}
-    return document._replace(runs=runs.folders, groups=found.members, clean=of_photos)
+    document = document._replace(runs=runs.folders, groups=found.members, clean=of_photos)
+    if not pictures:
+        return document
+    level = levels_text(norms[0], [examples.shown(norms[0], found.levels(norms[0]))])
+    kinds, columns = (*examples.KINDS, "mask"), [*examples.NUMBERS.values()]
+    images, title = examples.explored(runs, pictures), WORDS.text("explorer", level=level)
+    return document._replace(
+        explorer=Explorer(title, kinds, columns, images, len(runs.images.names))
+    )
 
 
 def _of_norm(found: Found, norm: str, fields: Mapping[str, Any]) -> list[Section]:
