@@ -19,7 +19,8 @@ from tests.finetune_cases import run_in
 from tests.helpers import config_of
 
 CURES = ("last_layer", "robustvit", "tokencut")
-POINTS = st.lists(st.tuples(*(st.floats(-1, 1, width=32),) * 2), min_size=1, max_size=8)
+SHARE = st.floats(-1, 1, width=32, allow_subnormal=False)  # which jax takes for 0
+POINTS = st.lists(st.tuples(*(SHARE,) * 2), min_size=1, max_size=8)
 
 
 @settings(deadline=None, max_examples=40)
@@ -31,7 +32,7 @@ def test_the_front_is_what_no_other_point_beats(points):
 
 
 @settings(deadline=None, max_examples=40)
-@given(POINTS, st.floats(-1, 1, width=32))
+@given(POINTS, SHARE)
 def test_the_best_within_the_bound(points, bound):
     price, gain = map(jnp.array, zip(*points, strict=True))
     worth = [(-g, i) for i, (p, g) in enumerate(points) if p <= bound and g > 0]
