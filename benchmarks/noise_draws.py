@@ -27,13 +27,13 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from rival_jax.report.run_files import read_json
 from scipy import special
 
 from rival_jax import metrics, statistics, trials
 from rival_jax.configs.rfs import FEWEST, Noise
 from rival_jax.experiments.rfs.measures import SIDES
 from rival_jax.report.images import read_images
+from rival_jax.runtime.results import parsed
 
 LEVELS = np.linspace(0, 2.4, 7)  # what noise takes from an image's log odds
 DESIGNS = {"30 images": 3, "100 images": 10, "500 images": 50}  # of each of ten classes
@@ -122,9 +122,9 @@ def show(name: str, studies: Studies, options: Any) -> None:
 
 def rows(run: pathlib.Path, name: str, norm: str) -> tuple[np.ndarray, np.ndarray]:
     """Right or wrong [2, n, levels, trials], and labels [n]."""
-    units = read_json(run / "units.json").items()
+    units = parsed(run / "units.json").items()
     files = [run / file for unit, file in units if unit.startswith(f"{name}/{norm}_")]
-    axes, classes = ("region", "level", "trial"), read_json(run / "data.json")["classes"]
+    axes, classes = ("region", "level", "trial"), parsed(run / "data.json")["classes"]
     found = read_images(files, axes, ("correct",), classes, whole=True)
     sides = [np.asarray(found.values["correct"].at(region=side).values) for side in SIDES]
     return np.stack(sides), found.labels
@@ -133,8 +133,8 @@ def rows(run: pathlib.Path, name: str, norm: str) -> tuple[np.ndarray, np.ndarra
 def compared(shared: pathlib.Path, by_level: pathlib.Path, options: Any) -> None:
     """Prints what draws by level save."""
     studies = []
-    for card in read_json(by_level / "models.json"):
-        for norm in read_json(by_level / "config.json")["noise"]["norms"]:
+    for card in parsed(by_level / "models.json"):
+        for norm in parsed(by_level / "config.json")["noise"]["norms"]:
             (old, _), (new, labels) = (rows(r, card["name"], norm) for r in (shared, by_level))
             means = (one.mean(2) for one in (old, new))
             before, after = (trials.spread(fg, bg, labels) for fg, bg in means)

@@ -130,7 +130,7 @@ def test_contributing_names_the_examples_and_what_is_in_them():
 def test_contributing_names_all_that_the_package_looks_for():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     of = r"module|family|head|experiment|source|plugin\(.*\)"
-    asked = rf'(?:(?:get|has)attr|_member)\((?:{of}), "(\w+)"'
+    asked = rf'(?:(?:get|has)attr|\bmember)\((?:{of}), "(\w+)"'
     found = set()
     for path in (ROOT / "rival_jax").rglob("*.py"):
         others = path.parent.name == "interop" or path.name in ("assumed.py", "exporting.py")
