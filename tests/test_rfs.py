@@ -379,8 +379,8 @@ def test_pictures_are_the_noise_that_was_scored(study, tmp_path):
     subject = _subject.Subject(config, quiet())
     name = subject.first_examples().names[3]
     pictures = noised_pictures(frozen(config), subject)
-    photo, fg, bg = pictures(name)
-    mask = subject.first_examples().example(3)["mask"]
+    photo, fg, bg, mask = pictures(name)
+    np.testing.assert_array_equal(mask, subject.first_examples().example(3)["mask"])
     assert photo.shape == fg.shape == bg.shape == (16, 16, 3)
     np.testing.assert_array_equal(fg[mask == 0], photo[mask == 0])
     np.testing.assert_array_equal(bg[mask == 255], photo[mask == 255])
