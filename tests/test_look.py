@@ -1,6 +1,7 @@
 """The page of photos and masks: each planted fault is found, and nothing else."""
 
 import csv
+import io
 import json
 import re
 
@@ -9,9 +10,11 @@ import pytest
 from PIL import Image
 
 from rival_jax import read_results
+from rival_jax.data.scenes import Scenes
 from rival_jax.experiments import look
 from rival_jax.experiments.look import study
 from rival_jax.report.explorer import FILE as EXPLORER
+from rival_jax.runtime.console import Terminal
 from rival_jax.runtime.results import Run
 from tests.helpers import config_of, quiet
 
@@ -102,7 +105,10 @@ def test_the_page_names_what_cannot_be_used_and_leads_to_all_photos(run):
     assert len(json.loads(block[1])["images"]) == len(FAULTS)
 
 
-def test_a_dry_run_reads_nothing(tmp_path, capsys):
-    config = config_of("look").unlock()
-    look.dry_run(config, quiet())
-    assert not list(tmp_path.iterdir())
+def test_a_dry_run_says_what_there_is_and_reads_nothing(monkeypatch):
+    monkeypatch.setattr(study, "_examples", lambda *_: pytest.fail("it read"))
+    monkeypatch.setattr(Scenes, "__getitem__", lambda *_: pytest.fail("it drew"))
+    console = Terminal(file=io.StringIO(), width=200)
+    look.dry_run(config_of("look"), console)
+    said = console.file.getvalue()
+    assert said == "scenes test: 100 photos of 10 classes; nothing was read\n"
