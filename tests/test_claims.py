@@ -6,6 +6,8 @@ import json
 import math
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -413,6 +415,21 @@ def test_the_whole_on_runs_of_rival10(tmp_path, monkeypatch):
     }
     assert beside["n_images test"] == ("5306", "10", "-5296", "")
     assert beside["n_images train"][:3] == ("21178", "100", "-21078")
+
+
+@pytest.mark.parametrize(("rounds", "word"), [((), OPEN), ((4,), FAILS), ((4, 10), HOLDS)])
+def test_trials_until_it_is_enough_count_as_many_as_were_needed(tmp_path, rounds, word):
+    rows = [row("rfs", "rfs_of_means", "resnet50", 0.3, norm="linf")]
+    folder = write(tmp_path / "a", "rfs", rows, {"noise": {"trials": "auto", "sigmas": [0.1]}})
+    units, first = {"clean": "clean.parquet"}, 0
+    pq.write_table(pa.table({"model": ["resnet50"], "correct": [True]}), folder / "clean.parquet")
+    for last in rounds:
+        units[f"from_{first}"] = name = f"{first}.parquet"
+        drawn = pa.table({"model": ["resnet50"] * (last - first), "trial": range(first, last)})
+        pq.write_table(drawn, folder / name)
+        first = last
+    (folder / "units.json").write_text(json.dumps(units))
+    assert verdict("R10-038", folder)[0].word == word
 
 
 def few_photos(source, folder):

@@ -91,8 +91,10 @@ def wrong_hits(runs: Runs, *classes: str) -> float | None:
 
 
 def setting(runs: Runs, experiment: str, key: str) -> Any:
-    """A value of the newest run's config."""
+    """A value of the newest run's config; of trials "auto", as many as it needed."""
     found = _first(run.at(key) for run in _of(runs, experiment))
+    if (key, found) == ("noise.trials", "auto"):
+        found = _first(_trials(run) for run in _of(runs, experiment))
     return tuple(found) if isinstance(found, list) else found
 
 
@@ -158,6 +160,17 @@ def _rows(run: Finished, *columns: str) -> list[tuple[Any, ...]] | None:
             table = pq.read_table(run.path / name, columns=list(columns))
             return list(dict.fromkeys(zip(*table.to_pydict().values(), strict=True)))
     return None
+
+
+def _trials(run: Finished) -> int | None:
+    """Noise draws per image, region and level: the fewest that a network has."""
+    units, most = run.path / "units.json", dict[str, int]()
+    for name in parsed(units).values() if units.is_file() else ():
+        if "trial" in pq.read_schema(run.path / name).names:
+            rows = pq.read_table(run.path / name, columns=["model", "trial"])
+            for row in rows.group_by("model").aggregate([("trial", "max")]).to_pylist():
+                most[row["model"]] = max(most.get(row["model"], 0), 1 + row["trial_max"])
+    return min(most.values(), default=None)
 
 
 def _names(runs: Runs) -> list[tuple[str, str]] | None:
