@@ -1,12 +1,14 @@
 """How time and memory of a page's numbers grow with images and classes.
 
   python -m benchmarks.growth
-  python -m benchmarks.growth --images 500 5000 50000 --classes 10 1000
+  python -m benchmarks.growth --studies rfs --images 500 5000 50000 --classes 10 1000
 
-Two networks' invented answers, right or wrong by four protocols, with confidences: what config
-robustness makes of them (accuracies of all photos and of all classes alike, calibration, a pair's
-differences; 2,000 resamples). Each size is a process of its own: CPU seconds, and the largest
-memory beyond that before the numbers were made.
+Two networks' invented answers, 2,000 resamples. What config robustness makes of them: right or
+wrong by four protocols, with confidences (accuracies of all photos and of all classes alike,
+calibration, a pair's differences). What config rfs makes of them: probabilities and shares of
+trials that were right, of clean photos and under noise at five levels in two regions (numbers of
+every class too). Each size is a process of its own: CPU seconds, and the largest memory beyond that
+before the numbers were made.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+MODELS = ("before", "after")
 
 
 def main() -> None:
@@ -24,67 +30,98 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--studies", nargs="+", default=[*STUDIES], choices=STUDIES)
     parser.add_argument("--images", type=int, nargs="+", default=[500, 5000, 50_000])
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--one", action="store_true", help="this size alone, here, as JSON")
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measured(options.images[0], options.classes[0])))
+        found = measured(options.studies[0], options.images[0], options.classes[0])
+        print(json.dumps(found))
         return
-    print("| images | classes | CPU s | again, CPU s | MiB more |")
-    print("|---|---|---|---|---|")
-    for classes in options.classes:
-        for images in options.images:
-            if images < classes:
-                continue
-            command = [sys.executable, "-m", "benchmarks.growth", "--one"]
-            command += [f"--images={images}", f"--classes={classes}"]
-            told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found = json.loads(told.splitlines()[-1])
-            cells = (f"{found[key]:.1f}" for key in ("first", "again", "memory"))
-            print(f"| {images:,} | {classes:,} | {' | '.join(cells)} |", flush=True)
+    print("| study | images | classes | CPU s | again, CPU s | MiB more |")
+    print("|---|---|---|---|---|---|")
+    for study in options.studies:
+        for classes in options.classes:
+            for images in options.images:
+                if images < classes:
+                    continue
+                command = [sys.executable, "-m", "benchmarks.growth", "--one"]
+                command += [f"--studies={study}", f"--images={images}", f"--classes={classes}"]
+                told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                found = json.loads(told.splitlines()[-1])
+                cells = (f"{found[key]:.1f}" for key in ("first", "again", "memory"))
+                print(f"| {study} | {images:,} | {classes:,} | {' | '.join(cells)} |", flush=True)
 
 
-def measured(count: int, classes: int) -> dict[str, float]:
+def measured(study: str, count: int, classes: int) -> dict[str, float]:
     """CPU seconds of the first and of the second time, and MiB."""
     import numpy as np
     import pyarrow as pa
 
-    from rival_jax.experiments.robustness.study import accuracies
     from rival_jax.named import Axis
-    from rival_jax.report.images import Images, confidence_gaps, per_image
+    from rival_jax.report.images import Images
     from rival_jax.report.made import Names
-    from rival_jax.report.study import Study
 
     rng = np.random.default_rng(0)
     names = [f"val/{i:08d}.JPEG" for i in range(count)]
-    axes = (
-        Axis(("example",), Names(pa.array(names))),
-        Axis(("set",), (("invented",),)),
-        Axis(("model",), (("before",), ("after",))),
-    )
-    shape = (count, 1, 2)
-
-    def told(values: np.ndarray):
-        return per_image(values.astype(np.float32), axes)
-
     # Classes of unequal sizes, none empty.
     labels = np.sort(
         np.concatenate([np.arange(classes), rng.integers(0, classes, count - classes)])
     )
-    confidence = told(rng.random(shape))
-    hits = {name: told(rng.random(shape) < 0.7) for name in ("full", "full_5", "real", "subset")}
-    hits["gap"] = confidence_gaps(confidence, hits["full"])
-    found = Images(hits, labels.astype(np.int32), tuple(map(str, range(classes))))
-    study = Study("growth", (), (), accuracies, signed=("gap",), averages=("micro", "macro"))
+    example = Axis(("example",), Names(pa.array(names)))
+    values, declared, given = STUDIES[study](rng, example)
+    found = Images(values, labels.astype(np.int32), tuple(map(str, range(classes))))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     times = []
     for _ in range(2):
         start = time.process_time()
-        study.results(found, [("before", "after")])
+        declared.results(found, given)
         times.append(time.process_time() - start)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {"first": times[0], "again": times[1], "memory": memory / 1024}
+
+
+def of_robustness(rng: Any, example: Any) -> tuple[dict[str, Any], Any, Sequence[Any]]:
+    """Values of images, the study, and what its measures are given."""
+    import numpy as np
+
+    from rival_jax.experiments.robustness.study import accuracies
+    from rival_jax.named import Axis
+    from rival_jax.report.images import confidence_gaps, per_image
+    from rival_jax.report.study import Study
+
+    networks = Axis(("model",), tuple((name,) for name in MODELS))
+    axes = (example, Axis(("set",), (("invented",),)), networks)
+    shape = (len(example.keys), 1, len(MODELS))
+
+    def told(values: np.ndarray):
+        return per_image(values.astype(np.float32), axes)
+
+    confidence = told(rng.random(shape))
+    hits = {name: told(rng.random(shape) < 0.7) for name in ("full", "full_5", "real", "subset")}
+    hits["gap"] = confidence_gaps(confidence, hits["full"])
+    study = Study("growth", (), (), accuracies, signed=("gap",), averages=("micro", "macro"))
+    return hits, study, [MODELS]
+
+
+def of_rfs(rng: Any, example: Any) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+    """Values of images, the study, and what its measures are given."""
+    from rival_jax.experiments.rfs.measures import SIDES, STUDY, derived
+    from rival_jax.named import Axis
+    from rival_jax.report.images import per_image
+
+    noise = [("linf", level / 10, side) for level in range(1, 6) for side in SIDES]
+    places = Axis(("norm", "level", "region"), (("none", 0.0, "clean"), *noise))
+    networks = Axis(("model",), tuple((name,) for name in MODELS))
+    axes = (example, networks, places)
+    shape = tuple(len(axis.keys) for axis in axes)
+    correct, probability = rng.binomial(3, 0.6, shape) / 3, rng.random(shape)
+    columns = {"correct": per_image(correct, axes), "probability": per_image(probability, axes)}
+    return derived(columns), STUDY, {}
+
+
+STUDIES: dict[str, Callable[..., Any]] = {"robustness": of_robustness, "rfs": of_rfs}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -54,7 +54,7 @@ def found(strata: Strata, *, fixed: Strata | None = None, **options) -> Finding:
       options: of `statistics.interval`.
     """
     tested = fixed or strata
-    p = np.where(tested.extremes(1.0).min(0) < 0, _p_values(tested), np.nan)
+    p = _p_values(tested, tested.extremes(1.0).min(0) < 0)
     return Finding(*interval(strata, fixed=fixed, **options), p.reshape(strata.shape))
 
 
@@ -85,12 +85,15 @@ def sign_flips(
     array(0.125)
     """
     strata = Strata.of(statistic, values, labels)
-    return _p_values(strata).reshape(strata.shape)
+    return _p_values(strata, np.ones(math.prod(strata.shape), bool)).reshape(strata.shape)
 
 
-def _p_values(strata: Strata) -> np.ndarray:
-    """Tests each output on its own; images' shares are made twice rather than held."""
-    shares, largest = _shares(strata), np.zeros(1)
+def _p_values(strata: Strata, asked: np.ndarray) -> np.ndarray:
+    """Of each output on its own, NaN if not asked for; images' shares are made twice, not held."""
+    found, largest = np.full(len(asked), np.nan), np.zeros(1)
+    if not asked.any():
+        return found
+    shares = _shares(strata, asked)
     for some in shares():
         largest = np.maximum(largest, np.abs(some).max(0))
     number, total, square = np.zeros(len(largest), int), 0 * largest, 0 * largest
@@ -111,7 +114,8 @@ def _p_values(strata: Strata) -> np.ndarray:
         some = own[ends[these] - images + np.arange(images)[:, None]]
         p[these] = _by_patterns(some, 1e-4 * np.abs(some).sum(0))
     # If no image's own difference is above rounding, there is nothing to test.
-    return np.where(largest * strata.sizes.sum() > NOTHING, p, 1.0)
+    found[asked] = np.where(largest * strata.count > NOTHING, p, 1.0)
+    return found
 
 
 def mcnemar(
@@ -157,8 +161,8 @@ def smallest_p(images: int) -> float:
     return 2.0 ** (1 - images)
 
 
-def _shares(strata: Strata) -> Callable[[], Iterator[np.ndarray]]:
-    """Makes every image's contribution to the statistic, [n, k] class by class; they sum to it.
+def _shares(strata: Strata, asked: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
+    """Makes every image's contribution to the outputs asked for, [n, k] by class; they sum to it.
 
     To first order, an image adds its distance from the mean over classes, times the statistic's
     derivative by its class's mean, and its share of the statistic itself. Derivatives are taken
@@ -175,8 +179,8 @@ def _shares(strata: Strata) -> Callable[[], Iterator[np.ndarray]]:
     apart = -np.concatenate([*towards([middle[None]] * len(means))])
     own = apart + weights * (here - apart.sum(0))
 
-    parts = functools.partial(zip, own, strict=True)
-    return lambda: ((change + mine) / len(change) for mine, change in parts(towards(strata.images)))
+    parts = lambda: zip(own, towards(strata.pools()), strict=True)  # noqa: E731
+    return lambda: (((change + mine) / len(change))[:, asked] for mine, change in parts())
 
 
 def _by_patterns(shares: np.ndarray, tie: np.ndarray) -> np.ndarray:
@@ -289,10 +293,7 @@ def shuffled_p_values(scores: Float[np.ndarray, "networks t"]) -> Float[np.ndarr
 
 
 def false_alarms(scores: Float[np.ndarray, "networks t"], rate: float) -> int:
-    """In how many shuffled networks `shuffled_p_values` finds something, each put in first place.
-
-    `rate` is the false discovery rate.
-    """
+    """How many shuffled networks, put in first place, have findings at a false discovery `rate`."""
     others = scores[1:]
     found = [shuffled_p_values(np.roll(others, -i, axis=0)) for i in range(len(others))]
     return sum(bool((benjamini_hochberg(p) <= rate).any()) for p in found)

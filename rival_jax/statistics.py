@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -178,17 +179,16 @@ def _spread(strata: Strata) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndar
     without variation is informative too.
     """
     square = cube = np.zeros(1)
-    variances, freedoms = [], []
-    for influence in strata.influences():
+    each = strata.freedom[:, None]
+    if not each.any():  # one image
+        return np.zeros(1), np.zeros(1), np.ones(1), np.ones(1)
+    variance = np.zeros((len(each), math.prod(strata.shape)))
+    for place, influence in strata.influences():
         size = len(influence)
         squares = (influence**2).sum(0)
         square = square + squares / size**2
         cube = cube + (influence**3).sum(0) / size**3
-        variances.append(squares / (size * (size - 1)))
-        freedoms.append(size - 1)
-    if not variances:
-        return np.zeros(1), np.zeros(1), np.ones(1), np.ones(1)
-    variance, each = np.stack(variances), np.array(freedoms)[:, None]
+        variance[place] = squares / (size * (size - 1))
     drawn = (each * variance + variance.mean(0)) / (each + 1)
     scale = square**1.5
     acceleration = cube / np.where(scale > 0, 6 * scale, 1)

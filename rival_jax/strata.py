@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ WAYS = 64  # ways to put columns at their bounds
 SLACK = 1e-5  # how far rounding may take a value beyond its bounds
 POOL = 6  # least images in the pool of collapsed classes
 SIZE = 256  # sets of class means evaluated at once, at most
-_CHUNK = 1 << 23  # numbers held at once as class means
+CHUNK = 1 << 23  # numbers held at once as class means
 _DRAWS = 1 << 19  # images drawn at once
 _MOVED = 1 << 12  # class means moved at once
 
@@ -71,8 +71,10 @@ class Strata:
     """A study's images by class, and a statistic of the class means.
 
     Attributes:
-      blocks: see `Block`; together they have every class once.
+      blocks: see `Block`, by their place among all; together they have every class once.
+      freedom: images of each block's pool, minus one [all blocks].
       sizes: images of each class [c].
+      count: all images.
       means: float64 [c, v], one per class.
       centre: the same, with collapsed classes replaced by the mean of their pool: the centre of the
         resamples.
@@ -83,6 +85,7 @@ class Strata:
       constant: bool [v], columns that do not depend on the images; none at first.
       averages: float64 [a, c], if the statistic takes averages over classes [a, *v] in place of
         class means, which is much faster with many classes.
+      states: the generator's before the draws of every step and block of the last `resampled`.
     """
 
     def __init__(
@@ -105,9 +108,11 @@ class Strata:
         self.means = np.stack(means)
         self.low, self.high, self.bounded = _bounds(least, most, bounds)
         self.constant = np.zeros(images.width, bool)
-        self.blocks = _blocks(images)
+        self.blocks = dict(enumerate(_blocks(images)))
+        self.freedom = np.array([block.size - 1 for block in self.blocks.values()])
+        self.count = int(self.sizes.sum())
         self.centre = self.means.copy()
-        for block in self.blocks:
+        for block in self.blocks.values():
             if block.collapsed:
                 self.centre[list(block.classes)] = block.images().mean(0)
         self._mapped = jax.jit(jax.vmap(statistic))
@@ -115,7 +120,7 @@ class Strata:
         rows = len(self.images) if averages is None else len(averages)
         argument = jax.ShapeDtypeStruct((rows, *self._columns), jnp.float32)
         self.shape = jax.eval_shape(statistic, argument).shape
-        self.step = max(1, _CHUNK // self.means.size)  # sets held at once
+        self.step = max(1, CHUNK // self.means.size)  # sets held at once
         self.size = min(SIZE, self.step)  # evaluated at once: fixed, for a single program
 
     @classmethod
@@ -195,10 +200,12 @@ class Strata:
         rng = np.random.Generator(np.random.PCG64(seed))
         rows = len(self.means) if self.averages is None else len(self.averages)
         found = []
+        self.states: list[Mapping[str, Any]] = []
         for start in range(0, resamples, self.step):
             count = min(self.step, resamples - start)
             means = np.zeros((count, rows, self.means.shape[1]))
-            for block in self.blocks:
+            for block in self.blocks.values():
+                self.states.append(rng.bit_generator.state)
                 drawn = block.drawn(count, rng)
                 if self.averages is None:
                     means[:, list(block.classes)] = drawn
@@ -207,12 +214,20 @@ class Strata:
             found.append(self._evaluated(means))
         return np.concatenate(found)
 
-    def influences(self) -> Iterator[np.ndarray]:
-        """The jackknife's influences [p, k] for every block with a pool of two images or more."""
-        pools = ((list(b.classes), b.images()) for b in self.blocks if b.size > 1)
+    def influences(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The jackknife's influences [p, k] for every block with a pool of two images or more.
+
+        Before them, the block's place.
+        """
+        several = {place: block for place, block in self.blocks.items() if block.size > 1}
+        pools = ((list(block.classes), block.images()) for block in several.values())
         without = ((classes, (p.sum(0) - p) / (len(p) - 1)) for classes, p in pools)
-        for values in self.moved(self.centre, without):
-            yield (len(values) - 1) * (values.mean(0) - values)
+        for place, values in zip(several, self.moved(self.centre, without), strict=True):
+            yield place, (len(values) - 1) * (values.mean(0) - values)
+
+    def pools(self) -> Iterator[np.ndarray]:
+        """The values of each class's images in turn."""
+        return iter(self.images)
 
     @functools.cached_property
     def weights(self) -> np.ndarray:

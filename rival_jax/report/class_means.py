@@ -106,8 +106,8 @@ class ClassMeans:
             strata.constant[known] = True
         return strata
 
-    def named(self, means: Array) -> dict[str, Named]:
-        """Class means [c, columns], or their averages [a, columns], by measure."""
+    def named(self, means: Array, some: slice = slice(None)) -> dict[str, Named]:
+        """Means of some classes [c, columns], or averages of all [a, columns], by measure."""
         made = {}
         for name, one in self.found.values.items():
             value, known = self.places[name]
@@ -117,7 +117,8 @@ class ClassMeans:
                 of_class = jnp.where(
                     share > 0, of_class / jnp.where(share > 0, share, 1), self.whole[name]
                 )
-            axis, counts = Axis(("class",), self.keys), self.counts[name]
+            axis = Axis(("class",), self.keys[some])
+            counts = Counts(*(array[some] for array in self.counts[name]))
             if self.averages:
                 axis = Axis(("average",), tuple((average,) for average in self.averages))
                 counts = self._pooled(counts, whole=known is None)

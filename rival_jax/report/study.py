@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import significance
+from rival_jax import apart, significance
 from rival_jax.named import Named
 from rival_jax.report.class_means import ClassMeans
 from rival_jax.report.images import Images as Images
@@ -21,6 +22,7 @@ from rival_jax.report.results import Results, Row
 from rival_jax.strata import Strata
 from rival_jax.types import Array
 
+MANY = 32  # classes from which on numbers of single classes are computed apart
 Means = Mapping[str, Named]
 """Class means by measure: the first axis is "class"."""
 
@@ -56,6 +58,9 @@ class Study:
       signed: measures with values in [-1, 1], not [0, 1].
       averages: see `ClassMeans`: measures get these averages over classes, on an axis "average", in
         place of class means, which takes seconds for 50,000 images of 1000 classes.
+      apart: promises that numbers with the field "class" are those of all classes, each of its own
+        class's means alone, and that others are of the classes' plain means. Of many classes,
+        numbers are then computed class by class: an image that is left out changes one.
       sparse: whether images may lack rows; otherwise all must be measured under all settings.
       within: (lowest, highest) possible values of a measure, where intervals end if the bounds of
         its columns would let them go on.
@@ -69,6 +74,7 @@ class Study:
     averaged: tuple[str, ...] = ()
     signed: tuple[str, ...] = ()
     averages: tuple[str, ...] = ()
+    apart: bool = False
     sparse: bool = False
     within: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
@@ -102,24 +108,28 @@ class Study:
         columns = ClassMeans(found, self.signed, self.averages)
         parts: list[Measure] = []
 
-        def told(means: Array) -> list[Any]:
-            parts[:] = self.measures(columns.named(means), *given)
-            return [part.numbers.values for part in parts]
+        def told(means: Array, some: slice = slice(None)) -> list[Any]:
+            parts[:] = self.measures(columns.named(means, some), *given)
+            return [part.numbers.values.ravel() for part in parts]
 
         height = len(self.averages) or len(columns.present)
         shape = jax.ShapeDtypeStruct((height, columns.images.width), jnp.float32)
         jax.eval_shape(told, shape)
+        every = list(parts)
+        images = np.concatenate([part.numbers.counts.images.ravel() for part in every])
+        if self.apart and height > MANY and not columns.lacking:
+            flat = _apart(told, every, images, columns, **options)
+        else:
 
-        def statistic(means: Array) -> Array:
-            return jnp.concatenate([values.ravel() for values in told(means)])
+            def statistic(means: Array) -> Array:
+                return jnp.concatenate(told(means))
 
-        strata = Strata(statistic, columns.images, columns.bounds, columns.over_classes)
-        fixed = columns.fixed(statistic) if columns.lacking else None
-        images = np.concatenate([part.numbers.counts.images.ravel() for part in parts])
-        flat = significance.found(strata, fixed=fixed, images=images, **options)
+            strata = Strata(statistic, columns.images, columns.bounds, columns.over_classes)
+            fixed = columns.fixed(statistic) if columns.lacking else None
+            flat = significance.found(strata, fixed=fixed, images=images, **options)
         rows: list[Row] = []
-        for part in parts:
-            size = int(np.prod(part.numbers.counts.images.shape))
+        for part in every:
+            size = part.numbers.counts.images.size
             start, flat = [array[:size] for array in flat], [array[size:] for array in flat]
             rows += map(self._ended, rows_of(self.name, part, start))
         return Results(rows)
@@ -129,6 +139,41 @@ class Study:
             return row
         low, high = np.clip((row["low"], row["high"]), *self.within[row["measure"]]).tolist()
         return {**row, "low": low, "high": high}
+
+
+def _apart(
+    told: Callable[..., list[Any]],
+    parts: Sequence[Measure],
+    images: np.ndarray,
+    columns: ClassMeans,
+    **options: Any,
+) -> list[np.ndarray]:
+    """The finding of all parts' numbers, flat, see `Study.apart`; `images`: behind each of them."""
+    axes = [[axis.fields for axis in part.numbers.axes] for part in parts]
+    owned = [("class",) in fields for fields in axes]
+
+    def numbers(means: Array) -> tuple[Array, Array]:
+        some = list(zip(told(means, slice(1)), owned, strict=True))
+        mine, rest = ([values for values, own in some if own is ours] for ours in (True, False))
+        return jnp.concatenate(mine), jnp.concatenate(rest)
+
+    mine, rest, start = [], [], 0  # positions
+    for part, fields, own in zip(parts, axes, owned, strict=True):
+        shape = part.numbers.counts.images.shape
+        place = np.arange(start, start := start + math.prod(shape))
+        if own:
+            first = np.moveaxis(place.reshape(shape), fields.index(("class",)), 0)
+            mine.append(first.reshape(len(first), -1))
+        else:
+            rest.append(place)
+    places = np.concatenate(mine, 1), np.concatenate(rest)
+    counted = images[places[0]], images[places[1]]
+    found = apart.found(numbers, columns.images, columns.bounds, counted, **options)
+    flat = [np.empty(len(images)) for _ in found[0]]
+    for place, ends in zip(places, found, strict=True):
+        for array, end in zip(flat, ends, strict=True):
+            array[place] = end
+    return flat
 
 
 def rows_of(study: str, part: Measure, finding: Sequence[np.ndarray] | None = None) -> list[Row]:

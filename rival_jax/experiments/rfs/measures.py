@@ -93,6 +93,7 @@ STUDY = Study(
     derived=derived,
     averaged=("trial",),
     signed=("irfs",),
+    apart=True,
 )
 
 
