@@ -151,7 +151,8 @@ class Examples:
 
         Args:
           batch_size: at least 1; over all hosts together.
-          dtype: float type of images and masks. Values are uint8 / 255, in [0, 1].
+          dtype: float type of images and masks, whose values are uint8 / 255, in [0, 1]; or uint8,
+            undivided.
           everywhere: every host gets all of each batch.
 
         With attributes, batches have `attribute_masks` [b, a, h, w] too: all 0 where absent, soft
@@ -275,8 +276,8 @@ class Examples:
         """A batch of `batch_size` for each part (a sequence of rows, perhaps empty)."""
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}, expected at least 1")
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise ValueError(f"dtype {dtype}, expected a float type")
+        if not jnp.issubdtype(dtype, jnp.floating) and dtype != np.uint8:
+            raise ValueError(f"dtype {dtype}, expected a float type or uint8")
         shown = [row for part in parts for row in (part or (0,))]  # if empty: row 0, as padding
         held = self._pixels is not None and read == self._row and set(shown) <= set(self.mine)
         pixels = map(read, shown) if held else threaded(read, shown, self._threads, batch_size)

@@ -153,10 +153,17 @@ def batch_of(
 
 
 def stacked(pictures: Sequence[np.ndarray], size: int, dtype: Any) -> np.ndarray:
-    """uint8 pictures as float [size, ...] in [0, 1]; places beyond the last repeat the first."""
-    exact = np.promote_types(dtype, np.float32)
+    """uint8 pictures as float [size, ...] in [0, 1]; places beyond the last repeat the first.
+
+    `dtype` uint8: as they are, see `parallel.of_bytes`.
+    """
+    whole = np.dtype(dtype) == np.uint8
+    exact = dtype if whole else np.promote_types(dtype, np.float32)
     out = np.empty((size, *pictures[0].shape), exact)
     for place, picture in enumerate(pictures):
-        np.divide(picture, 255, out=out[place], dtype=exact)
+        if whole:
+            out[place] = picture
+        else:
+            np.divide(picture, 255, out=out[place], dtype=exact)
     out[len(pictures) :] = out[0]
     return out.astype(dtype, copy=False)

@@ -23,7 +23,7 @@ class Images(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """The batches of every seed.
+    """The batches of every seed; pictures are uint8, see `parallel.floats`.
 
     Attributes:
       images: by seed; all seeds train on equally many.
@@ -49,12 +49,12 @@ class Training:
         def epoch(seed: int, number: int, first: int) -> Iterator[Batch]:
             train, given = self.images[seed].train, (self.size, number, seed)
             told = {"augmentation": self.augmentation, "shown": self.shown}
-            batches = train.augmented_batches(*given, first=first, **told)
+            batches = train.augmented_batches(*given, np.uint8, first=first, **told)
             return self._completed(batches, train, needs, seed, number)
 
         def held_out(seed: int) -> Iterator[Batch]:
             validation = self.images[seed].validation
-            return self._completed(validation.batches(held), validation, needs, seed)
+            return self._completed(validation.batches(held, np.uint8), validation, needs, seed)
 
         name = lambda seed, index: self.images[seed].train.names[index]  # noqa: E731
         return Data(-(-self.shown // self.size), epoch, held_out, name)
@@ -63,7 +63,7 @@ class Training:
         """A batch of held-out images as `data` makes them, the same on every host."""
         seed = next(iter(self.images))
         validation = self.images[seed].validation
-        batches = validation.batches(self.size, everywhere=True)
+        batches = validation.batches(self.size, np.uint8, everywhere=True)
         return next(self._completed(batches, validation, needs, seed))
 
     def _completed(
@@ -86,8 +86,8 @@ class Training:
                 batch["outputs"] = np.tile(self.outputs[masked], (len(batch["label"]), 1))
             if "other" in needs:
                 others = [examples.example(int(row)) for row in after[np.asarray(batch["index"])]]
-                batch["other_image"] = np.stack([o["image"] for o in others]) / np.float32(255)
-                batch["other_mask"] = np.stack([o["mask"] for o in others]) / np.float32(255)
+                batch["other_image"] = np.stack([o["image"] for o in others])
+                batch["other_mask"] = np.stack([o["mask"] for o in others])
             for name in {"mask", "other_mask"} & batch.keys() if self.binary else ():
-                batch[name] = (np.asarray(batch[name]) > 0.5).astype(np.float32)
+                batch[name] = np.where(np.asarray(batch[name]) > 127, np.uint8(255), np.uint8(0))
             yield batch

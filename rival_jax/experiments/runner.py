@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from rich.console import Console
 
 from rival_jax.experiments import clean
@@ -73,9 +74,9 @@ class Pass:
         """The columns; `on_batch` is called after every batch."""
         examples = self.subject.examples(self.loaded.geometry)
         found = parallel.map_examples(
-            self.fn,
+            self.fn if self.batches else parallel.Bound(parallel.of_bytes, (self.fn,)),
             self.weights() if self.weights else self.loaded.variables,
-            self.batches() if self.batches else examples.batches(self.size),
+            self.batches() if self.batches else examples.batches(self.size, dtype=np.uint8),
             self.subject.mesh,
             *self.args,
             on_batch=lambda images: on_batch(images * self.each),

@@ -31,6 +31,28 @@ class Bound:
         return self.function(*self.given, *args)
 
 
+def of_bytes(fn: PerExample, variables: Variables, batch: Batch, *args: Any) -> Mapping[str, Any]:
+    """`fn` of a batch whose pictures are bytes: a quarter of float32 to send to a device."""
+    return fn(variables, floats(batch), *args)
+
+
+def floats(batch: Batch) -> Batch:
+    """With every uint8 array as float32 in [0, 1], to the last bit what NumPy's division gives.
+
+    XLA replaces a division by 255 by a product with its rounded inverse, and gets another number
+    for half of the values. Here 1 / 255 is 257 / 65536, whose products are exact, and the rest.
+    """
+
+    def one(value: Any) -> Any:
+        if value.dtype != np.uint8:
+            return value
+        rest = np.float32(1 / 255 - 257 / 65536)
+        above = (257 * value.astype(np.int32)).astype(jnp.float32) * np.float32(2**-16)
+        return above + value.astype(jnp.float32) * rest
+
+    return Batch(**{name: one(value) for name, value in batch.items()})
+
+
 def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh with the single axis `data` over the given devices; default: all of all hosts.
 

@@ -10,7 +10,7 @@ from typing import Any
 from rival_jax.configs import options as block
 from rival_jax.configs.finetune import Config
 from rival_jax.objectives._variants import FOUND_MASKS, VARIANTS
-from rival_jax.runtime.parallel import Bound
+from rival_jax.runtime.parallel import Bound, floats
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.runtime.update import Recipe
 from rival_jax.types import Array, Batch, Model, Variables
@@ -85,7 +85,7 @@ def _setting(config: Config, model: Model, name: str, words: str) -> Setting:
     return Setting(
         name=f"{name} {words}".strip().replace(" ", "+"),
         variant=name,
-        terms=Bound(_terms, (module.terms, model, fixed)),
+        terms=Bound(bound_terms, (module.terms, model, fixed)),
         numbers=changeable,
         learning_rate=rate,
         masks="tokencut" if name in FOUND_MASKS else "data",
@@ -104,7 +104,7 @@ def _size(config: Config, key: str, value: float) -> int:
     return int(value)
 
 
-def _terms(
+def bound_terms(
     terms: Any,
     model: Model,
     fixed: tuple[tuple[str, Any], ...],
@@ -112,7 +112,8 @@ def _terms(
     batch: Batch,
     numbers: Mapping[str, Any],
 ) -> dict[str, Array]:
-    return terms(model, variables, batch, **dict(fixed), **numbers)
+    """An objective's terms; options are `fixed` ones, and numbers. Pictures may be bytes."""
+    return terms(model, variables, floats(batch), **dict(fixed), **numbers)
 
 
 def _is_number(value: Any) -> bool:
