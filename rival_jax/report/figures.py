@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from rival_jax.report import mpl
 from rival_jax.report.lettering import margin
 from rival_jax.report.results import Results, Row
 from rival_jax.report.style import COLOURS, FAINT, INK, MUTED, legend, look, panels_of
@@ -24,7 +22,7 @@ Titles = Mapping[Any, str]
 class Drawn(NamedTuple):
     """A figure, and its numbers as the header and lines of a CSV file."""
 
-    figure: Figure
+    figure: mpl.Figure
     header: Sequence[str]
     lines: Sequence[Sequence[Any]]
 
@@ -56,7 +54,7 @@ def dots(
     """
     kinds = results.of(by) if by else [""]
 
-    def draw(axes: Axes, row: Row, place: int) -> tuple[Any, ...]:
+    def draw(axes: mpl.Axes, row: Row, place: int) -> tuple[Any, ...]:
         kind = kinds.index(row[by]) if by else 0
         (colour, marker), at = look(kind), place + 0.22 * (kind - (len(kinds) - 1) / 2)
         axes.hlines(at, row["low"], row["high"], color=colour, lw=1.2)
@@ -98,7 +96,7 @@ def bars(
       results, y, panel, label, percent, titles, names: as for `dots`.
     """
 
-    def draw(axes: Axes, row: Row, place: int) -> tuple[Any, ...]:
+    def draw(axes: mpl.Axes, row: Row, place: int) -> tuple[Any, ...]:
         axes.barh(place, row["estimate"], height=0.62, color=colours(row[y]), alpha=0.55, lw=0)
         axes.hlines(place, row["low"], row["high"], color=INK, lw=1.2)
         if not marks:
@@ -195,7 +193,7 @@ def against(
     return curves(Results(rows), "base", by=by, percent=True, **told)
 
 
-def _curve(axes: Axes, rows: Sequence[Row], x: str, looks: tuple[str, str] | None) -> None:
+def _curve(axes: mpl.Axes, rows: Sequence[Row], x: str, looks: tuple[str, str] | None) -> None:
     """A line with its band, in (colour, marker); without either, a grey line."""
     place, middle, low, high = (np.array([float(row[name]) for row in rows]) for name in (x, *ENDS))
     colour, marker = looks or (FAINT, "")
@@ -214,7 +212,7 @@ def _rows(
     percent: bool,
     titles: Titles | None,
     names: Sequence[Any] | None,
-    draw: Callable[[Axes, Row, int], tuple[Any, ...]],
+    draw: Callable[[mpl.Axes, Row, int], tuple[Any, ...]],
     each: float,
     more: Sequence[str] = (),
 ) -> Drawn:
@@ -234,7 +232,7 @@ def _rows(
         axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=label)
         axes.tick_params(axis="y", length=0)
         axes.set_title(_title(value, titles), loc="left")
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(mpl.MaxNLocator(5))
         if percent:
             _percent(axes.xaxis)
     return Drawn(figure, (*header, *ENDS, *more), lines)
@@ -249,4 +247,4 @@ def _title(value: Any, titles: Titles | None) -> str:
 
 
 def _percent(axis: Any) -> None:
-    axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+    axis.set_major_formatter(mpl.PercentFormatter(1, decimals=0, symbol=""))

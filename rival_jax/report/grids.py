@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import scipy  # which loads its `ndimage` when that is first used
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image
 
+from rival_jax.report import mpl
 from rival_jax.report.figures import Drawn
 from rival_jax.report.lettering import margin
 from rival_jax.report.results import Results
@@ -86,7 +84,7 @@ def heat(
     return Drawn(figure, (*named, "value"), lines)
 
 
-def _heat(axes: Axes, table: np.ndarray, digits: int, limits: tuple[float, float]) -> None:
+def _heat(axes: mpl.Axes, table: np.ndarray, digits: int, limits: tuple[float, float]) -> None:
     """Colours and numbers of a map."""
     colours = "RdBu_r" if limits[0] < 0 else "Blues"
     axes.imshow(table, cmap=colours, vmin=limits[0], vmax=limits[1], aspect=ROW / CELL)
@@ -110,14 +108,14 @@ def with_means(table: np.ndarray) -> np.ndarray:
     return table
 
 
-def sheet(cells: Sequence[Cell]) -> Figure:
+def sheet(cells: Sequence[Cell]) -> mpl.Figure:
     """Pictures in a grid."""
     rows, columns = 1 + max(cell[0] for cell in cells), 1 + max(cell[1] for cell in cells)
     lines = sum(any(cell[i] for cell in cells) for i in (3, 4))
     pitch_y = THUMB + LINE * lines + GUTTER
     width, height = columns * (THUMB + GUTTER), rows * pitch_y
     canvas = Image.new("RGB", (width, height), "white")
-    figure = Figure(figsize=(width / 100, height / 100))
+    figure = mpl.Figure(figsize=(width / 100, height / 100))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     for row, column, picture, title, text in cells:

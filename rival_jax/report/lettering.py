@@ -6,11 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
-from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter
-
+from rival_jax.report import mpl
 from rival_jax.runtime.names import LONGEST, short, visible
 
 FONT = "DejaVu Sans"
@@ -26,15 +22,15 @@ def letter(text: str) -> str:
     return "\n".join(short("".join(map(_glyph, line))) for line in lines)
 
 
-def letters(figure: Figure) -> None:
+def letters(figure: mpl.Figure) -> None:
     """Applies `letter` to all text in a figure; tick labels stay in one line."""
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             formatter = axis.get_major_formatter()
-            if isinstance(formatter, FuncFormatter):
+            if isinstance(formatter, mpl.FuncFormatter):
                 formatter.func = _lettered(formatter.func)
-    for text in figure.findobj(Text):
-        assert isinstance(text, Text)
+    for text in figure.findobj(mpl.Text):
+        assert isinstance(text, mpl.Text)
         if (shown := letter(text.get_text())) != text.get_text():
             text.set_text(shown)
 
@@ -57,4 +53,4 @@ def _glyph(character: str) -> str:
 @functools.cache
 def _glyphs() -> frozenset[int]:
     """The characters of the font."""
-    return frozenset(get_font(findfont(FONT)).get_charmap())
+    return frozenset(mpl.get_font(mpl.findfont(FONT)).get_charmap())

@@ -8,13 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from rich.console import Console
 
+from rival_jax.report import mpl
 from rival_jax.report.lettering import FONT, letters
 from rival_jax.report.tables import as_csv
 from rival_jax.runtime import buckets, results
@@ -62,7 +58,7 @@ class Files(NamedTuple):
     csv: Path
 
 
-Draw = Callable[[], tuple[Figure, Sequence[str], Iterable[Sequence]]]
+Draw = Callable[[], tuple["mpl.Figure", Sequence[str], Iterable[Sequence]]]
 """Returns (figure, header of its CSV, its lines); called with the house style set."""
 
 
@@ -102,7 +98,7 @@ def drawn(draw: Draw) -> tuple[bytes, bytes, bytes]:
     """PNG, SVG and CSV of a figure."""
     with mpl.rc_context(SETTINGS):
         figure, header, lines = draw()
-        FigureCanvasAgg(figure)
+        mpl.FigureCanvasAgg(figure)
         letters(figure)
         width, height = figure.get_size_inches()
         most = min(LONGEST_SIDE / max(width, height), math.sqrt(MOST_PIXELS / (width * height)))
@@ -129,7 +125,7 @@ def look(index: int) -> tuple[str, str]:
 
 def panels_of(
     count: int, width: float, height: float, across: int = 0, **grid: Any
-) -> tuple[Figure, list[Axes]]:
+) -> tuple[mpl.Figure, list[mpl.Axes]]:
     """A figure of panels, row by row, which makes room for its titles, labels and legend.
 
     Args:
@@ -138,17 +134,17 @@ def panels_of(
       grid: arguments of `Figure.subplots`.
     """
     down = -(-count // (across or count))
-    figure = Figure((width, height * down), layout="constrained")
+    figure = mpl.Figure((width, height * down), layout="constrained")
     every = figure.subplots(down, across or count, squeeze=False, **grid).ravel().tolist()
     for axes in every[count:]:
         axes.remove()
     return figure, every[:count]
 
 
-def legend(figure: Figure, looks: Mapping[str, tuple[str, str]], line: str = "-") -> None:
+def legend(figure: mpl.Figure, looks: Mapping[str, tuple[str, str]], line: str = "-") -> None:
     """Names to the right of all panels, by (colour, marker) each."""
     lines = [
-        Line2D([], [], color=colour, marker=marker, ms=4.5, ls=line, lw=1.3, label=name)
+        mpl.Line2D([], [], color=colour, marker=marker, ms=4.5, ls=line, lw=1.3, label=name)
         for name, (colour, marker) in looks.items()
     ]
     figure.legend(handles=lines, loc="outside right upper")

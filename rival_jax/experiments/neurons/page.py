@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from rival_jax.configs.neurons import Config
 from rival_jax.experiments.neurons.measures import Found
+from rival_jax.report import mpl
 from rival_jax.report.document import Document
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import Cell, outlined, sheet, thumb
@@ -125,7 +125,7 @@ def _top(best: Sequence[Any], shown: Shown) -> Drawn:
 
 def _bottom(best: Sequence[Any], chance: Results) -> Drawn:
     """Histograms of each pair's IoU; `chance`: means for networks of shuffled weights."""
-    figure = Figure(figsize=(0.5 + 2.5 * len(best), 2.1))
+    figure = mpl.Figure(figsize=(0.5 + 2.5 * len(best), 2.1))
     lines: list[Sequence[Any]] = []
     for column, (pair, reported, iou, *_) in enumerate(best):
         counts, _ = np.histogram(iou, BINS)

@@ -49,9 +49,10 @@ def noised_pictures(config: Config, subject: Subject) -> Pictures:
     level = shown(norm, config.noise.levels(norm))
     sweep = Sweep(norm, SIDES, 1, 1, config.data.mask == "binary", config.noise.draws)
     draw = jax.jit(functools.partial(noised, sweep))
+    rows = {name: row for row, name in enumerate(examples.names)}
 
     def pictures(name: str) -> Sequence[np.ndarray]:
-        row = examples.names.index(name)
+        row = rows[name]
         example = examples.example(row)
         pixels = {key: np.float32(example[key][None]) / 255 for key in ("image", "mask")}
         batch = {**pixels, "noise_id": examples.noise_ids[[row]]}
@@ -76,9 +77,10 @@ def ranked(runs: Joined, model: str) -> Iterator[Row]:
     noisy = probability.at(norm=norm, level=level)
     sides = (noisy.at(region=side) for side in SIDES)
     numbers = np.stack([one.values for one in (clean, *sides, rfs(noisy))], axis=1)
+    names = images.names
     for i in np.argsort(numbers[:, 2] - numbers[:, 1], kind="stable").tolist():
         label = images.classes[images.labels[i]]
-        told = (model, level, images.names[i], label, *numbers[i].tolist())
+        told = (model, level, names[i], label, *numbers[i].tolist())
         yield dict(zip(HEADER, told, strict=True))
 
 
@@ -142,7 +144,8 @@ def one_of_each(runs: Joined, pictures: Pictures) -> Drawn:
     """One image of each class (up to `CONTACT_CLASSES`): as it is and under either noise."""
     images = runs.images
     _, first = np.unique(images.labels, return_index=True)
-    names = {images.names[i]: images.classes[images.labels[i]] for i in first[:CONTACT_CLASSES]}
+    every = images.names
+    names = {every[i]: images.classes[images.labels[i]] for i in first[:CONTACT_CLASSES]}
     found = [
         (label, name, dict[str, np.ndarray](zip(KINDS, pictures(name), strict=False)))
         for name, label in names.items()

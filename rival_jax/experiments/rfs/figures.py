@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
 from rival_jax.experiments.rfs.measures import SIDES, Found, rfs
+from rival_jax.report import mpl
 from rival_jax.report.figures import ENDS, Drawn
 from rival_jax.report.lettering import margin
 from rival_jax.report.results import Results
@@ -61,14 +60,14 @@ def accuracies(found: Found, norm: str) -> Drawn:
     return Drawn(figure, header, lines)
 
 
-def _unit_square(axes: Axes) -> None:
+def _unit_square(axes: mpl.Axes) -> None:
     """Equal limits, around what was drawn; the line of equal accuracies, and those of equal RFS."""
     ends = axes.dataLim.get_points()
     limits = max(ends.min() - 0.04, -0.02), min(ends.max() + 0.04, 1.02)
     axes.set(xlim=limits, xlabel="accuracy under foreground noise, %")
     axes.set(ylim=limits, ylabel="accuracy under background noise, %")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+        axis.set_major_formatter(mpl.PercentFormatter(1, decimals=0, symbol=""))
     mean = np.array([0, 0.5, 1])
     for value in np.arange(-0.75, 1, 0.25):
         half, style = value * np.minimum(mean, 1 - mean), {"ls": ":", "lw": 0.6} if value else {}
