@@ -7,19 +7,24 @@ Two networks' invented answers, 2,000 resamples. What config robustness makes of
 wrong by four protocols, with confidences (accuracies of all photos and of all classes alike,
 calibration, a pair's differences). What config rfs makes of them: probabilities and shares of
 trials that were right, of clean photos and under noise at five levels in two regions (numbers of
-every class too). Each size is a process of its own: CPU seconds, and the largest memory beyond that
-before the numbers were made.
+every class too). "report" is all of it, from rows of three trials on disk to the page. Each size is
+a process of its own: CPU seconds, and the largest memory beyond that before the numbers were made.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
+import io
 import json
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 MODELS = ("before", "after")
@@ -70,13 +75,17 @@ def measured(study: str, count: int, classes: int) -> dict[str, float]:
         np.concatenate([np.arange(classes), rng.integers(0, classes, count - classes)])
     )
     example = Axis(("example",), Names(pa.array(names)))
-    values, declared, given = STUDIES[study](rng, example)
-    found = Images(values, labels.astype(np.int32), tuple(map(str, range(classes))))
+    if study == "report":
+        work = of_rows(rng, labels, names)
+    else:
+        values, declared, given = STUDIES[study](rng, example)
+        found = Images(values, labels.astype(np.int32), tuple(map(str, range(classes))))
+        work = lambda: declared.results(found, given)  # noqa: E731
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     times = []
     for _ in range(2):
         start = time.process_time()
-        declared.results(found, given)
+        work()
         times.append(time.process_time() - start)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {"first": times[0], "again": times[1], "memory": memory / 1024}
@@ -121,7 +130,40 @@ def of_rfs(rng: Any, example: Any) -> tuple[dict[str, Any], Any, dict[str, Any]]
     return derived(columns), STUDY, {}
 
 
-STUDIES: dict[str, Callable[..., Any]] = {"robustness": of_robustness, "rfs": of_rfs}
+def of_rows(rng: Any, labels: Any, names: Sequence[str]) -> Callable[[], None]:
+    """Writes an invented run; returns what reports it."""
+    from rich.console import Console
+
+    from rival_jax.experiments.rfs import joined, page
+    from rival_jax.report.document import write_document
+    from rival_jax.runtime.results import Run, parsed
+    from tests.fake_runs import write_run
+
+    folder = Path(tempfile.mkdtemp(prefix="growth"))
+    atexit.register(shutil.rmtree, folder)
+    alone, noisy = (len(MODELS), len(labels)), (len(MODELS), 5, 2, 3, len(labels))
+    told = lambda shape: (rng.random(shape), rng.random(shape) < 0.6)  # noqa: E731
+    levels = [level / 10 for level in range(1, 6)]
+    classes = tuple(map(str, range(labels.max() + 1)))
+    given = {"clean": told(alone), "noise": {"linf": (levels, *told(noisy))}}
+    write_run(folder, models=MODELS, labels=labels, names=names, classes=classes, **given)
+
+    def work() -> None:
+        config = parsed(folder / "config.json")
+        run, console = Run(folder, config), Console(file=io.StringIO())
+        run.config["statistics"]["resamples"] = 2000
+        results, document = page.told(run, joined.read(folder), {})
+        results.write(folder)
+        write_document(run, console, document)
+
+    return work
+
+
+STUDIES: dict[str, Callable[..., Any]] = {
+    "robustness": of_robustness,
+    "rfs": of_rfs,
+    "report": of_rows,
+}
 
 
 if __name__ == "__main__":

@@ -96,6 +96,8 @@ class Named:
     def reordered(self, axis: Axis) -> Named:
         """The places with the keys of `axis`, in its order; other places of these fields go."""
         place = [mine.fields for mine in self.axes].index(axis.fields)
+        if self.axes[place].keys == axis.keys:
+            return self
         there = {key: index for index, key in enumerate(self.axes[place].keys)}
         return self._chosen(place, [there[key] for key in axis.keys], axis)
 

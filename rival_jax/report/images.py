@@ -27,7 +27,8 @@ class Images(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         """The images' names."""
-        return tuple(name for (name,) in next(iter(self.values.values())).axes[0].keys)
+        keys = next(iter(self.values.values())).axes[0].keys
+        return tuple(keys.names.to_pylist() if isinstance(keys, Names) else (k for (k,) in keys))
 
     def at(self, rows: np.ndarray) -> Images:
         """Some of the images, by position."""
@@ -66,8 +67,7 @@ def read_images(
     shape = tuple(len(keys) for _, keys in codes)
     place = np.ravel_multi_index([code for code, _ in codes], shape)
     repeated = _codes(table, tuple(averaged))[0] if averaged else np.zeros(len(place), int)
-    once = np.unique(place * (repeated.max(initial=0) + 1) + repeated).size
-    if once < len(place):
+    if np.bincount(place * (repeated.max(initial=0) + 1) + repeated).max(initial=0) > 1:
         raise ValueError(
             f"rows of {files[0].parent} are there twice; delete the folder and run again"
         )
@@ -109,13 +109,17 @@ def _numbers(column: pa.ChunkedArray, classes: Sequence[str], file: Path) -> np.
     """A column's numbers, float64; words become positions among the classes."""
     if not (pa.types.is_string(column.type) or pa.types.is_dictionary(column.type)):
         return column.to_numpy().astype(np.float64)
-    words, position = column.to_pylist(), {name: i for i, name in enumerate(classes)}
-    if unknown := sorted(set(words) - position.keys()):
+    column = column.combine_chunks()
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    words, position = coded.dictionary.to_pylist(), {name: i for i, name in enumerate(classes)}
+    codes = coded.indices.fill_null(len(words)).to_numpy()
+    used = np.flatnonzero(np.bincount(codes)).tolist()
+    if unknown := sorted({str([*words, None][code]) for code in used} - position.keys()):
         raise ValueError(
             f"{file}: label {unknown[0]!r} is not one of the classes in data.json "
             f"({', '.join(classes[:12])}); the folder mixes two runs, use a fresh --workdir"
         )
-    return np.array([position[word] for word in words], np.float64)
+    return np.array([position.get(word, -1) for word in words], np.float64)[codes]
 
 
 def per_image(values: np.ndarray, axes: Sequence[Axis], many: np.ndarray | None = None) -> Named:
