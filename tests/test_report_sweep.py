@@ -111,7 +111,7 @@ def test_examples_are_matched_by_name_not_by_position(tmp_path):
 def test_a_model_in_two_runs_is_told_apart(tmp_path):
     one, two = (small(tmp_path / name, models=("a",), seed=s) for s, name in enumerate("xy"))
     sweep = joined.read(one, two)
-    assert sweep.models == (f"a ({one})", f"a ({two})")
+    assert sweep.models == ("a (x)", "a (y)")
     assert sweep.images.values["correct"].of("model") == sweep.models
 
 

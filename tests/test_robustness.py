@@ -770,9 +770,16 @@ def test_bad_networks_stop_before_any_work(networks, tmp_path):
         Experiment(tiny([networks[0], "scenes/vit_00"]), quiet())
     with pytest.raises(ValueError, match=r"config\.protocols: no 'ful'"):
         Experiment(tiny(networks, protocols=("ful",)), quiet())
-    shutil.copytree(networks[0], tmp_path / "net0")
     with pytest.raises(ValueError, match=r"two of config\.models have one name"):
-        Experiment(tiny([networks[0], tmp_path / "net0"]), quiet())
+        Experiment(tiny([networks[0], networks[0]]), quiet())
+
+
+def test_folders_with_one_name_are_called_by_what_differs(networks, tmp_path):
+    places = [shutil.copytree(networks[0], tmp_path / name / "model") for name in "ab"]
+    found = Experiment(tiny([*places, networks[1]]), quiet())
+    names = [one.model.name for one in found.subject.networks]
+    assert names == ["a", "b", networks[1].name]
+    assert names == [one.facts["name"] for one in found.subject.networks]
 
 
 def test_protocols_that_are_not_asked_for_are_not_told(networks, tmp_path, no_figures):

@@ -224,7 +224,8 @@ class Streamed(Material):
 def network(material: Material, name: str) -> Loaded:
     """A network of a config, with its own outputs; its notices go to the reader."""
     given = preprocessing(material.config)
-    model, variables = models.load(name, dtype=material.config.dtype, given=given)
+    ways = {"given": given, "called": material.titles.get(name, "")}
+    model, variables = models.load(name, dtype=material.config.dtype, **ways)
     material.note(*model.notices)
     geometry = Geometry(model.image_size, "crop", model.interpolation, model.crop_pct)
 

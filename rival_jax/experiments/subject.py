@@ -20,6 +20,7 @@ from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import tree_digest
 from rival_jax.types import Geometry, Model, Variables
+from rival_jax.weights import told_apart
 
 TYPICAL_BATCH = 8  # images to measure a forward pass on
 MAX_FORWARDS = 2048  # per device and step: more does not fill an accelerator better
@@ -43,6 +44,7 @@ class Material:
     def __init__(self, config: Any, console: Console):
         self.config, self.console, self.mesh = config, console, parallel.data_mesh()
         self.notices: list[str] = []
+        self.titles = told_apart(getattr(config, "models", ()))  # else a path's last part
 
     def note(self, *texts: str) -> None:
         """Tells the reader something once, on the console and at the top of the page.
@@ -235,7 +237,11 @@ class Subject(Material):
         place = jax.local_devices(backend="cpu")[0] if self.sharding == "fsdp" else None
         with jax.default_device(place):
             model, variables = models.load(
-                name, dtype=self.config.dtype, image_size=size, given=preprocessing(self.config)
+                name,
+                dtype=self.config.dtype,
+                image_size=size,
+                given=preprocessing(self.config),
+                called=self.titles.get(name, ""),
             )
         if self.config.normalise == "none":
             model = models.without_normalisation(model)

@@ -56,6 +56,7 @@ def load(
     image_size: tuple[int, int] | None = None,
     positions: str = "antialias",
     given: Mapping[str, Any] | None = None,
+    called: str = "",
 ) -> tuple[Model, Variables]:
     """A network and its weights.
 
@@ -75,9 +76,10 @@ def load(
         are resampled by the method `positions`, see `positions.resample`.
       given: "mean", "std", "interpolation" and "crop_pct" in place of the checkpoint's, and
         "num_heads" if it does not give them.
+      called: the model's name, if not `name` or a path's last part.
 
     Returns:
-      (model, variables); the model's name is `name`, or a path's last part.
+      (model, variables).
 
     Raises:
       ValueError: there is no such model (lists the nearest names), or the weights fit no network.
@@ -86,6 +88,7 @@ def load(
     if dtype not in PRECISIONS:
         raise ValueError(f"dtype {dtype!r} is not one of {', '.join(PRECISIONS)}")
     prefix, found = _FAMILY.match(name), located(name)
+    found = dataclasses.replace(found, name=called or found.name)
     tensors = weights.read_tensors(found.file)
     asked = (dtype, image_size, positions, given or {})
     try:

@@ -7,10 +7,12 @@ kind of place; nothing else in the package escapes names.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 LONGEST = 60  # characters of a name in a figure or file name
@@ -108,6 +110,19 @@ def latex(text: str) -> str:
     words |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
     words |= {c: f"\\{c}" for c in "&%$#_{}"}
     return "".join(words.get(c, c) for c in visible(text))
+
+
+def by_difference(paths: Sequence[str]) -> list[str]:
+    """What tells paths apart: each without what all begin with and what all end with.
+
+    >>> by_difference(["runs/a/model", "runs/b/model"]), by_difference(["a/model", "a/b/model"])
+    (['a', 'b'], ['model', 'b/model'])
+    """
+    every = [Path(os.path.abspath(path)).parts for path in paths]
+    for step in (1, -1):  # from the beginning, then from the end
+        while min(map(len, every)) > 1 and len({parts[(step - 1) // 2] for parts in every}) == 1:
+            every = [parts[1:] if step > 0 else parts[:-1] for parts in every]
+    return ["/".join(parts) for parts in every]
 
 
 def file_name(text: str) -> str:

@@ -11,7 +11,7 @@ from rival_jax.weights.hub_folder import (
     read_config,
     write_folder,
 )
-from rival_jax.weights.names import Located, fetched, locate
+from rival_jax.weights.names import Located, fetched, locate, told_apart
 from rival_jax.weights.reader import read_tensors, read_tree
 from rival_jax.weights.safetensors import write_tensors
 
@@ -27,6 +27,7 @@ __all__ = [
     "read_config",
     "read_tensors",
     "read_tree",
+    "told_apart",
     "write_folder",
     "write_tensors",
 ]

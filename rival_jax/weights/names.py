@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import pathlib
+from collections import defaultdict
 from collections.abc import Sequence
 
+from rival_jax.runtime.names import by_difference
 from rival_jax.weights import catalogue, download, foreign
 from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config
 
@@ -49,8 +51,7 @@ def locate(name: str, others: Sequence[str] = ()) -> Located:
     if path.is_file():
         there = any((path.parent / name).is_file() for name in _beside(path.name))
         config = foreign.described(path) if there else _published(path.name)
-        short = path.resolve().parent.name if path.name == TENSORS else path.stem
-        return Located(path, called(short, path), config)
+        return Located(path, called(_last(path), path), config)
     local = path.is_absolute() or name.startswith(".") or path.suffix == ".safetensors"
     if local or (len(path.parts) > 1 and path.parent.is_dir()):
         raise FileNotFoundError(f"no weights at {path}; name a file or folder that is there")
@@ -84,6 +85,27 @@ def fetched(entry: catalogue.Entry) -> Located:
     return Located(folder / entry.file, entry.name.rpartition("/")[2], config)
 
 
+def told_apart(names: Sequence[str]) -> dict[str, str]:
+    """Of folders and files that would be called alike: name -> what differs in its path."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in dict.fromkeys(names):
+        if (path := pathlib.Path(name).expanduser()).exists():
+            alike[_last(path)].append(name)
+    several = [some for some in alike.values() if len(some) > 1]
+    return {n: title for some in several for n, title in zip(some, _differ(some), strict=True)}
+
+
+def _differ(names: Sequence[str]) -> list[str]:
+    return by_difference([str(pathlib.Path(name).expanduser()) for name in names])
+
+
+def _last(path: pathlib.Path) -> str:
+    """The part of a path to weights that a network is called by."""
+    if path.is_dir():
+        return path.resolve().name
+    return path.resolve().parent.name if path.name == TENSORS else path.stem
+
+
 def called(name: str, path: pathlib.Path) -> str:
     """The name itself, if valid; results are filed under it.
 
@@ -108,7 +130,7 @@ def called(name: str, path: pathlib.Path) -> str:
 
 
 def _folder(path: pathlib.Path) -> Located:
-    tensors, config, name = path / TENSORS, path / CONFIG, called(path.resolve().name, path)
+    tensors, config, name = path / TENSORS, path / CONFIG, called(_last(path), path)
     towers = path / foreign.OPEN_CLIP_TENSORS
     if not tensors.is_file() and towers.is_file() and (path / foreign.OPEN_CLIP).is_file():
         return Located(towers, name, foreign.described(towers))

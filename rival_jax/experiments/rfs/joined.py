@@ -16,7 +16,7 @@ from rival_jax.experiments.groups import with_singles
 from rival_jax.named import Axis, Named
 from rival_jax.report.study import Images, per_image, read_images
 from rival_jax.report.tables import counted
-from rival_jax.runtime.names import short
+from rival_jax.runtime.names import by_difference, short
 from rival_jax.runtime.results import parsed
 
 PLACE = ("norm", "level", "region")
@@ -32,6 +32,7 @@ class Joined(NamedTuple):
     data: Mapping[str, Any]  # data.json of the first, with what all of them have to say
     cards: Sequence[Mapping[str, Any]]  # models.json of all, by title
     folders: Sequence[Path]
+    pairs: Sequence[tuple[str, str]] = ()  # of two runs, models before and after
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -59,7 +60,7 @@ class Joined(NamedTuple):
 
 
 def read(*workdirs: str | os.PathLike) -> Joined:
-    """Joins finished runs; a model that is in several of them gets its run's path appended.
+    """Joins finished runs; of a model that is in several, each says what differs in their paths.
 
     One model is read at a time, so that trials never pile up in memory.
 
@@ -72,8 +73,9 @@ def read(*workdirs: str | os.PathLike) -> Joined:
         raise ValueError("no runs to read; name the workdir of at least one rfs run")
     parts = [part for workdir in workdirs for part in _read_run(Path(workdir))]
     once = Counter(name for part in parts for name in part.models)
+    apart = dict(zip(map(Path, workdirs), by_difference([*map(str, workdirs)]), strict=True))
     titles = [
-        name if once[name] == 1 else f"{name} ({part.folders[0]})"
+        name if once[name] == 1 else f"{name} ({apart[part.folders[0]]})"
         for part in parts
         for name in part.models
     ]
@@ -95,7 +97,19 @@ def read(*workdirs: str | os.PathLike) -> Joined:
         {**first.data, "notices": list(dict.fromkeys(notices))},
         [{**card, "name": title} for card, title in zip(cards, titles, strict=True)],
         [*dict.fromkeys(part.folders[0] for part in parts)],
+        _pairs(parts, titles),
     )
+
+
+def _pairs(parts: Sequence[Joined], titles: Sequence[str]) -> list[tuple[str, str]]:
+    """Of two runs, the models with one name in both, or the only model of each."""
+    first, *second = dict.fromkeys(part.folders[0] for part in parts)
+    if len(second) != 1:
+        return []
+    named = [*zip(parts, titles, strict=True)]
+    before, after = ([one for one in named if one[0].folders[0] == p] for p in (first, *second))
+    alone = len(before) == len(after) == 1
+    return [(a, b) for p, a in before for q, b in after if alone or p.models == q.models]
 
 
 def _side_by_side(parts: Sequence[Named], titles: Sequence[str], *axes: Axis) -> Named:

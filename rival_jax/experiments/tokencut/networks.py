@@ -46,10 +46,11 @@ Shapes = Mapping[tuple[int, int], Sequence[Photo]]
 class Network:
     """One network, and how it cuts photos; raises ValueError if it cannot."""
 
-    def __init__(self, config: Config, source: Source, name: str, mesh: Any):
+    def __init__(self, config: Config, source: Source, name: str, title: str, mesh: Any):
         self.config, self.source, self.mesh = config, source, mesh
         self.name, self.given = name, preprocessing(config)
-        self.model, variables = models.load(name, dtype=config.dtype, given=self.given)
+        given = {"given": self.given, "called": title}
+        self.model, variables = models.load(name, dtype=config.dtype, **given)
         block, self.notice = chosen_block(self.model, config.tokencut.block)
         self.settings = dataclasses.replace(config.tokencut, block=block)
         try:

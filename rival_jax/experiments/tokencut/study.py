@@ -121,7 +121,9 @@ class Experiment(Material):
             )
         self.source = source_of(place, place.split)
         given = self.config, self.source
-        self.networks = [Network(*given, name, self.mesh) for name in config.models]
+        titles = [self.titles.get(name, "") for name in config.models]
+        names = zip(config.models, titles, strict=True)
+        self.networks = [Network(*given, *one, self.mesh) for one in names]
         self.distinct([one.model.name for one in self.networks])
         for one in self.networks:
             self.note(*one.model.notices, one.notice)
