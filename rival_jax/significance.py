@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # which loads its `stats` when that is first used: a second
 from jaxtyping import Float, Int
 from scipy import special
 
@@ -233,11 +234,7 @@ def benjamini_hochberg(p_values: Float[np.ndarray, "*t"]) -> Float[np.ndarray, "
     """
     p = np.asarray(p_values, np.float64)
     adjusted, made = np.full(p.shape, np.nan), ~np.isnan(p)
-    order = np.argsort(p[made])
-    steps = p[made][order] * made.sum() / np.arange(1, made.sum() + 1)
-    ranked = np.empty(len(order))
-    ranked[order] = np.minimum.accumulate(steps[::-1])[::-1]
-    adjusted[made] = np.minimum(ranked, 1)
+    adjusted[made] = scipy.stats.false_discovery_control(p[made])
     return adjusted
 
 

@@ -231,9 +231,12 @@ def test_shuffled_weights_are_uniform_under_their_null_and_a_detector_stands_out
     assert significance.shuffled_p_values(np.ones((1, 3))).tolist() == [1, 1, 1]
 
 
-def test_benjamini_hochberg_is_scipys():
+def test_benjamini_hochberg_is_the_papers_step_up_and_leaves_gaps():
     p = np.random.default_rng(0).random(50) ** 3
-    want = scipy.stats.false_discovery_control(p)
+    ranked = np.sort(p)  # adjusted: the smallest rate at which a procedure of step-up rejects it
+    want = [
+        min(1, *(50 * q / (1 + np.flatnonzero(ranked == q)[0]) for q in p[p >= one])) for one in p
+    ]
     np.testing.assert_allclose(significance.benjamini_hochberg(p), want)
     with_gap = np.insert(p, 4, np.nan)
     got = significance.benjamini_hochberg(with_gap)
