@@ -4,16 +4,19 @@ import csv
 import io
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rival_jax import read_results
+from rival_jax import command, read_results
 from rival_jax.data.scenes import Scenes
 from rival_jax.experiments import look
 from rival_jax.experiments.look import study
+from rival_jax.experiments.looked import looked
 from rival_jax.report.explorer import FILE as EXPLORER
+from rival_jax.runtime.config_flag import check_config_keys
 from rival_jax.runtime.console import Terminal
 from rival_jax.runtime.results import Run
 from tests.helpers import config_of, quiet
@@ -103,6 +106,24 @@ def test_the_page_names_what_cannot_be_used_and_leads_to_all_photos(run):
     block = re.search(r'id="data">(.*?)</script>', (run / EXPLORER).read_text(), re.DOTALL)
     assert block is not None
     assert len(json.loads(block[1])["images"]) == len(FAULTS)
+
+
+def test_runs_on_the_same_data_lead_to_the_page_and_others_name_its_command(run):
+    config = config_of("rfs").unlock()
+    config.data.name, config.data.root = "masked_folder", str(run.parent)
+    found = looked(Run(run.parent / "same", config.to_dict()))
+    assert found == (f"../{run.name}/report.html", "")
+    config.data.root, config.data.masked_folder.mask_values = "my photos", ("1", "2")
+    page, line = looked(Run(run.parent / "other", config.to_dict()))
+    program, *words = shlex.split(line)
+    assert (page, program, words[0]) == ("", "rival-jax", "look")
+    flags = command.main_flags(words)
+    check_config_keys(flags)
+    assert "--config.data.root=my photos" in flags
+    assert "--config.data.masked_folder.mask_values=('1', '2')" in flags
+    assert f"--workdir={run.parent / 'look'}" in flags
+    config = config_of("robustness")
+    assert looked(Run(run.parent / "bare", config.to_dict())) == ("", "")
 
 
 def test_a_dry_run_says_what_there_is_and_reads_nothing(monkeypatch):

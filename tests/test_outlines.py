@@ -5,9 +5,12 @@ import functools
 import io
 import json
 import re
+import sys
 from typing import Any
 
 import contourpy
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,8 +20,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
+from rival_jax import metrics, models
 from rival_jax.data import load
 from rival_jax.data.outlines import filled, polygon
+from rival_jax.experiments import runner
+from rival_jax.experiments.rfs import study as rfs
+from rival_jax.models import vit
+from rival_jax.report.results import Results
+from rival_jax.runtime.progress import Meter
+from rival_jax.runtime.results import read_rows
+from tests.helpers import run_in, tiny_rfs
 
 WORDS = ("cat", "dog", "truck")
 SIZE = (48, 36)
@@ -41,7 +52,7 @@ def _polygons(mask):
 
 
 def _photo(seed, folder, name):
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(256, size=(*SIZE[::-1], 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / name)
 
@@ -135,7 +146,9 @@ def yolo(root):
             " ".join([str(WORDS.index(CLASS[name])), *(f"{v:.6f}" for v in (line / SIZE).ravel())])
             for line in _polygons(mask)
         ]
-        (root / "labels" / "val" / f"{name}.txt").write_text("\n".join(lines))
+        file = root / "labels" / "val" / f"{name}.txt"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("\n".join(lines))
 
 
 def hub_parquet(root, groups=4):
@@ -192,6 +205,50 @@ def test_every_form_gives_the_same_masks_and_classes(form, tmp_path):
         found = np.asarray(item["mask"])
         np.testing.assert_array_equal(found == 255, MASKS[stem], err_msg=called)
         assert item["image"].size == SIZE
+
+
+SIX = ("labelme", "coco polygons", "coco runs", "cvat", "voc", "yolo")
+
+
+def test_every_form_gives_the_same_rfs(tmp_path, monkeypatch):
+    """40 photos under noise; their names are the same, since noise is drawn by them."""
+    monkeypatch.setattr(rfs.Experiment, "report", lambda *_: (Results([]), None))
+    monkeypatch.setattr(runner, "write_document", lambda *_: None)
+    phases, say = set(), Meter.say
+    noted = lambda meter, text, *more: phases.add(text.split()[0]) or say(meter, text, *more)  # noqa: E731
+    monkeypatch.setattr(Meter, "say", noted)
+    model = vit.build(name="net", image_size=SIZE[::-1], num_classes=3, patch_size=12, width=16,
+                      depth=1, heads=2)  # fmt: skip
+    models.save(tmp_path / "net", model, model.init(jax.random.key(3)))
+    masks, found = {f"photo{seed}": _shape(seed) for seed in range(40)}, {}
+    words = {name: WORDS[place % 3] for place, name in enumerate(masks)}
+    for form in SIX:
+        make, kind, options = FORMS[form]
+        # Those of a folder put photos into folders of classes by themselves.
+        called = {name: f"{words[name]}/{name}" if form != "voc" else name for name in masks}
+        here = sys.modules[__name__]
+        monkeypatch.setattr(here, "MASKS", {called[name]: mask for name, mask in masks.items()})
+        monkeypatch.setattr(here, "CLASS", {called[name]: word for name, word in words.items()})
+        make(tmp_path / form)
+        config = tiny_rfs(tmp_path, tmp_path / "cache").unlock()
+        config.models, config.noise.trials = (str(tmp_path / "net"),), 1
+        config.noise.norms = ("linf",)
+        config.data.name, config.data.root, config.data.mask = kind, str(tmp_path / form), "binary"
+        for key, value in options.items():
+            config.data[kind][key] = value
+        run, _ = run_in(tmp_path / "runs" / form, config)
+        rows = read_rows(run.path / "rows").to_pylist()
+        found[form] = {(r["example"], r["region"], r["level"]): r["probability"] for r in rows}
+        by_region = {side: np.mean([r["probability"] for r in rows if r["region"] == side])
+                     for side in ("foreground", "background")}  # fmt: skip
+        found[form]["rfs"] = float(metrics.rfs(*map(jnp.float32, by_region.values())))
+    assert found["voc"]["rfs"] != 0
+    assert phases >= {"reading", "measuring"}
+    first = found[SIX[0]]
+    assert len(first) == 1 + 40 * (1 + 2 * 2)
+    assert len(set(first.values())) > 150, "noise changes what the network says"
+    for form in SIX[1:]:
+        assert found[form] == first, form
 
 
 @given(st.lists(st.tuples(st.floats(-5, 25), st.floats(-5, 20)), min_size=3, max_size=9))

@@ -50,6 +50,24 @@ def test_compiling_is_counted():
     assert profile.compiled() > before
 
 
+def test_progress_names_the_phase_and_tells_of_compiling(monkeypatch):
+    seen = []
+    with progress.Meter(10, "images", Console(file=io.StringIO(), force_terminal=True)) as meter:
+        update = meter.bar.update
+
+        def noted(task, **fields):
+            seen.append(fields.get("description"))
+            update(task, **fields)
+
+        monkeypatch.setattr(meter.bar, "update", noted)
+        meter.say("measuring net")
+        jax.jit(lambda x: x * 5 + 2)(np.arange(11.0)).block_until_ready()
+        meter.advance(10)
+    assert seen[:3] == ["measuring net", "compiling, then measuring net", "measuring net"]
+    jax.jit(lambda x: x * 5 + 3)(np.arange(11.0))
+    assert seen[3:] == [None], "it is told of no longer"
+
+
 def slow(now):
     for _ in range(2):
         now[0] += 3

@@ -452,7 +452,7 @@ def test_doubtful_masks_are_counted_listed_and_shown_first(photos, tmp_path, mon
     monkeypatch.setattr(bilateral, "doubt", lambda made, *_: odd_in_turn(made))
     console = Console(file=io.StringIO(), width=400)
     drawn = []
-    monkeypatch.setattr(runner, "write_document", lambda run, console, told: drawn.append(told))
+    monkeypatch.setattr(runner, "write_document", lambda run, console, told, *_: drawn.append(told))
     seen, config = {}, tiny(photos, **{"tokencut.shown": 9, "tokencut.block": "auto"})
     monkeypatch.setattr(page, "overlays", lambda some, look: seen.update({len(seen): some}))
     results = run_in(tmp_path, config, console=console)

@@ -2,6 +2,6 @@
 
 # Modules beside the rooms that are not experiments but shared by them.
 PARTS = {
-    *("changed", "clean", "costs", "cures", "explained", "groups", "head_context", "noise_trials"),
-    *("preprocessing", "rows", "runner", "sets", "streamed", "subject"),
+    *("changed", "clean", "costs", "cures", "explained", "groups", "head_context", "looked"),
+    *("noise_trials", "preprocessing", "rows", "runner", "sets", "streamed", "subject"),
 }

@@ -14,6 +14,7 @@ from rich.console import Console
 from rival_jax.experiments import clean
 from rival_jax.experiments.costs import dry_run as dry_run
 from rival_jax.experiments.costs import member, passes
+from rival_jax.experiments.looked import looked
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report.document import Document, shown_again, write_document
 from rival_jax.report.results import Results
@@ -146,7 +147,7 @@ def run(experiment: Any, run: Run, console: Console) -> None:
     with Meter(member(experiment, "total", forwards)(), counted, console) as meter:
         bench = Bench(run, Plans(run, experiment.subject.mesh.size), meter)
         for unit in work(bench):
-            meter.say(unit.name.replace("/", " "), unit.flops)
+            meter.say(f"measuring {unit.name.replace('/', ' ')}", unit.flops)
             compute = functools.partial(unit.compute, meter.advance)
             bench.computed += run.rows(
                 unit.name, unit.depends_on, compute, everywhere=unit.everywhere, about=meter.lap
@@ -159,7 +160,8 @@ def run(experiment: Any, run: Run, console: Console) -> None:
     run.save_json("units.json", units)
     console.print(f"{bench.computed} of {len(units)} units computed, the others were there")
     told = set(facts().get("notices", ()))
-    if not bench.computed and run.finished() and told <= set(seen := _notices(run)):
+    same = not bench.computed and not run.pdf and run.finished()
+    if same and told <= set(seen := _notices(run)):
         experiment.subject.note(*seen)  # also of what was seen in the rows
         shown_again(run, console)
         return
@@ -168,7 +170,7 @@ def run(experiment: Any, run: Run, console: Console) -> None:
         results, document = experiment.report(run, bench.files)
         run.save_json("data.json", facts())  # with what was seen in the rows
         results.write(run.path)
-        write_document(run, console, document)
+        write_document(run, console, document, looked(run))
 
 
 def _notices(run: Run) -> list[str]:

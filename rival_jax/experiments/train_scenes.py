@@ -57,7 +57,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
             before = Path(config.start).name if config.start else architecture
             name, started = f"{before}_{round(100 * correlation):02d}", time.monotonic()
             with Meter(trainer.steps, "steps", console) as meter:
-                meter.say(name)
+                meter.say(f"training {name}")
                 log = functools.partial(run.log, "epoch", model=name)
                 variables = trainer.fit(train, on_step=meter.advance, on_epoch=log)
             models.save(folder / name, trainer.model, variables, config.storage)

@@ -17,6 +17,7 @@ from rival_jax.report.results import Row
 from rival_jax.report.style import attempt, noted
 from rival_jax.report.tables import Table
 from rival_jax.runtime import buckets
+from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Run, atomic, parsed
 
 
@@ -55,7 +56,9 @@ class Document(NamedTuple):
     explorer: Explorer | None = None  # a page of all images beside this one
 
 
-def write_document(run: Run, console: Console, document: Document) -> None:
+def write_document(
+    run: Run, console: Console, document: Document, masks: tuple[str, str] = ("", "")
+) -> None:
     """Writes figures/, tables in three formats and report.html, and prints the tables.
 
     Args:
@@ -63,6 +66,7 @@ def write_document(run: Run, console: Console, document: Document) -> None:
       console: gets the tables and the report's path.
       document: what to show; tables without rows and empty sections are left out. Tables come
         first; a picture that cannot be drawn is replaced by a notice.
+      masks: where they can be looked at: a page, relative to this one, or a command.
     """
     sections = [s._replace(tables=[t for t in s.tables if t.rows]) for s in document.sections]
     sections = [s for s in sections if s.text or s.pictures or s.tables]
@@ -75,17 +79,10 @@ def write_document(run: Run, console: Console, document: Document) -> None:
     for name, text in files.items():
         with atomic(run.path / name) as partial:
             partial.write_text(text, encoding="utf-8")
+    shown = _drawn([one for section in sections for one in section.pictures], run, console)
     parts = []
     for number, section in enumerate(sections, 1):
-        figures = [
-            html.inlined(
-                attempt(picture.draw, run.path / "figures" / picture.name, run, console),
-                picture.caption,
-                picture.alt,
-                photos=picture.photos,
-            )
-            for picture in section.pictures
-        ]
+        figures = [shown[picture.name] for picture in section.pictures]
         parts.append({**section._asdict(), "id": f"part{number}", "figures": figures})
     data = parsed(run.path / "data.json")
     named = ("data", "models", "protocol", "limits", "reproduce")
@@ -107,10 +104,27 @@ def write_document(run: Run, console: Console, document: Document) -> None:
         caveats=document.caveats,
         runs=[html.run_facts(folder) for folder in folders],
         source=document.source,
+        masks=masks,
     )
     with atomic(run.path / "report.html") as partial:
         partial.write_text(text, encoding="utf-8")
+    page, command = masks
+    if page or command:
+        said = f"to look at the masks: {run.path / page if page else command}"
+        console.print(said, markup=False, soft_wrap=True)
     console.print(f"report: {run.path / 'report.html'}")
+
+
+def _drawn(pictures: Sequence[Picture], run: Run, console: Console) -> dict[str, Mapping[str, str]]:
+    """The figures as the page has them, by name."""
+    found = {}
+    with Meter(len(pictures), "figures", console) as meter:
+        for one in pictures:
+            meter.say(f"drawing {one.name}")
+            files = attempt(one.draw, run.path / "figures" / one.name, run, console)
+            found[one.name] = html.inlined(files, one.caption, one.alt, photos=one.photos)
+            meter.advance(1)
+    return found
 
 
 def _explorer(run: Run, console: Console, wanted: Explorer | None) -> str:

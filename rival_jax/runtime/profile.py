@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -13,7 +13,9 @@ from rival_jax.runtime import hosts
 
 T = TypeVar("T")
 AFTER, STEPS = 3, 5  # steps before the trace (they compile), and in it
-COMPILING = "/jax/core/compile/backend_compile_duration"  # jax's event
+# jax's events: a program is lowered and will be compiled; it is compiled.
+LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
+COMPILING = "/jax/core/compile/backend_compile_duration"
 
 
 class _State:
@@ -21,6 +23,7 @@ class _State:
     steps = 0
     waited = 0.0
     compiled = 0.0
+    on_compiling: Callable[[bool], None] | None = None  # called when it begins and when it ends
 
 
 _state = _State()
@@ -29,9 +32,16 @@ _state = _State()
 def _heard(event: str, duration_secs: float, **_: Any) -> None:
     if event == COMPILING:
         _state.compiled += duration_secs
+    if event in (LOWERED, COMPILING) and _state.on_compiling:
+        _state.on_compiling(event == LOWERED)
 
 
 jax.monitoring.register_event_duration_secs_listener(_heard)
+
+
+def tell_compiling(whom: Callable[[bool], None] | None) -> None:
+    """From here on calls `whom`, or nobody, with True when compiling begins, False when it ends."""
+    _state.on_compiling = whom
 
 
 def start(folder: str) -> None:

@@ -61,6 +61,8 @@ class Meter:
 
     def __enter__(self) -> Meter:
         self.bar.start()
+        if not self.bar.disable:
+            profile.tell_compiling(self._compiling)
         return self
 
     def __exit__(
@@ -69,12 +71,17 @@ class Meter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        profile.tell_compiling(None)
         self.bar.stop()
 
     def say(self, text: str, flops: float = 0.0) -> None:
-        """Names the current work; `flops`: operations per unit of it, if known."""
+        """Names the phase and the work: "reading cub test"; `flops`: of a unit of it, if known."""
         self.text, self.flops = visible(text), flops
         self.bar.update(self.task, description=self.text)
+
+    def _compiling(self, begins: bool) -> None:
+        text = f"compiling, then {self.text}" if begins else self.text
+        self.bar.update(self.task, description=text)
 
     def more(self, amount: int) -> None:
         """There is more to do than the total said."""

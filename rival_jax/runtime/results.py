@@ -42,6 +42,8 @@ class Run:
       ValueError: if the directory holds another config's results and `extend` is False.
     """
 
+    pdf: Path | None = None  # where figures go as PDF too
+
     def __init__(
         self,
         workdir: str | Path,

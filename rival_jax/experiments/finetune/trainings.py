@@ -178,7 +178,9 @@ class Trainings:
         first, run, config = jobs[0].setting, bench.run, self.config
         more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
         # a CPU's peak is not known
-        bench.meter.say(jobs[0].name + more, 0.0 if self.on_cpu else self.step_cost(first).flops)
+        bench.meter.say(
+            f"training {jobs[0].name}{more}", 0.0 if self.on_cpu else self.step_cost(first).flops
+        )
         members = [
             Member(job.name, job.seed, job.setting.learning_rate, job.setting.numbers)
             for job in jobs
