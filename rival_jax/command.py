@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import pkgutil
 import re
 import sys
@@ -13,9 +14,11 @@ from typing import Any, NamedTuple, NoReturn
 
 from rival_jax import configs
 from rival_jax.experiments import models
+from rival_jax.report.html import read_argv
 from rival_jax.report.printed import show_tables
 from rival_jax.report.results import Results
 from rival_jax.report.shown import read_tables, side_by_side
+from rival_jax.report.tables import as_latex
 from rival_jax.runtime.config_flag import load_config
 from rival_jax.runtime.console import Terminal
 from rival_jax.runtime.plugins import no_such, plugin
@@ -27,7 +30,8 @@ USAGE = """\
   rival-jax masks photos                            masks for photos that have none, by TokenCut
   rival-jax list [models|data|methods|heads|objectives]
   rival-jax show runs/a                             the tables of a finished run
-  rival-jax compare runs/a runs/b                   two runs' numbers beside each other
+  rival-jax compare runs/a runs/b --out runs/ab     before and after, in pairs
+  rival-jax figures runs/a --out paper              its figures as PDF, for a paper
 """
 OWN = "clean"  # the preset for one's own data, in configs that have it
 # What a bare folder is: the first kind with such a path in it, else the first that a config has.
@@ -63,7 +67,16 @@ SHORT = (
     Short("batch-size", ("batch_size",), "images per step; default by memory"),
 )
 # Flags of `rival_jax.main` that are passed on; "out" and "dry-run" are its workdir and dry_run.
-PASSED = {"config", "extend", "profile", "distributed", "num_processes", "process_id", "heartbeat"}
+PASSED = {
+    "config",
+    "extend",
+    "pdf",
+    "profile",
+    "distributed",
+    "num_processes",
+    "process_id",
+    "heartbeat",
+}
 
 
 def cli(argv: Sequence[str] | None = None) -> None:
@@ -77,7 +90,7 @@ def cli(argv: Sequence[str] | None = None) -> None:
         if words[0] in others:
             others[words[0]](words[1:])
             return
-        given = main_flags(words)
+        given = _figures(words[1:]) if words[0] == "figures" else main_flags(words)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     _run(given)
@@ -244,15 +257,40 @@ def _show(words: Sequence[str]) -> None:
             print(f"report: {folder / 'report.html'}")
 
 
+def _figures(words: Sequence[str]) -> list[str]:
+    """The flags that report a finished run again, with its figures as PDF too."""
+    folders, given, passed = _folders(words)
+    if len(folders) != 1 or not (argv := read_argv(Path(folders[0]))):
+        raise ValueError("figures: name a finished run: rival-jax figures runs/a --out paper")
+    again = [word for word in argv if not word.startswith(("--workdir=", "--pdf="))]
+    return [*again, f"--workdir={folders[0]}", f"--pdf={given.get('out', 'paper')}", *passed]
+
+
 def _compare(words: Sequence[str]) -> None:
     """Runs of rfs: joined into one report, compared in pairs. Others: beside each other."""
-    folders = [word for word in words if not word.startswith("--")]
+    folders, given, passed = _folders(words)
     if len(folders) < 2:
         raise ValueError("compare: name two finished runs: rival-jax compare runs/a runs/b")
-    found = {folder: Results.read(folder) for folder in folders}
+    found, out = {folder: Results.read(folder) for folder in folders}, given.get("out")
     if all("rfs" in results.of("study") for results in found.values()):
-        flags = [word.replace("--out", "--workdir", 1) for word in words if word.startswith("--")]
-        _run(["--config=report", f"--config.runs={tuple(folders)}", *flags])
+        out = out or "runs/compare"
+        flags = [f"--config.runs={tuple(folders)}", f"--workdir={out}", f"--pdf={out}/pdf"]
+        _run(["--config=report", *flags, *passed])
         return
-    show_tables(side_by_side(found), Terminal())
+    shown = [*side_by_side(found)]
+    show_tables(shown, Terminal())
+    if out:
+        path = Path(out) / "compared.tex"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(map(as_latex, shown)), encoding="utf-8")
+        print(f"LaTeX: {path}")
     print("paired intervals: measure the networks in one run, --model A --model B --out FOLDER")
+
+
+def _folders(words: Sequence[str]) -> tuple[list[str], dict[str, Any], list[str]]:
+    """Folders of runs, then flags: `--out`, and those that go on as they are."""
+    folders = list(itertools.takewhile(lambda word: not word.startswith("--"), words))
+    given, passed = _parsed(words[len(folders) :])
+    for name in given.keys() - {"out"}:
+        raise ValueError(f"flags: --{name} is not for finished runs; they take --out")
+    return folders, given, passed

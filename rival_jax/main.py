@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -41,6 +42,7 @@ _WORKDIR = flags.DEFINE_string(
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Check everything, print the cost, run nothing.")
 _EXTEND = flags.DEFINE_bool("extend", False, "Add to a workdir with another config's results.")
+_PDF = flags.DEFINE_string("pdf", None, "Folder where every figure goes as PDF too, for a paper.")
 _PROFILE = flags.DEFINE_string("profile", None, "Folder for a profiler's trace of a few steps.")
 _DISTRIBUTED = flags.DEFINE_string(
     "distributed",
@@ -90,6 +92,7 @@ def _run(config: Any) -> None:
     workdir = _WORKDIR.value or f"runs/{config.experiment}"
     say = functools.partial(console.print, markup=False)
     run = Run(workdir, config.to_dict(), extend=_EXTEND.value, say=say)
+    run.pdf = Path(_PDF.value) if _PDF.value else None
     run.log("start", argv=sys.argv[1:])
     if _PROFILE.value:
         profile.start(_PROFILE.value)

@@ -1,5 +1,6 @@
 """The command `rival-jax`: short flags become the config's, and finished runs are read again."""
 
+import json
 import re
 import subprocess
 import sys
@@ -144,6 +145,8 @@ def test_two_runs_stand_beside_each_other(tmp_path, capsys):
     assert "20 0.2500 0.5000 +0.2500" in said
     assert "(net)" in said
     assert "(cured)" in said
+    command.cli(["compare", a, b, "--out", str(tmp_path / "ab")])
+    assert " & 0.2500 & 0.5000 & +0.2500 " in (tmp_path / "ab" / "compared.tex").read_text()
     with pytest.raises(SystemExit, match="name two finished runs"):
         command.cli(["compare", a])
 
@@ -154,9 +157,22 @@ def test_runs_of_rfs_are_compared_by_their_report(tmp_path, monkeypatch):
         Results([plain("rfs", "rfs", 0.1, 3, 1, model="m")]).write(tmp_path / name)
     seen = []
     monkeypatch.setattr(command, "_run", seen.extend)
-    command.cli(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out=c"])
+    command.cli(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", "c"])
     runs = (str(tmp_path / "a"), str(tmp_path / "b"))
-    assert seen == ["--config=report", f"--config.runs={runs}", "--workdir=c"]
+    assert seen == ["--config=report", f"--config.runs={runs}", "--workdir=c", "--pdf=c/pdf"]
+    with pytest.raises(SystemExit, match="--model is not for finished runs"):
+        command.cli(["compare", *runs, "--model=a"])
+
+
+def test_a_finished_runs_figures_are_drawn_again_by_its_own_command(tmp_path, monkeypatch):
+    argv = ["--config=rfs", "--config.noise.trials=3", "--workdir=runs/a", "--pdf=old"]
+    (tmp_path / "log.jsonl").write_text(json.dumps({"event": "start", "argv": argv}) + "\n")
+    seen = []
+    monkeypatch.setattr(command, "_run", seen.extend)
+    command.cli(["figures", str(tmp_path), "--out", "paper"])
+    assert seen == [*argv[:2], f"--workdir={tmp_path}", "--pdf=paper"]
+    with pytest.raises(SystemExit, match="figures: name a finished run"):
+        command.cli(["figures", str(tmp_path / "none")])
 
 
 @pytest.mark.whole

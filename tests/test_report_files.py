@@ -15,8 +15,10 @@ from rich.console import Console
 from rival_jax.experiments import report as experiment
 from rival_jax.experiments.groups import groups
 from rival_jax.experiments.rfs import examples, figures, joined, measures, page
+from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results
+from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import Run
 from tests.damaged_runs import saved
 from tests.fake_runs import CLASSES, invented
@@ -338,6 +340,44 @@ def test_the_report_experiment_joins_runs(tmp_path, monkeypatch):
         (other / f"{name}.json").write_text(json.dumps(value))
     monkeypatch.chdir(tmp_path)
     assert experiment.chosen(()) == ["runs/two"], "the newest of rfs"
+
+
+def test_two_runs_are_compared_in_pairs_for_a_paper(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "_of_norm", lambda *_: [])  # its figures are drawn elsewhere
+    shared = {"per_class": 2, "trials": 1, "norms": {"linf": [0.1, 0.2]}}
+    one = invented(tmp_path / "before" / "run", models=["net"], **shared)
+    two = invented(tmp_path / "after" / "run", models=["x", "net"], **shared)
+    config = config_of("report")
+    config.runs, config.statistics.resamples = (str(one), str(two)), 20
+    said: list[str] = []
+    monkeypatch.setattr(Meter, "say", lambda meter, text, *_: said.append(text))
+    run = Run(tmp_path / "joined", config.to_dict())
+    run.pdf, console = tmp_path / "paper", Console(file=io.StringIO(), width=200)
+    experiment.run(config, run, console)
+    assert "drawing before_after" in said
+    results = Results.read(run.path)
+    changes = results.where(study="before_after", measure="accuracy", region="foreground")
+    change = changes.one(model="net (after)", contrast="minus net (before)")
+    both = [
+        results.one(model=name, norm="linf", level=None, contrast="", study="rfs",
+                    measure="accuracy", region="foreground", **{"class": None})["estimate"]
+        for name in ("net (before)", "net (after)")
+    ]  # fmt: skip
+    close(change["estimate"], both[1] - both[0])
+    assert change["low"] < change["estimate"] < change["high"]
+    tex = (run.path / "before_after.tex").read_text()
+    ends = (f"{100 * change[end]:.1f}".replace("-", "$-$") for end in ("estimate", "low", "high"))
+    assert "accuracy, noise in foreground, linf & " in tex
+    assert " & {} [{}, {}] & ".format(*ends) in tex
+    assert " & net (before) & net (after) & difference & " in tex
+    told = console.file.getvalue()
+    for name in ("joined/before_after.tex", "joined/figures/before_after.png"):
+        assert str(tmp_path / name) in told
+    for name, inches in style.COLUMNS.items():
+        drawn = (tmp_path / "paper" / f"before_after_{name}.pdf").read_bytes()
+        assert f"/MediaBox [ 0 0 {72 * inches:g} ".encode() in drawn
+        assert b"/FontFile2" in drawn, "a TrueType font, embedded"
+        assert b"/Type3" not in drawn
 
 
 def test_without_any_run_the_cure_is_named(tmp_path, monkeypatch):

@@ -221,10 +221,10 @@ def test_filters_and_tables():
     ]  # fmt: skip
     few = Results({**row, "images": 5} for row in rows)
     assert {v.word for v in verdicts.of_rows(few, 0.95)} == {"too few images"}
-    tex = tables.as_latex(tables.Table("50 % of a_b", ("a & b", "c"), [("x_1", "3")]))
+    tex = tables.as_latex(tables.Table("50 % of a_b", ("a & b", "c"), [("x_1", "-3")]))
     assert tex.splitlines() == [
         r"% 50 \% of a\_b", r"\begin{tabular}{lr}", r"\toprule", r"a \& b & c \\", r"\midrule",
-        r"x\_1 & 3 \\", r"\bottomrule", r"\end{tabular}",
+        r"x\_1 & $-$3 \\", r"\bottomrule", r"\end{tabular}",
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rival_jax.configs import typed
 from rival_jax.configs.report import Config
 from rival_jax.experiments.groups import groups
-from rival_jax.experiments.rfs import joined
+from rival_jax.experiments.rfs import joined, paired
 from rival_jax.experiments.rfs.page import told
 from rival_jax.report.document import write_document
 from rival_jax.runtime.results import Run, parsed
@@ -31,6 +31,9 @@ def run(config: Any, run: Run, console: Console) -> None:
     results, document = told(run, runs, groups(config.groups))
     results.write(run.path)
     write_document(run, console, document)
+    if runs.pairs:
+        for path in (run.path / paired.FILE, *sorted(run.path.rglob(f"{paired.NAME}*.p[nd][gf]"))):
+            console.print(f"before and after: {path}", markup=False)
 
 
 def dry_run(config: Any, console: Console) -> None:

@@ -38,6 +38,7 @@ def dots(
     lines: Results | None = None,
     titles: Titles | None = None,
     names: Sequence[Any] | None = None,
+    apart: bool = False,
 ) -> Drawn:
     """Dots with intervals: a row for each value of `y`, panels side by side, distinct marks.
 
@@ -51,6 +52,7 @@ def dots(
       lines: drawn as vertical lines across a panel, such as a reference.
       titles: how values of any column are written.
       names: the rows, if not all values of `y` in order.
+      apart: whether each panel has a scale of its own.
     """
     kinds = results.of(by) if by else [""]
 
@@ -61,7 +63,8 @@ def dots(
         axes.plot(row["estimate"], at, marker, color=colour, ms=4.5)
         return ()
 
-    drawn = _rows(results, y, panel, label, percent, titles, names, draw, 0.16 + 0.1 * len(kinds))
+    each = 0.16 + 0.1 * len(kinds)
+    drawn = _rows(results, y, panel, label, percent, titles, names, draw, each, apart=apart)
     for axes, value in zip(drawn.figure.axes, _values(results, panel), strict=False):
         low, high = axes.get_xlim()
         if low <= 0 <= high:
@@ -141,8 +144,9 @@ def curves(
     panels, kinds = _values(results, panel), results.of(by)
     looks = {kind: look(k) for k, kind in enumerate(kinds) if kind not in faint}
     named = {_title(kind, titles): looks[kind] for kind in looks}
-    across = min(across or len(panels), len(panels))
-    figure, every = panels_of(len(panels), 2.7 * across + margin(named) + 0.5, 2.6, across)
+    wide = min(across or len(panels), len(panels))
+    width = 2.7 * wide + margin(named) + 0.5
+    figure, every = panels_of(len(panels), width, 2.6, across and wide)
     drawn, alike = [], [axes for axes, value in zip(every, panels, strict=True) if value in shares]
     for axes in alike[1:]:
         axes.sharey(alike[0])
@@ -215,12 +219,13 @@ def _rows(
     draw: Callable[[mpl.Axes, Row, int], tuple[Any, ...]],
     each: float,
     more: Sequence[str] = (),
+    apart: bool = False,
 ) -> Drawn:
     """Panels side by side with the values of `y` as rows; `draw` returns the numbers `more`."""
     names = list(names or results.of(y))
     shown, panels = [_title(name, titles) for name in names], _values(results, panel)[:MOST_PANELS]
     header = [name for name in ("measure", *results.axes(), "contrast") if any(results.of(name))]
-    width, share = margin(shown) + 0.4 + 2.4 * len(panels), {"sharex": True, "sharey": True}
+    width, share = margin(shown) + 0.4 + 2.4 * len(panels), {"sharex": not apart, "sharey": True}
     figure, every = panels_of(len(panels), width, 0.9 + each * len(names), **share)
     lines = []
     for axes, value in zip(every, panels, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,10 @@ SETTINGS: dict[Any, Any] = {
     "text.usetex": False,
 }
 DPI = 160
+COLUMNS = {"1column": 3.3, "2columns": 6.9}  # inches
+SMALLEST = 0.67  # of the usual letters: 6 points
+_stacked = ContextVar("_stacked", default=False)  # for one column: panels below each other
+_STACKED = 4.2  # inches, of which 3.3 are left
 LONGEST_SIDE, MOST_PIXELS = 60_000, 1e8  # of a PNG; its resolution is lowered to fit
 
 
@@ -71,9 +76,12 @@ def attempt(draw: Draw, target: Path, run: results.Run, console: Console) -> Fil
     Args:
       draw: makes the figure.
       target: path without an ending; its folder is created.
+      run: with `Run.pdf`, also gets `for_paper`.
     """
     try:
         content = drawn(draw)
+        if run.pdf:
+            for_paper(draw, run.pdf / target.name)
     except Exception as error:  # any kind: the numbers exist with or without a figure
         for path in _files(target):
             buckets.remove(path)
@@ -110,6 +118,34 @@ def drawn(draw: Draw) -> tuple[bytes, bytes, bytes]:
     return png.getvalue(), svg.getvalue(), as_csv(header, lines).encode()
 
 
+def for_paper(draw: Draw, target: Path) -> None:
+    """Writes `target`_1column.pdf and _2columns.pdf, `COLUMNS` wide, with their fonts in them.
+
+    Panels that stand side by side for want of another order are stacked in one column. What is
+    wider is made smaller, letters no more than to `SMALLEST`; what would be less than half as large
+    in one column is only made for two.
+    """
+    for name, width in COLUMNS.items():
+        with mpl.rc_context({**SETTINGS, "pdf.fonttype": 42}):  # TrueType, as journals ask for
+            token = _stacked.set(name == "1column")
+            try:
+                figure, *_ = draw()
+            finally:
+                _stacked.reset(token)
+            letters(figure)
+            before, height = figure.get_size_inches()
+            scale = min(1, width / before)
+            path = target.with_name(f"{target.name}_{name}.pdf")
+            buckets.remove(path)
+            if name == "1column" and scale < 0.5:
+                continue
+            figure.set_size_inches(width, scale * height)
+            for text in figure.findobj(mpl.Text):
+                text.set_fontsize(max(scale, SMALLEST) * float(text.get_fontsize()))
+            with results.atomic(path) as partial:
+                figure.savefig(partial, format="pdf", dpi=300, metadata={"CreationDate": None})
+
+
 def _write(content: Sequence[bytes], target: Path) -> Files:
     files = _files(target)
     for path, data in zip(files, content, strict=True):
@@ -133,6 +169,9 @@ def panels_of(
       across: panels in a row, if not all.
       grid: arguments of `Figure.subplots`.
     """
+    if _stacked.get() and not across:
+        across, width = 1, min(width, _STACKED)
+        grid.pop("width_ratios", None)
     down = -(-count // (across or count))
     figure = mpl.Figure((width, height * down), layout="constrained")
     every = figure.subplots(down, across or count, squeeze=False, **grid).ravel().tolist()
@@ -147,4 +186,7 @@ def legend(figure: mpl.Figure, looks: Mapping[str, tuple[str, str]], line: str =
         mpl.Line2D([], [], color=colour, marker=marker, ms=4.5, ls=line, lw=1.3, label=name)
         for name, (colour, marker) in looks.items()
     ]
-    figure.legend(handles=lines, loc="outside right upper")
+    if _stacked.get():
+        figure.legend(handles=lines, loc="outside upper center", ncols=3)
+    else:
+        figure.legend(handles=lines, loc="outside right upper")

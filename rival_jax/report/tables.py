@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -161,7 +162,8 @@ def differences(
 
 def as_latex(table: Table) -> str:
     """A table as LaTeX, for the package booktabs."""
-    lines = [" & ".join(map(in_latex, row)) + r" \\" for row in (table.header, *table.rows)]
+    cell = lambda text: re.sub(r"(?<![\w.])-(?=\d)", "$-$", in_latex(text))  # noqa: E731
+    lines = [" & ".join(map(cell, row)) + r" \\" for row in (table.header, *table.rows)]
     rules = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
     columns = "l" + "r" * (len(table.header) - 1)
     inside = "\n".join([rf"\begin{{tabular}}{{{columns}}}", *rules, r"\end{tabular}"])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy  # which loads its `stats` when that is first used: a second and a half
 
-from rival_jax.experiments.rfs import examples, figures
+from rival_jax.experiments.rfs import examples, figures, paired
 from rival_jax.experiments.rfs.examples import Pictures
 from rival_jax.experiments.rfs.joined import Joined
 from rival_jax.experiments.rfs.measures import NORMS, SIDES, WORDS, Found, levels_text, tabled
@@ -30,7 +30,7 @@ CROWDED = 0.05  # mean accuracies this near 0 or 1 leave RFS a ratio of small nu
 def told(
     run: Run, runs: Joined, named: Mapping[str, Sequence[str]], pictures: Pictures | None = None
 ) -> tuple[Results, Document]:
-    """The table of results and the page about it; writes `ranked_images.csv`.
+    """The table of results and the page about it; writes `examples.FILE` and `paired.FILE`.
 
     Args:
       run: where to write; its config has the options of `statistics.bootstrap`.
@@ -44,7 +44,8 @@ def told(
     found = tabled(runs, named, **run.config["statistics"])
     lines = ([*row.values()] for model in runs.models for row in examples.ranked(runs, model))
     tables.write_csv(run.path / examples.FILE, examples.HEADER, lines)
-    return found.results, page(found, pictures)
+    paired.write(found, run.path / paired.FILE)
+    return found.results + found.paired, page(found, pictures)
 
 
 def page(found: Found, pictures: Pictures | None) -> Document:
@@ -65,6 +66,7 @@ def page(found: Found, pictures: Pictures | None) -> Document:
         subtitle="; ".join([", ".join(sizes), *noise]),
         headline=headline(found),
         sections=[
+            *paired.sections(found, fields),
             *WORDS.sections(found.results, fields, "results", tables={"results": overview}),
             *(section for norm in norms for section in _of_norm(found, norm, fields)),
             *_examples(found, pictures),
