@@ -193,5 +193,6 @@ def gallery(files: Files, config: Any) -> str:
             files.append(File.generated(config, name, abs_src_path=str(picture)))
             parts.append(f"![{picture.stem.replace('_', ' ')}]({name})")
     if len(parts) == 2:
-        parts.append("None has been run here: `rival-jax rfs --out runs/demo`, and build again.")
+        parts += ["## rfs", "![Accuracy under noise, and RFS, of four networks](demo.png)"]
+        parts.append("More with `rival-jax NAME --out runs/NAME`, and built again.")
     return "\n\n".join(parts) + "\n"

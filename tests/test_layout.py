@@ -118,6 +118,12 @@ def test_every_package_that_is_imported_has_a_lowest_version():
         }, name
 
 
+def test_the_changelog_begins_with_the_version():
+    heading = re.search(r"^## (.*)$", (SETUP.parent / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert heading is not None
+    assert heading[1].removesuffix(" (unreleased)") == rival_jax.__version__
+
+
 def test_rooms_do_not_import_each_other():
     """Only `report`, which joins runs of rfs, and `pareto` and `sweep`, finetunings."""
     joined = {("report", "rfs"), ("pareto", "finetune"), ("sweep", "finetune")}
