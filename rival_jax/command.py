@@ -70,7 +70,6 @@ SHORT = (
 PASSED = {
     "config",
     "extend",
-    "pdf",
     "profile",
     "distributed",
     "num_processes",
@@ -110,6 +109,7 @@ def help_text() -> str:
     lines += ["experiments, with their presets:", *(f"  {line}" for line in _experiments())]
     lines += ["", "flags (any other key of a config: --config.key=VALUE):"]
     told = [("--out", "folder of the results; default runs/EXPERIMENT")]
+    told += [("--pdf", "folder where every figure goes as PDF too, for a paper")]
     told += [("--dry-run", "check everything, print the cost, run nothing")]
     for flag, said in [*((f"--{short.name}", short.help) for short in SHORT), *told]:
         lines.append(f"  {flag:14}{said}")
@@ -146,7 +146,8 @@ def main_flags(words: Sequence[str]) -> list[str]:
                 kind, value = _place(config, value)
                 flags.append(f"--config.data.name={kind}")
             flags.append(f"--config.{key}={tuple(value) if short.several else value}")
-    flags += [f"--workdir={given['out']}"] if "out" in given else []
+    for name, flag in (("out", "workdir"), ("pdf", "pdf")):
+        flags += [f"--{flag}={given[name]}"] if name in given else []
     return flags + (["--dry_run"] if "dry_run" in given else []) + passed
 
 
@@ -156,9 +157,10 @@ def _parsed(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     for short in SHORT:
         parser.add_argument(f"--{short.name}", action="append" if short.several else "store")
     parser.add_argument("--out", "--workdir")
+    parser.add_argument("--pdf")
     parser.add_argument("--dry-run", "--dry_run", action="store_true")
     found, rest = parser.parse_known_args(list(words))
-    known = [*(short.name for short in SHORT), "out", "dry-run", *PASSED]
+    known = [*(short.name for short in SHORT), "out", "pdf", "dry-run", *PASSED]
     for word in rest:
         name = word.lstrip("-").partition("=")[0]
         if not word.startswith("--"):

@@ -21,6 +21,7 @@ from tests import test_outlines
     [
         ("rfs", ["--config=rfs"]),
         ("rfs --out=runs/a --dry-run", ["--config=rfs", "--workdir=runs/a", "--dry_run"]),
+        ("rfs --pdf paper", ["--config=rfs", "--pdf=paper"]),
         # One's own data is no demo, unless a preset says so.
         (
             "rfs --data photos --head imagenet",

@@ -140,8 +140,13 @@ def for_paper(draw: Draw, target: Path) -> None:
             if name == "1column" and scale < 0.5:
                 continue
             figure.set_size_inches(width, scale * height)
+            ticks = [
+                (a, a.get_major_ticks()) for one in figure.axes for a in (one.xaxis, one.yaxis)
+            ]
             for text in figure.findobj(mpl.Text):
                 text.set_fontsize(max(scale, SMALLEST) * float(text.get_fontsize()))
+            for axis, some in ticks:  # those that the new size adds are alike
+                axis.set_tick_params(labelsize=some[0].label1.get_fontsize() if some else None)
             with results.atomic(path) as partial:
                 figure.savefig(partial, format="pdf", dpi=300, metadata={"CreationDate": None})
 
