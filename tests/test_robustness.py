@@ -771,7 +771,7 @@ def test_bad_networks_stop_before_any_work(networks, tmp_path):
     with pytest.raises(ValueError, match=r"config\.protocols: no 'ful'"):
         Experiment(tiny(networks, protocols=("ful",)), quiet())
     with pytest.raises(ValueError, match=r"two of config\.models have one name"):
-        Experiment(tiny([networks[0], networks[0]]), quiet())
+        Experiment(tiny([networks[0], f"{networks[0]}/"]), quiet())  # one folder, twice
 
 
 def test_folders_with_one_name_are_called_by_what_differs(networks, tmp_path):
