@@ -79,6 +79,19 @@ def copied(run: Run, folder: Path) -> Path:
     return shutil.copytree(run.path, folder, ignore=shutil.ignore_patterns(".lock"))
 
 
+def test_a_finished_run_is_reported_again_only_for_pdf(study, undisturbed, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(runner, "write_document", lambda *_: told.append("written"))
+    monkeypatch.setattr(runner, "shown_again", lambda *_: told.append("shown"))
+    monkeypatch.setattr(Run, "finished", lambda _: True)
+    config = tiny_rfs(study, undisturbed.path.parent)
+    run = Run(copied(undisturbed, tmp_path / "again"), config.to_dict())
+    for folder in (None, tmp_path / "paper"):
+        run.pdf = folder
+        runner.run(rfs.Experiment(config, quiet()), run, quiet())
+    assert told == ["shown", "written"]
+
+
 @pytest.mark.parametrize("network", ["resnet", "vit"])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_golden_end_to_end_from_the_stored_noise(shared, tmp_path, monkeypatch, network, norm):
