@@ -14,13 +14,8 @@ pytestmark = pytest.mark.whole
 @pytest.fixture(scope="module")
 def site(root, tmp_path_factory):
     place = tmp_path_factory.mktemp("site")
-    command = [
-        sys.executable,
-        "-m",
-        "mkdocs",
-        "build",
-        "--strict",
-    ]  # -q would hide warnings from it
+    # Not -q: with it --strict hears no warning.
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
     command += ["-f", str(root / "docs" / "mkdocs.yml"), "-d", str(place)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert not done.returncode, done.stdout + done.stderr
