@@ -33,6 +33,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.browser import Browser
 from tests.golden import REQUIRED, SHARED
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # `&` in a script has it ignored
@@ -64,6 +65,14 @@ def shared(request, tmp_path_factory) -> Path:
     from tests.golden.unpack import unpack
 
     return unpack(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, one for all tests of a process."""
+    made = Browser()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -102,13 +102,14 @@ def smaller(config, prefix="config"):
 
 
 # rfs's demo is the README's first command, which .ci/run runs as it is written there; study's demo
-# is those of finetune and of its stages.
+# is those of finetune and of its stages. rfs's pages are looked at in test_pages.py.
 ELSEWHERE = {"report", "rfs", "finetune", *config_of("study").stages}
+PAGELESS = {"check_model", "doctor", "models", "train_scenes"}
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name not in ELSEWHERE])
 @pytest.mark.whole
-def test_the_demo_runs(name, root, tmp_path):
+def test_the_demo_runs(name, root, tmp_path, browser):
     command = [sys.executable, "-m", "rival_jax.main", f"--config=configs/{name}.py"]
     command += [f"--workdir={tmp_path}"]
     command += smaller(config_of(name))
@@ -120,3 +121,5 @@ def test_the_demo_runs(name, root, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("summary.*"))  # .csv where results are one table, or .json
+    if name not in PAGELESS:
+        browser.look(tmp_path)
