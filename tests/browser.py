@@ -120,10 +120,10 @@ def words(page: Any) -> Iterator[str]:
     """Faults of wording, and of numbers in cells."""
     text, cells = page.evaluate(TEXT)
     yield from (f"one is not many: {one.strip()!r}" for one in ONE.findall(text))
-    for cell in cells:
+    for cell, line in cells:
         if re.search(r"(?<![\w.])[-\u2212]0(\.0+)?(?![\w.])", cell):
             yield f"zero with a sign: {cell!r}"
-        if re.search(r"\b(nan|inf|None)\b", cell):
+        if re.search(r"\b(nan|inf|None)\b", cell) and not re.search(r"\b[a-z]+\.[a-z]", line):
             yield f"no number: {cell!r}"
         if re.search(r"([\[ ][-+\u2212]?0\.0+[,\]].*)\*$", cell):
             yield f"differs from 0, and an end of its interval is 0: {cell!r}"
@@ -142,7 +142,8 @@ STANDS = """() => {
     pictures.filter(one => !one.naturalWidth).length, pictures.length,
     document.querySelector("noscript") !== null]; }"""
 TEXT = """() => [document.body.innerText,
-  [...document.querySelectorAll("td")].map(cell => cell.textContent)]"""
+  [...document.querySelectorAll("td")].map(
+    cell => [cell.textContent, cell.parentNode.textContent])]"""
 LAYOUT = """() => {
   const faults = [], box = one => one.getBoundingClientRect(), paper = matchMedia("print").matches;
   const called = one => `${one.tagName} ${one.ariaLabel || one.textContent.trim().slice(0, 40)}`;

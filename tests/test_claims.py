@@ -220,6 +220,17 @@ def test_a_difference_that_a_run_tested_counts_and_not_two_intervals(tmp_path):
     assert judged(turned, Measured(index), {}).word == FAILS
 
 
+def test_the_largest_of_some_levels_is_a_level(tmp_path):
+    rows = [row("rfs", "rfs", "resnet50", 0.4, 0.3, 0.5, norm="linf", level=90 / 255)]
+    index = Index(read([str(write(tmp_path / "a", "rfs", rows))], ()))
+    claim = CLAIMS["R10-085"]._replace(relation="rfs_at('resnet50', max([30 / 255, 90 / 255])) > 0")
+    assert judged(claim, Measured(index), {}).word == HOLDS
+    measured = Measured(index)
+    claim = claim._replace(relation="rfs_at('resnet50', min([30 / 255, 90 / 255])) > 0")
+    assert judged(claim, measured, {}).word == OPEN
+    assert [*measured.missing] == [Missing("rfs", "resnet50", "0.1176")]
+
+
 def test_what_is_missing_is_named(tmp_path):
     rows = [row("rfs", "rfs_of_means", "simclr", 0.1, 0.0, 0.2, norm="linf")]
     found, missing = verdict("R10-059", write(tmp_path / "a", "rfs", rows))

@@ -90,7 +90,7 @@ def verdicts(paper: str, found: Sequence[Any]) -> Table:
         )
         for one in mine
     ]
-    header = ("", "section", *VIEWS.values(), "missing for the paper's", "claim")
+    header = ("claim", "section", *VIEWS.values(), "missing for the paper's", "in words")
     return Table(f"Claims of {tables.PAPERS[paper]}", header, rows)
 
 
@@ -113,7 +113,7 @@ def written(number: Number) -> str:
 
 
 def _digits(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value + 0.0:.4g}"
 
 
 def why(one: Any) -> str:

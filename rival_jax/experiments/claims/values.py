@@ -110,7 +110,7 @@ class Measured:
         found = self._find(one, told)
         if found is None:
             (of,) = told.get("network", ("",))
-            asked = (told[column] for column in one.columns if column in one.asked)
+            asked = (_rounded(told[column]) for column in one.columns if column in one.asked)
             words = [f"{x:g}" if isinstance(x, float) else str(x) for x in asked]
             self.missing[Missing(one.study, of, " ".join(words))] = None
         return found or UNKNOWN
@@ -188,6 +188,7 @@ def _of_network_or_group(
 
 
 def _rounded(value: Any) -> Any:
+    value = value.estimate if isinstance(value, Number) else value  # the largest of some levels
     return round(value, 4) if isinstance(value, float) else value
 
 
