@@ -231,6 +231,10 @@ def test_the_largest_of_some_levels_is_a_level(tmp_path):
     assert [*measured.missing] == [Missing("rfs", "resnet50", "0.1176")]
 
 
+def test_a_zero_has_no_sign():
+    assert claims.page.written(Number(-0.0, -0.2, 0.2)) == "0 [-0.2, 0.2]"
+
+
 def test_what_is_missing_is_named(tmp_path):
     rows = [row("rfs", "rfs_of_means", "simclr", 0.1, 0.0, 0.2, norm="linf")]
     found, missing = verdict("R10-059", write(tmp_path / "a", "rfs", rows))

@@ -87,7 +87,7 @@ def test_an_image_that_cannot_be_shown_costs_the_page_but_not_the_report(tmp_pat
     broken = Explorer("All", ("photo",), ("p",), (1 / 0 for _ in range(3)), 3)
     write_document(run, quiet(), document._replace(explorer=broken))
     assert not (run.path / explorer.FILE).exists()
-    assert "All images" not in (run.path / "report.html").read_text()
+    assert "Image by image" not in (run.path / "report.html").read_text()
     whole = broken._replace(images=map(seen, range(3)))
     write_document(run, quiet(), document._replace(explorer=whole))
     assert f'<a href="{explorer.FILE}">' in (run.path / "report.html").read_text()

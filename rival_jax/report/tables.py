@@ -28,23 +28,31 @@ class Table(NamedTuple):
 
 def percent(interval: Mapping[str, Any]) -> str:
     """An accuracy and its interval, if it has one: "71.2 [68.0, 74.1]"."""
-    return _with_ends(interval, lambda value: f"{round(100 * value, 1) + 0.0:.1f}")
+    return _with_ends(interval, lambda x, n: f"{round(100 * x, n - 1) + 0.0:.{n - 1}f}")
 
 
 def ratio(interval: Mapping[str, Any]) -> str:
-    """An RFS and its interval, if it has one: "+0.42 [+0.31, +0.51]"."""
+    """An RFS and its interval, if it has one: "+0.42 [+0.31, +0.51]".
+
+    >>> ratio({"estimate": 0.008, "low": 0.003, "high": 0.012})
+    '+0.008 [+0.003, +0.012]'
+    """
     return _with_ends(interval, signed)
 
 
 def plain(interval: Mapping[str, Any]) -> str:
     """Two decimals and the interval, if it has one: "0.42 [0.31, 0.51]"."""
-    return _with_ends(interval, "{:.2f}".format)
+    return _with_ends(interval, lambda x, n: f"{round(x, n) + 0.0:.{n}f}")
 
 
-def _with_ends(interval: Mapping[str, Any], written: Callable[[float], str]) -> str:
-    estimate, low, high = (interval[name] for name in ("estimate", "low", "high"))
-    ends = "" if low != low else f" [{written(low)}, {written(high)}]"
-    return f"{written(estimate)}{ends}"
+def _with_ends(interval: Mapping[str, Any], written: Callable[[float, int], str]) -> str:
+    """With up to four decimals, if with two an interval would seem to end at 0 and does not."""
+    numbers = estimate, low, high = [interval[name] for name in ("estimate", "low", "high")]
+    if low != low:
+        return written(estimate, 2)
+    ends = [[written(x, n) for x in numbers] for n in (2, 3, 4)]
+    told = (some for some in ends if low * high <= 0 or all(map(float, some[1:])))
+    return "{} [{}, {}]".format(*next(told, ends[0]))
 
 
 def counted(count: int, thing: str) -> str:
@@ -57,10 +65,10 @@ def counted(count: int, thing: str) -> str:
     return f"{count} {thing}{ending}"
 
 
-def signed(value: float) -> str:
-    """Two decimals and a sign, without a sign before zero."""
-    text = f"{value:+.2f}"
-    return text if float(text) else "0.00"
+def signed(value: float, decimals: int = 2) -> str:
+    """Decimals and a sign, without a sign before zero."""
+    text = f"{value:+.{decimals}f}"
+    return text if float(text) else text[1:]
 
 
 def as_markdown(table: Table) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from rival_jax.alignment import METRICS
 from rival_jax.configs import options
 from rival_jax.configs.saliency import Config
 from rival_jax.experiments.saliency.measures import GREYED, HIT, subjects
+from rival_jax.report import explorer
 from rival_jax.report.document import Document, Picture
+from rival_jax.report.explorer import Explorer
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import Cell, heated, outlined, sheet, thumb
 from rival_jax.report.images import Images
@@ -26,6 +28,8 @@ TITLES = WORDS.titles("columns")
 EVERY = {"class": None, "group": None, "contrast": ""}
 GALLERIES = 8  # models whose hits are on the page
 IN_GALLERY, MOST_CLASSES = 2, 10  # hits of each class, three pictures each; and classes
+EXPLORED = 60  # hits with the maps of all models whose hits are on the page
+COLUMNS = ("density_gap", "iou")  # in the explorer
 Seen = Callable[[tuple[str, str], Sequence[str]], Iterable[Sequence[np.ndarray]]]
 """(model, method) and names of images -> photo, object, map and salient background of each."""
 
@@ -51,7 +55,7 @@ def page(config: Config, raw: Images, results: Results, hits: Results, seen: See
         "fig7": galleries(subjects(raw)[:GALLERIES], extremes, hits, seen),
     }
     every, confidence = in_words(raw, levels, extremes) + results, config.statistics.confidence
-    return WORDS.document(
+    document = WORDS.document(
         told,
         subtitle=f"{', '.join(results.of('method'))}; {told['images']}, "
         f"{counted(len(raw.classes), 'class')}",
@@ -59,6 +63,30 @@ def page(config: Config, raw: Images, results: Results, hits: Results, seen: See
         sections=WORDS.sections(every, told, pictures=pictures, confidence=confidence),
         cases=[config.data.name],
     )
+    names = {(row["model"], row["method"]): row["subject"] for row in levels}
+    some = {subject: names[subject] for subject in subjects(raw)[:GALLERIES]}
+    shown = sorted(hits, key=lambda hit: hit["density_gap"])
+    found = list(dict.fromkeys(hit["example"] for hit in shown))
+    images, kinds = explored(raw, some, found[:EXPLORED], seen), ("photo", "object", *some.values())
+    columns = [TITLES[name] for name in COLUMNS]
+    every_map = Explorer(WORDS.text("explorer"), kinds, columns, images, len(found))
+    return document._replace(explorer=every_map if found else None)
+
+
+def explored(
+    raw: Images, some: Mapping[tuple[str, str], str], names: Sequence[str], seen: Seen
+) -> Iterator[explorer.Seen]:
+    """Images with the maps of the first subjects; in batches like the galleries', for compiling."""
+    values = [np.asarray(raw.values[name].values) for name in COLUMNS]
+    for first in range(0, len(names), IN_GALLERY):
+        part = names[first : first + IN_GALLERY]
+        parts = zip(*(seen(subject, part) for subject in some), strict=True)
+        for name, maps in zip(part, parts, strict=True):
+            row, (photo, inside, *_) = raw.names.index(name), maps[0]
+            heat = [heated(own, found) for own, _, found, _ in maps]
+            pictures = photo, 255 * inside.astype(np.uint8), *heat
+            numbers = {one: [v[row, s] for v in values] for s, one in enumerate(some.values())}
+            yield explorer.Seen(name, raw.classes[raw.labels[row]], pictures, numbers)
 
 
 def named(results: Results) -> Results:
