@@ -26,7 +26,9 @@ ALONE = ["--no-sandbox", "--no-first-run", *(f"--disable-{word}" for word in QUI
 SEEN = ["color-contrast", "scrollable-region-focusable"]  # rules about what looks differ in
 LOOKS = {(1280, "light"): [], (1280, "dark"): None, (390, "light"): None, (390, "dark"): SEEN}
 """Width and colours -> axe's rules, [] for all; it takes a third of the time."""
-ONE = re.compile(r".{,20}(?<![\w.,\u2212-])1 (?!minus|this|times)[a-z]{2,}[a-rt-z]s\b")
+ONE = re.compile(
+    r".{,20}(?<![\w.,\u2212-])1 (?!minus|this|times)(?:[a-z]+ed )?[a-z]{2,}[a-rt-z]s\b"
+)
 PAPER = 718  # pixels of A4 between margins of 1 cm
 Result = TypeVar("Result")
 
@@ -158,6 +160,9 @@ LAYOUT = """() => {
   for (const [i, one, a] of links) for (const [j, two, b] of links)
     if (i < j && near(a, b) && near(b, a))
       faults.push(`links touch: ${called(one)}, ${called(two)}`);
+  const thin = [...document.querySelectorAll("td, th")].filter(
+    one => box(one).height > 300 && box(one).width < 80);
+  if (thin.length) faults.push(`a letter wide: ${called(thin[0])}`);
   if (paper) return faults;
   for (const region of document.querySelectorAll("*")) {
     if (!/auto|scroll/.test(getComputedStyle(region).overflowX) || !region.clientWidth) continue;

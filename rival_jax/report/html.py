@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import itertools
 import json
 import re
 import shlex
@@ -83,7 +84,7 @@ def data_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def models_table(cards: Iterable[Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> Table:
-    """The models of models.json; `groups` may be empty."""
+    """The models of models.json, without columns that say nothing; `groups` may be empty."""
     header = ("model", "group", "parameters, M", "GFLOP per image", "input", "head")
     rows = [
         (
@@ -96,7 +97,9 @@ def models_table(cards: Iterable[Mapping[str, Any]], groups: Mapping[str, Sequen
         )
         for card in cards
     ]
-    return Table("", header, rows)
+    kept = [any(column) for column in zip(*rows, strict=True)] or [True] * len(header)
+    first, *others = (tuple(itertools.compress(row, kept)) for row in (header, *rows))
+    return Table("", first, others)
 
 
 def run_facts(folder: Path) -> dict[str, Any]:

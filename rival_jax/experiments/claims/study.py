@@ -26,6 +26,7 @@ from rival_jax.experiments.claims.values import (
 from rival_jax.experiments.groups import groups
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results, Row
+from rival_jax.report.tables import counted
 from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.results import Run
 
@@ -157,7 +158,9 @@ def rows(one: Judged) -> Iterator[Row]:
 def about(runs: Sequence[Finished]) -> dict[str, Any]:
     """What the page says of data: those of the runs."""
     names = dict.fromkeys(f"{run.data['name']} ({run.path})" for run in runs)
-    told = f"Those of {len(runs)} finished runs: {', '.join(names)}." if runs else NOTHING
+    told = (
+        f"Those of {counted(len(runs), 'finished run')}: {', '.join(names)}." if runs else NOTHING
+    )
     notices = [] if runs else [f"{NOTHING} Only what the papers print is shown."]
     for run in (run for run in runs if run.rival10 and run.data["images"] < WHOLE):
         notices.append(
