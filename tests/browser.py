@@ -27,7 +27,7 @@ SEEN = ["color-contrast", "scrollable-region-focusable"]  # rules about what loo
 LOOKS = {(1280, "light"): [], (1280, "dark"): None, (390, "light"): None, (390, "dark"): SEEN}
 """Width and colours -> axe's rules, [] for all; it takes a third of the time."""
 ONE = re.compile(
-    r".{,20}(?<![\w.,\u2212-])1 (?!minus|this|times)(?:[a-z]+ed )?[a-z]{2,}[a-rt-z]s\b"
+    r".{,20}(?<![\w.,\u2212-])1 (?!minus|this|times)(?:[a-z]+ed |other )?[a-z]{2,}[a-rt-z]s\b"
 )
 PAPER = 718  # pixels of A4 between margins of 1 cm
 Result = TypeVar("Result")

@@ -136,6 +136,7 @@ def test_images_are_sorted_filtered_and_copied(explored):
 def test_keys_flip_enlarge_and_go_on(explored):
     def steps(seen):
         first = seen.locator("#grid img").first
+        seen.wait_for_function("document.querySelector('#grid img').src")
         before = first.get_attribute("src")
         seen.keyboard.press("3")
         assert first.get_attribute("src") != before

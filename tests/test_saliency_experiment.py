@@ -30,7 +30,7 @@ from rival_jax.experiments.saliency import page as saliency_page
 from rival_jax.experiments.saliency import study as saliency
 from rival_jax.experiments.saliency import unit as _saliency_unit
 from rival_jax.named import Axis
-from rival_jax.report import style
+from rival_jax.report import explorer, style
 from rival_jax.report.document import write_document
 from rival_jax.report.images import Images, alike, per_image
 from rival_jax.report.results import Results
@@ -50,6 +50,7 @@ from tests.helpers import (
     run_in,
 )  # fmt: skip
 from tests.multihost import Forked, restartable
+from tests.test_explorer import data_of
 
 PLAN = _saliency_unit.Plan(
     method="gradcam",
@@ -796,3 +797,21 @@ def test_maps_without_numbers_end_in_a_report(
     lead = re.search(r'class="lead".*?</div>', page, re.DOTALL)[0]
     assert not re.search(r"nan\b|inf\b", lead + (folder / "tables.md").read_text())
     assert (folder / "figures" / "fig9.svg").exists() == (models == "other"), "none without an IoU"
+
+
+def test_hits_can_be_flipped_through_with_all_maps(finished):
+    _, data = data_of(finished.run.path / explorer.FILE)
+    assert data["kinds"] == ["photo", "object", "tiny", "other"]
+    rows = {
+        (r["model"], r["example"]): r for r in read_rows(finished.run.path / "rows").to_pylist()
+    }
+    with (finished.run.path / "hits.csv").open() as file:
+        hits = {row["example"] for row in csv.DictReader(file)}
+    assert {name for name, *_ in data["images"]} == hits
+    assert max(len(set(pictures)) for _, _, pictures, _ in data["images"]) == 4
+    for name, label, pictures, numbers in data["images"]:
+        assert len(pictures) == 4
+        for model, (gap, _) in numbers.items():
+            assert rows[model, name]["label"] == label
+            want = rows[model, name]["density_gap"]
+            assert gap is None if want != want else gap == pytest.approx(want, abs=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -18,6 +19,9 @@ TESTS = {  # filled in wherever a text asks for them
     "holm": verdicts.METHOD.format(verdicts.HOLM),
     "rate": verdicts.METHOD.format(verdicts.RATE),
 }
+SEVERAL = re.compile(  # "{count} images", "{count} other classes": without the ending if it is one
+    r"(\{(\w+)[^}]*\} (?:other )?(?!minus|times)[a-z]{2,}?(?:ss(?=es)|[a-rt-z](?=s)))e?s\b"
+)
 Pictures = Mapping[str, Callable[[], Drawn] | Sequence[Picture]]
 """What draws a figure, or the pictures in its place, by its name."""
 
@@ -33,8 +37,8 @@ class Words:
         filter over results, see `declared.figure`; `photos` if it is made of photos; `file` if its
         files are called otherwise.
       tables.NAME: `title`, and what `declared.table` takes; `titles` may be the name of some.
-      text: sentences by name, or lists of them. {holm} and {rate} say how p-values are adjusted,
-        {star} what a star means.
+      text: sentences by name, or lists of them; where n is 1, "{n} images" is "1 image". {holm} and
+        {rate} say how p-values are adjusted, {star} what a star means.
       titles.NAME: how values are written, in display order.
       caveats: a `claim` that the numbers do not establish, and `why`; `when`, if not always.
     """
@@ -189,7 +193,13 @@ class Words:
 
 
 def _filled(text: str, fields: Mapping[str, Any]) -> str:
-    return " ".join(text.split()).format(**{**TESTS, **fields})
+    """A text of the file.
+
+    >>> _filled("{n} other classes, {m:g} images", {"n": 1, "m": 2})
+    '1 other class, 2 images'
+    """
+    text = SEVERAL.sub(lambda m: m[1] if fields.get(m[2]) == 1 else m[0], " ".join(text.split()))
+    return text.format(**{**TESTS, **fields})
 
 
 def _each(look: Any, fields: Mapping[str, Any]) -> Any:
