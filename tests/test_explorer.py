@@ -1,4 +1,4 @@
-"""The page of all images: what it holds. Its script was tried in a browser."""
+"""The page of all images: what it holds. What its script does: test_pages.py."""
 
 import base64
 import io
