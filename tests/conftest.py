@@ -108,3 +108,12 @@ def drawn_once():
 def _full_precision():
     with jax.default_matmul_precision("highest"):
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _drawn_faster():
+    from rival_jax.report import style
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", 30)
+        yield

@@ -18,7 +18,6 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pytest
 
 from rival_jax.report import style
 from rival_jax.runtime import row_files
@@ -67,10 +66,8 @@ def _renamed(value, names):
 def reported(folder: Path, write: Callable[[Run, Terminal], object]) -> str:
     """Writes the report of a run and checks all that it is made of; returns what was printed."""
     run = Run(folder, json.loads((folder / "config.json").read_text()), extend=True)
-    patch = pytest.MonkeyPatch.context()
-    with (folder / "printed").open("w+", newline="") as file, warnings.catch_warnings(), patch as p:
+    with (folder / "printed").open("w+", newline="") as file, warnings.catch_warnings():
         warnings.simplefilter("error")
-        p.setattr(style, "DPI", 30)  # drawn faster
         write(run, Terminal(file=file, soft_wrap=True))
         file.seek(0)
         printed = file.read()

@@ -17,7 +17,6 @@ from rival_jax.experiments.attributes import study as attributes
 from rival_jax.experiments.attributes.parts import CHANGES
 from rival_jax.experiments.subject import Subject
 from rival_jax.named import Axis
-from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.grids import heat
 from rival_jax.report.results import Results
@@ -81,9 +80,7 @@ def row_bytes(folder):
 @pytest.fixture(scope="module")
 def done(drawn_once, network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("attributes")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 30)  # drawn faster
-        return run_in(folder / "run", tiny(network, folder / "cache", **{"ablation.draws": 4}))
+    return run_in(folder / "run", tiny(network, folder / "cache", **{"ablation.draws": 4}))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from rival_jax.experiments.background.treatments import REGIONS, TREATMENTS, tre
 from rival_jax.experiments.groups import with_singles
 from rival_jax.experiments.subject import Subject
 from rival_jax.named import Axis
-from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.study import Images, per_image
 from rival_jax.runtime.results import parsed, read_rows
@@ -75,9 +74,7 @@ def no_figures(monkeypatch):
 def done(study, tmp_path_factory):
     """A finished run of all treatments."""
     folder = tmp_path_factory.mktemp("background")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 30)  # drawn faster
-        return run_in(folder / "run", tiny(study, folder / "cache"))
+    return run_in(folder / "run", tiny(study, folder / "cache"))
 
 
 def a_batch():

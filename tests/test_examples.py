@@ -22,7 +22,6 @@ from rival_jax import data, losses, models, saliency, taps, weights
 from rival_jax.data.scenes import CLASSES
 from rival_jax.experiments import runner
 from rival_jax.objectives import energy
-from rival_jax.report import style
 from rival_jax.report.results import Results
 from rival_jax.runtime.config_flag import DEFINE_config, check_config_keys
 from rival_jax.runtime.plugins import plugin
@@ -50,7 +49,6 @@ def commands(module) -> list[list[str]]:
 def config_of_command(monkeypatch, tmp_path):
     """Gives the config of a command line, as the program reads it; later words count."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(style, "DPI", 30)  # drawn faster
 
     def config(words, *more):
         given = ["=".join(pair) for pair in dict(w.split("=", 1) for w in (*words, *more)).items()]

@@ -24,7 +24,6 @@ from rival_jax.experiments.finetune.measures import Network
 from rival_jax.experiments.finetune.page import page
 from rival_jax.experiments.finetune.variants import VARIANTS, settings
 from rival_jax.experiments.subject import Loaded, Material, Subject
-from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results
 from rival_jax.runtime import row_files, train
@@ -47,9 +46,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(folder):
     changes = {"variants": VARIED, "seeds": (0, 1)}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 30)  # drawn faster
-        return run_in(folder / "finished", config(folder, **changes))
+    return run_in(folder / "finished", config(folder, **changes))
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from rival_jax import knn
 from rival_jax.experiments import runner
 from rival_jax.experiments.knn import Experiment
-from rival_jax.report import style
 from rival_jax.runtime.results import read_rows
 from tests.finetune_cases import one_block_study
 from tests.helpers import REFERENCE, config_of, draw_study, dry_run, quiet, row_bytes, run_in
@@ -101,9 +100,7 @@ def done(tmp_path_factory):
     photos = study / "data" / "images" / "class0"
     shutil.copy(photos / "0.png", photos / "again.png")
     console = quiet()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 30)  # drawn faster
-        run, results = run_in(study / "run", tiny(study), console)
+    run, results = run_in(study / "run", tiny(study), console)
     return study, run, results, " ".join(console.file.getvalue().split())
 
 

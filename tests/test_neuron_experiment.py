@@ -19,7 +19,6 @@ from rival_jax.experiments.neurons.page import page
 from rival_jax.experiments.neurons.search import Search
 from rival_jax.experiments.neurons.study import Experiment
 from rival_jax.named import Axis
-from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results
 from rival_jax.report.study import Images, per_image
@@ -87,7 +86,6 @@ def run_in(folder, config):
 def done(drawn_once, optimised, tmp_path_factory):
     """Results and run of the network with a detector; tests change nothing in its folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 30)  # drawn faster
         shown(patch, stamped.planted(jax.random.key(0)))
         return run_in(tmp_path_factory.mktemp("neurons") / "run", stamped_config())
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from rival_jax.experiments.rfs import joined, page
-from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.explorer import Explorer, Seen, write_explorer
 from rival_jax.runtime.results import Run
@@ -25,8 +24,7 @@ def pictures(name):
     return (np.full((24, 32, 3), len(name) % 256, np.uint8),) * 3 + (np.eye(24, 32) > 0,)
 
 
-def test_pages_of_rfs(tmp_path, browser, monkeypatch):
-    monkeypatch.setattr(style, "DPI", 30)  # drawn faster
+def test_pages_of_rfs(tmp_path, browser):
     path = invented(
         tmp_path / "run", models=NAMES[3:8], per_class=2, trials=1, norms={"linf": [0.1]}
     )

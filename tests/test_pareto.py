@@ -9,7 +9,6 @@ from rival_jax import fronts, models
 from rival_jax.experiments.pareto import study
 from rival_jax.named import Axis
 from rival_jax.objectives import energy_swap, masktune, swapped
-from rival_jax.report import style
 from rival_jax.report.images import Images, per_image
 from rival_jax.report.results import Results
 from rival_jax.report.study import Study
@@ -119,9 +118,7 @@ def finished(tmp_path_factory):
     changed.statistics.resamples, changed.variants = 40, CURES
     changed.settings = ("", "learning_rate=3e-2")
     changed.evaluate.alphas = (0.5,)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 30)  # drawn faster
-        return run_in(folder / "finished", changed)
+    return run_in(folder / "finished", changed)
 
 
 @pytest.mark.whole

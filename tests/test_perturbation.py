@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 from rival_jax import models, perturbation
 from rival_jax.experiments import runner
 from rival_jax.experiments.perturbation import study as room
-from rival_jax.report import style
 from rival_jax.runtime.results import read_rows
 from tests.finetune_cases import one_block_study, save_one_block
 from tests.helpers import EXACT, PARITY, REFERENCE, config_of, nhwc, row_bytes, run_in
@@ -153,9 +152,7 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def done(study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("perturbation")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 30)  # drawn faster
-        return run_in(folder / "run", tiny(study))
+    return run_in(folder / "run", tiny(study))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from rival_jax.experiments.cures import Cure, cure, pairs
 from rival_jax.experiments.robustness import Experiment
 from rival_jax.experiments.robustness.study import accuracies, beyond
 from rival_jax.named import Axis
-from rival_jax.report import exact, style
+from rival_jax.report import exact
 from rival_jax.report.images import Images, by_unit, confidence_gaps, joined, per_image, split
 from rival_jax.report.results import Results
 from rival_jax.report.study import Measure, Study
@@ -81,9 +81,7 @@ def no_figures(monkeypatch):
 def done(networks, tmp_path_factory):
     """A finished run of two networks and two sets, one of which is drawn by unit."""
     sets = f"{SET} photos=30 as=invented evaluation_only=True", f"{SET} photos=24 clustered=True"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 30)  # drawn faster
-        return run_in(tmp_path_factory.mktemp("robustness") / "run", tiny(networks, *sets))
+    return run_in(tmp_path_factory.mktemp("robustness") / "run", tiny(networks, *sets))
 
 
 def logits_by_hand(network, source):
@@ -891,9 +889,8 @@ VIT_TINY = "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 
 
 @pytest.mark.whole
-def test_stand_ins_and_corruptions_with_a_real_network(all_shared, tmp_path, monkeypatch):
+def test_stand_ins_and_corruptions_with_a_real_network(all_shared, tmp_path):
     """Which synset a stand-in is of is not known for sure: its rows count, not its accuracy."""
-    monkeypatch.setattr(style, "DPI", 30)  # drawn faster
     mini = all_shared / "data" / "evaluation_mini"
     standin, corrupted = mini / "standin", mini / "corruptions_one_photo"
     model, variables = models.load(str(all_shared / VIT_TINY))
@@ -951,11 +948,10 @@ def first_blocks(network, folder, depth):
 
 
 @pytest.mark.whole
-def test_before_and_after_a_short_cure_on_photos(all_shared, tmp_path, monkeypatch):
+def test_before_and_after_a_short_cure_on_photos(all_shared, tmp_path):
     """A ViT-Tiny's first blocks finetuned on a few masked photos, judged on the others."""
     photos, folder = tmp_path / "photos", tmp_path / "finetune"
     network = first_blocks(all_shared / VIT_TINY, tmp_path / "first_blocks", 2)
-    monkeypatch.setattr(style, "DPI", 30)  # drawn faster
     mini = all_shared / "data" / "imagenet_s_mini"
     for place in sorted((mini / "images").iterdir())[:5]:
         for number, file in enumerate(sorted(place.iterdir())[:8]):

@@ -30,7 +30,7 @@ from rival_jax.experiments.saliency import page as saliency_page
 from rival_jax.experiments.saliency import study as saliency
 from rival_jax.experiments.saliency import unit as _saliency_unit
 from rival_jax.named import Axis
-from rival_jax.report import explorer, style
+from rival_jax.report import explorer
 from rival_jax.report.document import write_document
 from rival_jax.report.images import Images, alike, per_image
 from rival_jax.report.results import Results
@@ -438,9 +438,7 @@ def finished(study, tmp_path_factory):
     """A finished run of the tiny study with its report, and the config."""
     folder = tmp_path_factory.mktemp("saliency")
     config = tiny(study, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 30)  # drawn faster
-        run, results = run_in(folder / "run", config)
+    run, results = run_in(folder / "run", config)
     return SimpleNamespace(run=run, results=results, config=config, study=study)
 
 

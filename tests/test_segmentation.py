@@ -14,7 +14,6 @@ from PIL import Image
 from rival_jax import maps, segmentation
 from rival_jax.data import Examples, load
 from rival_jax.experiments import runner
-from rival_jax.report import style
 from rival_jax.runtime.results import read_rows
 from rival_jax.types import Geometry
 from tests.finetune_cases import one_block_study
@@ -308,9 +307,7 @@ def done(study, tmp_path_factory):
     """A finished run of a pair of networks."""
     folder = tmp_path_factory.mktemp("segmentation")
     both = (str(study / "tiny"), str(study / "cured"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 30)  # drawn faster
-        return run_in(folder / "run", tiny(study, models=both, pairs=("tiny=cured",)))
+    return run_in(folder / "run", tiny(study, models=both, pairs=("tiny=cured",)))
 
 
 @pytest.fixture

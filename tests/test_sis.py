@@ -12,7 +12,6 @@ import pytest
 from rival_jax import sis
 from rival_jax.experiments import runner
 from rival_jax.experiments.sis import Experiment
-from rival_jax.report import style
 from rival_jax.runtime.results import read_rows
 from tests.finetune_cases import one_block_study
 from tests.helpers import REFERENCE, config_of, dry_run, quiet, row_bytes, run_in
@@ -117,9 +116,7 @@ def tiny(study, **changes):
 def done(tmp_path_factory):
     """A finished run of all methods."""
     study = one_block_study(tmp_path_factory.mktemp("sis"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 30)  # drawn faster
-        run, results = run_in(study / "run", tiny(study))
+    run, results = run_in(study / "run", tiny(study))
     return study, run, results
 
 

@@ -6,7 +6,6 @@ from rich.console import Console
 
 from rival_jax import models
 from rival_jax.experiments import study
-from rival_jax.report import style
 from rival_jax.report.results import Results
 from rival_jax.runtime.results import Run
 from tests import finetune_cases as cases
@@ -30,8 +29,7 @@ def asked(folder):
     return c
 
 
-def test_one_command_leads_from_photos_to_a_card(tmp_path, monkeypatch):
-    monkeypatch.setattr(style, "DPI", 30)  # drawn faster
+def test_one_command_leads_from_photos_to_a_card(tmp_path):
     config = asked(cases.make(tmp_path / "in"))
     config.finetune.evaluate.checkpoint = "last"
     console = Console(file=io.StringIO(), width=200)

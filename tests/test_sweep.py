@@ -9,7 +9,6 @@ from rich.console import Console
 from rival_jax import data
 from rival_jax.data.split import split
 from rival_jax.experiments.sweep import Experiment, page
-from rival_jax.report import style
 from rival_jax.report.results import Results
 from tests import finetune_cases as cases
 from tests.finetune_cases import run_in
@@ -90,8 +89,7 @@ def test_enough_is_asked_from_the_most_downwards(highs, fewer):
 
 
 @pytest.mark.whole
-def test_one_command_says_how_many_photos(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(style, "DPI", 30)  # drawn faster
+def test_one_command_says_how_many_photos(folder, tmp_path):
     run = run_in(tmp_path / "run", cases.sweep(folder))
     found = Results.read(run.path).where(measure="accuracy", test="decorrelated", seed=None)
     found = found.where(**{"class": None, "set": None, "contrast": ""}, cure="cross_entropy")

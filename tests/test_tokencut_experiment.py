@@ -24,7 +24,6 @@ from rival_jax.experiments.tokencut.networks import chosen_block
 from rival_jax.experiments.tokencut.study import Experiment
 from rival_jax.models import vit
 from rival_jax.models.transformer import qkv_tap
-from rival_jax.report import style
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results
 from rival_jax.report.tables import write_csv
@@ -104,9 +103,7 @@ def no_figures(monkeypatch):
 @pytest.fixture(scope="module")
 def done(photos, tmp_path_factory):
     folder = tmp_path_factory.mktemp("done")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "DPI", 30)  # drawn faster
-        return folder, run_in(folder, tiny(photos))
+    return folder, run_in(folder, tiny(photos))
 
 
 def files(folder):
