@@ -67,15 +67,7 @@ SHORT = (
     Short("batch-size", ("batch_size",), "images per step; default by memory"),
 )
 # Flags of `rival_jax.main` that are passed on; "out" and "dry-run" are its workdir and dry_run.
-PASSED = {
-    "config",
-    "extend",
-    "profile",
-    "distributed",
-    "num_processes",
-    "process_id",
-    "heartbeat",
-}
+PASSED = {"config", "extend", "profile", "distributed", "num_processes", "process_id", "heartbeat"}
 
 
 def cli(argv: Sequence[str] | None = None) -> None:
