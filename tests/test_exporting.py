@@ -26,11 +26,32 @@ def test_the_archive_is_what_is_exported_now(name, tmp_path):
     exporting.export(made(name), tmp_path / "new", image_size=size, config=CONFIG)
     old = kept.folder(name, tmp_path / "old")
     graphs = [json.loads((folder / "graph.json").read_text()) for folder in (tmp_path / "new", old)]
-    assert graphs[0] == graphs[1]
+    assert without_copies(graphs[0]) == without_copies(graphs[1])
     held = [weights.read_tensors(folder / weights.TENSORS) for folder in (tmp_path / "new", old)]
     assert held[0].keys() == held[1].keys()
     for tensor, values in held[0].items():
         np.testing.assert_allclose(values, held[1][tensor], rtol=1e-5, atol=1e-7, err_msg=tensor)
+
+
+def without_copies(graph):
+    """Some versions of torch export a copy where there was dropout, others do not."""
+    place, nodes = {}, []
+    for number, node in enumerate(graph["nodes"]):
+        if node["op"] == "clone.default":
+            place[number] = place[node["args"][0]["node"]]
+        else:
+            place[number] = len(nodes)
+            nodes.append(node)
+
+    def renumbered(part):
+        if isinstance(part, list):
+            return [renumbered(one) for one in part]
+        if isinstance(part, dict):
+            return {k: place[v] if k == "node" else renumbered(v) for k, v in part.items()}
+        return part
+
+    told = renumbered({**graph, "nodes": nodes, "logits": {"node": graph["logits"]}})
+    return told | {"grids": {str(place[int(n)]): value for n, value in graph["grids"].items()}}
 
 
 @pytest.mark.parametrize("name", ["awkward", "efficientnet"])
