@@ -7,7 +7,7 @@ The first runs `configs/rfs.py`, with the flags after `--`, twice with `--trials
 that all levels share, and with those of each level. From the rows of each network and norm it
 prints RFS of the means over levels; its variance over trials, shared over by level; its standard
 error with 2, 3 and 10 trials by level over that with ten shared ones; and how many trials "auto"
-takes, with the forward passes for these over those of ten, and the same standard error.
+takes at each level, the forward passes for these over those of ten, and the same standard error.
 
 Then it takes studies from the images and trials of the rows by level, as the second does from a
 model of a study, and prints how often 95 % intervals cover, and their mean width: with trials
@@ -41,17 +41,24 @@ EASE = {"middle": 0.0, "high": 1.5}  # log odds added to all images
 MOST, BOUND = Noise().most_trials, Noise().widening
 RULES = {"auto": None, "2 trials": 2, "10 trials": 10}
 Draw = Callable[[np.random.Generator], np.ndarray]
-"""One study's accuracies over levels [2, n, trials], under noise on either side."""
+"""One study's answers, right or wrong [2, n, levels, trials], under noise on either side."""
 Studies = tuple[Draw, np.ndarray, float]  # how one is drawn, its labels, and the truth
 
 
-def enough(right: np.ndarray, labels: np.ndarray) -> int:
-    """The number of trials that "auto" takes of a study [2, n, trials]."""
-    most = min(MOST, right.shape[2])
-    for count in range(FEWEST, most):
-        if trials.widening(right[0, :, :count], right[1, :, :count], labels, MOST) <= BOUND:
-            return count
-    return most
+def first(right: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
+    """The first trials at each level of a study [2, n, levels, trials], so many of each."""
+    return [right[:, :, level, :count] * 1.0 for level, count in enumerate(counts)]
+
+
+def enough(right: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The numbers of trials that "auto" takes at the levels of a study [2, n, levels, trials]."""
+    counts, most = np.full(right.shape[2], FEWEST), min(MOST, right.shape[3])
+    while (counts < most).any():
+        found = trials.spread(first(right, counts), labels)
+        if found.widening(MOST) <= BOUND:
+            break
+        counts[found.neediest(most)] += 1
+    return counts
 
 
 def coverage(studies: Studies, count: int, resamples: int) -> dict[str, tuple[float, float, float]]:
@@ -59,8 +66,13 @@ def coverage(studies: Studies, count: int, resamples: int) -> dict[str, tuple[fl
     (draw, labels, truth), found = studies, {}
     every = [draw(np.random.default_rng([seed, len(labels)])) for seed in range(count)]
     for rule, fixed in RULES.items():
-        counts = [fixed or enough(right, labels) for right in every]
-        means = [r[..., :most].mean(2) for r, most in zip(every, counts, strict=True)]
+        counts = [
+            np.full(right.shape[2], fixed) if fixed else enough(right, labels) for right in every
+        ]
+        means = [
+            np.mean([one.mean(2) for one in first(right, some)], 0)
+            for right, some in zip(every, counts, strict=True)
+        ]
         interval = statistics.bootstrap(
             lambda m: metrics.rfs(*m.mean(0)), np.stack(means, -1).swapaxes(0, 1), labels,
             resamples=resamples,
@@ -93,7 +105,7 @@ def model(ease: float, each: int) -> Studies:
 
     def draw(rng: np.random.Generator) -> np.ndarray:
         chance = modelled(ease, rng, labels)[..., None]
-        return (rng.random((*chance.shape[:3], MOST)) < chance).mean(2)
+        return rng.random((*chance.shape[:3], MOST)) < chance
 
     return draw, labels, truth
 
@@ -105,7 +117,7 @@ def recorded(right: np.ndarray, labels: np.ndarray) -> Studies:
     def draw(rng: np.random.Generator) -> np.ndarray:
         some = right[:, [rng.choice(one) for one in members]]
         order = rng.permuted(np.tile(np.arange(right.shape[3]), (*right.shape[1:3], 1)), axis=2)
-        return np.take_along_axis(some, order[None], 3)[..., :MOST].mean(2)
+        return np.take_along_axis(some, order[None], 3)[..., :MOST]
 
     return draw, labels, rfs_of(right, labels)
 
@@ -136,19 +148,18 @@ def compared(shared: pathlib.Path, by_level: pathlib.Path, options: Any) -> None
     for card in parsed(by_level / "models.json"):
         for norm in parsed(by_level / "config.json")["noise"]["norms"]:
             (old, _), (new, labels) = (rows(r, card["name"], norm) for r in (shared, by_level))
-            means = (one.mean(2) for one in (old, new))
-            before, after = (trials.spread(fg, bg, labels) for fg, bg in means)
-            ten, auto = (
-                after._replace(of_trials=before.of_trials).error(10),
-                enough(new.mean(2), labels),
-            )
-            passes = [1 + 2 * new.shape[2] * count for count in (auto, 10)]
+            before = trials.spread([old.mean(2)], labels)
+            after = trials.spread(first(new, np.full(new.shape[2], new.shape[3])), labels)
+            ten = after._replace(of_trials=before.of_trials).error(10)
+            auto = enough(new, labels)
+            less = before.of_trials[0] / after.of_trials.sum()
+            passes = [1 + 2 * count for count in (auto.sum(), 10 * len(auto))]
             share, last = 100 * passes[0] / passes[1], after.error(auto) / ten
             errors = " ".join(f"{n}: {after.error(n) / ten:.3f}" for n in (2, 3, 10))
             print(
                 f"{card['name']} {norm}: {len(labels)} images, RFS {rfs_of(new, labels):+.3f}; "
-                f"variance over trials {before.of_trials / after.of_trials:.1f} times less; error "
-                f"over that of ten shared: {errors}; auto {auto} trials, "
+                f"variance over trials {less:.1f} times less; error "
+                f"over that of ten shared: {errors}; auto {auto} trials by level, "
                 f"{share:.0f} % of the forwards: {last:.3f}",
                 flush=True,
             )

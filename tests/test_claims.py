@@ -437,11 +437,14 @@ def test_trials_until_it_is_enough_count_as_many_as_were_needed(tmp_path, rounds
     rows = [row("rfs", "rfs_of_means", "resnet50", 0.3, norm="linf")]
     folder = write(tmp_path / "a", "rfs", rows, {"noise": {"trials": "auto", "sigmas": [0.1]}})
     units, first = {"clean": "clean.parquet"}, 0
-    pq.write_table(pa.table({"model": ["resnet50"], "correct": [True]}), folder / "clean.parquet")
+    clean = {"model": ["resnet50"], "norm": ["none"], "level": [0.0], "trial": [-1]}
+    pq.write_table(pa.table(clean), folder / "clean.parquet")
     for last in rounds:
         units[f"from_{first}"] = name = f"{first}.parquet"
-        drawn = pa.table({"model": ["resnet50"] * (last - first), "trial": range(first, last)})
-        pq.write_table(drawn, folder / name)
+        drawn = [("resnet50", "linf", 0.1, trial) for trial in range(first, last)]
+        drawn += [("resnet50", "linf", 0.2, trial) for trial in range(first, 10 * (first == 0))]
+        columns = zip(("model", "norm", "level", "trial"), zip(*drawn, strict=True), strict=True)
+        pq.write_table(pa.table(dict(columns)), folder / name)
         first = last
     (folder / "units.json").write_text(json.dumps(units))
     assert verdict("R10-038", folder)[0].word == word

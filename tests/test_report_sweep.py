@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rival_jax.experiments.rfs import joined
+from rival_jax.experiments.rfs import joined, measures
 from rival_jax.runtime import row_files
 from tests.fake_runs import CLASSES, REGIONS, invented, write_run
 
@@ -91,13 +91,31 @@ def test_runs_of_different_numbers_of_trials_join(tmp_path):
     one = small(tmp_path / "one", models=("a",))
     two = small(tmp_path / "two", models=("b",), trials=1)
     alone, runs = (joined.read(*some) for some in ([two], [one, two]))
-    assert (runs.trials(), runs.trials("linf")) == ("1 to 2 trials",) * 2
+    assert (runs.trials(), runs.trials(norm="linf")) == ("1 to 2 trials",) * 2
     for name, both in runs.images.values.items():
         want = alone.images.values[name]
         np.testing.assert_array_equal(both.where(model="b").values, want.values)
     np.testing.assert_array_equal(runs.by_trial.values[:1, 1:], alone.by_trial.values)
     assert np.isnan(runs.by_trial.values[1, 1]).all()
     assert np.isfinite(runs.by_trial.values[:, 0]).all()
+
+
+def test_levels_weigh_the_same_whatever_their_trials(tmp_path):
+    whole, one = (joined.read(small(tmp_path / f"{n}", trials=n)) for n in (2, 1))
+    run = small(tmp_path / "run")
+    for file in sorted((run / "rows").glob("*/linf_1.parquet")):  # of level 0.2
+        table = row_files.read(file)
+        kept = np.array(table["trial"]) == 0
+        row_files.write([table.filter(kept)], file, file.name)
+    runs = joined.read(run)
+    told = [runs.trials(norm="linf", level=level) for level in LEVELS]
+    assert [runs.trials(), *told] == ["1 to 2 trials", "2 trials", "1 trial"]
+    means = [one.images.values["correct"].at(norm="linf", level=level) for one, level in
+             ((runs, 0.1), (whole, 0.1), (runs, 0.2), (one, 0.2))]  # fmt: skip
+    np.testing.assert_array_equal(means[0].values, means[1].values)
+    np.testing.assert_array_equal(means[2].values, means[3].values)
+    overall = measures.STUDY.derived(runs.images.values)["overall"].values
+    np.testing.assert_allclose(overall[..., 0], (means[0].values + means[2].values)[..., 0] / 2)
 
 
 def test_examples_are_matched_by_name_not_by_position(tmp_path):

@@ -102,23 +102,54 @@ def test_widening_is_what_more_trials_would_take_from_the_spread_of_rfs():
         mean = every[..., :count].mean(-1)
         by_class = np.stack([mean[..., labels == c].mean(-1) for c in (0, 1)]).mean(0)
         found[count] = np.asarray(metrics.rfs(*map(jnp.asarray, by_class.T))).std()
-    told = [trials.widening(*one[..., :2], labels, 10) for one in every[:200]]
+    told = [trials.spread([one[..., :2]], labels).widening(10) for one in every[:200]]
     assert 1 + np.mean(told) == pytest.approx(found[2] / found[10], rel=0.02)
     assert found[2] / found[10] > 1.08  # there is something to see
-    assert trials.widening(*every[0], labels, 10) == 0
+    assert trials.spread([every[0]], labels).widening(10) == 0
+
+
+def test_unequal_trials_of_levels_add_what_each_adds_over_its_own_number():
+    """Of 3000 studies of the same images, whose trials alone differ."""
+    rng, labels, counts = np.random.default_rng(1), np.arange(40) % 2, (2, 5)
+    chance = rng.uniform(0.1, 0.9, (2, 40, 2)) * np.array([1, 0.3])
+    every = [
+        (rng.random((3000, 2, 40, n)) < chance[..., level, None]) * 1.0
+        for level, n in enumerate(counts)
+    ]
+    means = np.mean([one.mean(-1) for one in every], axis=0)
+    by_class = np.mean([means[..., labels == c].mean(-1) for c in (0, 1)], axis=0)
+    variance = np.asarray(metrics.rfs(*map(jnp.asarray, by_class.T))).var()
+    some = zip(*(one[:300] for one in every), strict=True)
+    told = [(found.of_trials / counts).sum() for found in (trials.spread(r, labels) for r in some)]
+    assert np.mean(told) == pytest.approx(variance, rel=0.06)
+
+
+def test_trials_go_where_they_take_most_from_the_variance():
+    spread = trials.Spread(1.0, np.array([4.0, 16.0, 1.0, 0.0]), np.full(4, 2))
+    given = []
+    while spread.widening(10) > 0.35:
+        given.append(spread.neediest(10))
+        spread = spread._replace(counts=spread.counts + (np.arange(4) == given[-1]))
+    assert given == [1, 1, 1, 0, 1]  # 16/6, 16/12, 16/20, then 4/6 before 16/30
+    full = spread._replace(counts=np.array([2, 10, 2, 2]))
+    assert full.neediest(10) == 0  # none is left for the one with most variance
+    assert spread._replace(counts=np.full(4, 10)).widening(10) == 0
 
 
 def test_widening_where_nothing_or_only_noise_varies():
+    def widening(fg, bg, labels):
+        return trials.spread([np.stack([fg, bg])], labels).widening(10)
+
     one = np.ones((6, 2))
     labels = np.repeat([0, 1, 2], 2)
-    assert trials.widening(one, one, labels, 10) == 0
-    assert trials.widening(one, 0 * one, labels, 10) == 0
+    assert widening(one, one, labels) == 0
+    assert widening(one, 0 * one, labels) == 0
     coin = np.tile([[0.0, 1.0], [1.0, 0.0]], (3, 1))
-    assert trials.widening(coin, one, labels, 10) == pytest.approx(np.sqrt(5) - 1)
+    assert widening(coin, one, labels) == pytest.approx(np.sqrt(5) - 1)
     alone = np.repeat([[0.0], [1.0]], 2, 1).repeat([2, 4], 0)  # six classes of one image
-    assert 0 < trials.widening(coin, alone, np.arange(6), 10) < np.sqrt(5) - 1
+    assert 0 < widening(coin, alone, np.arange(6)) < np.sqrt(5) - 1
     with pytest.raises(ValueError, match="got 1 trials, expected at least 2"):
-        trials.widening(one[:, :1], one[:, :1], labels, 10)
+        widening(one[:, :1], one[:, :1], labels)
 
 
 def test_intervals_cover_where_their_width_decides_the_number_of_trials():
@@ -154,7 +185,7 @@ def no_report(monkeypatch):
 def auto(folder, **changes):
     """A config of noise at two levels on 20 bundled images, of four trials at most."""
     config = config_of("rfs")
-    config.models, config.data.scenes.per_class, config.batch_size = ("scenes/vit_95",), 2, 20
+    config.models, config.data.scenes.per_class, config.batch_size = ("scenes/vit_00",), 2, 20
     config.noise.update({"sigmas": (0.4, 0.8), "most_trials": 4, **changes})
     config.cache = str(folder)
     return config
@@ -175,21 +206,25 @@ def trials_of(run):
     return {level: sorted(numbers) for level, numbers in found.items()}
 
 
-def widened(run, levels, count):
-    """`measures.widening` of the first trials under some levels, of 4, from a run's rows."""
+def found(run, counts, shared=False):
+    """`measures.spread` of the first trials under some levels, from a run's rows."""
     right, labels = {}, {}
     for row in read_rows(run.path / "rows").to_pylist():
-        if round(row["level"], 3) in levels and row["trial"] < count:
-            place = row["region"], row["example"], row["trial"]
-            right[place] = right.get(place, 0) + row["correct"] / len(levels)
-            labels[row["example"]] = row["label"]
-    names = sorted(labels)
-    sides = (
-        np.array([[right[side, name, trial] for trial in range(count)] for name in names])
-        for side in measures.SIDES
-    )
-    classes = sorted(set(labels.values()))
-    return trials.widening(*sides, np.array([classes.index(labels[n]) for n in names]), 4)
+        right[row["region"], row["example"], round(row["level"], 3), row["trial"]] = row["correct"]
+        labels[row["example"]] = row["label"]
+    names, classes = sorted(labels), sorted(set(labels.values()))
+    every = [
+        np.array(
+            [
+                [[right[side, name, level, trial] for trial in range(count)] for name in names]
+                for side in measures.SIDES
+            ],
+            float,
+        )
+        for level, count in counts.items()
+    ]
+    places = np.array([classes.index(labels[name]) for name in names])
+    return trials.spread([np.mean(every, 0)] if shared else every, places)
 
 
 @pytest.fixture(scope="module")
@@ -207,16 +242,28 @@ def files(run):
     return {name.rpartition("-")[0]: found for name, found in row_bytes(run.path).items()}
 
 
-def test_trials_are_added_until_they_are_enough(most, tmp_path):
-    after = {count: widened(most, (0.4, 0.8), count) for count in (2, 3)}
-    assert after[2] > after[3] > 0
-    run = run_in(tmp_path / "run", auto(tmp_path, widening=after[3]))
+def test_trials_are_added_to_the_level_that_needs_them_until_they_are_enough(most, tmp_path):
+    stages, spreads = [{0.4: 2, 0.8: 2}], []
+    while (spread := found(most, stages[-1])).widening(4) > 0:
+        spreads.append(spread)
+        level = [*stages[-1]][spread.neediest(4)]
+        stages.append({**stages[-1], level: stages[-1][level] + 1})
+    assert len(spreads) == 4
+    for stage in (0, 1, 3):
+        bound = spreads[stage].widening(4)
+        run = run_in(tmp_path / f"{stage}", auto(tmp_path, widening=bound))
+        want = {level: [*range(count)] for level, count in stages[stage].items()}
+        assert trials_of(run) == want
+        got, every = files(run), files(most)
+        assert {name: every[name] for name in got} == got
+
+
+def test_levels_that_share_draws_have_the_same_trials(tmp_path):
+    shared = functools.partial(auto, tmp_path, draws="shared")
+    every = run_in(tmp_path / "most", shared(widening=1e-9))
+    bound = found(every, {0.4: 3, 0.8: 3}, shared=True).widening(4)
+    run = run_in(tmp_path / "run", shared(widening=bound))
     assert trials_of(run) == {0.4: [0, 1, 2], 0.8: [0, 1, 2]}
-    got, every = files(run), files(most)
-    assert {name: every[name] for name in got} == got
-    assert [name for name in every if name not in got] == ["linf_0.4_from_3", "linf_0.8_from_3"]
-    run = run_in(tmp_path / "few", auto(tmp_path, widening=after[2]))
-    assert trials_of(run) == {0.4: [0, 1], 0.8: [0, 1]}
 
 
 def test_trials_of_rounds_are_those_of_a_fixed_number(most, tmp_path):
@@ -232,14 +279,14 @@ def test_trials_of_rounds_are_those_of_a_fixed_number(most, tmp_path):
 
 
 def test_levels_may_be_judged_one_by_one(most, tmp_path):
-    after = {level: widened(most, (level,), 2) for level in (0.4, 0.8)}
+    after = {level: found(most, {level: 2}).widening(4) for level in (0.4, 0.8)}
     low, high = sorted(after, key=after.__getitem__)
     assert after[low] < after[high]
     bound = (after[low] + after[high]) / 2
     config = auto(tmp_path, widening=bound, enough_for="level", most_trials=4)
-    found = trials_of(run_in(tmp_path / "run", config))
-    assert found[low] == [0, 1]
-    assert len(found[high]) == 3 + (widened(most, (high,), 3) > bound)
+    numbers = trials_of(run_in(tmp_path / "run", config))
+    assert numbers[low] == [0, 1]
+    assert len(numbers[high]) == 3 + (found(most, {high: 3}).widening(4) > bound)
 
 
 @pytest.mark.parametrize("after", [2, 4, 6])
@@ -263,11 +310,13 @@ def test_a_run_killed_after_any_unit_goes_on_to_the_same_bytes(most, tmp_path, m
 def test_process_0_decides_for_all_hosts(tmp_path, monkeypatch):
     experiment = rfs.Experiment(auto(tmp_path), quiet())
     experiment.bench = SimpleNamespace(files={"a": tmp_path})
-    told = {0: 0.0, 1: 1.0}
-    monkeypatch.setattr(rfs, "widening", lambda *args: told[hosts.index()])
-    assert on_hosts(monkeypatch, 2, lambda: experiment._enough(["a"])) == [True, True]
-    told[0] = 1.0
-    assert on_hosts(monkeypatch, 2, lambda: experiment._enough(["a"])) == [False, False]
+    told = {0: [1.0, 2.0], 1: [2.0, 1.0]}  # each host's variance of trials, by level
+    spread = lambda *args: trials.Spread(0.0, np.array(told[hosts.index()]), np.full(2, 2))  # noqa: E731
+    monkeypatch.setattr(rfs, "spread", spread)
+    wanting = functools.partial(experiment._wanting, {0.1: ["a"], 0.8: ["a"]})
+    assert on_hosts(monkeypatch, 2, wanting) == [[0.8], [0.8]]
+    told[0] = [0.0, 0.0]
+    assert on_hosts(monkeypatch, 2, wanting) == [[], []]
 
 
 def test_a_dry_run_tells_the_range_of_cost(tmp_path):

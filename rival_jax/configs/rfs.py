@@ -30,7 +30,7 @@ class Noise(blocks.Levels):
 
     regions: Annotated[tuple[Region, ...], Distinct()] = ("foreground", "background")
     # "auto": for each network, until the interval of its RFS is no wider than with the most trials
-    # but for a share of that width.
+    # but for a share of that width; the levels that need it most have more trials than others.
     trials: Literal["auto"] | Several = "auto"
     most_trials: Several = 10
     widening: Positive = 0.05
@@ -45,7 +45,7 @@ class Noise(blocks.Levels):
         return [Round(0, start), *(Round(first, 1) for first in range(start, self.most_trials))]
 
     def judged(self) -> list[tuple[str, tuple[float, ...]]]:
-        """Each norm with the levels that have the same number of trials."""
+        """Each norm with levels whose trials are added until they are enough for their mean."""
         if self.enough_for == "level":
             return [(norm, (level,)) for norm, level in self.every()]
         return [(norm, self.levels(norm)) for norm in self.norms]

@@ -45,7 +45,7 @@ def dry_run(config: Any, console: Console) -> None:
         levels = runs.by_trial.where(norm=norm).of("level")
         console.print(
             f"{norm}: {len(runs.models)} models x {len(levels)} levels x "
-            f"{len(runs.images.names)} images x {runs.trials(norm)}; nothing was written"
+            f"{len(runs.images.names)} images x {runs.trials(norm=norm)}; nothing was written"
         )
 
 

@@ -163,13 +163,16 @@ def _rows(run: Finished, *columns: str) -> list[tuple[Any, ...]] | None:
 
 
 def _trials(run: Finished) -> int | None:
-    """Noise draws per image, region and level: the fewest that a network has."""
-    units, most = run.path / "units.json", dict[str, int]()
+    """Noise draws per image, region and level: the fewest that a network has at a level."""
+    units, most = run.path / "units.json", dict[tuple[str, ...], int]()
+    place = ["model", "norm", "level"]
     for name in parsed(units).values() if units.is_file() else ():
         if "trial" in pq.read_schema(run.path / name).names:
-            rows = pq.read_table(run.path / name, columns=["model", "trial"])
-            for row in rows.group_by("model").aggregate([("trial", "max")]).to_pylist():
-                most[row["model"]] = max(most.get(row["model"], 0), 1 + row["trial_max"])
+            rows = pq.read_table(run.path / name, columns=[*place, "trial"])
+            for row in rows.group_by(place).aggregate([("trial", "max")]).to_pylist():
+                if row["trial_max"] >= 0:  # of noise
+                    key = tuple(row[field] for field in place)
+                    most[key] = max(most.get(key, 0), 1 + row["trial_max"])
     return min(most.values(), default=None)
 
 

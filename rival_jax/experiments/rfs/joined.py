@@ -39,10 +39,13 @@ class Joined(NamedTuple):
         """Titles of the models."""
         return tuple(card["name"] for card in self.cards)
 
-    def trials(self, *norms: str) -> str:
-        """Noise draws per image, region and level, in words: "10 trials", "2 to 4 trials"."""
-        some = self.by_trial.where(norm=norms) if norms else self.by_trial
-        counts = np.isfinite(some.values).sum(0)
+    def trials(self, **wanted: Any) -> str:
+        """Noise draws per image, region and level, in words: "10 trials", "2 to 4 trials".
+
+        Args:
+          wanted: of which norm, level and model.
+        """
+        counts = np.isfinite(self.by_trial.where(**wanted).values).sum(0)
         fewest, most = int(counts.min()), counted(int(counts.max()), "trial")
         return most if fewest == counts.max() else f"{fewest} to {most}"
 
@@ -189,7 +192,7 @@ def _check_images(parts: Sequence[Joined], titles: Sequence[str]) -> None:
 def _settings(parts: Sequence[Joined], titles: Sequence[str]) -> tuple[Axis, Axis]:
     """What all models have rows of: places, the clean images first, levels ascending; and trials.
 
-    Their numbers of trials may differ, see `trials.widening`.
+    Their numbers of trials may differ, and those of levels, see `trials.Spread`.
 
     Raises:
       ValueError: if one has other places.

@@ -154,17 +154,20 @@ def relative_differences(results: Results) -> Iterator[Row]:
             yield {**row, "measure": "relative_difference", "estimate": share, **NO_INTERVAL}
 
 
-def widening(files: Sequence[Path], classes: Sequence[str], most: int) -> float:
-    """`trials.widening` of the accuracies averaged over some levels, from their rows.
+def spread(files: Sequence[Sequence[Path]], classes: Sequence[str], draws: str) -> trials.Spread:
+    """`trials.spread` of the accuracies averaged over some levels, from their rows.
 
     Args:
-      files: of a network's rows under noise of one norm; every level has the same trials.
+      files: by level, of a network's rows under noise of one norm.
       classes: of the data set.
+      draws: "by_level", or "shared": then all levels have the same trials.
     """
-    axes = ("region", "level", "trial")
-    found = read_images(files, axes, ("correct",), classes, whole=True)
-    fg, bg = (found.values["correct"].at(region=side).mean("level").values for side in SIDES)
-    return trials.widening(np.asarray(fg), np.asarray(bg), found.labels, most)
+    axes, right = ("region", "trial"), []
+    for some in files:
+        found = read_images(some, axes, ("correct",), classes, whole=True)
+        sides = (found.values["correct"].at(region=side).values for side in SIDES)
+        right.append(np.stack([np.asarray(side) for side in sides]))
+    return trials.spread(right if draws == "by_level" else [np.mean(right, 0)], found.labels)
 
 
 class Found(NamedTuple):

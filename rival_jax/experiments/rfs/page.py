@@ -203,7 +203,7 @@ def of_models(found: Found, norm: str, *names: str) -> list[Table]:
     """Tables of models under noise of one norm, highest RFS first; `names`: in words.toml."""
     rows = found.results.changed(lambda r: {**r, "column": r.get("region") or r["measure"]})
     said: dict[str, Any] = {"norm": NORMS[norm], "key": norm}
-    said["trials"] = found.runs.trials(norm)
+    said["trials"] = found.runs.trials(norm=norm)
     return WORDS.tables(rows, *names, levels=levels_text(norm, found.levels(norm)), **said)
 
 
@@ -237,8 +237,9 @@ def _examples(found: Found, pictures: Pictures | None) -> list[Section]:
     """Images with the lowest and the highest gap, and one of each class, as they were seen."""
     runs, norm = found.runs, found.norms[0]
     models = found.ranked(norm, figures.MODELS_AS_PANELS)
-    level = levels_text(norm, [examples.shown(norm, found.levels(norm))])
-    said = {"level": level, "trials": runs.trials(norm), "file": examples.FILE}
+    at = examples.shown(norm, found.levels(norm))
+    level = levels_text(norm, [at])
+    said = {"level": level, "trials": runs.trials(norm=norm, level=at), "file": examples.FILE}
     seen = functools.cache(pictures) if pictures else lambda name: ()
     draw = {
         "fig1": lambda: examples.figure_1(runs, models, seen),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from rival_jax.configs.rfs import Config, Round
 from rival_jax.experiments.noise_trials import Sweep, noise_trials
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs.examples import noised_pictures
-from rival_jax.experiments.rfs.measures import widening
+from rival_jax.experiments.rfs.measures import spread
 from rival_jax.experiments.rfs.page import told
 from rival_jax.experiments.rows import CLEAN, clean_answers, trial_rows
 from rival_jax.experiments.runner import Bench, Pass, Unit, networks
@@ -62,23 +62,25 @@ class Experiment:
         yield from networks(self, bench)
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
-        """The units of one network: the clean images, then rounds of trials until it is enough."""
+        """The units of one network: the clean images, then trials until it is enough."""
         name, over = loaded.model.name, (self.subject, loaded, plan["images"])
         columns = functools.partial(trial_rows, self.subject, loaded, CLEAN)
         clean = Pass(*over, Bound(clean_answers, (loaded.model.forward,)), (), columns)
         base = self.subject.identity(loaded, ROWS_VERSION)
         yield Unit(f"{name}/clean", base, clean, flops=plan["flops"], clean=name)
         for norm, levels in self.config.noise.judged():
-            done: list[str] = []
-            for one in self.rounds:
-                if done and self._enough(done):
-                    break
-                units = [self._noisy(loaded, plan, (norm, level), one) for level in levels]
-                if done:
-                    images = len(self.subject.examples(loaded.geometry))
-                    self.bench.meter.more(images * sum(unit.compute.each for unit in units))
-                done += [unit.name for unit in units]
-                yield from units
+            done: dict[float, list[str]] = {level: [] for level in levels}
+            due = list(levels)
+            while due:
+                for level in due:
+                    one = self.rounds[len(done[level])]
+                    unit = self._noisy(loaded, plan, (norm, level), one)
+                    if one.first:
+                        images = len(self.subject.examples(loaded.geometry))
+                        self.bench.meter.more(images * unit.compute.each)
+                    done[level].append(unit.name)
+                    yield unit
+                due = self._wanting(done) if len(self.rounds) > 1 else []
 
     def _noisy(
         self, loaded: Loaded, plan: Mapping[str, Any], place: tuple[str, float], one: Round
@@ -99,11 +101,21 @@ class Experiment:
         name = f"{loaded.model.name}/{norm}_{level:.6g}" + f"_from_{one.first}" * (one.first > 0)
         return Unit(name, base, noisy, flops=plan["flops"])
 
-    def _enough(self, units: Sequence[str]) -> bool:
-        """Whether the trials in some finished units are enough for the mean over their levels."""
-        files = [self.bench.files[unit] for unit in units]
-        classes, c = self.subject.first_examples().classes, self.config.noise
-        return hosts.decided(lambda: widening(files, classes, c.most_trials) <= c.widening)
+    def _wanting(self, done: Mapping[float, list[str]]) -> list[float]:
+        """The levels that are due for a round, given all finished units; none if it is enough.
+
+        Levels with draws of their own follow one by one, so that each has the trials it needs.
+        """
+        files = [[self.bench.files[unit] for unit in units] for units in done.values()]
+        classes, c, levels = self.subject.first_examples().classes, self.config.noise, [*done]
+
+        def decide() -> list[float]:
+            found = spread(files, classes, c.draws)
+            if found.widening(c.most_trials) <= c.widening:
+                return []
+            return levels if c.draws == "shared" else [levels[found.neediest(c.most_trials)]]
+
+        return hosts.decided(decide)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it; images are ranked in a file of their own."""
