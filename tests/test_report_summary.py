@@ -182,6 +182,9 @@ def test_the_page_says_how_many_trials_were_enough_and_what_all_would_cost(tmp_p
         in told
     )
     assert "2 to 4 trials" in page.of_models(found, "linf", "results")[0].title
+    config["noise"]["draws"] = "shared"
+    (parts[1] / "config.json").write_text(json.dumps(config))
+    assert "than 10 would make it: 2 to 4" in page.page(found, None).method[0]
     errors = [row["estimate"] for row in found.rows("rfs_of_means_noise_error", "linf")]
     first = found.runs.by_trial.where(trial=[0, 1]).mean("level")  # those that both have
     by_trial = np.asarray(measures.rfs(first).values).reshape(2, 2)

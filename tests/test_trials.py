@@ -207,7 +207,7 @@ def trials_of(run):
 
 
 def found(run, counts, shared=False):
-    """`measures.spread` of the first trials under some levels, from a run's rows."""
+    """`trials.spread` of the first trials under some levels, from a run's rows."""
     right, labels = {}, {}
     for row in read_rows(run.path / "rows").to_pylist():
         right[row["region"], row["example"], round(row["level"], 3), row["trial"]] = row["correct"]
@@ -310,12 +310,11 @@ def test_a_run_killed_after_any_unit_goes_on_to_the_same_bytes(most, tmp_path, m
 def test_process_0_decides_for_all_hosts(tmp_path, monkeypatch):
     experiment = rfs.Experiment(auto(tmp_path), quiet())
     experiment.bench = SimpleNamespace(files={"a": tmp_path})
-    told = {0: [1.0, 2.0], 1: [2.0, 1.0]}  # each host's variance of trials, by level
-    spread = lambda *args: trials.Spread(0.0, np.array(told[hosts.index()]), np.full(2, 2))  # noqa: E731
-    monkeypatch.setattr(rfs, "spread", spread)
+    told = {0: [0.8], 1: [0.1]}
+    monkeypatch.setattr(rfs, "wanting", lambda *args: told[hosts.index()])
     wanting = functools.partial(experiment._wanting, {0.1: ["a"], 0.8: ["a"]})
     assert on_hosts(monkeypatch, 2, wanting) == [[0.8], [0.8]]
-    told[0] = [0.0, 0.0]
+    told[0] = []
     assert on_hosts(monkeypatch, 2, wanting) == [[], []]
 
 

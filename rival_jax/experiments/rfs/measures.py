@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rival_jax import metrics, trials
+from rival_jax.configs.rfs import Noise
 from rival_jax.experiments.rfs.joined import Joined
 from rival_jax.named import Named
 from rival_jax.report.results import NO_INTERVAL, Results, Row
@@ -154,20 +155,28 @@ def relative_differences(results: Results) -> Iterator[Row]:
             yield {**row, "measure": "relative_difference", "estimate": share, **NO_INTERVAL}
 
 
-def spread(files: Sequence[Sequence[Path]], classes: Sequence[str], draws: str) -> trials.Spread:
-    """`trials.spread` of the accuracies averaged over some levels, from their rows.
+def wanting(
+    files: Mapping[float, Sequence[Path]], classes: Sequence[str], noise: Noise
+) -> list[float]:
+    """The levels that need more trials for RFS of their mean; none if they are enough.
+
+    Levels with draws of their own follow one by one, the neediest first, see `trials.Spread`; those
+    that share draws have the same trials.
 
     Args:
-      files: by level, of a network's rows under noise of one norm.
+      files: of a network's rows under noise of one norm, by level.
       classes: of the data set.
-      draws: "by_level", or "shared": then all levels have the same trials.
     """
     axes, right = ("region", "trial"), []
-    for some in files:
+    for some in files.values():
         found = read_images(some, axes, ("correct",), classes, whole=True)
         sides = (found.values["correct"].at(region=side).values for side in SIDES)
         right.append(np.stack([np.asarray(side) for side in sides]))
-    return trials.spread(right if draws == "by_level" else [np.mean(right, 0)], found.labels)
+    shared, levels = noise.draws == "shared", [*files]
+    spread = trials.spread([np.mean(right, 0)] if shared else right, found.labels)
+    if spread.widening(noise.most_trials) <= noise.widening:
+        return []
+    return levels if shared else [levels[spread.neediest(noise.most_trials)]]
 
 
 class Found(NamedTuple):

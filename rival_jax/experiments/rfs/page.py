@@ -184,6 +184,7 @@ def _draws(runs: Joined) -> dict[str, str]:
         said = {"most": most, "trials": runs.trials(), "used": used, "full": full}
         wider = 100 * max(one["widening"] for one in every)
         said |= {"share": 100 * used / full, "wider": wider}
+        said["first"] = WORDS.text("first") if by_level else ""
         told["enough"] = " " + WORDS.text("enough", **said)
     return told
 

@@ -21,7 +21,7 @@ from rival_jax.configs.rfs import Config, Round
 from rival_jax.experiments.noise_trials import Sweep, noise_trials
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs.examples import noised_pictures
-from rival_jax.experiments.rfs.measures import spread
+from rival_jax.experiments.rfs.measures import wanting
 from rival_jax.experiments.rfs.page import told
 from rival_jax.experiments.rows import CLEAN, clean_answers, trial_rows
 from rival_jax.experiments.runner import Bench, Pass, Unit, networks
@@ -102,20 +102,10 @@ class Experiment:
         return Unit(name, base, noisy, flops=plan["flops"])
 
     def _wanting(self, done: Mapping[float, list[str]]) -> list[float]:
-        """The levels that are due for a round, given all finished units; none if it is enough.
-
-        Levels with draws of their own follow one by one, so that each has the trials it needs.
-        """
-        files = [[self.bench.files[unit] for unit in units] for units in done.values()]
-        classes, c, levels = self.subject.first_examples().classes, self.config.noise, [*done]
-
-        def decide() -> list[float]:
-            found = spread(files, classes, c.draws)
-            if found.widening(c.most_trials) <= c.widening:
-                return []
-            return levels if c.draws == "shared" else [levels[found.neediest(c.most_trials)]]
-
-        return hosts.decided(decide)
+        """The levels that need another round, by the rows of their finished units."""
+        files = {level: [self.bench.files[one] for one in units] for level, units in done.items()}
+        classes = self.subject.first_examples().classes
+        return hosts.decided(lambda: wanting(files, classes, self.config.noise))
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
         """The table of results and the page about it; images are ranked in a file of their own."""
