@@ -131,7 +131,7 @@ def test_trials_go_where_they_take_most_from_the_variance():
         given.append(spread.neediest(10))
         spread = spread._replace(counts=spread.counts + (np.arange(4) == given[-1]))
     assert given == [1, 1, 1, 0, 1]  # 16/6, 16/12, 16/20, then 4/6 before 16/30
-    full = spread._replace(counts=np.array([2, 10, 2, 2]))
+    full = spread._replace(counts=np.array([9, 10, 9, 2]))
     assert full.neediest(10) == 0  # none is left for the one with most variance
     assert spread._replace(counts=np.full(4, 10)).widening(10) == 0
 
