@@ -28,7 +28,10 @@ Score = Callable[[Array, Taps], Array]
 
 
 class Batch(TypedDict, total=False):
-    """One step's examples, leading axis `b`; which keys are present depends on the data set."""
+    """One step's examples, leading axis `b`; which keys are present depends on the data set.
+
+    Pictures may be on their way to a device as uint8, see `parallel.floats`.
+    """
 
     image: np.ndarray | Array  # float32 [b, h, w, 3] in [0, 1]
     mask: np.ndarray | Array  # float32 [b, h, w] in [0, 1], 1 on the object
