@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rival_jax import noise
-from rival_jax.report.html import read_argv
+from rival_jax.report.html import read_argv, run_facts
 from rival_jax.runtime import checksums, results, row_files
 from rival_jax.runtime.results import Category, Run
 
@@ -251,7 +251,12 @@ def test_log_and_environment(tmp_path):
     run.log("end")
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == ["start", "end"]
-    assert "jax" in run.read_json("environment.json")["packages"]
+    known = run.read_json("environment.json")
+    assert "jax" in known["packages"]
+    run.save_json("environment.json", {**known, "commit": None})  # of an installed package
+    told = dict(run_facts(tmp_path)["environment"])
+    assert told.keys() == known.keys() - {"commit"}
+    assert "jax " in told["packages"]
 
 
 @pytest.mark.parametrize("end", ['{"event": "u', '{"argv": [1', "\x00\x01", '{"argv": 3}'])

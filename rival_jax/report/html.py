@@ -103,10 +103,11 @@ def models_table(cards: Iterable[Mapping[str, Any]], groups: Mapping[str, Sequen
 
 
 def run_facts(folder: Path) -> dict[str, Any]:
-    """How to repeat a run: the command and its environment."""
+    """How to repeat a run: the command and what is known of its environment."""
     environment = [
         (key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value)
         for key, value in parsed(folder / "environment.json").items()
+        if value is not None  # a commit, of an installed package
     ]
     command = "python -m rival_jax.main " + shlex.join(read_argv(folder))
     return {"path": str(folder), "command": command, "environment": environment}
