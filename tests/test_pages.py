@@ -149,11 +149,11 @@ def test_keys_flip_enlarge_and_go_on(explored):
         assert seen.locator("#which").text_content() == "cat/002.jpg (cat)"
         seen.keyboard.press("Escape")
         assert not seen.locator("#one").is_visible()
-        assert seen.evaluate("document.activeElement.textContent").startswith("cat/002.jpg")
+        seen.wait_for_function("document.activeElement.textContent.startsWith('cat/002.jpg')")
         seen.keyboard.press("Enter")
         for _ in range(200):
             seen.keyboard.press("ArrowRight")
         seen.keyboard.press("Escape")
-        assert seen.evaluate("document.activeElement.textContent").startswith("cat/202.jpg")
+        seen.wait_for_function("document.activeElement.textContent.startsWith('cat/202.jpg')")
 
     explored(steps)
