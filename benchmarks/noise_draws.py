@@ -7,13 +7,14 @@ The first runs `configs/rfs.py`, with the flags after `--`, twice with `--trials
 that all levels share, and with those of each level. From the rows of each network and norm it
 prints RFS of the means over levels; its variance over trials, shared over by level; its standard
 error with 2, 3 and 10 trials by level over that with ten shared ones; and how many trials "auto"
-takes at each level, the forward passes for these over those of ten, and the same standard error.
+takes at each level, the forward passes for these over those of ten, and the same standard error;
+and both in the mean over random orders of the trials.
 
 Then it takes studies from the images and trials of the rows by level, as the second does from a
 model of a study, and prints how often 95 % intervals cover, and their mean width: with trials
-until they are enough, with two, and with ten. In the model images are drawn anew for every study.
-From rows, images are drawn with replacement within classes, and trials without; the truth is what
-all of them give.
+until they are enough, with two, with the most that "auto" takes, and with ten. In the model images
+are drawn anew for every study. From rows, images are drawn with replacement within classes, and
+trials without; the truth is what all of them give.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ from rival_jax.report.images import read_images
 from rival_jax.runtime.results import parsed
 
 LEVELS = np.linspace(0, 2.4, 7)  # what noise takes from an image's log odds
+ORDERS = 40
 DESIGNS = {"30 images": 3, "100 images": 10, "500 images": 50}  # of each of ten classes
 EASE = {"middle": 0.0, "high": 1.5}  # log odds added to all images
 MOST, BOUND = Noise().most_trials, Noise().widening
-RULES = {"auto": None, "2 trials": 2, "10 trials": 10}
+TEN = 10  # trials, of the study that measured RFS first
+RULES = {"auto": None} | {f"{count} trials": count for count in (FEWEST, MOST, TEN)}
 Draw = Callable[[np.random.Generator], np.ndarray]
 """One study's answers, right or wrong [2, n, levels, trials], under noise on either side."""
 Studies = tuple[Draw, np.ndarray, float]  # how one is drawn, its labels, and the truth
@@ -105,7 +108,7 @@ def model(ease: float, each: int) -> Studies:
 
     def draw(rng: np.random.Generator) -> np.ndarray:
         chance = modelled(ease, rng, labels)[..., None]
-        return rng.random((*chance.shape[:3], MOST)) < chance
+        return rng.random((*chance.shape[:3], TEN)) < chance
 
     return draw, labels, truth
 
@@ -117,7 +120,7 @@ def recorded(right: np.ndarray, labels: np.ndarray) -> Studies:
     def draw(rng: np.random.Generator) -> np.ndarray:
         some = right[:, [rng.choice(one) for one in members]]
         order = rng.permuted(np.tile(np.arange(right.shape[3]), (*right.shape[1:3], 1)), axis=2)
-        return np.take_along_axis(some, order[None], 3)[..., :MOST]
+        return np.take_along_axis(some, order[None], 3)[..., :TEN]
 
     return draw, labels, rfs_of(right, labels)
 
@@ -150,17 +153,22 @@ def compared(shared: pathlib.Path, by_level: pathlib.Path, options: Any) -> None
             (old, _), (new, labels) = (rows(r, card["name"], norm) for r in (shared, by_level))
             before = trials.spread([old.mean(2)], labels)
             after = trials.spread(first(new, np.full(new.shape[2], new.shape[3])), labels)
-            ten = after._replace(of_trials=before.of_trials).error(10)
+            ten = after._replace(of_trials=before.of_trials).error(TEN)
             auto = enough(new, labels)
             less = before.of_trials[0] / after.of_trials.sum()
-            passes = [1 + 2 * count for count in (auto.sum(), 10 * len(auto))]
-            share, last = 100 * passes[0] / passes[1], after.error(auto) / ten
-            errors = " ".join(f"{n}: {after.error(n) / ten:.3f}" for n in (2, 3, 10))
+            rng, number = np.random.default_rng(0), new.shape[3]
+            orders = [enough(new[..., rng.permutation(number)], labels) for _ in range(ORDERS)]
+            costs, lasts = (
+                [(1 + 2 * one.sum()) / (1 + 2 * TEN * len(one)) for one in (auto, *orders)],
+                [after.error(one) / ten for one in (auto, *orders)],
+            )
+            errors = " ".join(f"{n}: {after.error(n) / ten:.3f}" for n in (2, 3, TEN))
             print(
                 f"{card['name']} {norm}: {len(labels)} images, RFS {rfs_of(new, labels):+.3f}; "
                 f"variance over trials {less:.1f} times less; error "
                 f"over that of ten shared: {errors}; auto {auto} trials by level, "
-                f"{share:.0f} % of the forwards: {last:.3f}",
+                f"{100 * costs[0]:.1f} % of the forwards: {lasts[0]:.3f}; in other orders of the "
+                f"trials {100 * np.mean(costs[1:]):.1f} %: {np.mean(lasts[1:]):.3f}",
                 flush=True,
             )
             studies.append((f"{card['name']} {norm}", recorded(new, labels)))

@@ -155,10 +155,10 @@ def test_widening_where_nothing_or_only_noise_varies():
 def test_intervals_cover_where_their_width_decides_the_number_of_trials():
     found = noise_draws.coverage(noise_draws.model(0.0, 4), 600, 200)
     covers, width, count = found["auto"]
-    assert 2.5 < count < 8  # it goes on, and it stops
+    assert 2.5 < count < 4  # it goes on, and it stops
     assert 0.93 < covers < 0.97
-    assert found["10 trials"][1] < width < found["2 trials"][1]
-    assert width < 1.08 * found["10 trials"][1]
+    assert found["5 trials"][1] < width < found["2 trials"][1]
+    assert width < 1.08 * found["5 trials"][1]
 
 
 def test_rounds_are_two_trials_and_then_one_by_one():
