@@ -7,8 +7,10 @@ Two networks' invented answers, 2,000 resamples. What config robustness makes of
 wrong by four protocols, with confidences (accuracies of all photos and of all classes alike,
 calibration, a pair's differences). What config rfs makes of them: probabilities and shares of
 trials that were right, of clean photos and under noise at five levels in two regions (numbers of
-every class too). "report" is all of it, from rows of three trials on disk to the page. Each size is
-a process of its own: CPU seconds, and the largest memory beyond that before the numbers were made.
+every class too). "report" is all of it, from rows of three trials on disk to the page. The other
+studies: random values in the columns that their measures are made of; of saliency and tokencut one
+in twenty is missing, of attributes half of an image's six attributes. Each size is a process of its
+own: CPU seconds, and the largest memory beyond that before the numbers were made.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ def measured(study: str, count: int, classes: int) -> dict[str, float]:
     else:
         values, declared, given = STUDIES[study](rng, example)
         found = Images(values, labels.astype(np.int32), tuple(map(str, range(classes))))
-        work = lambda: declared.results(found, given)  # noqa: E731
+        work = lambda: declared.results(found, *given)  # noqa: E731
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     times = []
     for _ in range(2):
@@ -91,7 +93,7 @@ def measured(study: str, count: int, classes: int) -> dict[str, float]:
     return {"first": times[0], "again": times[1], "memory": memory / 1024}
 
 
-def of_robustness(rng: Any, example: Any) -> tuple[dict[str, Any], Any, Sequence[Any]]:
+def of_robustness(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
     """Values of images, the study, and what its measures are given."""
     import numpy as np
 
@@ -111,10 +113,10 @@ def of_robustness(rng: Any, example: Any) -> tuple[dict[str, Any], Any, Sequence
     hits = {name: told(rng.random(shape) < 0.7) for name in ("full", "full_5", "real", "subset")}
     hits["gap"] = confidence_gaps(confidence, hits["full"])
     study = Study("growth", (), (), accuracies, signed=("gap",), averages=("micro", "macro"))
-    return hits, study, [MODELS]
+    return hits, study, ([MODELS],)
 
 
-def of_rfs(rng: Any, example: Any) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+def of_rfs(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
     """Values of images, the study, and what its measures are given."""
     from rival_jax.experiments.rfs.measures import SIDES, STUDY, derived
     from rival_jax.named import Axis
@@ -127,7 +129,141 @@ def of_rfs(rng: Any, example: Any) -> tuple[dict[str, Any], Any, dict[str, Any]]
     shape = tuple(len(axis.keys) for axis in axes)
     correct, probability = rng.binomial(3, 0.6, shape) / 3, rng.random(shape)
     columns = {"correct": per_image(correct, axes), "probability": per_image(probability, axes)}
-    return derived(columns), STUDY, {}
+    return derived(columns), STUDY, ({},)
+
+
+def of_saliency(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
+    """Values of images, the study, and what its measures are given."""
+    import numpy as np
+
+    from rival_jax.experiments.saliency.measures import SIGNED, STUDY
+    from rival_jax.named import Axis
+    from rival_jax.report.images import Images, alike, per_image
+
+    maps = tuple((name, method) for name in MODELS for method in ("gradcam", "relevance"))
+    axes, shape = (example, Axis(("model", "method"), maps)), (len(example.keys), len(maps))
+    flat = rng.random(shape) < 0.05
+    columns = {name: per_image(np.where(flat, np.nan, rng.random(shape)), axes) for name in SIGNED}
+    columns |= {f"share_{n}": per_image(rng.random(shape), axes) for n in range(6)}
+    found = Images(columns, np.zeros(len(flat), np.int32), ("0",))
+    return alike(found, SIGNED).values, STUDY, ({},)
+
+
+def of_attributes(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
+    """Values of images, the study, and what its measures are given."""
+    import numpy as np
+
+    from rival_jax.experiments.attributes.study import STUDY, paired
+    from rival_jax.named import Axis
+    from rival_jax.report.images import per_image
+
+    changes = ("clean", "grey", "control_0", "control_1", "swap")
+    words = {"model": MODELS, "attribute": "abcdef", "change": changes}
+    axes = (example, *(Axis((f,), tuple((one,) for one in some)) for f, some in words.items()))
+    shape = tuple(len(axis.keys) for axis in axes)
+    there = rng.random((shape[0], 1, shape[2], 1)) < 0.5
+    columns = {
+        name: per_image(np.where(there, rng.random(shape), np.nan), axes) for name in STUDY.columns
+    }
+    return paired(columns), STUDY, ("classes",)
+
+
+def of_tokencut(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
+    """Values of images, the study, and what its measures are given."""
+    import numpy as np
+
+    from rival_jax.experiments.tokencut.study import STUDY, derived
+    from rival_jax.named import Axis
+    from rival_jax.report.images import per_image
+
+    axes = (example, Axis(("model",), tuple((name,) for name in MODELS)))
+    shape = tuple(len(axis.keys) for axis in axes)
+    there = rng.random(shape) > 0.05
+    columns = {
+        name: per_image(np.where(there, rng.random(shape), np.nan), axes) for name in STUDY.columns
+    }
+    return derived(columns), STUDY, ()
+
+
+def of_background(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
+    """Values of images, the study, and what its measures are given."""
+    from rival_jax.experiments.background.study import STUDY
+    from rival_jax.named import Axis
+    from rival_jax.report.images import per_image
+
+    treated = [(how, side) for how in ("grey", "other") for side in ("foreground", "background")]
+    axes = (
+        *(
+            example,
+            Axis(("model",), tuple((name,) for name in MODELS)),
+            Axis(("head",), (("own",),)),
+        ),
+        Axis(("treatment", "region"), (("none", "none"), *treated)),
+    )
+    shape = tuple(len(axis.keys) for axis in axes)
+    columns = {name: per_image(rng.random(shape), axes) for name in STUDY.columns}
+    return columns, STUDY, ({name: [name] for name in MODELS},)
+
+
+def of_knn(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
+    """Values of images, the study, and what its measures are given."""
+    from rival_jax.experiments.knn.study import STUDY
+    from rival_jax.named import Axis
+    from rival_jax.report.images import per_image
+
+    votes = Axis(("vote", "k"), tuple(("equal", k) for k in (1, 5, 10, 20)))
+    axes = (example, Axis(("model",), tuple((name,) for name in MODELS)), votes)
+    shape = tuple(len(axis.keys) for axis in axes)
+    return {n: per_image(rng.random(shape), axes) for n in STUDY.columns}, STUDY, ([MODELS],)
+
+
+def of_perturbation(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
+    """Values of images, the study, and what its measures are given."""
+    from rival_jax.configs.perturbation import Perturbation
+    from rival_jax.experiments.perturbation import study
+    from rival_jax.named import Axis
+    from rival_jax.report.images import per_image
+
+    c = Perturbation(tests=("positive", "deletion"), fills=("black",))
+    curves = [(*key, share) for key, shares in study.curves_of(c).items() for share in shares]
+    maps = [(m, study.OWN, "relevance") for m in MODELS]
+    maps += [(m, study.RANDOM, study.RANDOM) for m in MODELS]
+    axes = (example, Axis(("model", "map", "method"), tuple(maps)))
+    axes += (Axis(study.SETTING, (study.PHOTO, *curves)),)
+    shape = tuple(len(axis.keys) for axis in axes)
+    columns = {name: per_image(rng.random(shape), axes) for name in study.STUDY.columns}
+    return study.derived(columns), study.STUDY, ([MODELS], [], c)
+
+
+def of_segmentation(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
+    """Values of images, the study, and what its measures are given."""
+    from rival_jax.configs.segmentation import Segmentation
+    from rival_jax.experiments.segmentation import study
+    from rival_jax.named import Axis
+    from rival_jax.report.images import per_image
+
+    c = Segmentation(levels=5)
+    cuts = (*((rule, 0.0) for rule in c.rules), *(("level", level / 5) for level in range(5)))
+    maps = Axis(("model", "method"), tuple((name, "relevance") for name in MODELS))
+    axes = (example, maps, Axis(("rule", "level"), cuts))
+    shape = tuple(len(axis.keys) for axis in axes)
+    columns = {name: per_image(rng.random(shape), axes) for name in study.STUDY.columns}
+    return study.derived(columns), study.STUDY, ([MODELS], c)
+
+
+def of_finetune(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
+    """Values of images, the study, and what its measures are given."""
+    from rival_jax.experiments.finetune.measures import TESTS, Network
+    from rival_jax.experiments.finetune.variants import ORIGINAL
+    from rival_jax.named import Axis
+    from rival_jax.report.images import per_image
+
+    networks = [Network("original", ORIGINAL, None, 1.0, (), {})]
+    networks += [Network(f"a{s}", "robustvit", s, 1.0, ("0", "1"), {}) for s in range(2)]
+    axes = (example, Axis(("test",), (("val",),)))
+    axes += (Axis(("model",), tuple((one.name,) for one in networks)),)
+    shape = tuple(len(axis.keys) for axis in axes)
+    return {n: per_image(rng.random(shape), axes) for n in TESTS.columns}, TESTS, (networks,)
 
 
 def of_rows(rng: Any, labels: Any, names: Sequence[str]) -> Callable[[], None]:
@@ -162,6 +298,14 @@ def of_rows(rng: Any, labels: Any, names: Sequence[str]) -> Callable[[], None]:
 STUDIES: dict[str, Callable[..., Any]] = {
     "robustness": of_robustness,
     "rfs": of_rfs,
+    "saliency": of_saliency,
+    "attributes": of_attributes,
+    "tokencut": of_tokencut,
+    "background": of_background,
+    "knn": of_knn,
+    "perturbation": of_perturbation,
+    "segmentation": of_segmentation,
+    "finetune": of_finetune,
     "report": of_rows,
 }
 
