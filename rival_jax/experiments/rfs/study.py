@@ -44,6 +44,8 @@ class Experiment:
             raise ValueError("config.noise.regions needs 'foreground' and 'background' for RFS")
         self.config, self.subject = config, Subject(config, console)
         self.rounds = config.noise.rounds()
+        # Rounds of other lengths would be other programs: with several, a program is of one trial.
+        self.step = self.rounds[0].trials if len(self.rounds) == 1 else 1
         self.asked = {"trials": self.rounds[0].trials, "regions": len(config.noise.regions)}
         self.pick = functools.partial(self.subject.pick, **self.asked)
 
@@ -77,7 +79,7 @@ class Experiment:
                     unit = self._noisy(loaded, plan, (norm, level), one)
                     if one.first:
                         images = len(self.subject.examples(loaded.geometry))
-                        self.bench.meter.more(images * unit.compute.each)
+                        self.bench.meter.more(images * one.trials * self.asked["regions"])
                     done[level].append(unit.name)
                     yield unit
                 due = self._wanting(done) if len(self.rounds) > 1 else []
@@ -87,14 +89,21 @@ class Experiment:
     ) -> Unit:
         """A round of trials of one network under noise of one (norm, level)."""
         c, mask, (norm, level) = self.config.noise, self.config.data.mask, place
-        at_once = math.gcd(plan["trials"], one.trials)
-        sweep = Sweep(norm, c.regions, one.trials, at_once, mask == "binary", c.draws)
+        at_once, images = math.gcd(plan["trials"], self.step), plan["images"]
+        # As many forward passes at once, of more images, if there are more.
+        steps = math.ceil(len(self.subject.examples(loaded.geometry)) / images)
+        size = images * min(plan["trials"] // at_once, steps)
+        sweep = Sweep(norm, c.regions, self.step, at_once, mask == "binary", c.draws)
         fn = Bound(noise_trials, (loaded.model.forward, sweep))
-        args = (noise.key(self.config.seed), np.float32(level), np.int32(one.first))
+        args = (noise.key(self.config.seed), np.float32(level))
+        turns = (np.int32(n) for n in range(one.first, one.first + one.trials, self.step))
         rows = (norm, level, c.regions, one.first)
         columns = functools.partial(trial_rows, self.subject, loaded, rows)
-        each = one.trials * len(c.regions)
-        noisy = Pass(self.subject, loaded, plan["images"], fn, args, columns, each=each)
+        noisy = Pass(
+            *(self.subject, loaded, size, fn, args, columns),
+            each=self.step * len(c.regions),
+            turns=tuple((first,) for first in turns),
+        )
         settings = {"norm": norm, "level": level, "first": one.first, "trials": one.trials}
         settings |= {"draws": c.draws, "regions": c.regions, "mask": mask}
         base = self.subject.identity(loaded, ROWS_VERSION, **settings, seed=self.config.seed)
