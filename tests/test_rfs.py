@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pytest
 
 from rival_jax import models, noise
-from rival_jax.experiments import runner
+from rival_jax.experiments import noise_trials, runner
 from rival_jax.experiments import subject as _subject
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs import study as rfs
@@ -104,7 +104,7 @@ def test_golden_end_to_end_from_the_stored_noise(shared, tmp_path, monkeypatch, 
     # handed out by level, trial and image.
     monkeypatch.setattr(noise, "gaussian", lambda key, ids, trial, shape: units[key, trial][ids])
     sides = ("foreground", "background")
-    sweep = rfs.Sweep(norm, sides, units.shape[1], 3, binary_mask=False, draws="shared")
+    sweep = noise_trials.Sweep(norm, sides, units.shape[1], 3, binary_mask=False, draws="shared")
     batch = {
         "image": images,
         "mask": stored["masks"][:, 0],
@@ -112,7 +112,7 @@ def test_golden_end_to_end_from_the_stored_noise(shared, tmp_path, monkeypatch, 
         "noise_id": np.arange(len(labels), dtype=np.uint32),
     }
     clean = QUICKLY(functools.partial(clean_answers, model.forward))(variables, batch)
-    noisy = QUICKLY(functools.partial(rfs.noise_trials, model.forward, sweep))
+    noisy = QUICKLY(functools.partial(noise_trials.noise_trials, model.forward, sweep))
     levels = stored["linf_sigma" if norm == "linf" else "l2_eps"]
     for i, level in enumerate(levels):
         got = noisy(variables, batch, i, level.item())

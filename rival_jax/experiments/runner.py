@@ -56,11 +56,9 @@ class Pass:
     Attributes:
       fn: `fn(variables, batch, *args) -> {name: [b, ...]}`; compiled once for equal functions.
       columns: turns the results of `fn` for this host's images, with `index`, into tidy columns.
-      each: what one image adds to the experiment's count, in each of the `turns`.
+      each: what one image adds to the experiment's count.
       batches: default: the evaluated split's.
       weights: reads weights to use instead of the loaded network's, when needed.
-      turns: further arguments, for each of several passes by one program; their results, [b, t,
-        ...] each, are joined along the second axis.
     """
 
     subject: Subject
@@ -72,29 +70,19 @@ class Pass:
     each: int = 1
     batches: Callable[[], Iterable[Batch]] | None = None
     weights: Callable[[], Variables] | None = None
-    turns: tuple[tuple[Any, ...], ...] = ((),)
 
     def __call__(self, on_batch: OnBatch) -> Columns:
         """The columns; `on_batch` is called after every batch."""
         examples = self.subject.examples(self.loaded.geometry)
-        weights = self.weights() if self.weights else self.loaded.variables
-        parts = [
-            parallel.map_examples(
-                self.fn if self.batches else parallel.Bound(parallel.of_bytes, (self.fn,)),
-                weights,
-                self.batches() if self.batches else examples.batches(self.size, dtype=np.uint8),
-                self.subject.mesh,
-                *self.args,
-                *more,
-                on_batch=lambda images: on_batch(images * self.each),
-                sharding=self.subject.sharding,
-            )
-            for more in self.turns
-        ]
-        found = dict(parts[0])
-        if len(parts) > 1:
-            joined = (name for name in found if name != "index")
-            found |= {name: np.concatenate([part[name] for part in parts], 1) for name in joined}
+        found = parallel.map_examples(
+            self.fn if self.batches else parallel.Bound(parallel.of_bytes, (self.fn,)),
+            self.weights() if self.weights else self.loaded.variables,
+            self.batches() if self.batches else examples.batches(self.size, dtype=np.uint8),
+            self.subject.mesh,
+            *self.args,
+            on_batch=lambda images: on_batch(images * self.each),
+            sharding=self.subject.sharding,
+        )
         return self.columns(found)
 
 

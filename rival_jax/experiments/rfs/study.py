@@ -7,22 +7,19 @@ work, saved when it is done and skipped when it is there.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
-from rival_jax import noise
 from rival_jax.configs import typed
 from rival_jax.configs.rfs import Config, Round
-from rival_jax.experiments.noise_trials import Sweep, noise_trials
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs.examples import noised_pictures
 from rival_jax.experiments.rfs.measures import wanting
 from rival_jax.experiments.rfs.page import told
+from rival_jax.experiments.rfs.rounds import trials
 from rival_jax.experiments.rows import CLEAN, clean_answers, trial_rows
 from rival_jax.experiments.runner import Bench, Pass, Unit, networks
 from rival_jax.experiments.subject import Loaded, Subject
@@ -44,8 +41,6 @@ class Experiment:
             raise ValueError("config.noise.regions needs 'foreground' and 'background' for RFS")
         self.config, self.subject = config, Subject(config, console)
         self.rounds = config.noise.rounds()
-        # Rounds of other lengths would be other programs: with several, a program is of one trial.
-        self.step = self.rounds[0].trials if len(self.rounds) == 1 else 1
         self.asked = {"trials": self.rounds[0].trials, "regions": len(config.noise.regions)}
         self.pick = functools.partial(self.subject.pick, **self.asked)
 
@@ -89,21 +84,9 @@ class Experiment:
     ) -> Unit:
         """A round of trials of one network under noise of one (norm, level)."""
         c, mask, (norm, level) = self.config.noise, self.config.data.mask, place
-        at_once, images = math.gcd(plan["trials"], self.step), plan["images"]
-        # As many forward passes at once, of more images, if there are more.
-        steps = math.ceil(len(self.subject.examples(loaded.geometry)) / images)
-        size = images * min(plan["trials"] // at_once, steps)
-        sweep = Sweep(norm, c.regions, self.step, at_once, mask == "binary", c.draws)
-        fn = Bound(noise_trials, (loaded.model.forward, sweep))
-        args = (noise.key(self.config.seed), np.float32(level))
-        turns = (np.int32(n) for n in range(one.first, one.first + one.trials, self.step))
         rows = (norm, level, c.regions, one.first)
         columns = functools.partial(trial_rows, self.subject, loaded, rows)
-        noisy = Pass(
-            *(self.subject, loaded, size, fn, args, columns),
-            each=self.step * len(c.regions),
-            turns=tuple((first,) for first in turns),
-        )
+        noisy = trials(self.subject, loaded, self.config, plan, place, one, columns)
         settings = {"norm": norm, "level": level, "first": one.first, "trials": one.trials}
         settings |= {"draws": c.draws, "regions": c.regions, "mask": mask}
         base = self.subject.identity(loaded, ROWS_VERSION, **settings, seed=self.config.seed)
