@@ -153,7 +153,7 @@ def of_attributes(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
     """Values of images, the study, and what its measures are given."""
     import numpy as np
 
-    from rival_jax.experiments.attributes.study import STUDY, paired
+    from rival_jax.experiments.attributes.study import STUDY, paired, pooled
     from rival_jax.named import Axis
     from rival_jax.report.images import per_image
 
@@ -165,7 +165,7 @@ def of_attributes(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
     columns = {
         name: per_image(np.where(there, rng.random(shape), np.nan), axes) for name in STUDY.columns
     }
-    return paired(columns), STUDY, ("classes",)
+    return paired(columns), pooled("classes"), ("classes",)
 
 
 def of_tokencut(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:

@@ -8,17 +8,15 @@ import jax
 import numpy as np
 
 from rival_jax import significance
-from rival_jax.pools import Pools
 from rival_jax.significance import Finding
-from rival_jax.strata import CHUNK, SIZE, Bounds, Strata
+from rival_jax.strata import CHUNK, SIZE, Strata
 from rival_jax.types import Array
 
 TOGETHER = 16  # classes whose numbers are computed together
 ROWS = TOGETHER * SIZE  # class means evaluated at once: fixed, for a single program
 
-Numbers = Callable[[Array], tuple[Array, Array]]
-"""Of one class's means [1, v]: numbers of that class [j]; and numbers [k] of all classes, if these
-are the means over classes."""
+OfClass = Callable[[Array, Array], Array]
+"""Of the position of a class, and its means [v]: its numbers [j]."""
 
 
 class Some(Strata):
@@ -29,7 +27,7 @@ class Some(Strata):
 
         Args:
           whole: the strata of all classes, whose `resampled` has been called.
-          of_class: of class means [ROWS, v] -> [ROWS, numbers].
+          of_class: of positions [ROWS] of classes, and their means [ROWS, v]: [ROWS, numbers].
           classes: either all that are collapsed, see `Block`, or others.
         """
         mine = list(classes)
@@ -67,44 +65,47 @@ class Some(Strata):
 
     def _values(self, means: np.ndarray) -> np.ndarray:
         rows = means.reshape(-1, means.shape[-1])
-        padded = np.concatenate([rows, np.repeat(rows[:1], -len(rows) % ROWS, 0)])
-        found = [self._mapped(padded[start : start + ROWS]) for start in range(0, len(rows), ROWS)]
+        classes = np.tile(np.array(self.classes, np.int32), len(means))
+        place = np.arange(len(rows) + -len(rows) % ROWS) % len(rows)  # repeated to fill a program
+        parts = (place[start : start + ROWS] for start in range(0, len(rows), ROWS))
+        found = [self._mapped(classes[part], rows[part]) for part in parts]
         every = np.concatenate([np.asarray(part, np.float64) for part in found])
         return every[: len(rows)].reshape(len(means), -1)
 
 
 def found(
-    numbers: Numbers,
-    images: Pools,
-    bounds: Bounds | None,
+    of_class: OfClass,
+    whole: Strata,
+    fixed: Strata | None,
     counted: tuple[np.ndarray, np.ndarray],
     **options,
 ) -> tuple[Finding, Finding]:
     """`significance.found` without all numbers of all classes for each image that is left out.
 
-    An image changes the mean of its own class, and the mean over classes by a share of that. The
+    An image changes the mean of its own class, and averages over classes by a share of that. The
     results are the same; draws of random numbers too.
 
     Args:
-      images, bounds: see `Strata`; no image lacks a value.
+      whole: the images, with numbers [k] of averages over classes.
+      fixed: the same of images without missing values, see `significance.found`.
       counted: images behind each number, [c, j] and [k].
       options: of `statistics.interval`.
 
     Returns:
       Of numbers of classes, arrays [c, j], and of those of all classes [k].
     """
-    mean = np.full((1, len(images)), 1 / len(images))
-    whole = Strata(lambda means: numbers(means)[1], images, bounds, mean)
-    overall = significance.found(whole, images=counted[1], **options)
-    of_class = jax.jit(jax.vmap(lambda means: numbers(means[None])[0]))
-    several = [c for c, size in enumerate(images.sizes) if size > 1]
+    overall = significance.found(whole, fixed=fixed, images=counted[1], **options)
+    mapped = jax.jit(jax.vmap(of_class))
+    several = [c for c, size in enumerate(whole.sizes) if size > 1]
     parts = [several[start : start + TOGETHER] for start in range(0, len(several), TOGETHER)]
-    if single := [c for c, size in enumerate(images.sizes) if size == 1]:
+    if single := [c for c, size in enumerate(whole.sizes) if size == 1]:
         parts.append(single)
     found = Finding(*(np.empty(counted[0].shape) for _ in Finding._fields))
     for classes in parts:
-        some = Some(whole, of_class, counted[0].shape[1], classes)
-        ends = significance.found(some, images=counted[0][classes].ravel(), **options)
+        some, same = (
+            one and Some(one, mapped, counted[0].shape[1], classes) for one in (whole, fixed)
+        )
+        ends = significance.found(some, fixed=same, images=counted[0][classes].ravel(), **options)
         for array, end in zip(found, ends, strict=True):
             array[classes] = end.reshape(len(classes), -1)
     return found, overall

@@ -28,12 +28,15 @@ class Axis(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many images and classes every number is made from; arrays of one shape."""
+    """How many images and classes every number is made from; arrays of one shape.
 
-    images: np.ndarray  # int, images that have a value
-    every: np.ndarray  # int, images of the same classes, with a value or without
-    classes: np.ndarray  # int, with at least one image that has a value
-    largest: np.ndarray  # int, images with a value in the class that has most of them
+    Those of a class that only jax knows are jax's, and perhaps traced.
+    """
+
+    images: Any  # int, images that have a value
+    every: Any  # int, images of the same classes, with a value or without
+    classes: Any  # int, with at least one image that has a value
+    largest: Any  # int, images with a value in the class that has most of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Named:
     Attributes:
       values: one array axis for each of `axes`; NumPy's, or jax's and perhaps traced.
       axes: no field occurs in two of them.
-      counts: shaped like `values`, known before anything is computed.
+      counts: shaped like `values`, known before anything is computed, but see `Counts`.
     """
 
     values: Array | np.ndarray
@@ -115,15 +118,17 @@ class Named:
         rest = [key[:column] + key[column + 1 :] for key in axis.keys]
         keys = tuple(dict.fromkeys(rest))
         member = np.array([[key == one for one in rest] for key in keys], np.float32)  # [k, places]
-        images = np.moveaxis(self.counts.images, place, -1)
-        weight = (
-            np.asarray(images if by == "images" else images > 0, np.float32)[..., None, :] * member
-        )
-        weight = weight / np.maximum(weight.sum(-1, keepdims=True), 1)
+        known = _library(self.counts.images)
+        images = known.moveaxis(self.counts.images, place, -1)
+        weight = images if by == "images" else images > 0
+        weight = weight.astype(np.float32)[..., None, :] * member
+        weight = weight / known.maximum(weight.sum(-1, keepdims=True), 1)
         library = _library(self.values)
         moved = library.moveaxis(self.values, place, -1)
         alike = weight.reshape(-1, *member.shape)[0]
-        if len(keys) == 1 and (weight == alike[0, 0]).all():
+        if known is not np:
+            values = (moved[..., None, :] * weight).sum(-1)
+        elif len(keys) == 1 and (weight == alike[0, 0]).all():
             values = self.values.mean(place, keepdims=True)
             values = library.moveaxis(values, place, -1)
         elif (weight == alike).all():
@@ -181,7 +186,7 @@ class Named:
         for other in others:
             axes += [a for a in other.axes if a.fields not in [mine.fields for mine in axes]]
         every = [one._spread(axes) for one in (self, *others)]
-        counts = Counts(*(functools.reduce(np.minimum, parts) for parts in _columns(every)))
+        counts = Counts(*(functools.reduce(_library(*p).minimum, p) for p in _columns(every)))
         values = function(*(one.values for one in every))
         if all(isinstance(one.values, np.ndarray) for one in every):
             values = np.asarray(values)
@@ -225,7 +230,9 @@ class Named:
         order = [mine.index(axis.fields) for axis in axes if axis.fields in mine]
         shape = [len(axis.keys) if axis.fields in mine else 1 for axis in axes]
         whole = tuple(len(axis.keys) for axis in axes)
-        counts = (np.broadcast_to(a.transpose(order).reshape(shape), whole) for a in self.counts)
+        counts = (
+            _library(a).broadcast_to(a.transpose(order).reshape(shape), whole) for a in self.counts
+        )
         values = _library(self.values).broadcast_to(
             self.values.transpose(order).reshape(shape), whole
         )
@@ -241,7 +248,7 @@ def stacked(field: str | tuple[str, ...], parts: Mapping[Any, Named]) -> Named:
     found, fields = list(parts.values()), (field,) if isinstance(field, str) else field
     every = [one._spread(found[0].axes) for one in found]
     axis = Axis(fields, tuple((key,) if isinstance(field, str) else key for key in parts))
-    counts = Counts(*(np.stack(arrays) for arrays in _columns(every)))
+    counts = Counts(*(_library(*arrays).stack(arrays) for arrays in _columns(every)))
     values = _library(found[0].values).stack([one.values for one in every])
     return Named(values, (axis, *found[0].axes), counts)
 
@@ -252,21 +259,23 @@ def _product(left: Any, right: np.ndarray) -> Any:
     return jnp.matmul(left, right, precision="highest")  # else accelerators round the factors
 
 
-def _library(values: Any) -> Any:
-    return np if isinstance(values, np.ndarray) else jnp
+def _library(*values: Any) -> Any:
+    return np if all(isinstance(one, np.ndarray) for one in values) else jnp
 
 
-def _columns(every: Sequence[Named]) -> list[list[np.ndarray]]:
+def _columns(every: Sequence[Named]) -> list[list[Any]]:
     return [[getattr(one.counts, name) for one in every] for name in Counts._fields]
 
 
 def _pooled(counts: Counts, place: int, member: np.ndarray, *, summed: bool) -> Counts:
     """Counts of means over places: summed over classes; else those of the place with fewest."""
-    moved = [np.moveaxis(array, place, -1)[..., None, :] for array in counts]
-    ways = (np.sum, np.sum, np.sum, np.max) if summed else (np.min,) * 4
-    empty = (0,) * 4 if summed else (np.iinfo(np.int64).max,) * 4
+    library = _library(*counts)
+    moved = [library.moveaxis(array, place, -1)[..., None, :] for array in counts]
+    ways = ("sum", "sum", "sum", "max") if summed else ("min",) * 4
+    integer = np.int64 if library is np else np.int32
+    nothing = integer(0 if summed else np.iinfo(integer).max)
     found = (
-        way(np.where(member, array, np.int64(nothing)), axis=-1)
-        for way, array, nothing in zip(ways, moved, empty, strict=True)
+        getattr(library.where(member, array, nothing), way)(axis=-1)
+        for way, array in zip(ways, moved, strict=True)
     )
-    return Counts(*(np.moveaxis(array, -1, place) for array in found))
+    return Counts(*(library.moveaxis(array, -1, place) for array in found))

@@ -17,6 +17,8 @@ from rival_jax.types import Array
 Statistic = Callable[[Array], Array]
 Change = tuple[list[int], np.ndarray]  # classes, and new values [r, v] of all their means
 Bounds = tuple[float | np.ndarray, float | np.ndarray]  # for all values, or [*v] each
+Averages = Callable[[np.ndarray, Any], np.ndarray]
+"""Of means [r, k, v] of some classes, and their positions: what they add to averages [r, a, w]."""
 WAYS = 64  # ways to put columns at their bounds
 SLACK = 1e-5  # how far rounding may take a value beyond its bounds
 POOL = 6  # least images in the pool of collapsed classes
@@ -83,8 +85,8 @@ class Strata:
         -1 and 1, for columns within them, else a column's minimum and maximum.
       bounded: whether all columns have bounds.
       constant: bool [v], columns that do not depend on the images; none at first.
-      averages: float64 [a, c], if the statistic takes averages over classes [a, *v] in place of
-        class means, which is much faster with many classes.
+      averages: if the statistic takes averages over classes [a, w] in place of class means, which
+        is much faster with many classes.
       states: the generator's before the draws of every step and block of the last `resampled`.
     """
 
@@ -93,7 +95,7 @@ class Strata:
         statistic: Statistic,
         images: Pools,
         bounds: Bounds | None = None,
-        averages: np.ndarray | None = None,
+        averages: Averages | None = None,
         columns: tuple[int, ...] | None = None,
     ):
         self.images, self.sizes = images, images.sizes
@@ -116,10 +118,11 @@ class Strata:
             if block.collapsed:
                 self.centre[list(block.classes)] = block.images().mean(0)
         self._mapped = jax.jit(jax.vmap(statistic))
-        self.averages = averages
-        rows = len(self.images) if averages is None else len(averages)
-        argument = jax.ShapeDtypeStruct((rows, *self._columns), jnp.float32)
-        self.shape = jax.eval_shape(statistic, argument).shape
+        self.averages, shape = averages, (len(self.images), *self._columns)
+        if averages is not None:
+            shape = averages(self.means[None], slice(None)).shape[1:]
+            self._columns = shape[1:]
+        self.shape = jax.eval_shape(statistic, jax.ShapeDtypeStruct(shape, jnp.float32)).shape
         self.step = max(1, CHUNK // self.means.size)  # sets held at once
         self.size = min(SIZE, self.step)  # evaluated at once: fixed, for a single program
 
@@ -145,10 +148,10 @@ class Strata:
 
     def evaluate(self, means: np.ndarray) -> np.ndarray:
         """The statistic of several sets of class means: [r, c, v] -> [r, k]."""
-        return self._evaluated(means if self.averages is None else self.averages @ means)
+        return self._evaluated(self.averages(means, slice(None)) if self.averages else means)
 
     def _evaluated(self, means: np.ndarray) -> np.ndarray:
-        """The same for the statistic's own input, [r, c, v] or [r, a, v]."""
+        """The same for the statistic's own input, [r, c, v] or [r, a, w]."""
         found = []
         for start in range(0, len(means), self.size):
             some = means[start : start + self.size]
@@ -178,11 +181,11 @@ class Strata:
     def _moved(self, base: np.ndarray, changes: Sequence[Change]) -> list[np.ndarray]:
         ends = np.cumsum([len(places) for _, places in changes])
         if self.averages is not None:
-            whole, found = self.averages @ base, []
+            whole, found = self.averages(base[None], slice(None)), []
             for classes, places in changes:
-                share = self.averages[:, classes]
-                rest = whole - share @ base[classes]
-                found.append(rest + share.sum(1)[:, None] * places[:, None])
+                rest = whole - self.averages(base[None, classes], classes)
+                moved = np.repeat(places[:, None], len(classes), 1)
+                found.append(rest + self.averages(moved, classes))
             return np.split(self._evaluated(np.concatenate(found)), ends[:-1])
         rows = [(classes, place) for classes, places in changes for place in places]
         here, found = base.astype(np.float32), []
@@ -198,19 +201,18 @@ class Strata:
     def resampled(self, resamples: int, seed: int) -> np.ndarray:
         """The statistic on resamples [resamples, k]."""
         rng = np.random.Generator(np.random.PCG64(seed))
-        rows = len(self.means) if self.averages is None else len(self.averages)
         found = []
         self.states: list[Mapping[str, Any]] = []
         for start in range(0, resamples, self.step):
             count = min(self.step, resamples - start)
-            means = np.zeros((count, rows, self.means.shape[1]))
+            means = np.zeros((count, *self.means.shape)) if self.averages is None else 0.0
             for block in self.blocks.values():
                 self.states.append(rng.bit_generator.state)
                 drawn = block.drawn(count, rng)
                 if self.averages is None:
                     means[:, list(block.classes)] = drawn
                 else:
-                    means += self.averages[:, list(block.classes)] @ drawn
+                    means += self.averages(drawn, list(block.classes))
             found.append(self._evaluated(means))
         return np.concatenate(found)
 

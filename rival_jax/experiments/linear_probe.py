@@ -32,6 +32,7 @@ STUDY = Study(
     axes=("model",),
     columns=("correct",),
     measures=lambda means: [Measure("accuracy", means["correct"].mean("class"))],
+    apart="each",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from rival_jax.named import Axis, Counts, Named
 from rival_jax.pools import Pools
 from rival_jax.report.images import Images
 from rival_jax.report.made import rows_of
-from rival_jax.strata import SLACK, Statistic, Strata
+from rival_jax.strata import SLACK, Averages, Statistic, Strata
 from rival_jax.types import Array
 
 
@@ -62,20 +63,54 @@ class ClassMeans:
         self.whole = {name: self._whole(name) for name in found.values}
 
     @property
-    def over_classes(self) -> np.ndarray | None:
-        """The averages as weights of classes [a, c]; None if there are none."""
+    def over_classes(self) -> Averages | None:
+        """The averages of all columns; None if there are none."""
         each = {
             "micro": self.sizes / self.sizes.sum(),
             "macro": 1 / len(self.keys) + 0 * self.sizes,
         }
-        return np.stack([each[name] for name in self.averages]) if self.averages else None
+        if not self.averages:
+            return None
+        weights = np.stack([each[name] for name in self.averages])
+        return lambda means, some: weights[:, some] @ means
+
+    def mean(self, by: str) -> Averages:
+        """Means of all measures over the classes that have them, [r, 1, w]; `by`: `Named.mean`."""
+        weights = {}
+        for name, counts in self.counts.items():
+            images = counts.images.reshape(len(self.keys), -1)
+            weight = images if by == "images" else images > 0
+            weights[name] = weight / np.maximum(weight.sum(0), 1)
+
+        def added(means: np.ndarray, some: slice | list[int]) -> np.ndarray:
+            parts = []
+            for name, weight in weights.items():
+                value, known = self.places[name]
+                values = means[..., value]
+                if known is not None:
+                    share = means[..., known]
+                    there = share > 0
+                    values = np.where(
+                        there, values / np.where(there, share, 1), self.whole[name][some]
+                    )
+                parts.append(np.einsum("rkw,kw->rw", values, weight[some])[:, None])
+            return np.concatenate(parts, axis=-1)
+
+        return added
 
     @property
     def lacking(self) -> bool:
         """Whether an image lacks a measure."""
         return any(known is not None for _, known in self.places.values())
 
-    def fixed(self, statistic: Statistic) -> Strata:
+    def strata(
+        self, statistic: Statistic, averages: Averages | None
+    ) -> tuple[Strata, Strata | None]:
+        """The images, and if some lack measures, others with the same class means; see `Strata`."""
+        fixed = self._fixed(statistic, averages) if self.lacking else None
+        return Strata(statistic, self.images, self.bounds, averages), fixed
+
+    def _fixed(self, statistic: Statistic, averages: Averages | None) -> Strata:
         """Images without missing measures, with the same class means.
 
         Images with a value stand in for those without: a class mean is then a plain mean over its
@@ -97,7 +132,7 @@ class ClassMeans:
             return values
 
         pools = Pools(self.sizes, self.images.width, made)
-        strata = Strata(statistic, pools, averages=self.over_classes)
+        strata = Strata(statistic, pools, averages=averages)
         strata.bounded = self.bounds is not None
         if self.bounds is not None:  # bounds of class means; single values now exceed them
             strata.low, strata.high = (end.copy() for end in self.bounds)
@@ -106,8 +141,8 @@ class ClassMeans:
             strata.constant[known] = True
         return strata
 
-    def named(self, means: Array, some: slice = slice(None)) -> dict[str, Named]:
-        """Means of some classes [c, columns], or averages of all [a, columns], by measure."""
+    def named(self, means: Array) -> dict[str, Named]:
+        """Means of all classes [c, columns], or averages of them [a, columns], by measure."""
         made = {}
         for name, one in self.found.values.items():
             value, known = self.places[name]
@@ -117,14 +152,41 @@ class ClassMeans:
                 of_class = jnp.where(
                     share > 0, of_class / jnp.where(share > 0, share, 1), self.whole[name]
                 )
-            axis = Axis(("class",), self.keys[some])
-            counts = Counts(*(array[some] for array in self.counts[name]))
+            axis, counts = Axis(("class",), self.keys), self.counts[name]
             if self.averages:
                 axis = Axis(("average",), tuple((average,) for average in self.averages))
-                counts = self._pooled(counts, whole=known is None)
+                there = [known is None or average == "micro" for average in self.averages]
+                pooled = self._pooled(counts)
+                counts = Counts(*(np.concatenate([a * exists for exists in there]) for a in pooled))
             shape = (len(axis.keys), *_shape(one))
             made[name] = Named(of_class.reshape(shape), (axis, *one.axes[1:]), counts)
         return made
+
+    def of_class(self, c: Array, means: Array) -> dict[str, Named]:
+        """Means of class number `c` alone, [columns]; both may be traced."""
+        made = {}
+        for name, one in self.found.values.items():
+            value, known = self.places[name]
+            own = means[value]
+            if known is not None:
+                share, whole = means[known], jnp.asarray(self.whole[name])[c]
+                own = jnp.where(share > 0, own / jnp.where(share > 0, share, 1), whole)
+            counts = Counts(*(jnp.asarray(array)[c][None] for array in self.counts[name]))
+            made[name] = self._alone(one, own, counts)
+        return made
+
+    def of_mean(self, means: Array) -> dict[str, Named]:
+        """What `mean` returns, [1, w], as the means of a single class."""
+        made, start = {}, 0
+        for name, one in self.found.values.items():
+            counts = self._pooled(self.counts[name])
+            own = means[0, start : (start := start + math.prod(_shape(one)))]
+            made[name] = self._alone(one, own, counts)
+        return made
+
+    def _alone(self, one: Named, own: Array, counts: Counts) -> Named:
+        axis = Axis(("class",), self.keys[:1])
+        return Named(own.reshape(1, *_shape(one)), (axis, *one.axes[1:]), counts)
 
     def _columns(self, rows: slice) -> np.ndarray:
         """Some rows of all columns, images in the order of classes."""
@@ -158,12 +220,10 @@ class ClassMeans:
             least, most = np.minimum(least, some.min(0)), np.maximum(most, some.max(0))
         return images, there, least, most
 
-    def _pooled(self, counts: Counts, *, whole: bool) -> Counts:
-        """Counts of averages over all classes; nonexistent averages have no images."""
+    def _pooled(self, counts: Counts) -> Counts:
+        """Counts of an average over all classes."""
         ways = (np.sum, np.sum, np.sum, np.max)
-        found = [way(array, 0, keepdims=True) for way, array in zip(ways, counts, strict=True)]
-        there = [whole or name == "micro" for name in self.averages]
-        return Counts(*(np.concatenate([array * one for one in there]) for array in found))
+        return Counts(*(way(a, 0, keepdims=True) for way, a in zip(ways, counts, strict=True)))
 
     def _counts(self, images: np.ndarray, there: np.ndarray, shape: tuple[int, ...]) -> Counts:
         found = (images, images + self.sizes[:, None] - there, (there > 0).astype(int), there)

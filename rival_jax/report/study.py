@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,6 @@ from rival_jax.report.images import Images as Images
 from rival_jax.report.images import per_image as per_image
 from rival_jax.report.images import read_images
 from rival_jax.report.results import Results, Row
-from rival_jax.strata import Strata
 from rival_jax.types import Array
 
 MANY = 32  # classes from which on numbers of single classes are computed apart
@@ -59,8 +58,9 @@ class Study:
       averages: see `ClassMeans`: measures get these averages over classes, on an axis "average", in
         place of class means, which takes seconds for 50,000 images of 1000 classes.
       apart: promises that numbers with the field "class" are those of all classes, each of its own
-        class's means alone, and that others are of the classes' plain means. Of many classes,
-        numbers are then computed class by class: an image that is left out changes one.
+        class's means alone, and that others are of means over all classes with this `by`, see
+        `Named.mean`. Of many classes, numbers are then computed class by class: an image that is
+        left out changes one. "": promises nothing.
       sparse: whether images may lack rows; otherwise all must be measured under all settings.
       within: (lowest, highest) possible values of a measure, where intervals end if the bounds of
         its columns would let them go on.
@@ -74,7 +74,7 @@ class Study:
     averaged: tuple[str, ...] = ()
     signed: tuple[str, ...] = ()
     averages: tuple[str, ...] = ()
-    apart: bool = False
+    apart: Literal["", "each", "images"] = ""
     sparse: bool = False
     within: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
@@ -108,24 +108,23 @@ class Study:
         columns = ClassMeans(found, self.signed, self.averages)
         parts: list[Measure] = []
 
-        def told(means: Array, some: slice = slice(None)) -> list[Any]:
-            parts[:] = self.measures(columns.named(means, some), *given)
+        def told(means: Means) -> list[Any]:
+            parts[:] = self.measures(means, *given)
             return [part.numbers.values.ravel() for part in parts]
 
         height = len(self.averages) or len(columns.present)
         shape = jax.ShapeDtypeStruct((height, columns.images.width), jnp.float32)
-        jax.eval_shape(told, shape)
+        jax.eval_shape(lambda means: told(columns.named(means)), shape)
         every = list(parts)
         images = np.concatenate([part.numbers.counts.images.ravel() for part in every])
-        if self.apart and height > MANY and not columns.lacking:
-            flat = _apart(told, every, images, columns, **options)
+        if self.apart and height > MANY:
+            flat = _apart(told, every, images, columns, self.apart, **options)
         else:
 
             def statistic(means: Array) -> Array:
-                return jnp.concatenate(told(means))
+                return jnp.concatenate(told(columns.named(means)))
 
-            strata = Strata(statistic, columns.images, columns.bounds, columns.over_classes)
-            fixed = columns.fixed(statistic) if columns.lacking else None
+            strata, fixed = columns.strata(statistic, columns.over_classes)
             flat = significance.found(strata, fixed=fixed, images=images, **options)
         rows: list[Row] = []
         for part in every:
@@ -146,16 +145,20 @@ def _apart(
     parts: Sequence[Measure],
     images: np.ndarray,
     columns: ClassMeans,
+    by: str,
     **options: Any,
-) -> list[np.ndarray]:
+) -> Sequence[np.ndarray]:
     """The finding of all parts' numbers, flat, see `Study.apart`; `images`: behind each of them."""
     axes = [[axis.fields for axis in part.numbers.axes] for part in parts]
     owned = [("class",) in fields for fields in axes]
 
-    def numbers(means: Array) -> tuple[Array, Array]:
-        some = list(zip(told(means, slice(1)), owned, strict=True))
-        mine, rest = ([values for values, own in some if own is ours] for ours in (True, False))
-        return jnp.concatenate(mine), jnp.concatenate(rest)
+    def some(means: Means, ours: bool) -> Array:
+        every = zip(told(means), owned, strict=True)
+        return jnp.concatenate([values for values, own in every if own is ours])
+
+    strata, fixed = columns.strata(lambda m: some(columns.of_mean(m), False), columns.mean(by))
+    if not any(owned):
+        return significance.found(strata, fixed=fixed, images=images, **options)
 
     mine, rest, start = [], [], 0  # positions
     for part, fields, own in zip(parts, axes, owned, strict=True):
@@ -168,7 +171,8 @@ def _apart(
             rest.append(place)
     places = np.concatenate(mine, 1), np.concatenate(rest)
     counted = images[places[0]], images[places[1]]
-    found = apart.found(numbers, columns.images, columns.bounds, counted, **options)
+    of_class = lambda c, means: some(columns.of_class(c, means), True)  # noqa: E731
+    found = apart.found(of_class, strata, fixed, counted, **options)
     flat = [np.empty(len(images)) for _ in found[0]]
     for place, ends in zip(places, found, strict=True):
         for array, end in zip(flat, ends, strict=True):

@@ -8,6 +8,7 @@ alone say about the class: their means, correlations and a linear classifier.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -101,6 +102,11 @@ STUDY = Study(
 )
 
 
+def pooled(pooling: str) -> Study:
+    """The study, with its means over classes said."""
+    return dataclasses.replace(STUDY, apart="images" if pooling == "images" else "each")
+
+
 def _area(means: Means) -> Iterator[Measure]:
     """The part's share of the object, over all images."""
     yield Measure("area", means["area"].mean("class", by="images"))
@@ -110,8 +116,16 @@ def _classifier(means: Means) -> Iterator[Measure]:
     yield Measure("classifier_accuracy", means["correct"].mean("class"))
 
 
-AREA = Study("attributes", ("attribute",), ("area",), _area, averaged=("change",), sparse=True)
-CLASSIFIER = Study("attributes", (), ("correct",), _classifier)
+AREA = Study(
+    "attributes",
+    ("attribute",),
+    ("area",),
+    _area,
+    averaged=("change",),
+    apart="images",
+    sparse=True,
+)
+CLASSIFIER = Study("attributes", (), ("correct",), _classifier, apart="each")
 
 
 def labels(examples: Examples) -> Columns:
@@ -136,7 +150,7 @@ def results_of(
     """The table of results, from the files of all units, by name and in order."""
     labels, classifier = (files[f"attributes/{name}"] for name in ("labels", "classifier"))
     rows = [file for file in files.values() if file not in (labels, classifier)]
-    found = STUDY.results(STUDY.read(rows, classes), pooling, **options)
+    found = pooled(pooling).results(STUDY.read(rows, classes), pooling, **options)
     found += AREA.results(AREA.read(rows[:1], classes), **options)  # every unit has all pairs
     found += CLASSIFIER.results(CLASSIFIER.read([classifier], classes), **options)
     return found + Results(figure_3(labels, classes))

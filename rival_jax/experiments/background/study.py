@@ -56,6 +56,7 @@ STUDY = Study(
     axes=("model", "head", ("treatment", "region")),
     columns=("correct", "probability"),
     measures=measures,
+    apart="each",
 )
 
 

@@ -94,7 +94,7 @@ def noisy(means: Means, networks: Sequence[Network]) -> Iterator[Measure]:
 
 
 TESTS = Study("finetune", ("test", "model"), ("correct", "probability", *MAPS), tested)
-NOISE = Study("finetune", (("norm", "level"), "model", "region"), ("correct",), noisy)
+NOISE = Study("finetune", (("norm", "level"), "model", "region"), ("correct",), noisy, apart="each")
 
 
 def results(

@@ -43,7 +43,7 @@ def measures(means: Means, pairs: list[Pair]) -> Iterator[Measure]:
         yield from compared(name, means[column].mean("class"), pairs)
 
 
-STUDY = Study("knn", ("model", ("vote", "k")), ("correct", "probability"), measures)
+STUDY = Study("knn", ("model", ("vote", "k")), ("correct", "probability"), measures, apart="each")
 
 
 def seen(forward: Forward, tap: str, variables: Variables, batch: Batch) -> dict[str, Array]:

@@ -115,6 +115,7 @@ STUDY = Study(
     columns=("correct", "explained_probability", "inside"),
     measures=measures,
     derived=derived,
+    apart="images",
 )
 
 

@@ -94,7 +94,7 @@ STUDY = Study(
     derived=derived,
     averaged=("trial",),
     signed=("irfs",),
-    apart=True,
+    apart="each",
 )
 
 

@@ -77,6 +77,7 @@ STUDY = Study(
     columns=("label", "predicted", "flat", "area", *METRICS, *PROBABILITIES),
     measures=measures,
     signed=("signed", "signed, of some"),
+    apart="each",
 )
 
 

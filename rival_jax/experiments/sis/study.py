@@ -45,7 +45,7 @@ def measures(means: Means, pairs: list[Pair]) -> Iterator[Measure]:
         yield Measure(name, level.differences("method"))
 
 
-STUDY = Study("sis", ("model", ("method", "target")), NUMBERS, measures)
+STUDY = Study("sis", ("model", ("method", "target")), NUMBERS, measures, apart="each")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,6 +58,7 @@ STUDY = Study(
     *("tokencut", ("model",), page.MEASURES, measures, derived),
     signed=tuple(DIFFERENCES),
     sparse=True,
+    apart="each",
 )
 
 
