@@ -33,7 +33,7 @@ class Mutation(NamedTuple):
 MUTATIONS = {
     # statistics
     "a resample of n images, not n - 1": Mutation(
-        "strata.py",
+        "pools.py",
         "made(c), sizes[c], sizes[c] - 1,",
         "made(c), sizes[c], sizes[c],",
         "statistics",
@@ -52,6 +52,9 @@ MUTATIONS = {
         "(change + mine) / len(change)",
         "(change - mine) / len(change)",
         "significance",
+    ),
+    "an image's share taken for its difference": Mutation(
+        "significance.py", "largest * strata.count > NOTHING", "largest > NOTHING", "significance"
     ),
     "one-sided tests": Mutation(
         "significance.py",
@@ -91,7 +94,7 @@ MUTATIONS = {
         "report/study.py", "counts.largest[place] < 2", "counts.largest[place] < 1", "study"
     ),
     "holes that are not seen": Mutation(
-        "report/study.py", "if not self.sparse:", "if self.sparse:", "study"
+        "report/study.py", '"whole": not self.sparse', '"whole": self.sparse', "study"
     ),
     # the runner and its rows
     "units that are there are computed again": Mutation(
@@ -115,8 +118,8 @@ MUTATIONS = {
     # measures
     "RFS with its regions swapped": Mutation(
         "metrics.py",
-        "(acc_bg - acc_fg) / jnp.where(room > 0, room, 1)",
-        "(acc_fg - acc_bg) / jnp.where(room > 0, room, 1)",
+        "(acc_bg - acc_fg) / library.where(room > 0, room, 1)",
+        "(acc_fg - acc_bg) / library.where(room > 0, room, 1)",
         "metrics",
     ),
     "noise in the other region": Mutation(

@@ -126,6 +126,13 @@ def test_no_difference_but_rounding_has_p_one():
     assert sign_flips(same, values, labels) == 1.0
 
 
+def test_small_differences_of_many_images_are_no_rounding():
+    """An image's own difference counts, not its share of the mean, which is smaller still."""
+    labels = np.arange(600) % 3
+    assert sign_flips(mean, np.full(600, 1e-3), labels) < 1e-6
+    assert sign_flips(mean, np.full(600, 5e-5), labels) == 1
+
+
 def test_p_does_not_depend_on_what_else_is_tested():
     rng = np.random.default_rng(1)
     values, labels = rng.normal(size=(40, 3)) * [1, 1, 0], np.arange(40) % 4
