@@ -1,4 +1,4 @@
-"""Masks as people have them: the same photos in seven forms give the same masks."""
+"""Masks as people have them: the same photos in every form give the same masks."""
 
 import base64
 import functools
@@ -178,6 +178,21 @@ def voc(root):
         picture.save(file)
 
 
+def objects(root):
+    """A file for each half of a mask: numbered beside each other, or in a folder of the photo's."""
+    masked_folder(root)
+    for place, file in enumerate(sorted((root / "masks").rglob("*.png"))):
+        mask = MASKS[file.stem]
+        middle = int(np.median(np.nonzero(mask)[1]))
+        file.unlink()
+        for number, columns in enumerate((slice(middle + 2), slice(middle, None))):
+            part = np.zeros_like(mask)
+            part[:, columns] = mask[:, columns]
+            name = (f"{file.stem}_{number}.png", f"{file.stem}/part{number}.png")[place % 2]
+            (file.parent / name).parent.mkdir(exist_ok=True)
+            (file.parent / name).write_bytes(_png(part * np.uint8(255)))
+
+
 FORMS = {
     "masked_folder": (masked_folder, "masked_folder", {}),
     "labelme": (labelme, "labelme", {}),
@@ -189,6 +204,7 @@ FORMS = {
     "yolo": (yolo, "yolo", {}),
     "hub_parquet": (hub_parquet, "hub_parquet", {}),
     "voc": (voc, "masked_folder", {"mask_values": (1, 2, 3), "ignore": (255,)}),
+    "objects": (objects, "masked_folder", {"masks_per_photo": "several"}),
 }
 
 
@@ -207,7 +223,8 @@ def test_every_form_gives_the_same_masks_and_classes(form, tmp_path):
         assert item["image"].size == SIZE
 
 
-SIX = ("labelme", "coco polygons", "coco runs", "cvat", "voc", "yolo")
+SEVEN = ("labelme", "coco polygons", "coco runs", "cvat", "voc", "yolo", "objects")
+FOLDERS = ("voc", "objects")  # the others lay out photos by their classes' names here
 
 
 def test_every_form_gives_the_same_rfs(tmp_path, monkeypatch):
@@ -222,10 +239,10 @@ def test_every_form_gives_the_same_rfs(tmp_path, monkeypatch):
     models.save(tmp_path / "net", model, model.init(jax.random.key(3)))
     masks, found = {f"photo{seed}": _shape(seed) for seed in range(40)}, {}
     words = {name: WORDS[place % 3] for place, name in enumerate(masks)}
-    for form in SIX:
+    for form in SEVEN:
         make, kind, options = FORMS[form]
         # Those of a folder put photos into folders of classes by themselves.
-        called = {name: f"{words[name]}/{name}" if form != "voc" else name for name in masks}
+        called = {name: f"{words[name]}/{name}" if form not in FOLDERS else name for name in masks}
         here = sys.modules[__name__]
         monkeypatch.setattr(here, "MASKS", {called[name]: mask for name, mask in masks.items()})
         monkeypatch.setattr(here, "CLASS", {called[name]: word for name, word in words.items()})
@@ -244,10 +261,10 @@ def test_every_form_gives_the_same_rfs(tmp_path, monkeypatch):
         found[form]["rfs"] = float(metrics.rfs(*map(jnp.float32, by_region.values())))
     assert found["voc"]["rfs"] != 0
     assert phases >= {"reading", "measuring"}
-    first = found[SIX[0]]
+    first = found[SEVEN[0]]
     assert len(first) == 1 + 40 * (1 + 2 * 2)
     assert len(set(first.values())) > 150, "noise changes what the network says"
-    for form in SIX[1:]:
+    for form in SEVEN[1:]:
         assert found[form] == first, form
 
 

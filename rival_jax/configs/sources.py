@@ -54,6 +54,7 @@ class MaskedFolder(Masks):
     class_map: str = ""
     manifest: str = ""
     exif: str = "fit"
+    masks_per_photo: Literal["one", "several"] = "one"  # "several": see `data.mask_files`
 
 
 @dataclass(frozen=True)

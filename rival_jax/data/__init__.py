@@ -25,9 +25,9 @@ __all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load", "named
 # Modules of this folder that are not data sets.
 PARTS = {
     *("any_size", "archives", "checks", "chosen", "class_maps", "evaluation", "examples", "files"),
-    *("manifests", "mask_folder", "mask_formats", "mask_labels", "mask_values", "orientation"),
-    *("outlines", "pairs", "photos", "pickles", "pixels", "remarks", "rival10_tfds", "rounds"),
-    *("shard", "source", "split", "training", "transforms"),
+    *("manifests", "mask_files", "mask_folder", "mask_formats", "mask_labels", "mask_values"),
+    *("orientation", "outlines", "pairs", "photos", "pickles", "pixels", "remarks"),
+    *("rival10_tfds", "rounds", "shard", "source", "split", "training", "transforms"),
 }
 
 KINDS = {bool: "True or False", int: "a whole number", float: "a number"}  # of options

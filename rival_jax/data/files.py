@@ -46,12 +46,11 @@ READ = f"read are {', '.join(sorted(SUFFIXES))}"
 
 
 class Row(NamedTuple):
-    """One photo with its mask: names and paths."""
+    """One photo with its mask, or with a mask for each of its objects: names and paths."""
 
     name: str
     image: Path
-    mask_name: str
-    mask: Path
+    masks: tuple[tuple[str, Path], ...]
     folder: str  # the class as spelled in the data
 
 

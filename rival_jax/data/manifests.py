@@ -8,6 +8,7 @@ import io
 import os
 from pathlib import Path, PurePosixPath
 
+from rival_jax.data import mask_files
 from rival_jax.data.checks import report
 from rival_jax.data.files import Finder, Row, nfc
 
@@ -21,9 +22,10 @@ MARKS = (  # a file's first bytes; UTF-32's come first, since they begin with UT
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
 CURE = "save the table as CSV in UTF-8"
+CURE_ROWS = "fix these rows"
 
 
-def read(path: Path, split: str) -> list[Row]:
+def read(path: Path, split: str, *, several: bool = False) -> list[Row]:
     """The rows of one split.
 
     The first line names the columns, in any order: image, mask, class and perhaps split. It also
@@ -33,15 +35,17 @@ def read(path: Path, split: str) -> list[Row]:
     Args:
       path: the table; paths in it are relative to its folder.
       split: value of the column `split`. A table without that column serves any split.
+      several: whether every object has a line with its mask, so that a photo may be on several.
 
     Raises:
       ValueError: naming the file and the lines, for another encoding, missing or repeated columns,
-        missing or surplus cells, missing files, a photo on two lines, and a split without rows.
+        missing or surplus cells, missing files, a photo on two lines (if `several`, of two classes,
+        with one mask, or with all that segment-anything found), and a split without rows.
     """
     header, lines = _cells(path)
-    rows, faults, seen = [], [], {}
+    rows, faults, seen = dict[str, Row](), [], {}
     find = Finder(path.parent)
-    splits = set[str]()
+    splits, cure = set[str](), CURE_ROWS
     for number, cells in lines:
         if len(cells) != len(header):
             faults.append(
@@ -56,25 +60,40 @@ def read(path: Path, split: str) -> list[Row]:
             continue
         names = [str(PurePosixPath(line[c].replace("\\", "/"))) for c in COLUMNS[:2]]
         image, mask = map(find, names)
-        rows.append(Row(nfc(names[0]), image, nfc(names[1]), mask, line["class"]))
+        row = Row(nfc(names[0]), image, ((nfc(names[1]), mask),), line["class"])
         files = (("image", image), ("mask", mask))
         absent = [column for column, file in files if not os.path.isfile(file)]
         absent += [] if line["class"] else ["class"]
         if absent:
             said = ", no ".join(f"{what} {line[what]!r}" for what in absent)
             faults.append(f"line {number}: there is no {said}")
-        if not absent and seen.setdefault(rows[-1].name, number) != number:
-            first = seen[rows[-1].name]
-            faults.append(f"line {number}: photo {rows[-1].name} is on line {first} already")
+        elif row.name not in rows:
+            rows[row.name], seen[row.name] = row, number
+        elif (said := _again(rows[row.name], row)) or not several:
+            first = seen[row.name]
+            faults.append(f"line {number}: photo {row.name} is on line {first} already{said}")
+            cure = CURE_ROWS if said else f"{CURE_ROWS}; {mask_files.HINT}"
+        else:
+            rows[row.name] = row._replace(masks=rows[row.name].masks + row.masks)
+    for row in rows.values() if several else ():
+        paths = [path for _, path in row.masks]
+        faults += mask_files.unchosen(f"line {seen[row.name]}: ", paths, picked=True)
+    if any(mask_files.METADATA in fault for fault in faults):
+        cure = mask_files.CHOOSE
     if faults:
-        raise ValueError(
-            f"manifest {path}: " + report(faults, len(lines), "rows", "fix these rows")
-        )
+        raise ValueError(f"manifest {path}: " + report(faults, len(lines), "rows", cure))
     if not rows:
         raise ValueError(
             f"manifest {path} has no row of split {split!r}; its splits are {sorted(splits)}"
         )
-    return rows
+    return [*rows.values()]
+
+
+def _again(before: Row, row: Row) -> str:
+    """What is odd about a further line of a photo."""
+    if row.folder != before.folder:
+        return f", of class {before.folder!r}"
+    return ", with the same mask" if row.masks[0] in before.masks else ""
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

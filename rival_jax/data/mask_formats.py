@@ -111,6 +111,12 @@ def of_labels(labels: np.ndarray, void: int) -> Image.Image:
     return _with_unlabelled(mask) if (labels == void).any() else mask
 
 
+def union(masks: Sequence[Image.Image]) -> Image.Image:
+    """The objects of several masks of one size; unlabelled is what is so in one, object in none."""
+    found = brightest(masks)
+    return _with_unlabelled(found) if any(map(unlabelled, masks)) else found
+
+
 def _with_unlabelled(mask: Image.Image) -> Image.Image:
     mask.info["unlabelled"] = True
     return mask

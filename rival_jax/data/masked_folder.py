@@ -3,9 +3,9 @@
     ROOT/images/CLASS/NAME.jpg       photos; with splits ROOT/SPLIT/images/... instead
     ROOT/masks/CLASS/NAME.png        the mask of the same name, with any suffix
 
-Both may lie deeper, CLASS/MORE/NAME. Or `manifest`, a CSV file with the columns image, mask, class
-and perhaps split, its paths relative to the CSV file's folder. Names are compared in one form of
-Unicode, see `files`.
+Both may lie deeper, CLASS/MORE/NAME. Every object may have a mask of its own, see `mask_files`. Or
+`manifest`, a CSV file with the columns image, mask, class and perhaps split, its paths relative to
+the CSV file's folder. Names are compared in one form of Unicode, see `files`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from rival_jax.data import manifests, pairs
+from rival_jax.data import manifests, mask_files, pairs
 from rival_jax.data.files import Row, nfc
 from rival_jax.data.mask_formats import Read, reader
+from rival_jax.data.mask_labels import listed
 from rival_jax.data.orientation import RULES, noted, upright
 from rival_jax.data.photos import MAX_PIXELS, PhotoRules
 from rival_jax.data.source import class_order
@@ -42,6 +43,7 @@ def load(
     ignore: tuple[int | str, ...] = (),
     void: str = "background",
     exif: str = "fit",
+    masks_per_photo: str = "one",
 ) -> MaskedFolder:
     """Photos with masks from folders or a CSV file, sorted by name.
 
@@ -60,6 +62,8 @@ def load(
         unlabelled pixels, and whether the latter count as "background" or "foreground".
       exif: which of photo and mask is turned if a photo's file says it is stored turned, see
         `orientation.upright`: "fit", "photo", "both" or "ignore".
+      masks_per_photo: "one", or "several": one for each object, see `mask_files`; in a manifest, a
+        line each.
 
     Raises:
       ValueError: naming every photo without mask, mask without photo, pair of photos with one name
@@ -68,8 +72,11 @@ def load(
     rules = PhotoRules(alpha_colour, max_pixels, "--config.data.masked_folder.")
     if exif not in RULES:
         raise ValueError("data masked_folder: exif: " + no_such(exif, RULES))
+    if masks_per_photo not in ("one", "several"):
+        known = no_such(masks_per_photo, ("one", "several"))
+        raise ValueError(f"data masked_folder: masks_per_photo: {known}")
     read_mask, assumed = reader("masked_folder", mask_format, mask_values, ignore, void)
-    rows, notices = _rows(root, split, manifest)
+    rows, notices = _rows(root, split, manifest, several=masks_per_photo == "several")
     folders = {row.folder for row in rows}
     class_of, classes = {folder: folder for folder in folders}, class_order(folders)
     if class_map:
@@ -77,7 +84,8 @@ def load(
         notices += _left_out(class_map, folders - class_of.keys())
     rows = [row for row in rows if row.folder in class_of]
     source = MaskedFolder(rows, class_of, classes, rules, read_mask, exif)
-    source.notices = (*assumed, *notices, *_look_alike(classes))
+    counts = mask_files.told([len(row.masks) for row in rows])
+    source.notices = (*assumed, *notices, *counts, *_look_alike(classes))
     return source
 
 
@@ -108,18 +116,25 @@ class MaskedFolder:
     def __getitem__(self, position: int) -> dict[str, Any]:
         row = self._rows[position]
         photo = open_photo(row.image, row.name, self._rules)
-        stored = open_picture(row.mask, row.mask_name, "mask", self._rules)
-        mask, notes = self._read_mask(stored, row.mask_name), (noted(photo), noted(stored))
-        photo, mask = upright(photo, mask, notes, self._exif, row.name)
-        turned = self._exif != "ignore" and notes[0] != 1
-        return {"image": photo, "mask": mask, "mask_name": row.mask_name, "turned": turned}
+        note, shown, masks = noted(photo), photo, []
+        for name, path in row.masks:
+            stored = open_picture(path, name, "mask", self._rules)
+            notes = note, noted(stored)
+            shown, mask = upright(photo, self._read_mask(stored, name), notes, self._exif, row.name)
+            masks.append(mask)
+        names = [name for name, _ in row.masks]
+        turned = self._exif != "ignore" and note != 1
+        whole = {"image": shown, "mask": mask_files.together(masks, names, shown)}
+        return {**whole, "mask_name": listed(names), "turned": turned}
 
 
-def _rows(root: Path, split: str, manifest: str | None) -> tuple[list[Row], tuple[str, ...]]:
+def _rows(
+    root: Path, split: str, manifest: str | None, *, several: bool
+) -> tuple[list[Row], tuple[str, ...]]:
     """Photos with their masks, and sentences about other files."""
     if manifest:
-        return manifests.read(root / manifest, split), ()
-    return pairs.read(_base(root, split))
+        return manifests.read(root / manifest, split, several=several), ()
+    return pairs.read(_base(root, split), several=several)
 
 
 def _left_out(class_map: str, folders: set[str]) -> tuple[str, ...]:
