@@ -200,6 +200,32 @@ def made(
     return Made(mask, coarse, iou, reason)
 
 
+def of_segments(found: Made, segments: Sequence[np.ndarray]) -> Made:
+    """A mask as the union of the segments that have more than half of their pixels in it.
+
+    So its rims are those of segments. The agreement is that of the mask before and after.
+
+    Args:
+      segments: bool [h, w], parts of the photo that may overlap and leave gaps.
+
+    >>> left, right = np.array([[1, 1, 0, 0]]) > 0, np.array([[0, 0, 1, 1]]) > 0
+    >>> cut = np.array([[1, 1, 1, 0]]) > 0
+    >>> of_segments(Made(cut, cut, np.nan, ""), [left, right]).mask
+    array([[ True,  True, False, False]])
+    """
+    if found.reason:
+        return found
+    mask, reason = np.zeros_like(found.mask), ""
+    for one in segments:
+        if 2 * (one & found.mask).sum() > one.sum():
+            mask |= one
+    if not mask.any():
+        reason = "no segment: none lies in the cut by more than half"
+    elif mask.all():
+        reason = "all of the photo"
+    return Made(mask, found.coarse, overlap(mask, found.mask), reason)
+
+
 def doubt(found: Made, second: float, third: float) -> str:
     """Why a mask should be looked at before use, from the mask itself; "" if nothing is odd.
 

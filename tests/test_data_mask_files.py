@@ -131,7 +131,8 @@ def test_a_file_that_is_wrong_is_named_or_its_photo_left_out(root, write, words)
 def test_unlabelled_pixels_stay_so_where_no_mask_has_an_object(root):
     trimap = np.array(FIRST)
     trimap[4:8, 8:20] = 128
-    save(Image.fromarray(trimap), root / "masks/cat/a_0.png")
+    save(SECOND, root / "masks/cat/a_0.png")
+    save(Image.fromarray(trimap), root / "masks/cat/a_1.png")
     source = load(root, ignore=(128,), void="ignored")
     found = source[0]["mask"]
     assert unlabelled(found)

@@ -216,6 +216,72 @@ def test_photos_without_masks(photos, tmp_path, no_figures):
         data.load("image_folder", root, "train")
 
 
+@pytest.fixture
+def segments(photos, tmp_path):
+    """As segment-anything writes them: two halves of each object, and two of its background."""
+    for path in (photos / "data" / "masks").glob("*/*.png"):
+        mask = np.asarray(Image.open(path)) > 127
+        left = np.arange(mask.shape[1]) < np.median(np.nonzero(mask)[1])
+        folder = tmp_path / "segments" / path.parent.name / path.stem
+        folder.mkdir(parents=True)
+        for number, part in enumerate((mask & left, mask & ~left, ~mask & left, ~mask & ~left)):
+            Image.fromarray(np.uint8(255) * part).save(folder / f"{number}.png")
+        lines = [f"{number},.9,.9" for number in range(4)]
+        table = "\n".join(["id,predicted_iou,stability_score", *lines])
+        (folder / "metadata.csv").write_text(table)
+    return tmp_path / "segments"
+
+
+def test_the_object_is_the_segments_that_lie_mostly_in_the_mask(
+    photos, done, segments, tmp_path, no_figures
+):
+    run_in(tmp_path, tiny(photos, **{"tokencut.segments": str(segments)}))
+    rows, compared = read_rows(tmp_path / "rows").to_pylist(), 0
+    for row in rows:
+        place = f"masks/tiny/train/masks/{row['file']}.png"
+        parts = [np.asarray(Image.open(segments / row["file"] / f"{k}.png")) > 0 for k in range(4)]
+        before = np.asarray(Image.open(done[0] / place)) > 0
+        some = [part for part in parts if before[part].mean() > 0.5]
+        if not some or np.any(some, 0).all():
+            none = "no segment: none lies in the cut by more than half"
+            assert row["reason"] == ("all of the photo" if some else none)
+            continue
+        mask = np.asarray(Image.open(tmp_path / place)) > 0
+        np.testing.assert_array_equal(mask, np.any(some, 0))
+        assert row["agreement"] == pytest.approx(overlap(mask, before))
+        compared += not np.array_equal(mask, before)
+    assert compared > 5
+
+
+def test_segments_are_part_of_what_was_measured(photos, segments, tmp_path, no_figures):
+    config = tiny(photos, **{"tokencut.segments": str(segments)})
+    run_in(tmp_path / "run", config)
+    before = files(tmp_path / "run")
+    config.tokencut.segments = str(segments.rename(tmp_path / "moved"))
+    run_in(tmp_path / "run", config)
+    assert files(tmp_path / "run") == before
+    one = tmp_path / "moved/class0/0/0.png"
+    one.unlink()
+    with pytest.raises(
+        ValueError, match=r"mask class0/0\.png, segment 0 is missing.*on_bad='skip'"
+    ):
+        run_in(tmp_path / "run", config)
+    Image.new("L", (8, 8), 255).save(one)
+    with pytest.raises(ValueError, match="segment 0 is 8 x 8 pixels, its photo 32 x 32"):
+        run_in(tmp_path / "run", config)
+    Image.new("L", (32, 32), 255).save(one)
+    run_in(tmp_path / "run", config)
+    rows = [path for path in before if path.startswith("rows")]
+    assert {*rows} < {*files(tmp_path / "run")}, "a unit of its own"
+    (one.parent / "metadata.csv").unlink()
+    with pytest.raises(
+        ValueError, match=r"photo class0/0\.png has no segments: looked for .*class0/0"
+    ):
+        run_in(tmp_path / "run", config)
+    config.data.on_bad = "skip"
+    assert count(run_in(tmp_path / "other", config), "photos") == 8
+
+
 def test_photos_that_cannot_be_used_are_listed(photos, tmp_path, no_figures):
     root = tmp_path / "photos"
     for i, size in enumerate(((32, 32), (32, 24), (8, 8))):

@@ -48,6 +48,9 @@ class Tokencut:
     sigmas: tuple[Positive, ...] = (16.0, 16.0, 8.0)  # of the solver: pixels, luma, chroma
     choice: Literal["largest", "released"] = "largest"  # object of the solver's output
     agreement: Share = 0.3  # least IoU of that object and the cut; else the cut is taken
+    # Folder of segment-anything's segments of the photos, FOLDER/CLASS/NAME/0.png ...: the object
+    # is then those that lie mostly in the refined mask.
+    segments: str = ""
     min_pixels: Count = 1  # smaller masks are skipped
     min_gap: float = 1e-6  # photos whose second and third eigenvalue differ by less are skipped
     per_class: Count = 0  # photos of each class, the first ones; 0: all

@@ -27,7 +27,7 @@ PARTS = {
     *("any_size", "archives", "checks", "chosen", "class_maps", "evaluation", "examples", "files"),
     *("manifests", "mask_files", "mask_folder", "mask_formats", "mask_labels", "mask_values"),
     *("orientation", "outlines", "pairs", "photos", "pickles", "pixels", "remarks"),
-    *("rival10_tfds", "rounds", "shard", "source", "split", "training", "transforms"),
+    *("rival10_tfds", "rounds", "segments", "shard", "source", "split", "training", "transforms"),
 }
 
 KINDS = {bool: "True or False", int: "a whole number", float: "a number"}  # of options

@@ -35,7 +35,7 @@ class Photo(NamedTuple):
     label: int
     file: str  # CLASS/NAME without an ending: the place of its mask
     size: tuple[int, int]  # height, width
-    digest: str  # of its name and pixels
+    digest: str  # of its name and pixels, and of what is beside it
     remarks: tuple[str, ...]  # see `photos.remarks`
 
 
@@ -53,7 +53,13 @@ class Photos(NamedTuple):
     notices: list[str]  # what was assumed to read them, in sentences
 
 
-def read(source: Source, on_bad: str, per_class: int, meter: Meter) -> Photos:
+def read(
+    source: Source,
+    on_bad: str,
+    per_class: int,
+    meter: Meter,
+    beside: Callable[[str, tuple[int, int]], str] = lambda name, size: "",
+) -> Photos:
     """Every photo decoded once, by one of the hosts.
 
     Args:
@@ -61,6 +67,8 @@ def read(source: Source, on_bad: str, per_class: int, meter: Meter) -> Photos:
       on_bad: "error" | "skip".
       per_class: only this many of each class, the first ones of the source; 0: all.
       meter: counts the photos.
+      beside: reads what belongs to a photo, by its name, height and width; returns a digest of it,
+        or raises ValueError if the photo cannot be used.
 
     Raises:
       ValueError: naming the unreadable photos, unless they are skipped.
@@ -72,10 +80,11 @@ def read(source: Source, on_bad: str, per_class: int, meter: Meter) -> Photos:
         name = source.names[position]
         try:
             image = source[position]["image"]
+            more = beside(name, (image.size[1], image.size[0]))
         except (ValueError, OSError) as error:
             return str(error)
         state = hashlib.blake2b(f"{name}\0{image.size}".encode(), digest_size=8)
-        state.update(image.tobytes())
+        state.update(image.tobytes() + more.encode())
         label, size = int(source.labels[position]), (image.size[1], image.size[0])
         where = (position, name, label, files[position])
         return Photo(*where, size, state.hexdigest(), remarks(image))

@@ -8,7 +8,7 @@ import io
 import os
 from pathlib import Path, PurePosixPath
 
-from rival_jax.data import mask_files
+from rival_jax.data import mask_files, segments
 from rival_jax.data.checks import report
 from rival_jax.data.files import Finder, Row, nfc
 
@@ -77,9 +77,9 @@ def read(path: Path, split: str, *, several: bool = False) -> list[Row]:
             rows[row.name] = row._replace(masks=rows[row.name].masks + row.masks)
     for row in rows.values() if several else ():
         paths = [path for _, path in row.masks]
-        faults += mask_files.unchosen(f"line {seen[row.name]}: ", paths, picked=True)
-    if any(mask_files.METADATA in fault for fault in faults):
-        cure = mask_files.CHOOSE
+        faults += segments.unchosen(f"line {seen[row.name]}: ", paths, picked=True)
+    if any(segments.METADATA in fault for fault in faults):
+        cure = segments.CHOOSE
     if faults:
         raise ValueError(f"manifest {path}: " + report(faults, len(lines), "rows", cure))
     if not rows:

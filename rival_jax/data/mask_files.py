@@ -8,10 +8,8 @@ A file that two photos could own (`a_0.png`, of the photos `a` and `a_0`) is of 
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Container, Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -21,13 +19,6 @@ from rival_jax.data.mask_formats import union
 
 OPTION = "--config.data.masked_folder.masks_per_photo=several"
 HINT = f"if every object has a mask of its own, pass {OPTION}"
-METADATA = "metadata.csv"
-SEGMENTS = {"id", "predicted_iou", "stability_score"}  # columns of segment-anything's table
-CHOOSE = (
-    "a photo's segments together are nearly all of it: list the object's in a CSV file, a line "
-    "each (--config.data.masked_folder.manifest), let rival-jax masks choose "
-    f"(--config.tokencut.segments), or, if all files left are object, remove {METADATA}"
-)
 
 
 def owners(stem: str, photos: Container[str]) -> list[str]:
@@ -43,43 +34,6 @@ def owners(stem: str, photos: Container[str]) -> list[str]:
 def unnumbered(stem: str) -> str:
     """A name without the "_NUMBER" at its end, if it has one."""
     return re.sub(r"_[0-9]+$", "", stem)
-
-
-def unchosen(where: str, masks: Sequence[Path], *, picked: bool) -> list[str]:
-    """What is wrong with masks that segment-anything's automatic generator left; [] if nothing is.
-
-    Args:
-      where: the start of the sentence.
-      masks: of one photo.
-      picked: whether they were named one by one. Then only all of a photo's segments are refused.
-    """
-    for folder in dict.fromkeys(path.parent for path in masks):
-        found = segments(folder)
-        mine = [path.stem for path in masks if path.parent == folder and path.stem in found]
-        if found and not (picked and (len(found) == 1 or len(mine) < len(found))):
-            return [
-                f"{where}{len(mine)} of the {len(found)} segments that segment-anything found "
-                f"({folder / METADATA}), and nothing says which are the object"
-            ]
-    return []
-
-
-def segments(folder: Path) -> list[str]:
-    """The segments in a folder of segment-anything's automatic generator; none of other folders.
-
-    Raises:
-      ValueError: for a damaged table.
-    """
-    try:
-        with (folder / METADATA).open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if not set(reader.fieldnames or ()) >= SEGMENTS:
-                return []
-            return [row["id"] for row in reader]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{folder / METADATA} cannot be read: {error}; write it again") from error
 
 
 def together(masks: Sequence[Image.Image], names: Sequence[str], photo: Image.Image) -> Image.Image:
@@ -106,7 +60,8 @@ def told(counts: Sequence[int]) -> tuple[str, ...]:
     """A sentence on the numbers of masks of all photos; none if each has one."""
     if max(counts) == 1:
         return ()
+    each = " to ".join(map(str, dict.fromkeys((min(counts), max(counts)))))
     return (
-        f"{len(counts)} photos have {sum(counts)} masks, {min(counts)} to {max(counts)} each; the "
-        "object of a photo is all of its masks together",
+        f"{len(counts)} photos have {sum(counts)} masks, {each} each; the object of a photo is all "
+        "of its masks together",
     )

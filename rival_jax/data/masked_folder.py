@@ -29,6 +29,11 @@ from rival_jax.data.source import class_order
 from rival_jax.data.transforms import open_photo, open_picture
 from rival_jax.runtime.plugins import no_such
 
+LAYOUT = (
+    "images/CLASS/NAME.jpg and masks/CLASS/NAME.png; if every object has a mask of its own, "
+    "masks/CLASS/NAME_0.png ... or masks/CLASS/NAME/0.png ..., and masks_per_photo=several"
+)
+
 
 def load(
     root: Path,

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from rival_jax.data import files, mask_files
+from rival_jax.data import files, mask_files, segments
 from rival_jax.data.checks import report
 from rival_jax.data.files import Row
 
@@ -52,7 +52,7 @@ def read(base: Path, *, several: bool = False) -> tuple[list[Row], tuple[str, ..
             said += _faults("mask", some, photo, mask_files.unnumbered(own) if several else own)
         ours = [] if said else [_readable(some)[0] for some in each.values()]
         if several and ours:
-            said = mask_files.unchosen(f"masks/{stem}: ", [path for _, path in ours], picked=False)
+            said = segments.unchosen(f"masks/{stem}: ", [path for _, path in ours], picked=False)
         faults, total = faults + said, total + len(photo) + len(mask)
         if not said:
             found.append(Row(*_readable(photo)[0], tuple(ours), stem.split("/")[0]))
@@ -61,9 +61,9 @@ def read(base: Path, *, several: bool = False) -> tuple[list[Row], tuple[str, ..
         total += len(empty)
         lost = [] if several else masks.keys() - images.keys()
         cures = {
-            SEVERAL if several else PAIRS: True,
+            SEVERAL if several else PAIRS: not all(segments.METADATA in fault for fault in faults),
             files.READ: any("suffix" in fault for fault in faults),
-            mask_files.CHOOSE: any(mask_files.METADATA in fault for fault in faults),
+            segments.CHOOSE: any(segments.METADATA in fault for fault in faults),
             mask_files.HINT: any(mask_files.owners(stem, images) for stem in lost),
         }
         cure = "; ".join(words for words, true in cures.items() if true)

@@ -9,7 +9,7 @@ from typing import Any
 # What may differ between two calls on a work directory, since it changes no row.
 FREE_KEYS = ("batch_size", "resamples", "confidence", "method", "sharding", "cache", "held_gib")
 # Where the data are; the place may change if the data are the same: see `Run.settle`.
-PLACES = ("root", "manifest")
+PLACES = ("root", "manifest", "segments")
 
 
 def differences(before: Any, now: Any) -> tuple[list[str], list[str]]:

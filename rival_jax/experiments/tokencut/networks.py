@@ -9,6 +9,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ import numpy as np
 
 from rival_jax import bilateral, models
 from rival_jax.configs.tokencut import Config
-from rival_jax.data import Source
+from rival_jax.data import Source, segments
 from rival_jax.data.any_size import THREADS, Photo, batches, threaded, true_mask
 from rival_jax.data.mask_folder import MaskFolder
 from rival_jax.experiments.preprocessing import preprocessing
@@ -102,14 +103,20 @@ class Network:
             device = footprint.measure(fn, variables, dict(batch)).seconds / self.mesh.size
         image = np.asarray(self.source[photos[0].position]["image"])
         started = time.perf_counter()
-        self.made(image, np.eye(*tokens, dtype=bool), np.inf)
+        self.made(photos[0].name, image, np.eye(*tokens, dtype=bool), np.inf)
         host = (time.perf_counter() - started) / THREADS
         return (device + host) * sum(map(len, self.shapes.values()))
 
-    def made(self, image: np.ndarray, component: np.ndarray, gap: float) -> bilateral.Made:
+    def made(
+        self, name: str, image: np.ndarray, component: np.ndarray, gap: float
+    ) -> bilateral.Made:
         """A photo's mask, from its object bool [rows, columns] in tokens, see `bilateral.made`."""
         coarse, c = upscale(component, image.shape[:2]), self.settings
-        return bilateral.made(image, coarse, gap, **{key: getattr(c, key) for key in MAKING})
+        found = bilateral.made(image, coarse, gap, **{key: getattr(c, key) for key in MAKING})
+        if not c.segments:
+            return found
+        some = segments.read(Path(c.segments).expanduser(), name, image.shape[:2])
+        return bilateral.of_segments(found, some.masks)
 
     def _loaded(self, tokens: tuple[int, int]) -> tuple[Model, Variables, parallel.Bound]:
         """The network for photos of a shape, its weights, and the function that cuts them."""
@@ -166,7 +173,7 @@ class Network:
         """The row of a photo and its `image_cuts`, after its files are written."""
         photo, component, seed, values = one
         item, (second, third) = self.source[photo.position], values.tolist()
-        made = self.made(np.asarray(item["image"]), component, third - second)
+        made = self.made(photo.name, np.asarray(item["image"]), component, third - second)
         truth, mask = true_mask(item), None if made.reason else made.mask
         return {
             "rows": component.shape[0],

@@ -56,6 +56,7 @@ def page(
     told |= {"weights": WORDS.text(c.graph), "sigmas": ", ".join(f"{s:g}" for s in c.sigmas)}
     told["block"] = {-1: "the last block", "auto": "one block"}.get(c.block, f"block {c.block}")
     told["refined"] = WORDS.text(c.choice if c.refine == "bilateral" else c.refine, **told)
+    told["refined"] += f" {WORDS.text('segments')}" if c.segments else ""
     by_class = each.where(measure="photos").having(model="photos") + each.where(measure=best)
     given = {name: [one._replace(rows=one.rows[:LISTED])] for name, one in lists.items()}
     given["classes"] = WORDS.tables(by_class, "classes", **told)

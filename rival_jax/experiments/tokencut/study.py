@@ -16,7 +16,7 @@ from rich.console import Console
 
 from rival_jax.configs import options, typed
 from rival_jax.configs.tokencut import Config
-from rival_jax.data import any_size
+from rival_jax.data import any_size, segments
 from rival_jax.data.any_size import plain as as_name
 from rival_jax.data.mask_folder import MaskFolder
 from rival_jax.experiments.preprocessing import preprocessing
@@ -130,7 +130,10 @@ class Experiment(Material):
             self.note(*one.model.notices, one.notice)
         with Meter(len(self.source), "photos", console) as meter:
             meter.say(f"reading {place.name} {place.split}")
-            found = any_size.read(self.source, place.on_bad, c.per_class, meter)
+            given = self.source, place.on_bad, c.per_class, meter
+            root = Path(c.segments).expanduser()
+            beside = lambda name, size: segments.read(root, name, size).digest  # noqa: E731
+            found = any_size.read(*given, *([beside] if c.segments else []))
         self.photos, self.skipped, notices = found
         for name, reason in self.skipped:
             console.print(f"skipped {name}: {reason}")
@@ -202,7 +205,7 @@ class Experiment(Material):
         image = np.asarray(item["image"])
         bits = np.frombuffer(row["component"], np.uint8)
         component = np.unpackbits(bits, count=size[0] * size[1]).reshape(size) > 0
-        made = self.networks[0].made(image, component, np.inf)  # the same for all networks
+        made = self.networks[0].made(row["example"], image, component, np.inf)  # as all networks do
         return image, made.coarse, made.mask, any_size.true_mask(item)
 
     def report(self, run: Run, files: Mapping[str, Path]) -> tuple[Results, Document]:
