@@ -13,13 +13,14 @@ import pytest
 from rich.console import Console
 
 from rival_jax import data
-from rival_jax.data import class_maps, imagenet, imagenet_a
+from rival_jax.data import class_maps, imagenet, imagenet_a, masked_folder
 from rival_jax.data.archives import Files
 from rival_jax.data.evaluation import Evaluation
 from rival_jax.experiments import doctor
 from rival_jax.runtime.results import Run
 from tests.evaluation_layouts import encoded, lay, siscore, tar_of
 from tests.helpers import config_of
+from tests.pictures import disc, plain, save
 
 WNIDS = [one.wnid for one in class_maps.imagenet()]
 V2 = "imagenetv2-matched-frequency-format-val"
@@ -70,7 +71,7 @@ def test_copies_are_counted_and_named(tmp_path, monkeypatch):
     root = lay(tmp_path / "pets", content, content)
     (note,) = seen(tmp_path, f"labelled_folder={root}", samples=1)[0][0]["notes"]
     assert note.startswith(
-        "2 photos are copies of others, byte for byte, such as cat/8.jpg of cat/1.jpg; 1 photos"
+        "2 photos are copies of others, byte for byte, such as cat/8.jpg of cat/1.jpg; 1 photo is "
     )
     (root / "cat/8.jpg").unlink()
     (root / "dog/9.jpg").unlink()
@@ -87,7 +88,7 @@ def test_numbers_that_nobody_verified_are_notes(tmp_path):
     lay(tmp_path / "bg", ["original/val/00_dog/n02085620_1.JPEG"])
     sets = f"siscore={tmp_path} kind=rotation", f"imagenet9={tmp_path / 'bg'}"
     found, text, _ = seen(tmp_path, *sets)
-    said = "1 photos are there, it is said to have {} (not verified)"
+    said = "1 photo is there, it is said to have {} (not verified)"
     assert said.format("39,540") in found[0]["notes"]
     assert said.format("4,050") in found[1]["notes"]
     assert not any("said" in fault for told in found for fault in told["faults"])
@@ -103,7 +104,7 @@ def test_classes_and_styles_that_nobody_verified_are_notes(tmp_path):
         tmp_path, f"hard_imagenet={tmp_path / 'hard'}", f"imagenet_r={tmp_path / 'r'}"
     )[0]
     assert any("tench: none of the 15 classes that it is said to have" in n for n in hard["notes"])
-    assert any("1 styles, such as 'collage'" in note for note in renditions["notes"])
+    assert any("1 style, such as 'collage'" in note for note in renditions["notes"])
 
 
 def test_what_is_missing_is_counted_and_the_layout_told(tmp_path):
@@ -112,12 +113,28 @@ def test_what_is_missing_is_counted_and_the_layout_told(tmp_path):
         tmp_path, f"imagenet_a={root}", "imagenet_r=nowhere", samples=3
     )
     assert told["faults"] == [
-        "1 photos are there, 7,500 are known",
+        "1 photo is there, 7,500 are known",
         "199 of 200 classes have no photo, such as n01531178",
     ]
     assert other["faults"] == ["there is no folder or archive nowhere"]
     assert f"expected: {imagenet_a.LAYOUT}" in text
     assert error == "2 of 2 data sets would give wrong numbers: imagenet_a, imagenet_r"
+
+
+def test_a_mask_for_each_object_is_told_and_its_files_are_opened(tmp_path):
+    for name in ("images/cat/a.jpg", "masks/cat/a_0.png", "masks/cat/a_1.png"):
+        save(disc(), tmp_path / name)
+    sets = f"masked_folder={tmp_path}", f"masked_folder={tmp_path} masks_per_photo=several"
+    (one, several), text, _ = seen(tmp_path, *sets)
+    assert several["notes"] == [
+        "1 photo has 2 masks; the object of a photo is all of its masks together"
+    ]
+    assert not several["faults"]
+    assert "masks_per_photo=several" in one["faults"][0]
+    assert f"expected: {masked_folder.LAYOUT}" in text
+    save(plain(0), tmp_path / "masks/cat/a_1.png")
+    ((fault,),) = (told["faults"] for told in seen(tmp_path, sets[1])[0])
+    assert fault == "mask cat/a_1.png is 0 of 1200 pixels"
 
 
 def test_damaged_photos_are_found_among_the_samples(tmp_path):

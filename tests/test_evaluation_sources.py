@@ -263,7 +263,7 @@ def test_classes_of_a_and_r_keep_their_places_whatever_is_there(tmp_path):
     assert source.labels.tolist() == [5]
     assert source.columns == A
     assert source.notices == (
-        "imagenet_a: 1 photos of 1 of 200 classes are there, and 7,500 are known: a part gives "
+        "imagenet_a: 1 photo of 1 of 200 classes is there, and 7,500 are known: a part gives "
         "other numbers than the whole",
     )
     assert not dataclasses.replace(source, names=[""] * 7500).notices

@@ -70,6 +70,31 @@ def run(tmp_path_factory):
     return made.path
 
 
+def test_a_mask_for_each_object_is_shown_as_their_union(tmp_path):
+    rng, parts = np.random.default_rng(0), (square(4, 12), square(20, 34))
+    for name in ("images/cat/a.png", "images/dog/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.fromarray(rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)).save(tmp_path / name)
+    for name, part in zip(("cat/a_0.png", "cat/a_1.png"), parts, strict=True):
+        (tmp_path / "masks" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(part).save(tmp_path / "masks" / name)
+    (tmp_path / "masks/dog/a").mkdir(parents=True)
+    Image.fromarray(parts[1]).save(tmp_path / "masks/dog/a/1.png")
+    words = ["look", f"--data={tmp_path}", f"--out={tmp_path / 'run'}"]
+    words.append("--config.data.masked_folder.masks_per_photo=several")
+    flags = command.main_flags(words)
+    check_config_keys(flags)
+    config = config_of("look").unlock()
+    config.data.name, config.data.root, config.image_size = "masked_folder", str(tmp_path), SIZE
+    config.data.masked_folder.masks_per_photo = "several"
+    look.run(config, Run(tmp_path / "run", config.to_dict()), quiet())
+    with (tmp_path / "run/figures/sheet.csv").open() as file:
+        found = {row["example"]: (float(row["area"]), row["parts"]) for row in csv.DictReader(file)}
+    areas = [(part > 0).mean() for part in parts]
+    assert found == {"cat/a.png": (sum(areas), "2"), "dog/a.png": (areas[1], "1")}
+    assert "2 photos have 3 masks, 1 to 2 each" in (tmp_path / "run/report.html").read_text()
+
+
 def test_each_fault_is_found_and_nothing_else(run):
     with (run / "figures" / "sheet.csv").open() as file:
         found = {row["example"]: row["doubts"] for row in csv.DictReader(file)}

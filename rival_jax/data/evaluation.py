@@ -13,7 +13,7 @@ import numpy as np
 from rival_jax.data import class_maps
 from rival_jax.data.archives import Files
 from rival_jax.data.checks import report
-from rival_jax.data.photos import DEFAULT, PhotoRules
+from rival_jax.data.photos import DEFAULT, PhotoRules, counted
 from rival_jax.data.source import Item, class_order
 from rival_jax.runtime.plugins import no_such
 from rival_jax.scoring import Protocols
@@ -55,11 +55,12 @@ class Evaluation:
             return self.told
         filled = f"of {len(set(self.labels.tolist()))} of {len(self.classes)} classes"
         there, known = lacking
-        told = f"{self.title}: {there} {filled} are there, and {known}: a part gives other numbers"
+        said = counted(there, f"{filled} {'is' if there == 1 else 'are'}")
+        told = f"{self.title}: {said} there, and {known}: a part gives other numbers"
         return (f"{told} than the whole", *self.told)
 
     @property
-    def lacking(self) -> tuple[str, str] | None:
+    def lacking(self) -> tuple[int, str] | None:
         """How many photos there are, and what is known of a complete copy, if that has others."""
         count, known = len(self), self.whole or self.said
         if not known or count in known:
@@ -68,7 +69,7 @@ class Evaluation:
         said = (
             f"{counts} are known" if self.whole else f"it is said to have {counts} (not verified)"
         )
-        return f"{count:,} photos", said
+        return count, said
 
     def __len__(self) -> int:
         return len(self.names)

@@ -34,6 +34,6 @@ def load(root: Path, split: str) -> Evaluation:
     found = of_synsets("imagenet_r", files, class_maps.columns("imagenet_r"), whole=(30_000,))
     style = [name.rpartition("/")[2].rpartition("_")[0] for name in found.names]
     others = sorted(set(style) - set(SAID))
-    some = f"{len(others)} styles, such as {others[0]!r}" if others else ""
+    some = f"{len(others)} style{'s' * (len(others) > 1)}, such as {others[0]!r}" if others else ""
     told = f"imagenet_r: {some}, are none of the 15 that it is said to have (not verified)"
     return dataclasses.replace(found, factors={"style": style}, told=(told,) if others else ())

@@ -16,6 +16,7 @@ from PIL import Image
 
 from rival_jax.data import checks
 from rival_jax.data.mask_formats import union
+from rival_jax.data.photos import counted
 
 OPTION = "--config.data.masked_folder.masks_per_photo=several"
 HINT = f"if every object has a mask of its own, pass {OPTION}"
@@ -60,8 +61,8 @@ def told(counts: Sequence[int]) -> tuple[str, ...]:
     """A sentence on the numbers of masks of all photos; none if each has one."""
     if max(counts) == 1:
         return ()
-    each = " to ".join(map(str, dict.fromkeys((min(counts), max(counts)))))
+    each = f", {min(counts)} to {max(counts)} each" if min(counts) < max(counts) else ""
     return (
-        f"{len(counts)} photos have {sum(counts)} masks, {each} each; the object of a photo is all "
+        f"{counted(len(counts), 'have')} {sum(counts)} masks{each}; the object of a photo is all "
         "of its masks together",
     )

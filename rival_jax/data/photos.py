@@ -75,6 +75,17 @@ def remarks(picture: Image.Image) -> tuple[str, ...]:
     return picture.info.get(REMARKS, ())
 
 
+def counted(count: int, verb: str = "") -> str:
+    """Photos in words, perhaps with "are" or "have".
+
+    >>> counted(1), counted(1, "are"), counted(1200, "have")
+    ('1 photo', '1 photo is', '1,200 photos have')
+    """
+    if count == 1:
+        return f"1 photo {({'are': 'is', 'have': 'has'}).get(verb, verb)}".strip()
+    return f"{count:,} photos {verb}".strip()
+
+
 def sentences(counts: Mapping[str, int], total: int) -> list[str]:
     """Sentences on how many of `total` photos had each remark."""
     return [f"{count} of {total} photos {words}" for words, count in sorted(counts.items())]

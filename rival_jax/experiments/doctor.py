@@ -15,6 +15,7 @@ from rich.console import Console
 
 from rival_jax import data
 from rival_jax.data.archives import Span
+from rival_jax.data.photos import counted
 from rival_jax.data.source import check_names
 from rival_jax.experiments.sets import called
 from rival_jax.runtime.plugins import plugin
@@ -103,7 +104,7 @@ def show(told: dict[str, Any], console: Console) -> None:
         low, high = told["labels"]
         filled, classes = told["filled"], told["classes"]
         lines.append(
-            f"{told['photos']:,} photos of {filled} of {classes} classes, labels {low}-{high}"
+            f"{counted(told['photos'])} of {filled} of {classes} classes, labels {low}-{high}"
         )
     for factor, words in told.get("factors", {}).items():
         some = ", ".join(f"{word or 'unknown'} {n:,}" for word, n in list(words.items())[:SHOWN])
@@ -149,7 +150,7 @@ def _counts(source: data.Source) -> Iterator[str]:
     whole = getattr(source, "whole", ())
     if whole and len(source) not in whole:
         known = " or ".join(f"{count:,}" for count in whole)
-        yield f"{len(source):,} photos are there, {known} are known"
+        yield f"{counted(len(source), 'are')} there, {known} are known"
     counts = np.bincount(labels, minlength=len(source.classes))
     empty = [name for name, count in zip(source.classes, counts, strict=True) if not count]
     if empty:
@@ -160,7 +161,7 @@ def _said(source: data.Source) -> Iterator[str]:
     """A number of photos other than the set is said to have, where that was not verified."""
     lacking = getattr(source, "lacking", None)
     if lacking and not getattr(source, "whole", ()):
-        yield f"{lacking[0]} are there, {lacking[1]}"
+        yield f"{counted(lacking[0], 'are')} there, {lacking[1]}"
 
 
 def _copies(source: data.Source, hashes: bool) -> Iterator[str]:
@@ -185,9 +186,9 @@ def _copies(source: data.Source, hashes: bool) -> Iterator[str]:
         apart = sum(len({label[name] for name in names}) > 1 for names in copies)
         first, second, *_ = copies[0]
         yield (
-            f"{count:,} photos are copies of others, byte for byte, such as {second} of {first}; "
-            f"{apart:,} photos are in several classes; intervals take copies for independent "
-            "photos, and are a little too narrow"
+            f"{counted(count, 'are')} copies of others, byte for byte, such as {second} of "
+            f"{first}; {counted(apart, 'are')} in several classes; intervals take copies for "
+            "independent photos, and are a little too narrow"
         )
 
 
