@@ -44,6 +44,36 @@ def test_time_left_is_without_the_time_of_compiling(monkeypatch):
         assert meter.lap()["seconds_left"] == 18  # and not 540
 
 
+def test_slow_work_is_told_by_the_time_of_one(monkeypatch):
+    now, file = [100.0], io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with progress.Meter(4, "figures", Console(file=file, width=200)) as meter:
+        meter.say("drawing dots")
+        now[0] += 12.5
+        meter.advance(1)
+    assert file.getvalue() == "drawing dots: 25 %, 12.5 s per figure, 38 s left\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "terminal", "said"),
+    [(11, False, "computing intervals: 11 s\n"), (9, False, ""), (1, True, "computing intervals")],
+)
+def test_a_phase_is_named(monkeypatch, seconds, terminal, said):
+    now, file = [100.0], io.StringIO()
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.phase("computing intervals", Console(file=file, force_terminal=terminal)):
+        now[0] += seconds
+    assert said in file.getvalue()
+    assert said or not file.getvalue()
+
+
+def test_photos_may_be_read_in_the_midst_of_measuring():
+    """For a network of another size; older versions of rich know one display at a time."""
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with progress.phase("measuring", console), progress.Meter(1, "images", console) as meter:
+        meter.advance(1)
+
+
 def test_compiling_is_counted():
     before = profile.compiled()
     jax.jit(lambda x: x * 3 + 1)(np.arange(7.0)).block_until_ready()

@@ -14,6 +14,7 @@ from rival_jax.experiments.groups import groups
 from rival_jax.experiments.rfs import joined, paired
 from rival_jax.experiments.rfs.page import told
 from rival_jax.report.document import write_document
+from rival_jax.runtime.progress import phase
 from rival_jax.runtime.results import Run, parsed
 
 ONE_PROCESS = True  # not for several hosts
@@ -28,7 +29,8 @@ def run(config: Any, run: Run, console: Console) -> None:
     runs = joined.read(*workdirs)
     run.save_json("data.json", runs.data)
     run.save_json("models.json", runs.cards)
-    results, document = told(run, runs, groups(config.groups))
+    with phase("computing intervals", console):
+        results, document = told(run, runs, groups(config.groups))
     results.write(run.path)
     write_document(run, console, document)
     if runs.pairs:

@@ -20,7 +20,7 @@ from rival_jax.report.document import Document, shown_again, write_document
 from rival_jax.report.results import Results
 from rival_jax.runtime import hosts, parallel
 from rival_jax.runtime.plans import Plans
-from rival_jax.runtime.progress import Meter
+from rival_jax.runtime.progress import Meter, phase
 from rival_jax.runtime.results import Columns, Run
 from rival_jax.types import Batch, Variables
 
@@ -167,7 +167,8 @@ def run(experiment: Any, run: Run, console: Console) -> None:
         return
     run.save_json("data.json", facts())
     if hosts.first():
-        results, document = experiment.report(run, bench.files)
+        with phase("computing intervals", console):
+            results, document = experiment.report(run, bench.files)
         run.save_json("data.json", facts())  # with what was seen in the rows
         results.write(run.path)
         write_document(run, console, document, looked(run))

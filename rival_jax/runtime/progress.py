@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -94,7 +96,7 @@ class Meter:
         self.done += amount
         now = time.monotonic()
         rate, left = self._speed(now)
-        told = f"{rate:,.0f} {self.unit}/s, {duration(left or 0.0)} left"
+        told = f"{pace(rate, self.unit)}, {duration(left or 0.0)} left"
         self.bar.update(self.task, advance=amount, rate=told)
         if not self.console.is_terminal and now - self.printed >= LOG_EVERY:
             self.printed = now
@@ -115,6 +117,18 @@ class Meter:
         found = measured(*new, self.flops)
         _, left = self._speed(now)
         return {**found, "seconds_left": left and round(left, 1)}
+
+
+@contextlib.contextmanager
+def phase(text: str, console: Console) -> Iterator[None]:
+    """Names work of unknown length: on a terminal while it lasts, in a log if it took long."""
+    started = time.monotonic()
+    shown = console.is_terminal and not console.quiet
+    with console.status(text) if shown else contextlib.nullcontext():
+        yield
+    taken = time.monotonic() - started
+    if not console.is_terminal and taken >= LOG_EVERY:
+        console.print(f"{text}: {duration(taken)}")
 
 
 def measured(
@@ -151,6 +165,17 @@ def peak_memory(device: Any) -> int:
         return int(stats["peak_bytes_in_use"])
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def pace(rate: float, unit: str) -> str:
+    """Units per second, or the time of one if that is more than a second.
+
+    >>> pace(1234.0, "forwards"), pace(0.4, "figures")
+    ('1,234 forwards/s', '2.5 s per figure')
+    """
+    if rate >= 1 or not rate:
+        return f"{rate:,.0f} {unit}/s"
+    return f"{1 / rate:.1f} s per {unit.removesuffix('s')}"
 
 
 def duration(seconds: float) -> str:
