@@ -138,15 +138,14 @@ def of_saliency(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
 
     from rival_jax.experiments.saliency.measures import SIGNED, STUDY
     from rival_jax.named import Axis
-    from rival_jax.report.images import Images, alike, per_image
+    from rival_jax.report.images import alike, per_image
 
     maps = tuple((name, method) for name in MODELS for method in ("gradcam", "relevance"))
     axes, shape = (example, Axis(("model", "method"), maps)), (len(example.keys), len(maps))
     flat = rng.random(shape) < 0.05
     columns = {name: per_image(np.where(flat, np.nan, rng.random(shape)), axes) for name in SIGNED}
     columns |= {f"share_{n}": per_image(rng.random(shape), axes) for n in range(6)}
-    found = Images(columns, np.zeros(len(flat), np.int32), ("0",))
-    return alike(found, SIGNED).values, STUDY, ({},)
+    return alike(columns, SIGNED), STUDY, ({},)
 
 
 def of_attributes(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:

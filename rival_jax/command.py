@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from rival_jax import configs
-from rival_jax.experiments import models
+from rival_jax.experiments import models, paired
 from rival_jax.report.html import read_argv
 from rival_jax.report.printed import show_tables
 from rival_jax.report.results import Results
@@ -261,12 +261,14 @@ def _figures(words: Sequence[str]) -> list[str]:
 
 
 def _compare(words: Sequence[str]) -> None:
-    """Runs of rfs: joined into one report, compared in pairs. Others: beside each other."""
+    """Runs on the same images: one report, compared in pairs. Others: beside each other."""
     folders, given, passed = _folders(words)
     if len(folders) < 2:
         raise ValueError("compare: name two finished runs: rival-jax compare runs/a runs/b")
     found, out = {folder: Results.read(folder) for folder in folders}, given.get("out")
-    if all("rfs" in results.of("study") for results in found.values()):
+    of_rfs = all("rfs" in results.of("study") for results in found.values())
+    why = "" if of_rfs else paired.apart([*map(Path, folders)])
+    if not why:
         out = out or "runs/compare"
         flags = [f"--config.runs={tuple(folders)}", f"--workdir={out}", f"--pdf={out}/pdf"]
         _run(["--config=report", *flags, *passed])
@@ -278,7 +280,7 @@ def _compare(words: Sequence[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(map(as_latex, shown)), encoding="utf-8")
         print(f"LaTeX: {path}")
-    print("paired intervals: measure the networks in one run, --model A --model B --out FOLDER")
+    print(f"no paired intervals: {why}")
 
 
 def _folders(words: Sequence[str]) -> tuple[list[str], dict[str, Any], list[str]]:

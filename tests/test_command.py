@@ -135,6 +135,8 @@ def _run(folder, model, value):
     folder.mkdir()
     row = plain("knn", "accuracy", value, 10, 2, model=model, k=20)
     Results([row]).write(folder)
+    for name, content in (("config", {"experiment": "robustness"}), ("data", {}), ("models", [])):
+        (folder / f"{name}.json").write_text(json.dumps(content))
     return str(folder)
 
 
@@ -146,6 +148,7 @@ def test_two_runs_stand_beside_each_other(tmp_path, capsys):
     assert "20 0.2500 0.5000 +0.2500" in said
     assert "(net)" in said
     assert "(cured)" in said
+    assert "no paired intervals: robustness has no rows of one study" in said
     command.cli(["compare", a, b, "--out", str(tmp_path / "ab")])
     assert " & 0.2500 & 0.5000 & +0.2500 " in (tmp_path / "ab" / "compared.tex").read_text()
     with pytest.raises(SystemExit, match="name two finished runs"):

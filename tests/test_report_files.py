@@ -356,7 +356,8 @@ def test_two_runs_are_compared_in_pairs_for_a_paper(tmp_path, monkeypatch):
     experiment.run(config, run, console)
     assert "drawing before_after" in said
     results = Results.read(run.path)
-    changes = results.where(study="before_after", measure="accuracy", region="foreground")
+    changes = results.where(study="before_after", measure="accuracy", region="foreground",
+                            level=None)  # fmt: skip
     change = changes.one(model="net (after)", contrast="minus net (before)")
     both = [
         results.one(model=name, norm="linf", level=None, contrast="", study="rfs",

@@ -228,7 +228,8 @@ def test_aggregation_golden(shared):
         measures.STUDY, measures=lambda means: (measures.Measure("", m) for m in means.values())
     )
     rows = []
-    for row in by_class.results(alike(found, measures.SIGNED), resamples=2):
+    joined = found._replace(values=alike(found.values, measures.SIGNED))
+    for row in by_class.results(joined, resamples=2):
         model, _, label = row["class"].rpartition("/")
         rows.append({**row, "model": model, "subject": model, "class": label})
     shown = Results(sorted(rows, key=lambda row: (models_.index(row["model"]), row["class"])))
@@ -342,7 +343,8 @@ def test_intervals_narrow_with_images_and_differences_are_paired():
         dice = np.stack([first, first + 0.01 + 1e-4 * rng.random(count)], axis=1)
         subjects = [("m0", "gradcam"), ("m1", "gradcam")]
         found = images({"dice": dice}, np.arange(count) % 3, "abc", subjects)
-        got = measures.STUDY.results(alike(found, measures.SIGNED), {}, resamples=200)
+        joined = found._replace(values=alike(found.values, measures.SIGNED))
+        got = measures.STUDY.results(joined, {}, resamples=200)
         levels = got.where(measure="dice")
         value = levels.one(model="m0", contrast="", **{"class": None})
         widths.append(value["high"] - value["low"])

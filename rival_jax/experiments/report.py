@@ -1,4 +1,4 @@
-"""One joint report of finished rfs runs: reads rows, measures nothing."""
+"""One report of finished runs, of rfs or two of another experiment; measures nothing."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from typing import Any
 
 from rich.console import Console
 
-from rival_jax.configs import typed
+from rival_jax.configs import options, typed
 from rival_jax.configs.report import Config
+from rival_jax.experiments import paired
 from rival_jax.experiments.groups import groups
-from rival_jax.experiments.rfs import joined, paired
+from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs.page import told
-from rival_jax.report.document import write_document
+from rival_jax.report.document import Document, write_document
+from rival_jax.report.paired import FILE, NAME
+from rival_jax.report.results import Results
 from rival_jax.runtime.progress import phase
 from rival_jax.runtime.results import Run, parsed
 
 ONE_PROCESS = True  # not for several hosts
+SHOWN = 6  # files of figures that are named
 RUNS = Path("runs")  # where main puts work directories without a name
 
 
@@ -26,22 +30,45 @@ def run(config: Any, run: Run, console: Console) -> None:
     config = typed(Config, config)
     workdirs = chosen(config.runs)
     console.print(f"reporting {', '.join(workdirs)}", markup=False)
+    made = _of_rfs_runs if all(_of_rfs(Path(folder)) for folder in workdirs) else _in_pairs
+    results, document = made(config, run, console, workdirs)
+    results.write(run.path)
+    write_document(run, console, document)
+    if (run.path / FILE).is_file():
+        drawn = sorted(run.path.rglob(f"{NAME}*.p[nd][gf]"))
+        for path in (run.path / FILE, *(drawn if len(drawn) <= SHOWN else [run.path / "figures"])):
+            console.print(f"before and after: {path}", markup=False)
+
+
+def _of_rfs_runs(
+    config: Config, run: Run, console: Console, workdirs: Sequence[str]
+) -> tuple[Results, Document]:
     runs = joined.read(*workdirs)
     run.save_json("data.json", runs.data)
     run.save_json("models.json", runs.cards)
     with phase("computing intervals", console):
-        results, document = told(run, runs, groups(config.groups))
-    results.write(run.path)
-    write_document(run, console, document)
-    if runs.pairs:
-        for path in (run.path / paired.FILE, *sorted(run.path.rglob(f"{paired.NAME}*.p[nd][gf]"))):
-            console.print(f"before and after: {path}", markup=False)
+        return told(run, runs, groups(config.groups))
+
+
+def _in_pairs(
+    config: Config, run: Run, console: Console, workdirs: Sequence[str]
+) -> tuple[Results, Document]:
+    both = paired.read([*map(Path, workdirs)])
+    run.save_json("data.json", both.data)
+    run.save_json("models.json", both.cards)
+    with phase("computing intervals", console):
+        return paired.told(run, both, **options(config, "statistics"))
 
 
 def dry_run(config: Any, console: Console) -> None:
     """Checks that the runs fit together and prints what they hold; writes nothing."""
     config = typed(Config, config)
-    runs = joined.read(*chosen(config.runs))
+    workdirs = chosen(config.runs)
+    if not all(_of_rfs(Path(folder)) for folder in workdirs):
+        for before, after in paired.read([*map(Path, workdirs)]).pairs:
+            console.print(f"{after} after {before}; nothing was written", markup=False)
+        return
+    runs = joined.read(*workdirs)
     runs.groups(groups(config.groups))
     for norm in runs.by_trial.of("norm"):
         levels = runs.by_trial.where(norm=norm).of("level")

@@ -136,26 +136,25 @@ def per_image(values: np.ndarray, axes: Sequence[Axis], many: np.ndarray | None 
     return Named(values, tuple(axes), Counts(images, one, some, some))
 
 
-def alike(found: Images, signed: Sequence[str]) -> Images:
+def alike(values: Mapping[str, Named], signed: Sequence[str]) -> dict[str, Named]:
     """Measures of the same axes in few arrays, on a new axis "measure": less is compiled.
 
     Measures share an array if their values have the same bounds, and either all or none lack
     images: "signed", for those with values in [-1, 1], "shares", and each with ", of some".
     """
     blocks: dict[str, dict[str, np.ndarray]] = {}
-    for name, one in found.values.items():
-        values = np.asarray(one.values)
-        some = "" if np.isfinite(values).all() else ", of some"
-        blocks.setdefault(("signed" if name in signed else "shares") + some, {})[name] = values
-    first, *others = next(iter(found.values.values())).axes
-    joined = {
+    for name, one in values.items():
+        numbers = np.asarray(one.values)
+        some = "" if np.isfinite(numbers).all() else ", of some"
+        blocks.setdefault(("signed" if name in signed else "shares") + some, {})[name] = numbers
+    first, *others = next(iter(values.values())).axes
+    return {
         block: per_image(
             np.stack(list(columns.values()), 1),
             (first, Axis(("measure",), tuple((name,) for name in columns)), *others),
         )
         for block, columns in blocks.items()
     }
-    return found._replace(values=joined)
 
 
 def by_unit(found: Images, units: Sequence[str]) -> Images:

@@ -62,6 +62,7 @@ class Study:
         `Named.mean`. Of many classes, numbers are then computed class by class: an image that is
         left out changes one. "": promises nothing.
       sparse: whether images may lack rows; otherwise all must be measured under all settings.
+      alone: the further arguments of `measures` for networks that are not compared, from a config.
       within: (lowest, highest) possible values of a measure, where intervals end if the bounds of
         its columns would let them go on.
     """
@@ -76,6 +77,7 @@ class Study:
     averages: tuple[str, ...] = ()
     apart: Literal["", "each", "images"] = ""
     sparse: bool = False
+    alone: Callable[[Any], tuple[Any, ...]] = lambda config: ()
     within: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
     def read(self, files: Sequence[Path], classes: Sequence[str]) -> Images:

@@ -94,6 +94,7 @@ STUDY = Study(
     measures=measures,
     sparse=True,
     derived=paired,
+    alone=lambda config: (config.ablation.pooling,),
     signed=(
         *("accuracy_drop", "control_accuracy_drop", "accuracy_excess", "swap_accuracy_drop"),
         *("probability_drop", "control_probability_drop", "probability_excess"),

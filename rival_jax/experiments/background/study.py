@@ -39,7 +39,7 @@ def measures(means: Means, members: Mapping[str, Sequence[str]]) -> Iterator[Mea
     """Accuracy and probability, their drops from unchanged photos, and differences."""
     for name, column in (("accuracy", "correct"), ("probability", "probability")):
         level = means[column].mean("class")
-        for one in (level, level.grouped("model", members)):
+        for one in (level, *([level.grouped("model", members)] if members else [])):
             drop = one.at(treatment="none", region="none") - one.without(treatment="none")
             yield Measure(name, one)
             yield Measure(f"{name}_drop", drop)
@@ -57,6 +57,7 @@ STUDY = Study(
     columns=("correct", "probability"),
     measures=measures,
     apart="each",
+    alone=lambda config: ({},),
 )
 
 

@@ -43,7 +43,14 @@ def measures(means: Means, pairs: list[Pair]) -> Iterator[Measure]:
         yield from compared(name, means[column].mean("class"), pairs)
 
 
-STUDY = Study("knn", ("model", ("vote", "k")), ("correct", "probability"), measures, apart="each")
+STUDY = Study(
+    "knn",
+    axes=("model", ("vote", "k")),
+    columns=("correct", "probability"),
+    measures=measures,
+    alone=lambda config: ([],),
+    apart="each",
+)
 
 
 def seen(forward: Forward, tap: str, variables: Variables, batch: Batch) -> dict[str, Array]:

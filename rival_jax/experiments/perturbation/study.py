@@ -116,6 +116,7 @@ STUDY = Study(
     measures=measures,
     derived=derived,
     apart="images",
+    alone=lambda config: ([], [], config.perturbation),
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +12,11 @@ import numpy as np
 
 from rival_jax import statistics
 from rival_jax.experiments.groups import with_singles
+from rival_jax.experiments.paired import pairs, titled
 from rival_jax.named import Axis, Named
 from rival_jax.report.study import Images, per_image, read_images
 from rival_jax.report.tables import counted
-from rival_jax.runtime.names import by_difference, short
+from rival_jax.runtime.names import short
 from rival_jax.runtime.results import parsed
 
 PLACE = ("norm", "level", "region")
@@ -75,13 +75,8 @@ def read(*workdirs: str | os.PathLike) -> Joined:
     if not workdirs:
         raise ValueError("no runs to read; name the workdir of at least one rfs run")
     parts = [part for workdir in workdirs for part in _read_run(Path(workdir))]
-    once = Counter(name for part in parts for name in part.models)
-    apart = dict(zip(map(Path, workdirs), by_difference([*map(str, workdirs)]), strict=True))
-    titles = [
-        name if once[name] == 1 else f"{name} ({apart[part.folders[0]]})"
-        for part in parts
-        for name in part.models
-    ]
+    models = [(part.folders[0], name) for part in parts for name in part.models]
+    titles = titled(models)
     _check_images(parts, titles)
     first, (places, trials) = parts[0], _settings(parts, titles)
     noisy = places._replace(keys=tuple(key for key in places.keys if key[0] != "none"))
@@ -100,19 +95,8 @@ def read(*workdirs: str | os.PathLike) -> Joined:
         {**first.data, "notices": list(dict.fromkeys(notices))},
         [{**card, "name": title} for card, title in zip(cards, titles, strict=True)],
         [*dict.fromkeys(part.folders[0] for part in parts)],
-        _pairs(parts, titles),
+        pairs(models),
     )
-
-
-def _pairs(parts: Sequence[Joined], titles: Sequence[str]) -> list[tuple[str, str]]:
-    """Of two runs, the models with one name in both, or the only model of each."""
-    first, *second = dict.fromkeys(part.folders[0] for part in parts)
-    if len(second) != 1:
-        return []
-    named = [*zip(parts, titles, strict=True)]
-    before, after = ([one for one in named if one[0].folders[0] == p] for p in (first, *second))
-    alone = len(before) == len(after) == 1
-    return [(a, b) for p, a in before for q, b in after if alone or p.models == q.models]
 
 
 def _side_by_side(parts: Sequence[Named], titles: Sequence[str], *axes: Axis) -> Named:

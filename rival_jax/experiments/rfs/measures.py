@@ -13,6 +13,7 @@ from rival_jax import metrics, trials
 from rival_jax.configs.rfs import Noise
 from rival_jax.experiments.rfs.joined import Joined
 from rival_jax.named import Named
+from rival_jax.report import paired
 from rival_jax.report.results import NO_INTERVAL, Results, Row
 from rival_jax.report.study import Means, Measure, Study, read_images, rows_of
 from rival_jax.report.style import look
@@ -21,6 +22,7 @@ from rival_jax.report.words import Words
 
 WORDS = Words(__package__)
 NORMS = WORDS.titles("norms")
+MEASURES = WORDS.titles("measures")  # as before and after are compared
 SIDES = ("foreground", "background")
 
 
@@ -98,20 +100,6 @@ STUDY = Study(
 )
 
 
-def changes(means: Means, pairs: Sequence[tuple[str, str]]) -> Iterator[Measure]:
-    """What is after minus what was before, for pairs of models."""
-    correct, overall = (means[name].mean("class") for name in ("correct", "overall"))
-    clean, irfs = correct.at(norm="none", level=0.0), means["irfs"].mean("class")
-    told = {"accuracy": (clean, overall), "rfs_of_means": (rfs(overall),), "irfs": (irfs,)}
-    for pair in pairs:
-        for name, several in told.items():
-            for one in several:
-                yield Measure(name, one.where(model=pair).differences("model"))
-
-
-PAIRED = dataclasses.replace(STUDY, name="before_after", measures=changes)
-
-
 def noise_errors(by_trial: Named, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
     """What the finite number of noise draws adds: standard errors over trials, norm by norm.
 
@@ -186,7 +174,7 @@ class Found(NamedTuple):
     results: Results
     members: Mapping[str, Sequence[str]]  # models of every group; {}: there are no groups
     options: Mapping[str, Any]  # of `statistics.bootstrap`
-    paired: Results  # of `Joined.pairs`
+    changed: Results  # of `Joined.pairs`
 
     @property
     def norms(self) -> list[str]:
@@ -239,8 +227,8 @@ def tabled(runs: Joined, named: Mapping[str, Sequence[str]], **options: Any) -> 
     rows = Results(row for error in errors for row in rows_of(STUDY.name, error))
     sizes = {name: results.rows[0][name] for name in ("images", "classes")}
     results += rows.having(**sizes) + Results(relative_differences(results))
-    paired = PAIRED.results(images, runs.pairs, **options) if runs.pairs else Results([])
-    return Found(runs, results, members, options, paired)
+    changed = paired.changes(STUDY, runs.pairs, {}).results(images, **options) if runs.pairs else []
+    return Found(runs, results, members, options, Results(changed))
 
 
 def levels_text(norm: str, levels: Sequence[float]) -> str:

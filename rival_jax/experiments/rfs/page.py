@@ -10,15 +10,23 @@ from typing import Any
 import numpy as np
 import scipy  # which loads its `stats` when that is first used: a second and a half
 
-from rival_jax.experiments.rfs import examples, figures, paired
+from rival_jax.experiments.rfs import examples, figures
 from rival_jax.experiments.rfs.examples import Pictures
 from rival_jax.experiments.rfs.joined import Joined
-from rival_jax.experiments.rfs.measures import NORMS, SIDES, WORDS, Found, levels_text, tabled
-from rival_jax.report import tables
+from rival_jax.experiments.rfs.measures import (
+    MEASURES,
+    NORMS,
+    SIDES,
+    WORDS,
+    Found,
+    levels_text,
+    tabled,
+)
+from rival_jax.report import paired, tables
 from rival_jax.report.document import Document, Section
 from rival_jax.report.explorer import Explorer
 from rival_jax.report.figures import ENDS
-from rival_jax.report.results import Results
+from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import Table, counted, ratio
 from rival_jax.report.verdicts import of_rows
 from rival_jax.runtime.results import Run, parsed
@@ -44,8 +52,8 @@ def told(
     found = tabled(runs, named, **run.config["statistics"])
     lines = ([*row.values()] for model in runs.models for row in examples.ranked(runs, model))
     tables.write_csv(run.path / examples.FILE, examples.HEADER, lines)
-    paired.write(found, run.path / paired.FILE)
-    return found.results + found.paired, page(found, pictures)
+    paired.write([_changes(found, pair) for pair in runs.pairs], run.path / paired.FILE)
+    return found.results + found.changed, page(found, pictures)
 
 
 def page(found: Found, pictures: Pictures | None) -> Document:
@@ -66,7 +74,7 @@ def page(found: Found, pictures: Pictures | None) -> Document:
         subtitle="; ".join([", ".join(sizes), *noise]),
         headline=headline(found),
         sections=[
-            *paired.sections(found, fields),
+            *_before_after(found, fields),
             *WORDS.sections(found.results, fields, "results", tables={"results": overview}),
             *(section for norm in norms for section in _of_norm(found, norm, fields)),
             *_examples(found, pictures),
@@ -83,6 +91,35 @@ def page(found: Found, pictures: Pictures | None) -> Document:
     return document._replace(
         explorer=Explorer(title, kinds, columns, images, len(runs.images.names))
     )
+
+
+def _before_after(found: Found, fields: Mapping[str, Any]) -> list[Section]:
+    """The models of two runs in pairs; none unless they have some in common, or one each."""
+    pictures, pairs = [], found.runs.pairs
+    for number, pair in enumerate(pairs, 1):
+        name = paired.NAME if len(pairs) == 1 else f"{paired.NAME}_{number}"
+        lines = paired.lines(found.results, found.changed, pair, _measured)
+        draw = functools.partial(paired.drawn, lines, pair, WORDS.text("shares"))
+        told = {**fields, "before": pair[0], "after": pair[1]}
+        pictures.append(WORDS.picture(name, draw, words=paired.NAME, **told))
+    tables = {paired.NAME: [_changes(found, pair) for pair in pairs]}
+    drawn = {paired.NAME: pictures}
+    return WORDS.sections(found.changed, fields, paired.NAME, pictures=drawn, tables=tables)
+
+
+def _changes(found: Found, pair: paired.Pair) -> Table:
+    """The means over levels before and after, and their paired differences."""
+    title = WORDS.text(paired.NAME, before=pair[0], after=pair[1])
+    lines = paired.lines(found.results, found.changed, pair, _measured)
+    cell = lambda row: (tables.percent if row["measure"] == "accuracy" else ratio)(row)  # noqa: E731
+    return paired.table(title, pair, lines, found.options["confidence"], cell)
+
+
+def _measured(row: Row) -> str:
+    """What a change is of, in words; "" unless it is of clean images or a mean over levels."""
+    region, clean = row.get("region"), row.get("region") == "clean"
+    named = MEASURES.get(region or row["measure"], "") if clean or row.get("level") is None else ""
+    return f"{named}, {row['norm']}" if named and not clean else named
 
 
 def _of_norm(found: Found, norm: str, fields: Mapping[str, Any]) -> list[Section]:

@@ -79,6 +79,12 @@ STUDY = Study(
     signed=("signed", "signed, of some"),
     apart="each",
 )
+# For networks of two runs: over the true classes.
+PAIRED = dataclasses.replace(
+    STUDY,
+    derived=lambda columns: alike(derived(columns), SIGNED),
+    alone=lambda config: (None,),
+)
 
 
 def tabled(
@@ -92,7 +98,9 @@ def tabled(
     found, said = raw._replace(values=derived(raw.values)), {"filed": "predicted", "subset": "all"}
 
     def told(images: Images, members: Mapping[str, Sequence[str]] | None = None) -> Results:
-        return STUDY.results(alike(images, SIGNED), members, **options)
+        return STUDY.results(
+            images._replace(values=alike(images.values, SIGNED)), members, **options
+        )
 
     every = told(found, members).having(filed="true", subset="all")
     for s, (model, method) in enumerate(subjects(raw)):

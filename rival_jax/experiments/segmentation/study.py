@@ -101,6 +101,7 @@ STUDY = Study(
     columns=(*POOLED, "map", "map_class_wise", "flat"),
     measures=measures,
     derived=derived,
+    alone=lambda config: ([], config.segmentation),
 )
 
 

@@ -45,7 +45,14 @@ def measures(means: Means, pairs: list[Pair]) -> Iterator[Measure]:
         yield Measure(name, level.differences("method"))
 
 
-STUDY = Study("sis", ("model", ("method", "target")), NUMBERS, measures, apart="each")
+STUDY = Study(
+    "sis",
+    axes=("model", ("method", "target")),
+    columns=NUMBERS,
+    measures=measures,
+    alone=lambda config: ([],),
+    apart="each",
+)
 
 
 @dataclasses.dataclass(frozen=True)
