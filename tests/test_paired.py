@@ -12,7 +12,9 @@ from rich.console import Console
 
 from rival_jax.experiments import paired, report, runner
 from rival_jax.experiments.rfs import page
+from rival_jax.named import Axis
 from rival_jax.report import paired as changed
+from rival_jax.report.images import Images, per_image
 from rival_jax.report.results import NUMBERS, Results
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, parsed
@@ -80,6 +82,7 @@ def test_changes_are_the_differences_of_one_run_of_both(runs):
     assert both.pairs == [NETS]
     found = changed.changes(both.study, both.pairs, *both.given).results(both.images, **STATISTICS)
     assert set(found.of("study")) == {"before_after"}
+    assert not found.of("class")
     names = found.of("measure")
     assert {*names} >= ({"accuracy", "probability_drop"} if "background" in str(runs) else {"iou"})
     every, compared = Results.read(runs / "both").where(contrast=f"minus {NETS[0]}"), 0
@@ -189,6 +192,26 @@ def test_what_one_run_lacks_is_named_or_has_no_change(copies):
         both = paired.read(copies)
         found = changed.changes(both.study, both.pairs, *both.given)
         assert found.results(both.images, **STATISTICS).of("method") == ["gradcam"]
+
+
+def test_images_are_joined_by_name():
+    rng = np.random.default_rng(0)
+    names, values = tuple((f"{i}.png",) for i in range(5)), rng.random((2, 5, 1, 3))
+    axes = [(Axis(("model",), ((net,),)), Axis(("level",), ((0,), (1,), (2,)))) for net in NETS]
+    order = rng.permutation(5)
+    first, second = (
+        Images({"x": per_image(some, (Axis(("example",), keys), *rest))}, np.arange(5), tuple("ab"))
+        for some, keys, rest in (
+            (values[0], names, axes[0]),
+            (values[1][order], tuple(names[i] for i in order), axes[1]),
+        )
+    )
+    joined = paired._joined(first, second)
+    assert joined.names == first.names
+    np.testing.assert_array_equal(joined.values["x"].values, np.concatenate(values, 1))
+    lost = second.at(np.arange(4))
+    with pytest.raises(ValueError, match=r"example .*png is in one of the runs only"):
+        paired._joined(first, lost)
 
 
 def test_runs_of_rfs_with_many_classes(tmp_path, monkeypatch):

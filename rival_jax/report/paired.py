@@ -64,8 +64,8 @@ def lines(
     for row in changed.where(model=after, contrast=f"minus {before}"):
         if called := named(row):
             place = {axis: row.get(axis) for axis in ("measure", *axes)}
-            both = (results.one(model=name, contrast="", **place) for name in pair)
-            found.append(Line(called, *both, row))
+            first, second = (results.one(model=name, contrast="", **place) for name in pair)
+            found.append(Line(called, first, second, row))
     return found
 
 
