@@ -96,6 +96,8 @@ def page(found: Found, pictures: Pictures | None) -> Document:
 def _before_after(found: Found, fields: Mapping[str, Any]) -> list[Section]:
     """The models of two runs in pairs; none unless they have some in common, or one each."""
     pictures, pairs = [], found.runs.pairs
+    if not pairs:
+        return []
     for number, pair in enumerate(pairs, 1):
         name = paired.NAME if len(pairs) == 1 else f"{paired.NAME}_{number}"
         lines = paired.lines(found.results, found.changed, pair, _measured)
