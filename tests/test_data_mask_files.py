@@ -63,6 +63,13 @@ def test_the_object_is_the_union(root):
     assert "3 photos have 5 masks, 1 to 2 each" in examples.notices[0]
 
 
+def test_numbers_that_are_left_out_are_told(root):
+    (root / "masks/cat/a_1.png").rename(root / "masks/cat/a_3.png")
+    (said, _) = load(root).notices
+    assert said.startswith("the masks of 1 photo leave out numbers, such as 1 of cat/a.jpg: if")
+    assert len(load(root, **table(root, A.replace("a_0", "a_3"), A)).notices) == 1
+
+
 def test_it_is_never_assumed_but_named(root):
     with pytest.raises(ValueError, match=r"mask cat/a_0\.png has no photo") as error:
         data.load("masked_folder", root, "test")

@@ -9,7 +9,7 @@ A file that two photos could own (`a_0.png`, of the photos `a` and `a_0`) is of 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -37,6 +37,30 @@ def unnumbered(stem: str) -> str:
     return re.sub(r"_[0-9]+$", "", stem)
 
 
+def gaps(masks: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """A sentence on photos whose masks' numbers leave some out: files may have been lost.
+
+    Args:
+      masks: names of each photo's files.
+
+    >>> gaps({"cat/a": ["cat/a_0.png", "cat/a_3.png"], "cat/b": ["cat/b/7.png"]})[0][:57]
+    'the masks of 1 photo leave out numbers, such as 1 of cat/'
+    """
+    found = {}
+    for photo, names in masks.items():
+        ends = (re.search(r"[_/]([0-9]+)\.[^./]+$", name) for name in names)
+        there = {int(end[1]) for end in ends if end}
+        if lost := there and {*range(min(there), max(there))} - there:
+            found[photo] = min(lost)
+    if not found:
+        return ()
+    photo, number = min(found.items())
+    return (
+        f"the masks of {counted(len(found))} leave out numbers, such as {number} of {photo}: if "
+        "these files were lost, the object is too small",
+    )
+
+
 def together(masks: Sequence[Image.Image], names: Sequence[str], photo: Image.Image) -> Image.Image:
     """One photo's mask of all its objects.
 
@@ -59,7 +83,7 @@ def together(masks: Sequence[Image.Image], names: Sequence[str], photo: Image.Im
 
 def told(counts: Sequence[int]) -> tuple[str, ...]:
     """A sentence on the numbers of masks of all photos; none if each has one."""
-    if max(counts) == 1:
+    if max(counts, default=1) == 1:
         return ()
     each = f", {min(counts)} to {max(counts)} each" if min(counts) < max(counts) else ""
     return (

@@ -70,7 +70,8 @@ def read(base: Path, *, several: bool = False) -> tuple[list[Row], tuple[str, ..
         raise ValueError(f"{base}: " + report(sorted(faults), total, "files and folders", cure))
     if not found:
         raise ValueError(f"no photo in {base / 'images'}: looked for images/CLASS/NAME.jpg")
-    return found, files.unread_notice(base, strange)
+    named = {row.name: [name for name, _ in row.masks] for row in found if several}
+    return found, (*files.unread_notice(base, strange), *mask_files.gaps(named))
 
 
 def _by_stem(base: Path) -> dict[str, Found]:
