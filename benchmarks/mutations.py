@@ -33,7 +33,7 @@ class Mutation(NamedTuple):
 MUTATIONS = {
     # statistics
     "a resample of n images, not n - 1": Mutation(
-        "pools.py",
+        "strata.py",
         "made(c), sizes[c], sizes[c] - 1,",
         "made(c), sizes[c], sizes[c],",
         "statistics",
