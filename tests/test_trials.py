@@ -171,6 +171,20 @@ def test_rounds_are_two_trials_and_then_one_by_one():
     assert alone.judged() == [("linf", (0.1,)), ("linf", (0.2,))]
 
 
+def test_rounds_of_all_lengths_are_passes_of_one_program(tmp_path):
+    experiment = rfs.Experiment(auto(tmp_path), quiet())
+    loaded = experiment.subject.load("scenes/vit_00")
+    plan = {"images": 5, "trials": 2, "flops": 1.0}
+    units = [experiment._noisy(loaded, plan, ("linf", 0.8), one) for one in experiment.rounds]
+    passes = [unit.compute.passes for unit in units]
+    assert [[int(one.args[-1]) for one in some] for some in passes] == [[0, 1], [2], [3]]
+    assert len({(one.fn, one.size) for some in passes for one in some}) == 1
+    assert passes[0][0].size == 10  # as many forward passes at once as two trials of 5 images
+    plan["images"] = 20  # all
+    unit = experiment._noisy(loaded, plan, ("linf", 0.8), experiment.rounds[0])
+    assert unit.compute.passes[0].size == 20
+
+
 def leave_out_reports(patch):
     patch.setattr(rfs.Experiment, "report", lambda *args: (Results([]), None))
     patch.setattr(runner, "write_document", lambda *args: None)

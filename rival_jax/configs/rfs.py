@@ -32,8 +32,8 @@ class Noise(blocks.Levels):
     # "auto": for each network, until the interval of its RFS is no wider than with the most trials
     # but for a share of that width; the levels that need it most have more trials than others.
     trials: Literal["auto"] | Several = "auto"
-    # Of each level. Ten that levels share are worth no more than five, in a mean over levels whose
-    # variance over trials sharing at least doubles (benchmarks/README.md).
+    # Of each level. In a mean over levels, ten trials that these share are worth no more than five,
+    # wherever sharing doubles the variance: in nine of ten cases (benchmarks/README.md).
     most_trials: Several = 5
     widening: Positive = 0.05
     # Whose interval: that of the mean over the levels of a norm, or of each level by itself.
