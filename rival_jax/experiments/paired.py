@@ -210,7 +210,7 @@ def _section(
     def named(row: Row) -> str:
         words = [row[axis] for axis in several if row.get(axis) not in (None, "none")]
         told = (f"{word:g}" if isinstance(word, float) else str(word) for word in words)
-        return " ".join(told) or "none"
+        return " ".join(told) or ("none" if several else measure.replace("_", " "))
 
     lines = paired.lines(results, changed, pair, named)
     title = f"{measure.replace('_', ' ')}, {pair[1]} after {pair[0]}"
