@@ -82,7 +82,7 @@ MUTATIONS = {
         "named.py", "if key[column] in several]", "if key[column] not in several]", "named study"
     ),
     "counts of the largest, not the least": Mutation(
-        "named.py", "(np.min,) * 4", "(np.max,) * 4", "named study"
+        "named.py", '("min",) * 4', '("max",) * 4', "named study"
     ),
     "images of one class for those of another": Mutation(
         "report/class_means.py",

@@ -102,9 +102,8 @@ def found(
         parts.append(single)
     found = Finding(*(np.empty(counted[0].shape) for _ in Finding._fields))
     for classes in parts:
-        some, same = (
-            one and Some(one, mapped, counted[0].shape[1], classes) for one in (whole, fixed)
-        )
+        told = mapped, counted[0].shape[1], classes
+        some, same = Some(whole, *told), Some(fixed, *told) if fixed else None
         ends = significance.found(some, fixed=same, images=counted[0][classes].ravel(), **options)
         for array, end in zip(found, ends, strict=True):
             array[classes] = end.reshape(len(classes), -1)

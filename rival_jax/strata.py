@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -122,6 +123,7 @@ class Strata:
         if averages is not None:
             shape = averages(self.means[None], slice(None)).shape[1:]
             self._columns = shape[1:]
+        self._rows = shape[0]
         self.shape = jax.eval_shape(statistic, jax.ShapeDtypeStruct(shape, jnp.float32)).shape
         self.step = max(1, CHUNK // self.means.size)  # sets held at once
         self.size = min(SIZE, self.step)  # evaluated at once: fixed, for a single program
@@ -205,7 +207,7 @@ class Strata:
         self.states: list[Mapping[str, Any]] = []
         for start in range(0, resamples, self.step):
             count = min(self.step, resamples - start)
-            means = np.zeros((count, *self.means.shape)) if self.averages is None else 0.0
+            means = np.zeros((count, self._rows, math.prod(self._columns)))
             for block in self.blocks.values():
                 self.states.append(rng.bit_generator.state)
                 drawn = block.drawn(count, rng)
