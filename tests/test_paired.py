@@ -178,6 +178,17 @@ def test_networks_of_one_name_are_called_by_their_folders(copies, runs):
     assert paired.pairs([(copies[0], "one"), (both, "tiny"), (both, "other")]) == []
 
 
+def test_both_networks_accuracy_on_photos_is_told_by_their_titles(copies):
+    """With what stands behind a name in brackets, and of names that begin alike the whole one."""
+    called = {"tiny": "tiny (a)", "tiny two": "tiny two (a)"}
+    assert paired._retitled("tiny (grey head)", called) == "tiny (a) (grey head)"
+    assert paired._retitled("tiny two", called) == "tiny two (a)"
+    clean = paired.read(copies).data["clean"]
+    want = [parsed(folder / "data.json")["clean"] for folder in copies]
+    assert list(clean) == ["tiny", "other"]
+    assert [clean["tiny"], clean["other"]] == [want[0]["tiny"], want[1]["other"]]
+
+
 def test_what_one_run_lacks_is_named_or_has_no_change(copies):
     background = parsed(copies[0] / "config.json")["experiment"] == "background"
     lost = "grey_foreground" if background else "rollout"  # methods go with networks

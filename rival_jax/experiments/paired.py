@@ -114,8 +114,10 @@ def read(folders: Sequence[Path]) -> Both:
     models, config = _models(folders), parsed(folders[0] / "config.json")
     study: Study = plugin("experiments", config["experiment"]).STUDY
     facts, titles, parts = _all(folders, "data"), titled(models), []
-    for folder in folders:
+    clean: dict[str, Any] = {}
+    for folder, told in zip(folders, facts, strict=True):
         called = {m: t for (f, m), t in zip(models, titles, strict=True) if f == folder}
+        clean |= {_retitled(name, called): share for name, share in told.get("clean", {}).items()}
         units = parsed(folder / "units.json")
         files = [folder / file for unit, file in units.items() if unit.rpartition("/")[0] in called]
         stored = dataclasses.replace(study, derived=dict).read(files, facts[0]["classes"])
@@ -129,7 +131,7 @@ def read(folders: Sequence[Path]) -> Both:
         study.alone(_typed(config)),
         images,
         pairs(models),
-        {**facts[0], "notices": list(dict.fromkeys(notices))},
+        {**facts[0], "notices": list(dict.fromkeys(notices)), "clean": clean},
         [{**card, "name": title} for card, title in zip(cards, titles, strict=True)],
         folders,
     )
@@ -137,6 +139,12 @@ def read(folders: Sequence[Path]) -> Both:
 
 def _typed(config: Mapping[str, Any]) -> Any:
     return typed(plugin("configs", config["experiment"]).Config, config)
+
+
+def _retitled(name: str, called: Mapping[str, str]) -> str:
+    """A network's name, perhaps with more in brackets, with its title for the name."""
+    model = max((one for one in called if f"{name} ".startswith(f"{one} ")), key=len)
+    return called[model] + name.removeprefix(model)
 
 
 def _renamed(found: Images, called: Mapping[str, str]) -> Images:
