@@ -31,11 +31,14 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] += f"/{_worker}"
 from pathlib import Path
 
 import jax
+import jaxtyping
 import pytest
 
+from tests import checked_types
 from tests.browser import Browser
 from tests.golden import REQUIRED, SHARED
 
+jaxtyping.jaxtyped = checked_types.jaxtyped  # before a module of the package is imported
 signal.signal(signal.SIGINT, signal.default_int_handler)  # `&` in a script has it ignored
 gc.set_threshold(50_000, 10, 10)  # tracing makes millions of objects, few of them in cycles
 
