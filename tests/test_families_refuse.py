@@ -69,9 +69,15 @@ def _names(message: str, names: Iterable[str]) -> bool:
 
 
 def trials(name: str, wrapping: str) -> Iterator[tuple[str, str, str, str | None]]:
-    """Key, name in the file, change, and what an error calls it."""
-    for tensor, (values, known) in _wrapped(name, wrapping).items():
-        for change in CHANGES:
+    """Key, name in the file, change, and what an error calls it.
+
+    Of tensors that differ in their layer's number the first has every change, the others by turns.
+    """
+    seen = set()
+    for place, (tensor, (values, known)) in enumerate(_wrapped(name, wrapping).items()):
+        kind = re.sub(r"\b\d+\b|(?<=layer)\d", "#", tensor)
+        for change in CHANGES if kind not in seen else [[*CHANGES][place % len(CHANGES)]]:
+            seen.add(kind)
             if change != "flattened" or values.ndim > 1:
                 yield f"{name} {wrapping} {change} {known or tensor}", tensor, change, known
 

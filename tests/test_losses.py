@@ -173,7 +173,7 @@ def test_what_does_not_fit_is_refused():
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(2, 6), st.integers(0, 2**16))
+@given(st.sampled_from([2, 5]), st.integers(0, 2**16))
 def test_losses_of_logits(classes, seed):
     """Over all outputs it is the plain loss; a divergence is >= 0, and 0 of itself alone."""
     draw = np.random.default_rng(seed)

@@ -172,7 +172,7 @@ def test_swapped_is_the_term_of_energy_swap(tiny):
     batch = batch_of() | {"label": jnp.array([0, 1, 1])}
     before = {**variables, "original": variables["params"]}
     whole = jax.jit(lambda v: energy_swap.terms(model, v, batch)["swapped"])(before)
-    found = swapped.terms(model, variables, batch)
+    found = jax.jit(lambda v: swapped.terms(model, v, batch))(variables)
     np.testing.assert_allclose(found["total"], whole, rtol=1e-5)
 
 
@@ -184,10 +184,11 @@ def test_masktune_hides_what_the_original_relied_on(tiny):
             model, given, batch, method="relevance", deviations=d
         )["total"]
     )
-    logits, _ = model.forward(variables, batch["image"], {})
+    forward = jax.jit(model.forward)
+    logits, _ = forward(variables, batch["image"], {})
     plain = -jax.nn.log_softmax(logits)[jnp.arange(3), batch["label"]]
     np.testing.assert_allclose(run(given, batch, 100.0), plain, rtol=1e-4)
-    everything, _ = model.forward(
+    everything, _ = forward(
         variables, jnp.broadcast_to(jnp.array(model.mean), batch["image"].shape), {}
     )
     hidden = -jax.nn.log_softmax(everything)[jnp.arange(3), batch["label"]]

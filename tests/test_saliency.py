@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import pkgutil
@@ -89,7 +90,8 @@ def test_scorecam_is_the_package(shared):
     model, variables = loaded(shared, "resnet")
     images = jnp.asarray(nhwc(expected["input"]))
     score = taps.class_score(jnp.asarray(expected["category"], jnp.int32))
-    got = saliency.explain("scorecam", model, variables, images, score, scaling="cam")
+    explain = functools.partial(saliency.explain, "scorecam", model, score=score, scaling="cam")
+    got = QUICKLY(explain)(variables, images)
     close(at_kept(got, expected["cam"]), expected["cam"], PARITY)
 
 
@@ -266,8 +268,12 @@ def test_integrated_gradients_add_up_to_the_score():
     variables, images = random_variables(model), random_images(model)
     score = taps.class_score(jnp.zeros(2, int))
     options = {"steps": 200, "baseline": 0.5}
-    got = integrated_gradients.attributions(model, variables, images, score, **options)
-    ends = [score(*model.forward(variables, x, {})) for x in (images, jnp.full_like(images, 0.5))]
+    find = functools.partial(integrated_gradients.attributions, model, score=score, **options)
+    got, scored = (
+        QUICKLY(find)(variables, images),
+        QUICKLY(lambda v, x: score(*model.forward(v, x, {}))),
+    )
+    ends = [scored(variables, x) for x in (images, np.full_like(images, 0.5))]
     np.testing.assert_allclose(got.sum((1, 2, 3)), ends[0] - ends[1], atol=1e-2)
 
 
@@ -277,13 +283,19 @@ def test_gradient_x_input_explains_a_linear_score():
     variables, images = random_variables(model), random_images(model)
     weight = np.random.default_rng(0).normal(size=images.shape[1:])
     score = lambda logits, values: (values["image"] * weight).sum((1, 2, 3))  # noqa: E731
-    plain = {"scaling": "none"}
-    got = saliency.explain("gradient_x_input", model, variables, images, score, **plain)
+
+    def explain(method, **options):
+        options |= {"score": score, "scaling": "none"}
+        return QUICKLY(functools.partial(saliency.explain, method, model, **options))(
+            variables, images
+        )
+
+    got = explain("gradient_x_input")
     wanted = np.abs((weight * (images - np.asarray(model.mean))).sum(-1))
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
-    got = saliency.explain("input_gradient", model, variables, images, score, **plain)
+    got = explain("input_gradient")
     np.testing.assert_allclose(got[0], np.abs(weight).max(-1), rtol=1e-5)
-    got = saliency.explain("smoothgrad", model, variables, images, score, samples=3, **plain)
+    got = explain("smoothgrad", samples=3)
     np.testing.assert_allclose(got[0], np.abs(weight).max(-1), rtol=1e-5)
 
 
@@ -291,7 +303,7 @@ def test_any_feature_can_be_explained():
     """With global pooling GradCAM of a feature is that feature's own map (study, section 6)."""
     model = VARIANTS["resnet"]
     variables, images = random_variables(model), random_images(model)
-    _, values = model.forward(variables, images, {})
+    _, values = jax.jit(model.forward)(variables, images, {})
     for unit in range(3):
         score = taps.unit_score("features", unit)
         explain = jax.jit(lambda v, x, s=score: saliency.explain("gradcam", model, v, x, s))
