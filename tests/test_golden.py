@@ -112,7 +112,8 @@ def test_the_whole_can_be_required(required, root):
     """By CI: there a test that needs reference data fails without the whole."""
     environment = {**os.environ, "RIVAL_JAX_SHARED": "/nowhere"}
     environment["RIVAL_JAX_REQUIRE_SHARED"] = required
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", ONE]
+    options = ["-q", "-p", "no:cacheprovider", "-o", "addopts="]  # no annotation is checked
+    command = [sys.executable, "-m", "pytest", *options, ONE]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == bool(required), done.stdout
     assert ("not found at /nowhere" in done.stdout) == bool(required)
