@@ -156,13 +156,13 @@ def _apart(
 
     def some(means: Means, ours: bool) -> Array:
         every = zip(told(means), owned, strict=True)
-        return jnp.concatenate([values for values, own in every if own is ours])
+        return jnp.concatenate([*(values for values, own in every if own is ours), jnp.zeros(0)])
 
     strata, fixed = columns.strata(lambda m: some(columns.of_mean(m), False), columns.mean(by))
     if not any(owned):
         return significance.found(strata, fixed=fixed, images=images, **options)
 
-    mine, rest, start = [], [], 0  # positions
+    mine, rest, start = [], [np.zeros(0, int)], 0  # positions
     for part, fields, own in zip(parts, axes, owned, strict=True):
         shape = part.numbers.counts.images.shape
         place = np.arange(start, start := start + math.prod(shape))
