@@ -260,7 +260,7 @@ def _product(left: Any, right: np.ndarray) -> Any:
 
 
 def _library(*values: Any) -> Any:
-    return np if all(isinstance(one, np.ndarray) for one in values) else jnp
+    return np if all(isinstance(one, (np.ndarray, np.generic)) for one in values) else jnp
 
 
 def _columns(every: Sequence[Named]) -> list[list[Any]]:

@@ -60,6 +60,20 @@ def test_functions_of_numpy_arrays_give_numpy_arrays():
     assert isinstance(LEVEL.map(jnp.add, traced).values, jax.Array)
 
 
+def test_counts_of_one_place_are_known_while_its_values_are_traced():
+    """They are NumPy's scalars, which are not arrays."""
+    found = []
+
+    def traced(values):
+        one = dataclasses.replace(LEVEL, values=values)
+        alone = one.at(model="a", treatment="none", region="none")
+        found.append((alone - one.at(model="b")).counts)
+        return alone.values
+
+    jax.eval_shape(traced, LEVEL.values)
+    assert [np.asarray(array).tolist() for array in found[0]] == [[n] * 4 for n in (4, 4, 1, 4)]
+
+
 def test_differences_are_later_minus_earlier_of_what_differs_in_one_field():
     found = LEVEL.differences("model")
     assert found.axes[0] == Axis(("model", "minus"), (("b", "a"), ("c", "a"), ("c", "b")))
