@@ -122,9 +122,7 @@ def test_images_are_never_all_held(monkeypatch):
     np.testing.assert_array_equal(lazy.values, values)
 
 
-@pytest.mark.parametrize(
-    "kind", ["rfs", "saliency", "attributes", "tokencut", "background", "knn", "perturbation"]
-)
+@pytest.mark.parametrize("kind", ["rfs", "saliency", "attributes", "perturbation"])
 def test_numbers_of_many_classes_are_those_of_all_computed_at_once(kind, monkeypatch):
     """Classes of one image too, groups of models, missing values, and draws in several steps."""
     rng = np.random.default_rng(8)
