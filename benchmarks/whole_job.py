@@ -59,8 +59,10 @@ def main() -> None:
 
 
 def write_photos(folder: pathlib.Path) -> None:
-    """The images of `inputs.write_images` as JPEG and PNG files in folders of their classes."""
-    images, masks, labels = (np.load(folder / f"{n}.npy") for n in ("images", "masks", "labels"))
+    """The images of `inputs.write_images` as JPEG and PNG files, as many of each class."""
+    images, masks = (np.load(folder / f"{name}.npy") for name in ("images", "masks"))
+    labels = np.arange(len(images), dtype=np.int32) % inputs.CLASSES
+    np.save(folder / "labels.npy", labels)
     for number, label in enumerate(labels):
         for kind, pixels, suffix in (("images", images, "jpg"), ("masks", masks, "png")):
             path = folder / kind / f"class{label}" / f"{number:06}.{suffix}"
