@@ -203,6 +203,9 @@ def test_segments_that_are_chosen_are_the_object(sam):
     file = sam / "masks/cat/a/metadata.csv"
     file.write_text("id,area\n0,1\n1,1\n2,1\n")  # somebody else's table
     assert len(load(sam, **table(sam, *lines))) == 1
+    file.write_text(f"{HEADER}\n" + "../b/0,1,1,1,1,1,1,1,1,1\n")
+    with pytest.raises(ValueError, match=r"metadata\.csv: id '\.\./b/0' is no number"):
+        load(sam, **table(sam, *lines[:2]))
     file.write_bytes(b"\xff\xfe\xff")
     with pytest.raises(ValueError, match=r"metadata\.csv cannot be read"):
         load(sam, **table(sam, *lines[:2]))

@@ -37,11 +37,15 @@ def ids(folder: Path) -> list[str]:
             reader = csv.DictReader(file)
             if not set(reader.fieldnames or ()) >= COLUMNS:
                 return []
-            return [row["id"] for row in reader]
+            found = [row["id"] for row in reader]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{folder / METADATA} cannot be read: {error}; write it again") from error
+    for one in found:
+        if not one.isdecimal():  # it would be read as a path
+            raise ValueError(f"{folder / METADATA}: id {one!r} is no number; write it again")
+    return found
 
 
 def unchosen(where: str, masks: Sequence[Path], *, picked: bool) -> list[str]:

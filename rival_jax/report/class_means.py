@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -88,11 +89,7 @@ class ClassMeans:
                 value, known = self.places[name]
                 values = means[..., value]
                 if known is not None:
-                    share = means[..., known]
-                    there = share > 0
-                    values = np.where(
-                        there, values / np.where(there, share, 1), self.whole[name][some]
-                    )
+                    values = _ratio(np, values, means[..., known], self.whole[name][some])
                 parts.append(np.einsum("rkw,kw->rw", values, weight[some])[:, None])
             return np.concatenate(parts, axis=-1)
 
@@ -148,10 +145,7 @@ class ClassMeans:
             value, known = self.places[name]
             of_class = means[:, value]
             if known is not None:
-                share = means[:, known]
-                of_class = jnp.where(
-                    share > 0, of_class / jnp.where(share > 0, share, 1), self.whole[name]
-                )
+                of_class = _ratio(jnp, of_class, means[:, known], self.whole[name])
             axis, counts = Axis(("class",), self.keys), self.counts[name]
             if self.averages:
                 axis = Axis(("average",), tuple((average,) for average in self.averages))
@@ -169,8 +163,7 @@ class ClassMeans:
             value, known = self.places[name]
             own = means[value]
             if known is not None:
-                share, whole = means[known], jnp.asarray(self.whole[name])[c]
-                own = jnp.where(share > 0, own / jnp.where(share > 0, share, 1), whole)
+                own = _ratio(jnp, own, means[known], jnp.asarray(self.whole[name])[c])
             counts = Counts(*(jnp.asarray(array)[c][None] for array in self.counts[name]))
             made[name] = self._alone(one, own, counts)
         return made
@@ -236,6 +229,12 @@ class ClassMeans:
         if self.averages and known:
             summed, count = (np.sum(a, 0, keepdims=True) for a in (summed, count))
         return (summed / np.where(count > 0, count, 1)).astype(np.float32)
+
+
+def _ratio(library: Any, values: Any, share: Any, whole: Any) -> Any:
+    """Means of the images that have a value; `whole`, those of the full data, if none has."""
+    there = share > 0
+    return library.where(there, values / library.where(there, share, 1), whole)
 
 
 def _shape(one: Named) -> tuple[int, ...]:
