@@ -63,7 +63,7 @@ def bootstrap(
     It covers on few images too (`benchmarks/coverage.py`): resamples are rescaled to the variance
     of classes of n, not (n - 1) / n of it; tails are widened like Student's t relative to the
     normal, with the degrees of freedom of the classes' variances (Satterthwaite); below three of
-    them, a share gets its binomial interval; classes of one image are collapsed (`strata.Block`).
+    them, a share gets its binomial interval; classes of one image are collapsed (`blocks.Block`).
     If no image varies, the interval reflects what unseen images could do: for a share it is Clopper
     and Pearson's at the effective number of images, so 6 right of 6 give [0.54, 1].
 
@@ -179,31 +179,32 @@ def _spread(strata: Strata) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndar
     without variation is informative too.
     """
     square = cube = np.zeros(1)
-    each = strata.freedom[:, None]
-    if not each.any():  # one image
+    if not strata.freedom.any():  # one image
         return np.zeros(1), np.zeros(1), np.ones(1), np.ones(1)
-    variance = np.zeros((len(each), math.prod(strata.shape)))
+    mine = list(strata.blocks)  # of the others, no output depends
+    each, others = strata.freedom[mine, None], np.delete(strata.freedom, mine)
+    variance = dict.fromkeys(mine, np.zeros(math.prod(strata.shape)))
     for place, influence in strata.influences():
         size = len(influence)
         squares = (influence**2).sum(0)
         square = square + squares / size**2
         cube = cube + (influence**3).sum(0) / size**3
         variance[place] = squares / (size * (size - 1))
-    drawn = (each * variance + variance.mean(0)) / (each + 1)
+    found = np.stack([*variance.values()])
+    mean = found.sum(0) / len(strata.freedom)
+    drawn, rest = (each * found + mean) / (each + 1), 1 / (others + 1)
+    total, below = found.sum(0), (found**2 / each).sum(0)
+    shrunk = drawn.sum(0) + mean * rest.sum()
+    under = (drawn**2 / each).sum(0) + mean**2 * (rest**2 / others).sum()
     scale = square**1.5
     acceleration = cube / np.where(scale > 0, 6 * scale, 1)
-    return (
-        np.sqrt(variance.sum(0)),
-        acceleration,
-        _satterthwaite(variance, each),
-        _satterthwaite(drawn, each),
-    )
+    freedom = _satterthwaite(total, below), _satterthwaite(shrunk, under)
+    return np.sqrt(total), acceleration, *freedom
 
 
-def _satterthwaite(variance: np.ndarray, freedom: np.ndarray) -> np.ndarray:
-    """Degrees of freedom [k] of a sum of variances [c, k]; 1 if nothing varies."""
-    below = (variance**2 / freedom).sum(0)
-    return np.where(below > 0, variance.sum(0) ** 2 / np.where(below > 0, below, 1), 1)
+def _satterthwaite(total: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Degrees of freedom [k]; `squares`: of variances, each over its own degrees of freedom."""
+    return np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1), 1)
 
 
 def _corrected(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rival_jax.blocks import blocks_of, parts
 from rival_jax.pools import Pools
 from rival_jax.types import Array
 
@@ -22,59 +22,16 @@ Averages = Callable[[np.ndarray, Any], np.ndarray]
 """Of means [r, k, v] of some classes, and their positions: what they add to averages [r, a, w]."""
 WAYS = 64  # ways to put columns at their bounds
 SLACK = 1e-5  # how far rounding may take a value beyond its bounds
-POOL = 6  # least images in the pool of collapsed classes
 SIZE = 256  # sets of class means evaluated at once, at most
 CHUNK = 1 << 23  # numbers held at once as class means
-_DRAWS = 1 << 19  # images drawn at once
 _MOVED = 1 << 12  # class means moved at once
-
-
-class Block(NamedTuple):
-    """Classes with means drawn from one pool of images.
-
-    A class of n images is its own pool, and its mean is over n - 1 images drawn from it: the mean
-    of n would have (n - 1) / n of the variance (Rao and Wu, JASA 1988: their rescaling is 1 for n -
-    1 draws, and no mean leaves the range of the images).
-
-    Variation within a class of one image is unobservable. All k such classes are collapsed into one
-    pool (Cochran, "Sampling Techniques", 1977, section 5A.12), with the images of the smallest
-    other classes while it has fewer than `POOL`, and each gets the value of a drawn image. If the
-    pool has no other images there are k - 1 draws, so that two classes share one: the variance of
-    their sum is (k + 2) / k of the observed one, k / (k - 1) being unbiased. Differences between
-    collapsed classes count as variation, so intervals tend to be too wide.
-    """
-
-    classes: tuple[int, ...]
-    images: Callable[[], np.ndarray]  # the pool, float64 [size, v]
-    size: int
-    draws: int
-    collapsed: bool  # whether these are classes of one image
-
-    def drawn(self, resamples: int, rng: np.random.Generator) -> np.ndarray:
-        """Means [resamples, len(classes), v], resample by resample."""
-        if not self.collapsed:
-            pool, some = self.images(), max(1, _DRAWS // self.size)
-            ends = [*range(0, resamples, some), resamples]
-            counts = (self._counts(b - a, rng) for a, b in itertools.pairwise(ends))
-            return np.concatenate([each @ pool / self.draws for each in counts])[:, None]
-        chosen = rng.integers(self.size, size=(resamples, self.draws))
-        twice = rng.integers(len(self.classes), size=(resamples, 1))
-        turn = (np.arange(len(self.classes)) + twice) % len(self.classes) % self.draws
-        return self.images()[np.take_along_axis(chosen, turn, 1)]
-
-    def _counts(self, resamples: int, rng: np.random.Generator) -> np.ndarray:
-        """How often each image is drawn, int [resamples, size]."""
-        chosen = rng.integers(self.size, size=(resamples, self.draws))
-        chosen += self.size * np.arange(resamples)[:, None]
-        counts = np.bincount(chosen.ravel(), minlength=self.size * resamples)
-        return counts.reshape(resamples, self.size)
 
 
 class Strata:
     """A study's images by class, and a statistic of the class means.
 
     Attributes:
-      blocks: see `Block`, by their place among all; together they have every class once.
+      blocks: see `blocks.Block`, by their place among all; together they have every class once.
       freedom: images of each block's pool, minus one [all blocks].
       sizes: images of each class [c].
       count: all images.
@@ -88,7 +45,8 @@ class Strata:
       constant: bool [v], columns that do not depend on the images; none at first.
       averages: if the statistic takes averages over classes [a, w] in place of class means, which
         is much faster with many classes.
-      states: the generator's before the draws of every step and block of the last `resampled`.
+      states: with averages, the generator's before the draws of every block in the last
+        `resampled`.
     """
 
     def __init__(
@@ -111,7 +69,7 @@ class Strata:
         self.means = np.stack(means)
         self.low, self.high, self.bounded = _bounds(least, most, bounds)
         self.constant = np.zeros(images.width, bool)
-        self.blocks = dict(enumerate(_blocks(images)))
+        self.blocks = dict(enumerate(blocks_of(images)))
         self.freedom = np.array([block.size - 1 for block in self.blocks.values()])
         self.count = int(self.sizes.sum())
         self.centre = self.means.copy()
@@ -125,7 +83,7 @@ class Strata:
             self._columns = shape[1:]
         self._rows = shape[0]
         self.shape = jax.eval_shape(statistic, jax.ShapeDtypeStruct(shape, jnp.float32)).shape
-        self.step = max(1, CHUNK // self.means.size)  # sets held at once
+        self.step = max(1, CHUNK // math.prod(shape))  # inputs of the statistic held at once
         self.size = min(SIZE, self.step)  # evaluated at once: fixed, for a single program
 
     @classmethod
@@ -181,14 +139,15 @@ class Strata:
             yield from self._moved(base, waiting)
 
     def _moved(self, base: np.ndarray, changes: Sequence[Change]) -> list[np.ndarray]:
-        ends = np.cumsum([len(places) for _, places in changes])
+        ends = np.cumsum([len(places) for _, places in changes])[:-1]
         if self.averages is not None:
             whole, found = self.averages(base[None], slice(None)), []
             for classes, places in changes:
                 rest = whole - self.averages(base[None, classes], classes)
-                moved = np.repeat(places[:, None], len(classes), 1)
-                found.append(rest + self.averages(moved, classes))
-            return np.split(self._evaluated(np.concatenate(found)), ends[:-1])
+                for part in parts(len(places), CHUNK // base[classes].size):
+                    moved = np.repeat(places[part, None], len(classes), 1)
+                    found.append(rest + self.averages(moved, classes))
+            return np.split(self._evaluated(np.concatenate(found)), ends)
         rows = [(classes, place) for classes, places in changes for place in places]
         here, found = base.astype(np.float32), []
         for start in range(0, len(rows), self.size):
@@ -198,25 +157,31 @@ class Strata:
             for row, (classes, place) in enumerate(some):
                 means[row, classes] = place
             found.append(self._values(means)[: len(some)])
-        return np.split(np.concatenate(found), ends[:-1])
+        return np.split(np.concatenate(found), ends)
 
     def resampled(self, resamples: int, seed: int) -> np.ndarray:
         """The statistic on resamples [resamples, k]."""
-        rng = np.random.Generator(np.random.PCG64(seed))
-        found = []
-        self.states: list[Mapping[str, Any]] = []
-        for start in range(0, resamples, self.step):
-            count = min(self.step, resamples - start)
-            means = np.zeros((count, self._rows, math.prod(self._columns)))
+        rng, found = np.random.Generator(np.random.PCG64(seed)), []
+        if self.averages is not None:  # of all resamples: they take little room
+            return self._evaluated(self._averaged(resamples, rng))
+        for some in parts(resamples, self.step):
+            count = some.stop - some.start
+            means = np.empty((count, *self.means.shape))
             for block in self.blocks.values():
-                self.states.append(rng.bit_generator.state)
-                drawn = block.drawn(count, rng)
-                if self.averages is None:
-                    means[:, list(block.classes)] = drawn
-                else:
-                    means += self.averages(drawn, list(block.classes))
+                for part, drawn in block.drawn(count, rng):
+                    means[part, list(block.classes)] = drawn
             found.append(self._evaluated(means))
         return np.concatenate(found)
+
+    def _averaged(self, resamples: int, rng: np.random.Generator) -> np.ndarray:
+        """Averages of every resample, block by block, [resamples, a, w]."""
+        means = np.zeros((resamples, self._rows, math.prod(self._columns)))
+        self.states: list[Mapping[str, Any]] = []
+        for block in self.blocks.values():
+            self.states.append(rng.bit_generator.state)
+            for part, drawn in block.drawn(resamples, rng):
+                means[part] += self.averages(drawn, list(block.classes))
+        return means
 
     def influences(self) -> Iterator[tuple[int, np.ndarray]]:
         """The jackknife's influences [p, k] for every block with a pool of two images or more.
@@ -245,7 +210,8 @@ class Strata:
         step[self.constant] = 0
         here = self.evaluate(self.means[None])[0]
         ways = [([c], mean + np.stack([step, -step])) for c, mean in enumerate(self.means)]
-        response = np.abs(np.stack([*self.moved(self.means, ways)]) - here).max(1)
+        moved = self.moved(self.means, ways)
+        response = np.stack([np.abs(values - here).max(0) for values in moved])
         response[response < 1e-6] = 0
         total = response.sum(0)
         return response / np.where(total > 0, total, 1)
@@ -261,9 +227,8 @@ class Strata:
         ends = [np.broadcast_to(end, self.means.shape) for end in (self.low, self.high)]
         places = np.stack([*ends, self.means])
         found = []
-        for start in range(0, WAYS, self.step):
-            some = ways[start : start + self.step]
-            chosen = np.stack([places[way, :, columns].T for way in some])
+        for some in parts(WAYS, CHUNK // self.means.size):
+            chosen = np.stack([places[way, :, columns].T for way in ways[some]])
             found.append(self.evaluate(self.means + share * (chosen - self.means)))
         return np.concatenate(found)
 
@@ -282,19 +247,3 @@ def _bounds(
     inside = (least >= -1 - SLACK) & (most <= 1 + SLACK)
     low = np.where(inside, np.where(least < -SLACK, -1.0, 0.0), least)
     return low, np.where(inside, 1.0, most), bool(inside.all())
-
-
-def _blocks(images: Pools) -> list[Block]:
-    sizes = images.sizes.tolist()
-    single = tuple(c for c, size in enumerate(sizes) if size == 1)
-    several = [c for c, size in enumerate(sizes) if size > 1]
-    made = functools.partial(functools.partial, images.__getitem__)
-    blocks = [Block((c,), made(c), sizes[c], sizes[c] - 1, collapsed=False) for c in several]
-    if single:
-        pool = np.concatenate([images[c] for c in single])
-        for c in sorted(several, key=sizes.__getitem__):
-            if len(pool) < POOL:
-                pool = np.concatenate([pool, images[c]])
-        draws = len(single) if len(pool) > len(single) else max(1, len(single) - 1)
-        blocks.append(Block(single, lambda: pool, len(pool), draws, collapsed=True))
-    return blocks

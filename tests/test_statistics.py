@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rival_jax import metrics, statistics, strata
+from rival_jax import blocks, metrics, statistics, strata
 
 
 def accuracy(means):
@@ -181,7 +181,7 @@ def test_chunks_do_not_change_the_result(monkeypatch):
     values, labels = np.random.default_rng(5).random((40, 3)), np.arange(40) % 4
     whole = statistics.bootstrap(accuracy, values, labels, resamples=64)
     monkeypatch.setattr(strata, "CHUNK", 12 * 64)
-    monkeypatch.setattr(strata, "_DRAWS", 70)  # 7 resamples of 10 images
+    monkeypatch.setattr(blocks, "DRAWS", 70)  # 7 resamples of 10 images
     same = statistics.bootstrap(accuracy, values, labels, resamples=64)
     np.testing.assert_allclose(whole.low, same.low, rtol=1e-6)
 

@@ -9,7 +9,7 @@ import pytest
 
 import rival_jax
 from benchmarks import growth
-from rival_jax import pools, significance, statistics, strata
+from rival_jax import apart, blocks, pools, significance, statistics, strata
 from rival_jax.named import Axis
 from rival_jax.report import study, tables, verdicts
 from rival_jax.report.document import Document, Section, write_document
@@ -124,7 +124,7 @@ def test_images_are_never_all_held(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["rfs", "saliency", "attributes", "perturbation"])
 def test_numbers_of_many_classes_are_those_of_all_computed_at_once(kind, monkeypatch):
-    """Classes of one image too, groups of models, missing values, and draws in several steps."""
+    """Classes of one image too, groups of models, missing values; and draws in several parts."""
     rng = np.random.default_rng(8)
     labels = np.sort(np.r_[np.arange(23), rng.integers(0, 20, 80)])  # three of one image
     example = images(np.zeros((103, 1)), labels).values["correct"].axes[0]
@@ -138,10 +138,15 @@ def test_numbers_of_many_classes_are_those_of_all_computed_at_once(kind, monkeyp
         found[first].values[labels == 2] = np.nan  # a class without any value
         found[first] = per_image(found[first].values, found[first].axes)
     every = Images(found, labels, tuple(map(str, range(23))))
-    monkeypatch.setattr(strata, "CHUNK", 23 * 80 * 20)
     tables = []
     for many in (23, 22):
         monkeypatch.setattr(study, "MANY", many)
+        if many < 23:  # draws do not depend on how many are made at once
+            monkeypatch.setattr(strata, "CHUNK", 23 * 80)
+            monkeypatch.setattr(blocks, "HELD", 23 * 80)
+            monkeypatch.setattr(blocks, "DRAWS", 40)
+            monkeypatch.setattr(apart, "ROWS", 64)
+            monkeypatch.setattr(apart, "TOGETHER", 5)
         tables.append(declared.results(every, *given, resamples=50))
     want, got = tables
     assert len(want) == len(got) > 1
