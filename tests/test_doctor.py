@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from rival_jax import data
-from rival_jax.data import class_maps, imagenet, imagenet_a, masked_folder
+from rival_jax.data import class_maps, imagenet, imagenet_a, inspection, masked_folder
 from rival_jax.data.archives import Files
 from rival_jax.data.evaluation import Evaluation
 from rival_jax.experiments import doctor
@@ -76,7 +76,7 @@ def test_copies_are_counted_and_named(tmp_path, monkeypatch):
     (root / "cat/8.jpg").unlink()
     (root / "dog/9.jpg").unlink()
     assert not seen(tmp_path, f"labelled_folder={root}", samples=1)[0][0]["notes"]
-    monkeypatch.setattr(doctor, "MUCH", 10)
+    monkeypatch.setattr(inspection, "MUCH", 10)
     (note,) = seen(tmp_path, f"labelled_folder={root}", samples=1)[0][0]["notes"]
     assert note.startswith("copies were not looked for: pass --config.hashes")
     assert not seen(tmp_path, f"labelled_folder={root}", samples=1, hashes=True)[0][0]["notes"]
@@ -168,7 +168,7 @@ def test_archives_are_compared_with_what_was_published(tmp_path, monkeypatch):
         monkeypatch.setattr(imagenet_a, "FILES", {"imagenet-a.tar": (10, digest)})
         faults = seen(tmp_path, f"imagenet_a={root}")[0][0]["faults"]
         assert any("not what was published" in fault for fault in faults) == wrong
-    monkeypatch.setattr(doctor, "SMALL", 5)
+    monkeypatch.setattr(inspection, "SMALL", 5)
     for hashes in (False, True):
         faults = seen(tmp_path, f"imagenet_a={root}", hashes=hashes)[0][0]["faults"]
         assert any("not what was published" in fault for fault in faults) == hashes

@@ -25,8 +25,8 @@ __all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load", "named
 # Modules of this folder that are not data sets.
 PARTS = {
     *("any_size", "archives", "checks", "chosen", "class_maps", "evaluation", "examples", "files"),
-    *("manifests", "mask_files", "mask_folder", "mask_formats", "mask_labels", "mask_values"),
-    *("orientation", "outlines", "pairs", "photos", "pickles", "pixels", "remarks"),
+    *("inspection", "manifests", "mask_files", "mask_folder", "mask_formats", "mask_labels"),
+    *("mask_values", "orientation", "outlines", "pairs", "photos", "pickles", "pixels", "remarks"),
     *("rival10_tfds", "rounds", "segments", "shard", "source", "split", "training", "transforms"),
 }
 
