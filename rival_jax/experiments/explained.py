@@ -176,7 +176,7 @@ class Explaining:
             size = TYPICAL_BATCH * subject.mesh.size
         elif size == "auto":
             cost = self._cost(loaded, self.ways[loaded.model.name][0])
-            size, _ = subject.batch(cost, loaded.geometry, 1, 1)
+            size, _ = subject.batch(cost, loaded.geometry)
         return {"images": int(size), "flops": loaded.cost().flops}
 
     def costs(self) -> Iterator[tuple[str, float]]:

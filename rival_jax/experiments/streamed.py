@@ -17,7 +17,7 @@ from rival_jax.data.shard import Shard, framed
 from rival_jax.experiments import sets
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.experiments.runner import Bench, OnBatch, Unit
-from rival_jax.experiments.subject import Loaded, Material, card, step_size
+from rival_jax.experiments.subject import Loaded, Material, card
 from rival_jax.heads import Context, imagenet, own
 from rival_jax.protocols import Calibration
 from rival_jax.report.images import Images, read_images
@@ -246,7 +246,7 @@ def plan(material: Material, bench: Bench, one: Loaded) -> dict[str, Any]:
     c = material.config
 
     def pick(one: Loaded) -> dict[str, Any]:
-        size, _ = step_size(c, material.mesh, one.cost(), one.geometry, c.shard)
+        size, _ = footprint.step_size(c, material.mesh, one.cost(), one.geometry, c.shard)
         return {"images": size, "flops": one.cost().flops}
 
     return bench.plan(one, pick, shard=c.shard)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from rival_jax import configs, data, models
 from rival_jax.experiments import head_context as _heads
 from rival_jax.experiments.preprocessing import check_treatment, preprocessing
 from rival_jax.runtime import footprint, parallel
+from rival_jax.runtime.footprint import step_size
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.runtime.progress import Meter
 from rival_jax.runtime.results import tree_digest
@@ -23,7 +23,6 @@ from rival_jax.types import Geometry, Model, Variables
 from rival_jax.weights import told_apart
 
 TYPICAL_BATCH = 8  # images to measure a forward pass on
-MAX_FORWARDS = 2048  # per device and step: more does not fill an accelerator better
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +190,7 @@ class Subject(Material):
         geometry, head = self.geometry(model), {}
         facts = card(model, variables, "", geometry)
         if self.headed:
-            batch_size = lambda: self.batch(cost(), geometry, 1, 1)[0]  # noqa: E731
+            batch_size = lambda: self.batch(cost(), geometry)[0]  # noqa: E731
             context = _heads.context(self, model, batch_size, **probe)
             attach = plugin("heads", self.config.head).attach
             model, variables, head = attach(model, variables, context)
@@ -201,12 +200,9 @@ class Subject(Material):
         return Loaded(model, variables, geometry, str(identity), cost, facts)
 
     def batch(
-        self, cost: footprint.Cost, geometry: Geometry, trials: int, regions: int
+        self, cost: footprint.Cost, geometry: Geometry, trials: int = 1, regions: int = 1
     ) -> tuple[int, int]:
-        """(images per step, trials at once) that fit the devices' memory.
-
-        `config.batch_size` is the number of images unless it is "auto".
-        """
+        """(images per step, trials at once), see `footprint.step_size`."""
         images = len(self.examples(geometry))
         return step_size(self.config, self.mesh, cost, geometry, images, trials, regions)
 
@@ -261,29 +257,6 @@ def card(
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     told = {"name": model.name, "parameters": parameters}
     return {**told, "input": models.describe(model, geometry), "head": head}
-
-
-def step_size(
-    config: Any,
-    mesh: Any,
-    cost: footprint.Cost,
-    geometry: Geometry,
-    images: int,
-    trials: int = 1,
-    regions: int = 1,
-) -> tuple[int, int]:
-    """See `Subject.batch`; for `images` images in all."""
-    devices, pixels = mesh.size, 4 * 3 * math.prod(geometry.size)
-    budget = footprint.memory_budget(mesh.devices.flat[0])
-    forwards = min(MAX_FORWARDS, max(1, int(budget / (cost.bytes + 4 * pixels))))
-    at_once = max(
-        d for d in range(1, trials + 1) if trials % d == 0 and (d == 1 or d * regions <= forwards)
-    )
-    if config.batch_size != "auto":
-        return int(config.batch_size), at_once
-    most = max(1, forwards // (at_once * regions)) * devices
-    steps = math.ceil(images / most)  # of equal size, so that the last is not mostly padding
-    return math.ceil(images / steps / devices) * devices, at_once
 
 
 def source_of(place: Any, split: str, **options: bool) -> data.Source:

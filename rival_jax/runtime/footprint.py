@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import timeit
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,9 @@ import jax
 from jax.sharding import Mesh
 
 from rival_jax.runtime import hosts, placement
-from rival_jax.types import Variables
+from rival_jax.types import Geometry, Variables
+
+MAX_FORWARDS = 2048  # per device and step: more does not fill an accelerator better
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,3 +78,34 @@ def memory_budget(device: Any) -> int:
     """
     stats = device.memory_stats() if device.platform != "cpu" else None
     return int(0.6 * stats["bytes_limit"]) if stats else 40 << 20
+
+
+def step_size(
+    config: Any,
+    mesh: Mesh,
+    cost: Cost,
+    geometry: Geometry,
+    images: int,
+    trials: int = 1,
+    regions: int = 1,
+) -> tuple[int, int]:
+    """(images per step, trials at once) that fit the devices' memory.
+
+    `config.batch_size` is the number of images unless it is "auto".
+
+    Args:
+      cost: of a forward pass.
+      geometry: of its input.
+      images, trials, regions: there are in all; each image has forward passes for each of both.
+    """
+    devices, pixels = mesh.size, 4 * 3 * math.prod(geometry.size)
+    budget = memory_budget(mesh.devices.flat[0])
+    forwards = min(MAX_FORWARDS, max(1, int(budget / (cost.bytes + 4 * pixels))))
+    at_once = max(
+        d for d in range(1, trials + 1) if trials % d == 0 and (d == 1 or d * regions <= forwards)
+    )
+    if config.batch_size != "auto":
+        return int(config.batch_size), at_once
+    most = max(1, forwards // (at_once * regions)) * devices
+    steps = math.ceil(images / most)  # of equal size, so that the last is not mostly padding
+    return math.ceil(images / steps / devices) * devices, at_once
