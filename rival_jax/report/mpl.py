@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib import colormaps as colormaps
     from matplotlib import rc_context as rc_context
+    from matplotlib import rc_params_from_file as rc_params_from_file
     from matplotlib.axes import Axes as Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvasAgg
     from matplotlib.figure import Figure as Figure
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.ticker import PercentFormatter as PercentFormatter
 
 _PLACES = {
-    "": ("colormaps", "rc_context"),
+    "": ("colormaps", "rc_context", "rc_params_from_file"),
     ".axes": ("Axes",),
     ".backends.backend_agg": ("FigureCanvasAgg",),
     ".figure": ("Figure",),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from rival_jax.report import mpl
-from rival_jax.report.lettering import FONT, letters
+from rival_jax.report.lettering import letters
 from rival_jax.report.tables import as_csv
 from rival_jax.runtime import buckets, results
 from rival_jax.runtime.console import plain
@@ -22,31 +22,7 @@ from rival_jax.runtime.names import short, visible
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D", "#7A4B00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, MUTED, FAINT = "#222222", "#767676", "#C8C8C8"
-SETTINGS: dict[Any, Any] = {
-    "font.family": FONT,
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.labelsize": 9,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.frameon": False,
-    "legend.fontsize": 7.5,
-    "svg.hashsalt": "rival_jax",  # the same numbers give the same bytes
-    "svg.fonttype": "path",
-    "axes.unicode_minus": True,
-    "text.parse_math": False,  # a $ in a name is a $
-    "text.usetex": False,
-}
+STYLE = Path(__file__).parent.parent / "assets" / "figures.mplstyle"
 DPI = 160
 COLUMNS = {"1column": 3.3, "2columns": 6.9}  # inches
 SMALLEST = 0.67  # of the usual letters: 6 points
@@ -102,9 +78,13 @@ def _files(target: Path) -> Files:
     return Files(*(target.with_name(f"{target.name}.{ending}") for ending in Files._fields))
 
 
+def _styled() -> Any:
+    return mpl.rc_context(mpl.rc_params_from_file(STYLE, use_default_template=False))
+
+
 def drawn(draw: Draw) -> tuple[bytes, bytes, bytes]:
     """PNG, SVG and CSV of a figure."""
-    with mpl.rc_context(SETTINGS):
+    with _styled():
         figure, header, lines = draw()
         mpl.FigureCanvasAgg(figure)
         letters(figure)
@@ -127,7 +107,7 @@ def for_paper(draw: Draw, target: Path) -> None:
     in one column is only made for two.
     """
     for name, width in COLUMNS.items():
-        with mpl.rc_context({**SETTINGS, "pdf.fonttype": 42}):  # TrueType, as journals ask for
+        with _styled():
             token = _stacked.set(name == "1column")
             try:
                 figure, *_ = draw()
