@@ -18,15 +18,17 @@ from rival_jax.configs.linear_probe import Config
 from rival_jax.experiments.rows import CLEAN, clean_answers, trial_rows
 from rival_jax.experiments.runner import Bench, Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject
-from rival_jax.report.document import Document, Section
+from rival_jax.report.document import Document
 from rival_jax.report.results import Results
 from rival_jax.report.study import Measure, Study
 from rival_jax.report.tables import Table, counted, percent
+from rival_jax.report.words import Words
 from rival_jax.runtime import hosts
 from rival_jax.runtime.names import file_path
 from rival_jax.runtime.parallel import Bound
 from rival_jax.runtime.results import Run, atomic
 
+WORDS = Words(__package__, "linear_probe.toml")
 STUDY = Study(
     "linear_probe",
     axes=("model",),
@@ -100,22 +102,14 @@ class Experiment:
 
 def page(config: Config, results: Results) -> Document:
     """All results."""
-    data = config.data
+    header = ("model", "accuracy", "images", "classes")
     rows = [
         (row["model"], percent(row), str(row["images"]), str(row["classes"])) for row in results
     ]
-    title = f"Accuracy on split {data.split} of heads fitted on split {data.train_split}, percent"
-    table = Table(title, ("model", "accuracy", "images", "classes"), rows)
-    return Document(
-        title="Linear heads on frozen networks",
+    table = Table(WORDS.text("accuracy", **vars(config.data)), header, rows)
+    return WORDS.document(
+        {},
         subtitle=f"{counted(len(rows), 'model')}, {counted(results.rows[0]['images'], 'image')}",
         headline=[f"{name}: {share} % accuracy with a linear head." for name, share, *_ in rows],
-        sections=[Section("Results", tables=[table])],
-        method=[
-            "A linear layer on the last features of a network that stays as it is; the layers are "
-            "in heads/, the networks with them in models/. Accuracies give every class the same "
-            "weight; brackets are bootstrap intervals with images resampled within classes.",
-        ],
-        caveats=[("That a head reads the object.", "What it reads may be the background.")],
-        source="The heads are those of Moayeri et al., RIVAL10, CVPR 2022, section 4.",
+        sections=WORDS.sections(results, {}, tables={"accuracy": [table]}),
     )

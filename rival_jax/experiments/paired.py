@@ -13,18 +13,20 @@ import numpy as np
 
 from rival_jax.configs import typed
 from rival_jax.named import Axis, Named
-from rival_jax.report import paired, verdicts
-from rival_jax.report.document import Document, Picture, Section
+from rival_jax.report import paired
+from rival_jax.report.document import Document, Section
 from rival_jax.report.images import Images, per_image
 from rival_jax.report.paired import Pair
 from rival_jax.report.results import Results, Row
 from rival_jax.report.study import Study
 from rival_jax.report.tables import counted, plain, ratio
+from rival_jax.report.words import Words
 from rival_jax.runtime import same_config
 from rival_jax.runtime.names import by_difference
 from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.results import Run, parsed
 
+WORDS = Words(__package__, "paired.toml")
 # Keys of a config that are about networks, which before and after may differ in.
 NETWORKS = ("models", "head", "probe", "dtype", "normalise", "preprocessing")
 OTHERS = ("preset", "groups", "pairs", "shard")  # that change no row
@@ -224,18 +226,17 @@ def _section(
     title = f"{measure.replace('_', ' ')}, {pair[1]} after {pair[0]}"
     cell = lambda row: (ratio if row["contrast"] else plain)(row)  # noqa: E731
     table = paired.table(title, pair, lines, confidence, cell)
+    told = {"measure": measure, "before": pair[0], "after": pair[1]}
     draw = functools.partial(paired.drawn, lines, pair, "")
-    caption = f"{measure}: {pair[0]} and {pair[1]} on the same images, and the paired differences."
-    alt = "Dots with intervals, before and after, and their differences; the table has the numbers"
-    picture = Picture(f"{paired.NAME}_{number}", draw, caption, alt)
+    picture = WORDS.picture(f"{paired.NAME}_{number}", draw, words=paired.NAME, **told)
     return Section(title, pictures=[picture] if len(lines) <= DRAWN else [], tables=[table])
 
 
 def _page(both: Both, sections: Sequence[Section], confidence: float) -> Document:
     """Every measure of every pair."""
     judged = [[row[-2] == "yes" for row in s.tables[0].rows] for s in sections]
-    return Document(
-        title=f"Before and after: {both.study.name.replace('_', ' ')}",
+    document = WORDS.document(
+        {"study": both.study.name.replace("_", " "), "percent": 100 * confidence},
         subtitle=f"{counted(len(both.pairs), 'pair')}, {counted(len(both.images.names), 'image')}",
         headline=[
             f"{section.tables[0].title}: {sum(some)} of {counted(len(some), 'number')} differ"
@@ -243,18 +244,5 @@ def _page(both: Both, sections: Sequence[Section], confidence: float) -> Documen
             for section, some in zip(sections, judged, strict=True)
         ],
         sections=sections,
-        method=[
-            "Networks of two runs, measured on the same images under the same settings, are "
-            "resampled together, so that differences are paired; images are resampled within "
-            f"classes. Brackets: {100 * confidence:g} % bootstrap intervals.",
-            verdicts.METHOD.format(verdicts.HOLM),
-        ],
-        caveats=[
-            (
-                "That what was done in between made the difference.",
-                "Networks differ by the seed of their training too; that is not in the intervals.",
-            )
-        ],
-        source="The runs' own pages name the sources of what they measured.",
-        runs=both.folders,
     )
+    return document._replace(runs=both.folders)

@@ -27,7 +27,7 @@ Pictures = Mapping[str, Callable[[], Drawn] | Sequence[Picture]]
 
 
 class Words:
-    """The texts of a room's page, from its words.toml.
+    """The texts of a room's page, from its words.toml or from a `file` beside a module.
 
     Texts may hold {names}, which are filled in on request; lines are joined. In what is drawn, a
     text that is one {name} becomes that value, which may be a list. Tables of the file:
@@ -43,10 +43,10 @@ class Words:
       caveats: a `claim` that the numbers do not establish, and `why`; `when`, if not always.
     """
 
-    def __init__(self, package: str | None):
+    def __init__(self, package: str | None, file: str = "words.toml"):
         """`package`: the room's `__package__`."""
-        file = resources.files(str(package)) / "words.toml"
-        self._all: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = (resources.files(str(package)) / file).read_text(encoding="utf-8")
+        self._all: dict[str, Any] = tomllib.loads(text)
 
     def text(self, name: str, /, **fields: Any) -> str:
         """A sentence."""
