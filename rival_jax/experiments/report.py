@@ -14,9 +14,8 @@ from rival_jax.experiments import paired
 from rival_jax.experiments.groups import groups
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs.page import told
-from rival_jax.report.document import Document, write_document
+from rival_jax.report.document import write_document
 from rival_jax.report.paired import FILE, NAME
-from rival_jax.report.results import Results
 from rival_jax.runtime.progress import phase
 from rival_jax.runtime.results import Run, parsed
 
@@ -30,8 +29,14 @@ def run(config: Any, run: Run, console: Console) -> None:
     config = typed(Config, config)
     workdirs = chosen(config.runs)
     console.print(f"reporting {', '.join(workdirs)}", markup=False)
-    made = _of_rfs_runs if all(_of_rfs(Path(folder)) for folder in workdirs) else _in_pairs
-    results, document = made(config, run, console, workdirs)
+    runs = _read(workdirs)
+    run.save_json("data.json", runs.data)
+    run.save_json("models.json", runs.cards)
+    with phase("computing intervals", console):
+        if isinstance(runs, paired.Both):
+            results, document = paired.told(run, runs, **options(config, "statistics"))
+        else:
+            results, document = told(run, runs, groups(config.groups))
     results.write(run.path)
     write_document(run, console, document)
     if (run.path / FILE).is_file():
@@ -40,35 +45,19 @@ def run(config: Any, run: Run, console: Console) -> None:
             console.print(f"before and after: {path}", markup=False)
 
 
-def _of_rfs_runs(
-    config: Config, run: Run, console: Console, workdirs: Sequence[str]
-) -> tuple[Results, Document]:
-    runs = joined.read(*workdirs)
-    run.save_json("data.json", runs.data)
-    run.save_json("models.json", runs.cards)
-    with phase("computing intervals", console):
-        return told(run, runs, groups(config.groups))
-
-
-def _in_pairs(
-    config: Config, run: Run, console: Console, workdirs: Sequence[str]
-) -> tuple[Results, Document]:
-    both = paired.read([*map(Path, workdirs)])
-    run.save_json("data.json", both.data)
-    run.save_json("models.json", both.cards)
-    with phase("computing intervals", console):
-        return paired.told(run, both, **options(config, "statistics"))
+def _read(workdirs: Sequence[str]) -> joined.Joined | paired.Both:
+    folders = [*map(Path, workdirs)]
+    return joined.read(*folders) if all(map(_of_rfs, folders)) else paired.read(folders)
 
 
 def dry_run(config: Any, console: Console) -> None:
     """Checks that the runs fit together and prints what they hold; writes nothing."""
     config = typed(Config, config)
-    workdirs = chosen(config.runs)
-    if not all(_of_rfs(Path(folder)) for folder in workdirs):
-        for before, after in paired.read([*map(Path, workdirs)]).pairs:
+    runs = _read(chosen(config.runs))
+    if isinstance(runs, paired.Both):
+        for before, after in runs.pairs:
             console.print(f"{after} after {before}; nothing was written", markup=False)
         return
-    runs = joined.read(*workdirs)
     runs.groups(groups(config.groups))
     for norm in runs.by_trial.of("norm"):
         levels = runs.by_trial.where(norm=norm).of("level")
