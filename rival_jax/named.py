@@ -104,6 +104,14 @@ class Named:
         there = {key: index for index, key in enumerate(self.axes[place].keys)}
         return self._chosen(place, [there[key] for key in axis.keys], axis)
 
+    def relabelled(self, field: str, fields: Sequence[str], labels: Mapping[Any, Key]) -> Named:
+        """The same numbers with other fields in a field's place; `labels`: by its values."""
+        place, column = self._place(field)
+        names, keys = self.axes[place]
+        told = tuple((*key[:column], *labels[key[column]], *key[column + 1 :]) for key in keys)
+        axis = Axis((*names[:column], *fields, *names[column + 1 :]), told)
+        return dataclasses.replace(self, axes=self._with(place, axis))
+
     def mean(self, field: str, *, by: str = "each") -> Named:
         """The mean over a field, for every combination of the other fields on its axis.
 

@@ -123,7 +123,9 @@ def read(folders: Sequence[Path]) -> Both:
         units = parsed(folder / "units.json")
         files = [folder / file for unit, file in units.items() if unit.rpartition("/")[0] in called]
         stored = dataclasses.replace(study, derived=dict).read(files, facts[0]["classes"])
-        parts.append(_renamed(stored, called))
+        labels = {name: (title,) for name, title in called.items()}
+        named = {k: v.relabelled("model", ("model",), labels) for k, v in stored.values.items()}
+        parts.append(stored._replace(values=named))
     images = _joined(*parts)
     images = images._replace(values=study.derived(images.values))
     notices = [notice for one in facts for notice in one.get("notices", [])]
@@ -147,19 +149,6 @@ def _retitled(name: str, called: Mapping[str, str]) -> str:
     """A network's name, perhaps with more in brackets, with its title for the name."""
     model = max((one for one in called if f"{name} ".startswith(f"{one} ")), key=len)
     return called[model] + name.removeprefix(model)
-
-
-def _renamed(found: Images, called: Mapping[str, str]) -> Images:
-    """With networks' titles for their names."""
-    values = {}
-    for name, one in found.values.items():
-        place = next(i for i, axis in enumerate(one.axes) if "model" in axis.fields)
-        fields, keys = one.axes[place]
-        column = fields.index("model")
-        keys = tuple((*key[:column], called[key[column]], *key[column + 1 :]) for key in keys)
-        axes = (*one.axes[:place], Axis(fields, keys), *one.axes[place + 1 :])
-        values[name] = per_image(np.asarray(one.values), axes)
-    return found._replace(values=values)
 
 
 def _joined(first: Images, second: Images) -> Images:

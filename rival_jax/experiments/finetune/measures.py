@@ -158,18 +158,13 @@ def _sets(correct: Named, networks: Sequence[Network]) -> Named:
     classes = correct.of("class")
     inside = np.array([[name in one.masked for one in networks] for name in classes])
     many = np.where(np.stack([inside, ~inside], axis=-1), np.iinfo(int).max, 0)
-    axes = (Axis(("class",), tuple((name,) for name in classes)), _axis(networks))
+    keys = tuple((one.variant, one.seed, one.alpha) for one in networks)
+    axes = (Axis(("class",), tuple((name,) for name in classes)), Axis(FIELDS, keys))
     axes += (Axis(("set",), (("A",), ("B",))),)
     return Named(np.zeros(many.shape, np.float32), axes, Counts(many, many, many, many))
 
 
 def told_apart(one: Named, networks: Sequence[Network]) -> Named:
     """The same with `FIELDS` in place of the networks' names."""
-    place = [axis.fields for axis in one.axes].index(("model",))
-    known = {network.name: network for network in networks}
-    told = _axis([known[name] for (name,) in one.axes[place].keys])
-    return dataclasses.replace(one, axes=(*one.axes[:place], told, *one.axes[place + 1 :]))
-
-
-def _axis(networks: Sequence[Network]) -> Axis:
-    return Axis(FIELDS, tuple((one.variant, one.seed, one.alpha) for one in networks))
+    labels = {one.name: (one.variant, one.seed, one.alpha) for one in networks}
+    return one.relabelled("model", FIELDS, labels)
