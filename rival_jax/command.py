@@ -22,6 +22,7 @@ from rival_jax.report.tables import as_latex
 from rival_jax.runtime.config_flag import load_config
 from rival_jax.runtime.console import Terminal
 from rival_jax.runtime.plugins import no_such, plugin
+from rival_jax.weights import catalogue
 
 USAGE = """\
   rival-jax rfs                                     a demo on drawn pictures
@@ -227,13 +228,11 @@ def _list(words: Sequence[str]) -> None:
     if not words:
         for line in _experiments():
             console.print(line)
-        here = [e for e in models.chosen("", "") if models.facts(e)["bytes"]]
-        console.print(
-            f"\n{len(models.chosen('', ''))} published networks, {len(here)} of them here"
-        )
+        here = [e for e in catalogue.entries() if models.facts(e)["bytes"]]
+        console.print(f"\n{len(catalogue.entries())} published networks, {len(here)} of them here")
         console.print(f"more: rival-jax list {'|'.join(['models', *kinds])}")
     elif words[0] == "models":
-        models.show([models.facts(entry) for entry in models.chosen("", "")], console)
+        models.show([models.facts(entry) for entry in catalogue.entries()], console)
     elif words[0] in kinds:
         for name, module in _components(kinds[words[0]]):
             console.print(_told(name, module))

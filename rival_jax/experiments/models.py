@@ -12,7 +12,6 @@ from rich.console import Console
 from rival_jax import weights
 from rival_jax.configs import typed
 from rival_jax.configs.models import Config
-from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.results import Run
 from rival_jax.weights import catalogue, download
 from rival_jax.weights.catalogue import Entry
@@ -26,7 +25,7 @@ HEADINGS = ("family", "study", "source", "licence", "input", "here", "name")
 def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
     """Fetches `config.fetch`, then prints the table; returns it as the summary."""
     config = typed(Config, config)
-    listed = chosen(config.study, config.match)
+    listed = catalogue.matching(config.study, config.match)
     for entry in asked_for(config.fetch, listed):
         folder = download.fetch(entry, console=console, cache=config.cache)
         console.print(f"{entry.name} is here: {folder / entry.file}", markup=False)
@@ -43,7 +42,7 @@ def run(config: Any, run: Run, console: Console) -> dict[str, Any]:
 def dry_run(config: Any, console: Console) -> None:
     """Prints what would be fetched, from where and into which folder."""
     config = typed(Config, config)
-    wanted = asked_for(config.fetch, chosen(config.study, config.match))
+    wanted = asked_for(config.fetch, catalogue.matching(config.study, config.match))
     missing = [entry for entry in wanted if not download.cached(entry, config.cache)]
     for entry in missing:
         console.print(
@@ -51,32 +50,6 @@ def dry_run(config: Any, console: Console) -> None:
             markup=False,
         )
     console.print(f"{len(missing)} of {len(wanted)} to fetch; nothing was fetched")
-
-
-def chosen(study: str, match: str) -> list[Entry]:
-    """The entries of a study ("" for all) with `match` in their name or an alias.
-
-    Raises:
-      ValueError: there is no such study, or nothing matches.
-
-    >>> [entry.family for entry in chosen("rival10", "clip_vit")]
-    ['clip_vit', 'clip_vit']
-    """
-    if study and study not in catalogue.STUDIES:
-        raise ValueError("config.study: " + no_such(study, catalogue.STUDIES))
-    found = [
-        entry
-        for entry in catalogue.entries()
-        if (not study or study in entry.study)
-        and any(match.casefold() in name.casefold() for name in (entry.name, *entry.aliases))
-    ]
-    if not found:
-        near = " or ".join(catalogue.nearest(match))
-        raise ValueError(
-            f"config.match: no name{f' of {study}' if study else ''} has {match!r} in it"
-            + (f"; did you mean {near}?" if near else "")
-        )
-    return found
 
 
 def asked_for(names: Sequence[str], listed: list[Entry]) -> list[Entry]:

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rival_jax.runtime.plugins import no_such
 from rival_jax.weights.foreign import OPEN_CLIP, OPEN_CLIP_TENSORS
 from rival_jax.weights.hub_folder import CONFIG, TENSORS, Config
 
@@ -127,6 +128,32 @@ def nearest(name: str, count: int = 3) -> list[str]:
     for near in (*longer, *difflib.get_close_matches(key, known, n=count + 2, cutoff=0.5)):
         found.setdefault(_index()[near].name, known[near])
     return list(found.values())[:count]
+
+
+def matching(study: str, match: str) -> list[Entry]:
+    """The entries of a study ("" for all) with `match` in their name or an alias.
+
+    Raises:
+      ValueError: there is no such study, or nothing matches.
+
+    >>> [entry.family for entry in matching("rival10", "clip_vit")]
+    ['clip_vit', 'clip_vit']
+    """
+    if study and study not in STUDIES:
+        raise ValueError("config.study: " + no_such(study, STUDIES))
+    found = [
+        entry
+        for entry in entries()
+        if (not study or study in entry.study)
+        and any(match.casefold() in name.casefold() for name in (entry.name, *entry.aliases))
+    ]
+    if not found:
+        near = " or ".join(nearest(match))
+        raise ValueError(
+            f"config.match: no name{f' of {study}' if study else ''} has {match!r} in it"
+            + (f"; did you mean {near}?" if near else "")
+        )
+    return found
 
 
 @functools.cache
