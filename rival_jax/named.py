@@ -150,6 +150,12 @@ class Named:
         )
         return found if fields else found._chosen(place, 0, None)
 
+    def standard_error(self, field: str) -> Named:
+        """The standard error of the mean over a field that is alone on its axis; NumPy's."""
+        over = [axis.fields for axis in self.axes].index((field,))
+        errors = np.std(self.values, axis=over, ddof=1) / np.sqrt(self.values.shape[over])
+        return dataclasses.replace(self.mean(field), values=errors)
+
     def grouped(self, field: str, members: Mapping[str, Sequence[Any]]) -> Named:
         """The means over the members of every group; the field "group" comes first, `field` goes.
 

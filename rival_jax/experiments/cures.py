@@ -127,17 +127,17 @@ def pairs(named: Sequence[str], models: Mapping[str, str], cures: Mapping[str, C
     return found or list(itertools.combinations(order, 2))
 
 
-def crossed_between(name: str, level: Named, pairs: Pairs, own: str = "own") -> Iterator[Measure]:
+def crossed_between(name: str, level: Named, pairs: Pairs) -> Iterator[Measure]:
     """Both networks of each pair by their own maps and the other's; one by one, so no "model".
 
     Args:
-      level: has the fields "model", and "map": whose maps were used, `own` or a network's name.
+      level: has the fields "model", and "map": whose maps were used, "own" or a network's name.
     """
     for before, after in pairs:
         for model, other in ((before, after), (after, before)):
             told = f"{model}: own maps minus those of {other}"
-            mine = level.at(model=model, map=own) - level.at(model=model, map=other)
+            mine = level.at(model=model, map="own") - level.at(model=model, map=other)
             yield Measure(name, mine, told)
         told = f"{after} minus {before}, by the maps of {before}"
-        fixed = level.at(model=after, map=before) - level.at(model=before, map=own)
+        fixed = level.at(model=after, map=before) - level.at(model=before, map="own")
         yield Measure(name, fixed, told)

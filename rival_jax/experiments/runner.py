@@ -159,12 +159,12 @@ def run(experiment: Any, run: Run, console: Console) -> None:
     units = {name: path.relative_to(run.path).as_posix() for name, path in bench.files.items()}
     run.save_json("units.json", units)
     console.print(f"{bench.computed} of {len(units)} units computed, the others were there")
-    told = set(facts().get("notices", ()))
-    same = not bench.computed and not run.pdf and run.finished()
-    if same and told <= set(seen := _notices(run)):
-        experiment.subject.note(*seen)  # also of what was seen in the rows
-        shown_again(run, console)
-        return
+    if not bench.computed and not run.pdf and run.finished():
+        seen = (run.read_json("data.json") or {}).get("notices", [])
+        if set(facts().get("notices", ())) <= set(seen):
+            experiment.subject.note(*seen)  # also of what was seen in the rows
+            shown_again(run, console)
+            return
     run.save_json("data.json", facts())
     if hosts.first():
         with phase("computing intervals", console):
@@ -172,11 +172,6 @@ def run(experiment: Any, run: Run, console: Console) -> None:
         run.save_json("data.json", facts())  # with what was seen in the rows
         results.write(run.path)
         write_document(run, console, document, looked(run))
-
-
-def _notices(run: Run) -> list[str]:
-    """Those of a finished run."""
-    return (run.read_json("data.json") or {}).get("notices", [])
 
 
 def networks(experiment: Any, bench: Bench) -> Iterator[Unit]:

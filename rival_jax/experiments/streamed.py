@@ -27,6 +27,7 @@ from rival_jax.runtime.results import Columns, digest, tree_digest
 from rival_jax.types import Array, Batch, Forward, Geometry, Variables
 
 SAMPLE = 8  # photos that a forward pass is measured on
+SHOWN = 6  # photos of each set that are shown
 Mistaken = Sequence[tuple[str, str, Mapping[str, np.ndarray]]]
 """Photos: (what they are and are taken for, example, {confidence: picture})."""
 ROWS_VERSION = 1  # part of every unit's hash: raise it when the same inputs give other rows
@@ -111,18 +112,10 @@ class Streamed(Material):
         ]
         counts = {one.name: len(one.positions) for one in self.sets}
         told = f"{counted(sum(counts.values()), 'photo')} of {counted(len(counts), 'data set')}."
-        return {
-            "name": ", ".join(counts),
-            "root": str(self.config.data.root),
-            "split": self.config.data.split,
-            "classes": list(counts),
-            "counts": list(counts.values()),
-            "images": sum(counts.values()),
-            "skipped": [list(pair) for pair in self.skipped],
-            "fingerprint": digest(named),
-            "sentence": f"{told} Fingerprint of their names and labels: {digest(named)}.",
-            "notices": list(self.notices),
-        }
+        labels = np.repeat(np.arange(len(counts)), list(counts.values()))
+        sentence = f"{told} Fingerprint of their names and labels: {digest(named)}."
+        given = [*counts], labels, self.skipped, digest(named), ", ".join(counts)
+        return {**self.described(*given), "sentence": sentence}
 
     def files(self, one: sets.Set, files: Mapping[str, Path], *networks: str) -> list[Path]:
         """The rows of a set by some networks, or by all; `files`: of a run, by unit."""
@@ -151,7 +144,7 @@ class Streamed(Material):
                     self.skipped += [(name, said) for name in one.names if name not in there]
             yield family, found
 
-    def mistaken(self, one: sets.Set, files: Mapping[str, Path], most: int = 6) -> Mistaken:
+    def mistaken(self, one: sets.Set, files: Mapping[str, Path]) -> Mistaken:
         """Photos that the first network is most confident of, and wrong about by the main protocol.
 
         Args:
@@ -161,7 +154,7 @@ class Streamed(Material):
         columns = [one.protocols.names[0], "confidence"]
         told = [row_files.read(file, columns) for file in every]
         right, sure = (pa.concat_tables(told)[name].to_numpy() for name in columns)
-        order = np.argsort(2 * right.astype(float) - sure, kind="stable")[:most]
+        order = np.argsort(2 * right.astype(float) - sure, kind="stable")[:SHOWN]
         ends = np.cumsum([table.num_rows for table in told])
         geometry, found = self.networks[0].geometry, []
         for place in order[right[order] == 0].tolist():

@@ -87,10 +87,16 @@ class Material:
         labels: np.ndarray,
         skipped: Sequence[tuple[str, str]],
         fingerprint: str,
+        name: str = "",
     ) -> dict[str, Any]:
-        """What data.json and the report say about the data; `skipped`: (name, reason) of each."""
+        """What data.json and the report say about the data.
+
+        Args:
+          skipped: (name, reason) of each.
+          name: of the data, if the config has none.
+        """
         c = self.config.data
-        place = {"name": c.name, "root": str(c.root), "split": c.split}
+        place = {"name": name or c.name, "root": str(c.root), "split": c.split}
         return place | {
             "classes": list(classes),
             "counts": np.bincount(labels, minlength=len(classes)).tolist(),

@@ -47,7 +47,10 @@ def write_explorer(path: Path, wanted: Explorer) -> None:
     networks: dict[str, None] = {}
     for one, _ in zip(images, range(MOST), strict=False):
         networks |= dict.fromkeys(one.numbers)
-        numbers = {name: [_shown(x) for x in values] for name, values in one.numbers.items()}
+        numbers = {  # JSON has no NaN
+            name: [round(float(x), 4) if np.isfinite(x) else None for x in values]
+            for name, values in one.numbers.items()
+        }
         found.append((one.name, one.label, [webp(p, side) for p in one.pictures], numbers))
     data = {"kinds": kinds, "columns": columns, "networks": [*networks], "images": found}
     more = count - len(found)
@@ -62,8 +65,3 @@ def webp(picture: np.ndarray, side: int) -> str:
     image.thumbnail((side, side))
     image.convert("RGB").save(buffer, "WEBP", quality=QUALITY, method=0)
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _shown(number: float) -> float | None:
-    """A number to four decimals; JSON has no NaN."""
-    return round(float(number), 4) if np.isfinite(number) else None

@@ -7,7 +7,6 @@ import contextlib
 import io
 import itertools
 import json
-import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from PIL import Image
 
 from rival_jax._version import VERSION
 from rival_jax.report.style import Files
-from rival_jax.report.tables import Table, counted, percent
+from rival_jax.report.tables import Table, counted, minus, percent
 from rival_jax.runtime.names import visible
 from rival_jax.runtime.results import parsed
 from rival_jax.runtime.same_config import flat
@@ -35,12 +34,12 @@ def environment() -> jinja2.Environment:
     """The environment for templates: names are escaped as text, and made visible."""
     made = jinja2.Environment(
         autoescape=True,
-        finalize=_visible,
+        finalize=lambda value: visible(value) if type(value) is str else value,  # not markup
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
         loader=jinja2.PackageLoader("rival_jax.report", ""),
     )
-    made.filters["minus"] = _minus
+    made.filters["minus"] = minus
     return made
 
 
@@ -156,13 +155,3 @@ def _shown(value: Any) -> str:
 
 def _scaled(value: float | int | None, unit: float) -> str:
     return "" if value is None else f"{value / unit:,.3g}"
-
-
-def _visible(value: Any) -> Any:
-    """Makes invisible characters of names visible; existing markup stays."""
-    return visible(value) if type(value) is str else value
-
-
-def _minus(text: str) -> str:
-    """Typographic minus signs before numbers."""
-    return re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)

@@ -168,9 +168,14 @@ def differences(
     return Table(title, header, lines)
 
 
+def minus(text: str, sign: str = "\N{MINUS SIGN}") -> str:
+    """Typographic minus signs before numbers."""
+    return re.sub(r"(?<![\w.])-(?=\d)", sign, text)
+
+
 def as_latex(table: Table) -> str:
     """A table as LaTeX, for the package booktabs."""
-    cell = lambda text: re.sub(r"(?<![\w.])-(?=\d)", "$-$", in_latex(text))  # noqa: E731
+    cell = lambda text: minus(in_latex(text), "$-$")  # noqa: E731
     lines = [" & ".join(map(cell, row)) + r" \\" for row in (table.header, *table.rows)]
     rules = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
     columns = "l" + "r" * (len(table.header) - 1)

@@ -108,12 +108,10 @@ def _side_by_side(parts: Sequence[Named], titles: Sequence[str], *axes: Axis) ->
 
 def _filled(by_trial: Named, trials: Axis) -> Named:
     """With all of the trials: NaN for those that are not there."""
-    there = {key: place for place, key in enumerate(by_trial.axes[0].keys)}
-    values = np.full((len(trials.keys), *by_trial.values.shape[1:]), np.nan)
-    for place, key in enumerate(trials.keys):
-        if key in there:
-            values[place] = by_trial.values[there[key]]
-    return per_image(values, (trials, *by_trial.axes[1:]))
+    noisy = by_trial.where(trial=[trial for (trial,) in trials.keys])
+    values = np.full((len(trials.keys), *noisy.values.shape[1:]), np.nan)
+    values[list(noisy.of("trial"))] = noisy.values
+    return per_image(values, (trials, *noisy.axes[1:]))
 
 
 def _read_run(path: Path) -> Iterator[Joined]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,23 +113,18 @@ def noise_errors(by_trial: Named, members: Mapping[str, Sequence[str]]) -> Itera
         whole = [
             trial for trial in some.of("trial") if np.isfinite(some.at(trial=trial).values).all()
         ]
-        if len(whole) > 1:
-            yield from _noise_errors(some.where(trial=whole), members)
-
-
-def _noise_errors(by_trial: Named, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
-    groups = {"group": by_trial.grouped("model", members)} if members else {}
-    for field, one in {"model": by_trial, **groups}.items():
-        accuracy = one.mean("level")
-        ratio = rfs(accuracy)
-        parts = [("accuracy", accuracy), ("rfs_of_means", ratio)]
-        if len(one.of(field)) > 1:
-            parts.append(("rfs_of_means", ratio.differences(field)))
-        for name, found in parts:
-            over = [axis.fields for axis in found.axes].index(("trial",))
-            errors = np.std(found.values, axis=over, ddof=1) / np.sqrt(found.values.shape[over])
-            numbers = dataclasses.replace(found.mean("trial"), values=errors)
-            yield Measure(f"{name}_noise_error", numbers)
+        if len(whole) < 2:
+            continue
+        shared = some.where(trial=whole)
+        groups = {"group": shared.grouped("model", members)} if members else {}
+        for field, one in {"model": shared, **groups}.items():
+            accuracy = one.mean("level")
+            ratio = rfs(accuracy)
+            parts = [("accuracy", accuracy), ("rfs_of_means", ratio)]
+            if len(one.of(field)) > 1:
+                parts.append(("rfs_of_means", ratio.differences(field)))
+            for name, found in parts:
+                yield Measure(f"{name}_noise_error", found.standard_error("trial"))
 
 
 def relative_differences(results: Results) -> Iterator[Row]:
