@@ -124,8 +124,8 @@ def test_figure_6_csv_holds_every_model_and_norm(found, tmp_path):
 def test_figure_1_and_its_table_hold_the_first_and_last_of_the_ranked_images(found, tmp_path):
     models = found.runs.models
     rows = drawn(lambda: examples.figure_1(found.runs, models, pictures), tmp_path)
-    table = examples.table(found.runs, models).rows
-    assert [row["example"] for row in rows] == [row[3] for row in table]
+    (table,) = measures.WORDS.tables(examples.tabled(found.runs, models), "extremes")
+    assert [row["example"] for row in rows] == [row[3] for row in table.rows]
     assert len(rows) == 3 * 2 * examples.EACH
     ranked = [*examples.ranked(found.runs, models[2])]
     mine = [row for row in rows if row["model"] == models[2]]

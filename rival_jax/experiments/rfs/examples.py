@@ -13,13 +13,12 @@ from rival_jax import noise
 from rival_jax.configs.rfs import Config
 from rival_jax.experiments.noise_trials import Sweep, noised
 from rival_jax.experiments.rfs.joined import Joined
-from rival_jax.experiments.rfs.measures import SIDES, WORDS, rfs
+from rival_jax.experiments.rfs.measures import SIDES, rfs
 from rival_jax.experiments.subject import Subject
 from rival_jax.report.explorer import Seen
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import Cell, contact, sheet
-from rival_jax.report.results import Row
-from rival_jax.report.tables import Table, signed
+from rival_jax.report.results import NO_INTERVAL, Results, Row
 
 FIGURE_1_LEVEL = {"linf": 60 / 255, "l2": 75.0}  # the study's, and about as strong in l2
 EACH = 3  # images on either side, per model
@@ -111,19 +110,14 @@ def explored(runs: Joined, pictures: Pictures) -> Iterator[Seen]:
         yield Seen(name, images.classes[label], pictures(name), numbers)
 
 
-def table(runs: Joined, models: Sequence[str]) -> Table:
-    """The images of `extremes`, with their probabilities."""
-    rows = [
-        (
-            *(model, side, row["class"], row["example"]),
-            *(f"{row[p]:.2f}" for p in PROBABILITIES),
-            signed(row["irfs"]),
-        )
-        for model, side, some in extremes(runs, models)
-        for row in some
-    ]
-    header = ("model", "p_bg - p_fg", "class", "image", "p", *(f"p, {k}" for k in KINDS[1:]))
-    return Table(WORDS.text("extremes"), (*header, "iRFS"), rows)
+def tabled(runs: Joined, models: Sequence[str]) -> Results:
+    """The numbers of `extremes`, one a row; "side" says which of them an image is."""
+    return Results(
+        {**row, "side": side, "measure": number, "estimate": row[number], **NO_INTERVAL}
+        for _, side, rows in extremes(runs, models)
+        for row in rows
+        for number in (*PROBABILITIES, "irfs")
+    )
 
 
 def figure_1(runs: Joined, models: Sequence[str], pictures: Pictures) -> Drawn:

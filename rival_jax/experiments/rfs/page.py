@@ -133,19 +133,17 @@ def _of_norm(found: Found, norm: str, fields: Mapping[str, Any]) -> list[Section
         "classes": len(found.results.of("class")) > figures.MOST_CLASSES,
         "models": len(found.runs.models) > figures.MODELS_AS_PANELS,
     }
-    said = {**fields, "norm": NORMS[norm]}
-    said |= {key: f" {WORDS.text(key)}" if true else "" for key, true in further.items()}
     rows, look = figures.curves(found, norm)
-    pictures = {"fig4": [WORDS.drawn(f"fig4_{norm}", rows, words="fig4", **said, **look)]}
-    for name, drawn in (("fig2", figures.accuracies), ("fig5", figures.densities)):
-        draw = functools.partial(drawn, found, norm)
-        pictures[name] = [WORDS.picture(f"{name}_{norm}", draw, words=name, **said)]
+    said = {**fields, **look, "norm": NORMS[norm], "key": norm}
+    said |= {key: f" {WORDS.text(key)}" if true else "" for key, true in further.items()}
+    drawn = {"fig2": figures.accuracies, "fig5": figures.densities}
+    pictures = {name: functools.partial(draw, found, norm) for name, draw in drawn.items()}
     told = {
-        "further": of_models(found, norm, "further"),
         "pairs": [differences(found, norm, field) for field in ("model", "group")],
         "by_class": [by_class(found, norm)],
     }
-    return WORDS.sections(found.results, said, "norm", pictures=pictures, tables=told)
+    ways = {"pictures": pictures, "tables": told, "of": {"fig4": rows}}
+    return WORDS.sections(found.results, said, "norm", **ways)
 
 
 def headline(found: Found) -> list[str]:
@@ -280,14 +278,10 @@ def _examples(found: Found, pictures: Pictures | None) -> list[Section]:
     at = examples.shown(norm, found.levels(norm))
     level = levels_text(norm, [at])
     said = {"level": level, "trials": runs.trials(norm=norm, level=at), "file": examples.FILE}
-    seen = functools.cache(pictures) if pictures else lambda name: ()
-    draw = {
-        "fig1": lambda: examples.figure_1(runs, models, seen),
-        "examples": lambda: examples.one_of_each(runs, seen),
-    }
-    drawn = {
-        name: [WORDS.picture(f"{name}_{norm}", one, words=name, level=level)] if pictures else ()
-        for name, one in draw.items()
-    }
-    told = {"extremes": [examples.table(runs, models)]}
-    return WORDS.sections(found.results, said, "examples", pictures=drawn, tables=told)
+    drawn = {}
+    if pictures:
+        seen = functools.cache(pictures)
+        drawn["fig1"] = functools.partial(examples.figure_1, runs, models, seen)
+        drawn["examples"] = functools.partial(examples.one_of_each, runs, seen)
+    rows = examples.tabled(runs, models)
+    return WORDS.sections(rows, {**said, "key": norm}, "examples", pictures=drawn)
