@@ -146,6 +146,28 @@ def refuse_overlap(
         )
 
 
+def refuse_other_classes(first: Source, second: Source, splits: tuple[str, str], cure: str) -> None:
+    """Raises ValueError unless two splits have the same classes in one order.
+
+    Classes with photos in the second need some in the first.
+
+    Args:
+      splits: what they are called.
+      cure: besides photos of the same classes.
+    """
+    filled = [
+        {name for i, name in enumerate(source.classes) if (np.asarray(source.labels) == i).any()}
+        for source in (first, second)
+    ]
+    lacking = sorted(filled[1] - filled[0]) or sorted(set(first.classes) ^ set(second.classes))
+    if lacking or first.classes != second.classes:
+        raise ValueError(
+            f"split {splits[0]} and {splits[1]} need the same classes in one order, and "
+            f"{', '.join(lacking[:5]) or 'the order'} differs: put photos of the same classes in "
+            f"both, {cure}"
+        )
+
+
 def attributes_of(source: Source) -> tuple[str, ...]:
     """The names of a source's attributes; raises ValueError if it has none."""
     if not isinstance(source, AttributeSource) or not source.attributes:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rival_jax import data, models, weights
 from rival_jax.configs import typed
 from rival_jax.configs.check_model import Config
-from rival_jax.data import transforms
+from rival_jax.data import files, transforms
 from rival_jax.data.class_maps import imagenet
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.interop import timm
@@ -25,7 +25,6 @@ from rival_jax.types import Array, Geometry, Model, Variables
 
 ONE_PROCESS = True  # not for several hosts
 
-PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 DRAWN = 4  # scenes, if no photos are named
 
 
@@ -105,7 +104,7 @@ def photos(config: Config) -> list[Path]:
     """
     found = []
     for name in map(Path, config.images):
-        inside = [p for p in sorted(name.rglob("*")) if p.suffix.lower() in PHOTOS]
+        inside = [p for p in sorted(name.rglob("*")) if files.suffix(p.name) in files.SUFFIXES]
         if not name.is_file() and not inside:
             raise FileNotFoundError(f"config.images: no photo at {name}")
         found += [name] if name.is_file() else inside

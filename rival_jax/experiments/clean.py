@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,11 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rival_jax.runtime import hosts
+from rival_jax.shares import wilson_interval
 
 if TYPE_CHECKING:
     from rival_jax.experiments.subject import Subject
 
-Z = 1.959964  # for 95 %
 CURE = (
     "Check that the outputs are in the order of the classes, the labels, the head and how the "
     "input is normalised, before anything else here is believed."
@@ -66,16 +65,10 @@ def read(file: Path) -> Answers:
 
 
 def share(right: int, images: int) -> dict[str, Any]:
-    """The share of images that are right, with Wilson's 95 % interval for a binomial share.
-
-    >>> [round(share(8, 10)[key], 2) for key in ("estimate", "low", "high")]
-    [0.8, 0.49, 0.94]
-    """
-    p, z2 = right / images, Z * Z / images
-    middle, half = p + z2 / 2, Z * math.sqrt(p * (1 - p) / images + z2 / images / 4)
-    low, high = (middle - half) / (1 + z2), (middle + half) / (1 + z2)
-    low, high = max(low, 0.0), min(high, 1.0)
-    return {"estimate": p, "low": low, "high": high, "right": right, "images": images}
+    """The share of images that are right, with its 95 % interval."""
+    low, high = wilson_interval(right, images)
+    found = {"estimate": right / images, "low": low, "high": high}
+    return {**found, "right": right, "images": images}
 
 
 def doubts(model: str, answers: Answers, classes: Sequence[str]) -> list[str]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rival_jax import configs
-from rival_jax.data.source import refuse_overlap, refuse_training
+from rival_jax.data.source import refuse_other_classes, refuse_overlap, refuse_training
 from rival_jax.heads import Context
 from rival_jax.runtime.results import cache_folder
 from rival_jax.types import Model
@@ -60,14 +58,5 @@ def check_splits(subject: Subject) -> None:
         cure = "Give the data two splits, or pass --config.head=imagenet or own"
         why = f"a head would be scored on what it was fitted to. {cure}"
         refuse_overlap(train.names, test.names, (repr(names[0]), repr(names[1])), why)
-    filled = [
-        {name for i, name in enumerate(source.classes) if (np.asarray(source.labels) == i).any()}
-        for source in (train, test)
-    ]
-    lacking = sorted(filled[1] - filled[0]) or sorted(set(train.classes) ^ set(test.classes))
-    if lacking or train.classes != test.classes:
-        raise ValueError(
-            f"split {names[0]!r}, which the head is fitted on, and {names[1]!r} need the same "
-            f"classes in one order, and {', '.join(lacking[:5]) or 'the order'} differs: put "
-            "photos of the same classes in both, or pass --config.head=imagenet or own"
-        )
+    splits = f"{names[0]!r}, which the head is fitted on,", repr(names[1])
+    refuse_other_classes(train, test, splits, "or pass --config.head=imagenet or own")
