@@ -537,7 +537,7 @@ def test_lists_are_words_of_a_command_line(tmp_path, words):
     names = [f"{place}/n02085620/{i}.png" for i, place in enumerate(("sand", "sand", "snow"))]
     root = lay(tmp_path, names, encoded(0, "PNG"))
     levels = words.replace("beach", "place").replace("dog", "label")
-    kind, folder, told = data.named(f"factor_table={root} levels={levels}")
+    kind, _, folder, _, told = data.named(f"factor_table={root} levels={levels}")
     source = data.load(kind, folder, "test", **told)
     assert source.factors == {"place": ["sand", "sand", "snow"]}
 
@@ -546,7 +546,7 @@ def test_lists_are_words_of_a_command_line(tmp_path, words):
 def test_every_option_of_a_set_can_be_given_and_a_misspelt_one_is_named(kind, tmp_path):
     for option in OPTIONS[kind]:
         for text, known in ((f"{option}=1", True), (f"{option[:-1]}_=1", False)):
-            _, root, told = data.named(f"{kind}={tmp_path} {text}")
+            *_, root, _, told = data.named(f"{kind}={tmp_path} {text}")
             told_of = f"data {kind}: option: no '{option[:-1]}_'"
             with pytest.raises(ValueError, match="." if known else told_of) as raised:
                 data.load(kind, root, "test", **told)  # the folder is empty

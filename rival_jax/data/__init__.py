@@ -13,7 +13,7 @@ import pkgutil
 import shlex
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from rival_jax.data.checks import check_mask
 from rival_jax.data.examples import Examples
@@ -63,33 +63,46 @@ def load(name: str, root: str | Path, split: str, /, **options: Any) -> Source:
     return module.load(Path(root).expanduser(), split, **given)
 
 
-def named(text: str) -> tuple[str, str, dict[str, Any]]:
-    """What to load, from one string of a config: "name=root option=value ...".
+class Called(NamedTuple):
+    """A data set as an entry of config.sets names it."""
 
-    Returns:
-      The name, its root ("" if none is given), and the options. Values are Python's, or words; for
-      a list of words, with commas between them, `load` makes a tuple.
+    kind: str  # its module's name
+    name: str  # in tables
+    root: str  # "": none is given
+    split: str  # likewise
+    options: dict[str, Any]
+
+
+def named(text: str) -> Called:
+    """What an entry of config.sets says: "kind=root option=value ...".
+
+    Among the options, `split` is the set's split, and `as` its name in tables. Values are Python's,
+    or words; for a list of words, with commas between them, `load` makes a tuple.
 
     Raises:
       ValueError: for another form.
 
-    >>> named("siscore='/my data/si' kind=area border=2")
-    ('siscore', '/my data/si', {'kind': 'area', 'border': 2})
+    >>> named("siscore='/my data/si' kind=area border=2 as=large")[1:]
+    ('large', '/my data/si', '', {'kind': 'area', 'border': 2})
+    >>> named("scenes seed=1 split=b")[:4]
+    ('scenes', 'scenes seed=1', '', 'b')
     """
     try:
         first, *words = shlex.split(text) or [""]
     except ValueError as error:
-        raise ValueError(f"got {text!r}: {error}") from error
-    name, _, root = first.partition("=")
+        raise ValueError(f"config.sets: got {text!r}: {error}") from error
+    kind, _, root = first.partition("=")
     given: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not (key and equals) or key in given:
-            raise ValueError(f"got {text!r}, expected 'name=folder option=value ...'")
+            raise ValueError(f"config.sets: got {text!r}, expected 'name=folder option=value ...'")
         given[key] = value
         with contextlib.suppress(ValueError, SyntaxError):
             given[key] = ast.literal_eval(value)
-    return name, root, given
+    split, name = str(given.pop("split", "")), str(given.pop("as", ""))
+    name = name or " ".join([kind, *(f"{key}={value}" for key, value in given.items())])
+    return Called(kind, name, root, split, given)
 
 
 def _options(module: ModuleType) -> dict[str, inspect.Parameter]:

@@ -22,6 +22,16 @@ WNID = re.compile(r"n\d{8}")
 WAYS = 1000  # ImageNet's outputs
 # On ImageNet's validation photos, to fit ImageNet-A and -R: 200 outputs, photos of 200 classes.
 AMONG = {"a_200": "imagenet_a", "r_200": "imagenet_r"}
+# The keys of `class_maps.published` and `protocols.FITS` for a set and a protocol.
+PUBLISHED = {
+    ("imagenet", "full"): "val",
+    ("imagenet", "real"): "real",
+    ("imagenet_v2", "full"): "v2",
+    ("imagenet_sketch", "full"): "sketch",
+    ("imagenet_a", "subset"): "a_200",
+    ("imagenet_r", "subset"): "r_200",
+    **{("imagenet", name): f"val_{name}" for name in AMONG},
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -12,7 +12,6 @@ from rich.console import Console
 from rival_jax import data
 from rival_jax.data.inspection import examine
 from rival_jax.data.photos import counted
-from rival_jax.experiments.sets import called
 from rival_jax.runtime.plugins import plugin
 from rival_jax.runtime.results import Run
 
@@ -91,6 +90,6 @@ def show(told: dict[str, Any], console: Console) -> None:
 
 def _called(text: str, config: Any) -> tuple[ModuleType, Path, str, dict[str, Any]]:
     """A set's module, its root, split and options."""
-    one = called(text)
+    one = data.named(text)
     root = Path(one.root or config.root).expanduser()
     return plugin("data", one.kind), root, one.split or config.split, one.options

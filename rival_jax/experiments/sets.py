@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from rival_jax import data, protocols
 from rival_jax.configs import options
 from rival_jax.data import class_maps
-from rival_jax.data.evaluation import AMONG, WAYS, protocols_of
+from rival_jax.data.evaluation import PUBLISHED, WAYS, protocols_of
 from rival_jax.data.source import check_names
 from rival_jax.named import Named
 from rival_jax.report.images import Images, by_unit
@@ -22,17 +22,6 @@ from rival_jax.report.tables import percent
 from rival_jax.runtime.results import Category, Columns
 from rival_jax.scoring import Protocols
 from rival_jax.types import Array
-
-# The keys of `class_maps.published` and `protocols.FITS` for a set and a protocol.
-PUBLISHED = {
-    ("imagenet", "full"): "val",
-    ("imagenet", "real"): "real",
-    ("imagenet_v2", "full"): "v2",
-    ("imagenet_sketch", "full"): "sketch",
-    ("imagenet_a", "subset"): "a_200",
-    ("imagenet_r", "subset"): "r_200",
-    **{("imagenet", name): f"val_{name}" for name in AMONG},
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,8 +141,8 @@ def load(config: Any, ways: int) -> list[Set]:
     """The sets of a config, for networks with `ways` outputs; nothing is decoded.
 
     Args:
-      config: has `sets`, see `data.named` (`as` is a set's name in tables), and `data`, with the
-        default `root` and `split`, and blocks of options.
+      config: has `sets`, see `data.named`, and `data`, with the default `root` and `split`, and
+        blocks of options.
       ways: outputs of the networks.
 
     Raises:
@@ -166,36 +155,8 @@ def load(config: Any, ways: int) -> list[Set]:
     return found
 
 
-class Called(NamedTuple):
-    """A set as one entry of config.sets names it."""
-
-    kind: str  # its source's name
-    name: str  # in tables
-    root: str  # "": none is given
-    split: str
-    options: dict[str, Any]
-
-
-def called(text: str) -> Called:
-    """What an entry of config.sets says, see `data.named`; `as` is a set's name in tables.
-
-    Raises:
-      ValueError: for another form.
-
-    >>> called("imagenet_v2=/v2 variant=top-images").name, called("scenes as=drawn split=b")[1:4]
-    ('imagenet_v2 variant=top-images', ('drawn', '', 'b'))
-    """
-    try:
-        kind, root, given = data.named(text)
-    except ValueError as error:
-        raise ValueError(f"config.sets: {error}") from error
-    split, named = str(given.pop("split", "")), str(given.pop("as", ""))
-    name = named or " ".join([kind, *(f"{key}={value}" for key, value in given.items())])
-    return Called(kind, name, root, split, given)
-
-
 def _load(text: str, common: Any, ways: int) -> Set:
-    kind, name, root, split, given = called(text)
+    kind, name, root, split, given = data.named(text)
     block = options(common, kind.replace(".", "_"))
     place = root or common.root, split or common.split
     source = data.load(kind, *place, **{**block, **given})

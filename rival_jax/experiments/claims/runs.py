@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rival_jax import data
 from rival_jax.data.rival10 import SYNSETS
 from rival_jax.experiments.claims.tables import entries, network, word
 from rival_jax.experiments.cures import cure
 from rival_jax.experiments.groups import groups
-from rival_jax.experiments.sets import called
 from rival_jax.report.results import PARQUET, Results, Row
 from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.results import parsed
@@ -99,7 +99,7 @@ def _sets(config: Mapping[str, Any]) -> dict[str, str]:
     If a set is there in several forms, it is the first.
     """
     found: dict[str, str] = {}
-    for one in map(called, config.get("sets", ())):
+    for one in map(data.named, config.get("sets", ())):
         part = f" kind={one.options['kind']}" if "kind" in one.options else ""
         ours = word("set", one.kind + part)
         matched = one.options.get("variant", "matched-frequency") == "matched-frequency"
