@@ -13,7 +13,6 @@ from jax import export
 
 from rival_jax import data, noise, taps
 from rival_jax.data.training import Images, Training
-from rival_jax.experiments.finetune import variants
 from rival_jax.experiments.noise_trials import Sweep, noise_trials
 from rival_jax.experiments.runner import Pass
 from rival_jax.experiments.subject import Loaded, Subject
@@ -57,7 +56,7 @@ def explained(method, dtype):
 
 def finetuning(dtype):
     """An update by RobustViT's objective."""
-    terms = parallel.Bound(variants.bound_terms, (robustvit.terms, MODEL, ()))
+    terms = parallel.Bound(update.bound_terms, (robustvit.terms, MODEL, ()))
     mesh = parallel.data_mesh(jax.devices()[:1])
     recipe = update.Recipe(batch_size=IMAGES, dtype=dtype)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), weights("float32"))

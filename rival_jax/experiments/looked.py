@@ -24,13 +24,10 @@ def looked(run: Run) -> tuple[str, str]:
         return "", ""
     for page in sorted(beside.glob("*/report.html")):
         config = parsed(page.with_name("config.json"))
-        if config.get("experiment") == "look" and _same(config["data"], place):
+        data = config["data"] if config.get("experiment") == "look" else {}
+        if data and all(data[key] == place[key] for key in PLACE):
             return os.path.relpath(page, run.path), ""
     return "", shlex.join(["rival-jax", "look", *_flags(place), f"--out={beside / 'look'}"])
-
-
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(one[key] == other[key] for key in PLACE)
 
 
 def _flags(place: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,8 @@ import optax
 from jax.sharding import Mesh
 
 from rival_jax.runtime import placement
-from rival_jax.types import Array, Batch, Variables
+from rival_jax.runtime.parallel import floats
+from rival_jax.types import Array, Batch, Model, Variables
 
 Numbers = Mapping[str, Any]
 Terms = Callable[[Variables, Batch, Numbers], Mapping[str, Array]]
@@ -26,6 +27,18 @@ State = dict[str, Any]
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 REMAT = ("none", "dots")
 PRECISIONS = ("float32", "bfloat16")
+
+
+def bound_terms(
+    terms: Any,
+    model: Model,
+    fixed: tuple[tuple[str, Any], ...],
+    variables: Variables,
+    batch: Batch,
+    numbers: Mapping[str, Any],
+) -> dict[str, Array]:
+    """`Terms` of an objective with `fixed` options, and numbers; pictures may be bytes."""
+    return terms(model, variables, floats(batch), **dict(fixed), **numbers)
 
 
 @dataclasses.dataclass(frozen=True)

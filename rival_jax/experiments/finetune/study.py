@@ -21,16 +21,10 @@ from rival_jax import noise
 from rival_jax.configs import options, typed
 from rival_jax.configs.finetune import Config
 from rival_jax.experiments.explained import explained, fault, nameless
-from rival_jax.experiments.finetune import measures
+from rival_jax.experiments.finetune import measures, trainings
 from rival_jax.experiments.finetune.measures import Network, Way, scored
 from rival_jax.experiments.finetune.page import Shown, page
-from rival_jax.experiments.finetune.trainings import (
-    CHECKPOINTS,
-    ROWS_VERSION,
-    Trainings,
-    kept,
-    mixed,
-)
+from rival_jax.experiments.finetune.trainings import ROWS_VERSION, Trainings, kept, mixed
 from rival_jax.experiments.finetune.variants import ORIGINAL
 from rival_jax.experiments.noise_trials import Sweep, noise_trials
 from rival_jax.experiments.rows import setting_rows, tidy
@@ -129,7 +123,7 @@ class Experiment:
         told = ("name", "variant", "seed", "alpha", "masked")
         facts = {name: getattr(network, name) for name in told}
         if network.job and network.alpha == 1:
-            facts |= {which: str(network.job.folder(run, which)) for which in CHECKPOINTS}
+            facts |= {which: str(network.job.folder(run, which)) for which in trainings.CHECKPOINTS}
         return facts
 
     def _units(

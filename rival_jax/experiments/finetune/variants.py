@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 from rival_jax.configs import options as block
 from rival_jax.configs.finetune import Config
 from rival_jax.objectives._variants import FOUND_MASKS, VARIANTS
-from rival_jax.runtime.parallel import Bound, floats
+from rival_jax.runtime.parallel import Bound
 from rival_jax.runtime.plugins import no_such, plugin
-from rival_jax.runtime.update import Recipe
-from rival_jax.types import Array, Batch, Model, Variables
+from rival_jax.runtime.update import Recipe, bound_terms
+from rival_jax.types import Model
 
 ORIGINAL = "original"
 RATE = "learning_rate"  # may be among an objective's own options, and among changed numbers
@@ -102,18 +101,6 @@ def _size(config: Config, key: str, value: float) -> int:
     if key == "num_classes" and config.split.classes:
         raise ValueError("config.settings: num_classes, but config.split.classes names set A")
     return int(value)
-
-
-def bound_terms(
-    terms: Any,
-    model: Model,
-    fixed: tuple[tuple[str, Any], ...],
-    variables: Variables,
-    batch: Batch,
-    numbers: Mapping[str, Any],
-) -> dict[str, Array]:
-    """An objective's terms; options are `fixed` ones, and numbers. Pictures may be bytes."""
-    return terms(model, variables, floats(batch), **dict(fixed), **numbers)
 
 
 def _is_number(value: Any) -> bool:

@@ -10,18 +10,10 @@ from typing import Any
 import numpy as np
 import scipy  # which loads its `stats` when that is first used: a second and a half
 
-from rival_jax.experiments.rfs import examples, figures
+from rival_jax.experiments.rfs import examples, figures, measures
 from rival_jax.experiments.rfs.examples import Pictures
 from rival_jax.experiments.rfs.joined import Joined
-from rival_jax.experiments.rfs.measures import (
-    MEASURES,
-    NORMS,
-    SIDES,
-    WORDS,
-    Found,
-    levels_text,
-    tabled,
-)
+from rival_jax.experiments.rfs.measures import NORMS, SIDES, WORDS, Found, levels_text
 from rival_jax.report import paired, tables
 from rival_jax.report.document import Document, Section
 from rival_jax.report.explorer import Explorer
@@ -49,7 +41,7 @@ def told(
     Raises:
       ValueError: for groups that do not fit the models.
     """
-    found = tabled(runs, named, **run.config["statistics"])
+    found = measures.tabled(runs, named, **run.config["statistics"])
     lines = ([*row.values()] for model in runs.models for row in examples.ranked(runs, model))
     tables.write_csv(run.path / examples.FILE, examples.HEADER, lines)
     paired.write([_changes(found, pair) for pair in runs.pairs], run.path / paired.FILE)
@@ -120,7 +112,11 @@ def _changes(found: Found, pair: paired.Pair) -> Table:
 def _measured(row: Row) -> str:
     """What a change is of, in words; "" unless it is of clean images or a mean over levels."""
     region, clean = row.get("region"), row.get("region") == "clean"
-    named = MEASURES.get(region or row["measure"], "") if clean or row.get("level") is None else ""
+    named = (
+        measures.MEASURES.get(region or row["measure"], "")
+        if clean or row.get("level") is None
+        else ""
+    )
     return f"{named}, {row['norm']}" if named and not clean else named
 
 
