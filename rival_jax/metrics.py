@@ -76,6 +76,20 @@ def true_class(
     return probability, (jnp.argmax(logits, axis=1) == labels) & ~jnp.isnan(probability)
 
 
+def answers(
+    logits: Float[Array, "b c"], labels: Int[Array, " b"] | Int[np.ndarray, " b"]
+) -> dict[str, Array]:
+    """A network's answers on photos, [b] each, from its logits [b, c].
+
+    Returns:
+      probability of the true class; correct; predicted, the class of the highest logit (ties go to
+      the lowest index).
+    """
+    probability, correct = true_class(logits, jnp.asarray(labels))
+    predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
+    return {"probability": probability, "correct": correct, "predicted": predicted}
+
+
 def check_same(name: str, value: Array, other_name: str, other: Array) -> None:
     """Raises ValueError unless two arguments have the same shape."""
     if value.shape != other.shape:

@@ -13,10 +13,10 @@ from jax import export
 
 from rival_jax import data, noise, taps
 from rival_jax.data.training import Images, Training
-from rival_jax.experiments.noise_trials import Sweep, noise_trials
 from rival_jax.experiments.runner import Pass
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.models import network, vit
+from rival_jax.noise_trials import Sweep, noise_trials
 from rival_jax.objectives import robustvit
 from rival_jax.runtime import parallel, placement, update
 from rival_jax.saliency import gradcam, relevance

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from rival_jax import models, noise
-from rival_jax.experiments import noise_trials, runner
+from rival_jax import models, noise, noise_trials
+from rival_jax.experiments import runner
 from rival_jax.experiments import subject as _subject
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs import study as rfs

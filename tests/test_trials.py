@@ -14,9 +14,9 @@ from benchmarks import noise_draws
 from rival_jax import metrics, noise, trials
 from rival_jax.configs.rfs import Noise, Round
 from rival_jax.experiments import runner
-from rival_jax.experiments.noise_trials import Sweep, noised
 from rival_jax.experiments.rfs import measures
 from rival_jax.experiments.rfs import study as rfs
+from rival_jax.noise_trials import Sweep, noised
 from rival_jax.report.results import Results
 from rival_jax.runtime import hosts
 from rival_jax.runtime.results import Run, read_rows

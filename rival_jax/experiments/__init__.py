@@ -3,5 +3,5 @@
 # Modules beside the rooms that are not experiments but shared by them.
 PARTS = {
     *("changed", "clean", "costs", "cures", "explained", "groups", "head_context", "looked"),
-    *("noise_trials", "paired", "preprocessing", "rows", "runner", "sets", "streamed", "subject"),
+    *("paired", "preprocessing", "rows", "runner", "sets", "streamed", "subject"),
 }

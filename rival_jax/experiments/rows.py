@@ -9,27 +9,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from rival_jax import metrics
 from rival_jax.data import Examples
 from rival_jax.experiments.subject import Loaded, Subject
+from rival_jax.metrics import answers
 from rival_jax.runtime.parallel import Rows
 from rival_jax.runtime.results import Category, Columns
 from rival_jax.types import Array, Batch, Forward, Variables
 
 CLEAN = ("none", 0.0, ("clean",), -1)
 """What `trial_rows` calls unchanged photos."""
-
-
-def answers(logits: Array, labels: Array | np.ndarray) -> dict[str, Array]:
-    """A network's answers on photos, [b] each, from its logits [b, c].
-
-    Returns:
-      probability of the true class; correct; predicted, the class of the highest logit (ties go to
-      the lowest index).
-    """
-    probability, correct = metrics.true_class(logits, jnp.asarray(labels))
-    predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
-    return {"probability": probability, "correct": correct, "predicted": predicted}
 
 
 def clean_answers(forward: Forward, variables: Variables, batch: Batch) -> dict[str, Array]:

@@ -15,7 +15,7 @@ from rival_jax import alignment, metrics
 from rival_jax.experiments.explained import explained
 from rival_jax.experiments.finetune.trainings import Job
 from rival_jax.experiments.finetune.variants import ORIGINAL
-from rival_jax.experiments.rows import answers
+from rival_jax.metrics import answers
 from rival_jax.named import Axis, Counts, Named
 from rival_jax.report.results import NO_INTERVAL, Results, Row
 from rival_jax.report.study import Means, Measure, Study

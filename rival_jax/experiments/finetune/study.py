@@ -26,10 +26,10 @@ from rival_jax.experiments.finetune.measures import Network, Way, scored
 from rival_jax.experiments.finetune.page import Shown, page
 from rival_jax.experiments.finetune.trainings import ROWS_VERSION, Trainings, kept, mixed
 from rival_jax.experiments.finetune.variants import ORIGINAL
-from rival_jax.experiments.noise_trials import Sweep, noise_trials
 from rival_jax.experiments.rows import setting_rows, tidy
 from rival_jax.experiments.runner import Bench, Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject
+from rival_jax.noise_trials import Sweep, noise_trials
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
 from rival_jax.runtime import parallel

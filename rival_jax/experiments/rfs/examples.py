@@ -11,10 +11,10 @@ import numpy as np
 
 from rival_jax import noise
 from rival_jax.configs.rfs import Config
-from rival_jax.experiments.noise_trials import Sweep, noised
 from rival_jax.experiments.rfs.joined import Joined
 from rival_jax.experiments.rfs.measures import SIDES, rfs
 from rival_jax.experiments.subject import Subject
+from rival_jax.noise_trials import Sweep, noised
 from rival_jax.report.explorer import Seen
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import Cell, contact, sheet

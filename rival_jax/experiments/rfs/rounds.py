@@ -11,9 +11,9 @@ import numpy as np
 
 from rival_jax import noise
 from rival_jax.configs.rfs import Config, Round
-from rival_jax.experiments.noise_trials import Sweep, noise_trials
 from rival_jax.experiments.runner import OnBatch, Pass
 from rival_jax.experiments.subject import Loaded, Subject
+from rival_jax.noise_trials import Sweep, noise_trials
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Columns
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rival_jax import noise
-from rival_jax.experiments.rows import answers
+from rival_jax.metrics import answers
 from rival_jax.types import Array, Batch, Forward, Variables
 
 
