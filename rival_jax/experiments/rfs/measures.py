@@ -21,7 +21,6 @@ from rival_jax.report.words import Words
 
 WORDS = Words(__package__)
 NORMS = WORDS.titles("norms")
-MEASURES = WORDS.titles("measures")  # as before and after are compared
 SIDES = ("foreground", "background")
 
 

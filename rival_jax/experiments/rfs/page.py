@@ -23,6 +23,7 @@ from rival_jax.report.tables import Table, counted, ratio
 from rival_jax.report.verdicts import of_rows
 from rival_jax.runtime.results import Run, parsed
 
+MEASURES = WORDS.titles("measures")  # as before and after are compared
 CLASSES_SHOWN = 40
 CROWDED = 0.05  # mean accuracies this near 0 or 1 leave RFS a ratio of small numbers
 
@@ -112,11 +113,7 @@ def _changes(found: Found, pair: paired.Pair) -> Table:
 def _measured(row: Row) -> str:
     """What a change is of, in words; "" unless it is of clean images or a mean over levels."""
     region, clean = row.get("region"), row.get("region") == "clean"
-    named = (
-        measures.MEASURES.get(region or row["measure"], "")
-        if clean or row.get("level") is None
-        else ""
-    )
+    named = MEASURES.get(region or row["measure"], "") if clean or row.get("level") is None else ""
     return f"{named}, {row['norm']}" if named and not clean else named
 
 
@@ -138,8 +135,8 @@ def _of_norm(found: Found, norm: str, fields: Mapping[str, Any]) -> list[Section
         "pairs": [differences(found, norm, field) for field in ("model", "group")],
         "by_class": [by_class(found, norm)],
     }
-    ways = {"pictures": pictures, "tables": told, "of": {"fig4": rows}}
-    return WORDS.sections(found.results, said, "norm", **ways)
+    shown_of = {"fig4": rows}
+    return WORDS.sections(found.results, said, "norm", pictures=pictures, tables=told, of=shown_of)
 
 
 def headline(found: Found) -> list[str]:
