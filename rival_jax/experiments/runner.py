@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,6 +59,8 @@ class Pass:
       each: what one image adds to the experiment's count.
       batches: default: the evaluated split's.
       weights: reads weights to use instead of the loaded network's, when needed.
+      further: arguments of further calls over all images, each in place of `args`; their results
+        [n, k] are joined with the first's along the second axis.
     """
 
     subject: Subject
@@ -70,20 +72,26 @@ class Pass:
     each: int = 1
     batches: Callable[[], Iterable[Batch]] | None = None
     weights: Callable[[], Variables] | None = None
+    further: Sequence[tuple[Any, ...]] = ()
 
     def __call__(self, on_batch: OnBatch) -> Columns:
         """The columns; `on_batch` is called after every batch."""
+        found, *others = (self._mapped(args, on_batch) for args in (self.args, *self.further))
+        for name in found.keys() - {"index"} if others else ():
+            found[name] = np.concatenate([one[name] for one in (found, *others)], 1)
+        return self.columns(found)
+
+    def _mapped(self, args: tuple[Any, ...], on_batch: OnBatch) -> parallel.Rows:
         examples = self.subject.examples(self.loaded.geometry)
-        found = parallel.map_examples(
+        return parallel.map_examples(
             self.fn if self.batches else parallel.Bound(parallel.of_bytes, (self.fn,)),
             self.weights() if self.weights else self.loaded.variables,
             self.batches() if self.batches else examples.batches(self.size, dtype=np.uint8),
             self.subject.mesh,
-            *self.args,
+            *args,
             on_batch=lambda images: on_batch(images * self.each),
             sharding=self.subject.sharding,
         )
-        return self.columns(found)
 
 
 @dataclasses.dataclass

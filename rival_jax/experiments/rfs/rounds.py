@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from rival_jax import noise
 from rival_jax.configs.rfs import Config, Round
-from rival_jax.experiments.runner import OnBatch, Pass
+from rival_jax.experiments.runner import Pass
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.noise_trials import Sweep, noise_trials
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Columns
-
-ToColumns = Callable[[parallel.Rows], Columns]
-
-
-@dataclasses.dataclass(frozen=True)
-class Trials:
-    """Passes whose results, [n, trials, regions] each, are joined before they become columns."""
-
-    passes: Sequence[Pass]
-    columns: ToColumns
-
-    def __call__(self, on_batch: OnBatch) -> Columns:
-        """The columns; `on_batch` is called after every batch of every pass."""
-        parts: list[Any] = [one(on_batch) for one in self.passes]
-        joined = {
-            key: np.concatenate([part[key] for part in parts], 1)
-            for key in parts[0].keys() - {"index"}
-        }
-        return self.columns({"index": parts[0]["index"], **joined})
 
 
 def trials(
@@ -44,8 +24,8 @@ def trials(
     plan: Mapping[str, Any],
     place: tuple[str, float],
     one: Round,
-    columns: ToColumns,
-) -> Trials:
+    columns: Callable[[parallel.Rows], Columns],
+) -> Pass:
     """The trials of a round, of one network under noise of one (norm, level).
 
     Rounds of several lengths would be several programs, which take longer to compile than a
@@ -61,5 +41,5 @@ def trials(
     over = subject, loaded, size, parallel.Bound(noise_trials, (loaded.model.forward, sweep))
     args, each = (noise.key(config.seed), np.float32(level)), step * len(c.regions)
     firsts = range(one.first, one.first + one.trials, step)
-    passes = [Pass(*over, (*args, np.int32(first)), dict, each) for first in firsts]
-    return Trials(passes, columns)
+    first, *further = ((*args, np.int32(trial)) for trial in firsts)
+    return Pass(*over, first, columns, each, further=further)
