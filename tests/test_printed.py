@@ -5,9 +5,9 @@ import io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rival_jax.report.printed import PRINTED, parts, show_tables
+from rival_jax.report.printed import PRINTED, show_tables
 from rival_jax.report.tables import Table
-from rival_jax.runtime.console import Terminal
+from rival_jax.runtime.console import Terminal, parts
 
 
 def printed(tables, width):
