@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,7 +59,6 @@ def write_explorer(path: Path, wanted: Explorer) -> None:
 
 def webp(picture: np.ndarray, side: int) -> str:
     """A picture, no larger than `side`, as base64 of a WebP file."""
-    image, buffer = Image.fromarray(picture), io.BytesIO()
+    image = Image.fromarray(picture)
     image.thumbnail((side, side))
-    image.convert("RGB").save(buffer, "WEBP", quality=QUALITY, method=0)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return html.encoded(image.convert("RGB"), "WEBP", quality=QUALITY, method=0)

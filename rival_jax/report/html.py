@@ -52,18 +52,18 @@ def inlined(files: Files | str, caption: str, alt: str, *, photos: bool = False)
         return {"source": "", "caption": f"{caption} This figure could not be drawn: {files}."}
     if photos:
         with Image.open(files.png) as image:
-            source = jpeg(image.convert("RGB"))
+            source = "data:image/jpeg;base64," + encoded(image.convert("RGB"), "JPEG", quality=85)
     else:
         drawing = base64.b64encode(files.svg.read_bytes()).decode()
         source = f"data:image/svg+xml;base64,{drawing}"
     return {"name": files.png.stem, "source": source, "caption": caption, "alt": alt}
 
 
-def jpeg(image: Image.Image) -> str:
-    """A picture as the source of an <img>."""
+def encoded(image: Image.Image, kind: str, **options: Any) -> str:
+    """A picture as base64 of a file of this kind; `options`: of `Image.save`."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    image.save(buffer, kind, **options)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def data_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
