@@ -18,7 +18,8 @@ from rival_jax.report.style import attempt, noted
 from rival_jax.report.tables import Table
 from rival_jax.runtime import buckets
 from rival_jax.runtime.progress import Meter
-from rival_jax.runtime.results import Run, atomic, parsed
+from rival_jax.runtime.results import Run, parsed
+from rival_jax.runtime.workdir import write_text
 
 
 class Picture(NamedTuple):
@@ -77,8 +78,7 @@ def write_document(
         if old.relative_to(run.path).as_posix() not in files:
             buckets.remove(old)  # from an earlier report, with other numbers
     for name, text in files.items():
-        with atomic(run.path / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_text(run.path / name, text)
     shown = _drawn([one for section in sections for one in section.pictures], run, console)
     parts = []
     for number, section in enumerate(sections, 1):
@@ -106,8 +106,7 @@ def write_document(
         source=document.source,
         masks=masks,
     )
-    with atomic(run.path / "report.html") as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(run.path / "report.html", text)
     page, command = masks
     if page or command:
         said = f"to look at the masks: {run.path / page if page else command}"

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from rival_jax.report import html
-from rival_jax.runtime.workdir import atomic
+from rival_jax.runtime.workdir import write_text
 
 FILE = "explorer.html"
 MOST = 2000  # images on a page
@@ -53,8 +53,7 @@ def write_explorer(path: Path, wanted: Explorer) -> None:
     data = {"kinds": kinds, "columns": columns, "networks": [*networks], "images": found}
     more = count - len(found)
     text = html.render("explorer.html.jinja", title=title, data=data, more=more, side=side)
-    with atomic(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def webp(picture: np.ndarray, side: int) -> str:

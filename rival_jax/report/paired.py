@@ -11,7 +11,7 @@ from rival_jax.report import figures, verdicts
 from rival_jax.report.results import Results, Row
 from rival_jax.report.study import Means, Measure, Study
 from rival_jax.report.tables import Table, as_latex
-from rival_jax.runtime.workdir import atomic
+from rival_jax.runtime.workdir import write_text
 
 NAME = "before_after"  # of figures, and the study that rows of differences name
 FILE = f"{NAME}.tex"
@@ -99,5 +99,4 @@ def drawn(told: Sequence[Line], pair: Pair, label: str) -> figures.Drawn:
 def write(told: Sequence[Table], path: Path) -> None:
     """Writes tables as LaTeX, for the package booktabs; nothing if there are none."""
     if told:
-        with atomic(path) as partial:
-            partial.write_text("\n".join(map(as_latex, told)), encoding="utf-8")
+        write_text(path, "\n".join(map(as_latex, told)))

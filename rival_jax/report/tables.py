@@ -15,7 +15,7 @@ from rival_jax.report.results import Results, Row
 from rival_jax.runtime.names import csv_cell
 from rival_jax.runtime.names import latex as in_latex
 from rival_jax.runtime.names import markdown as in_markdown
-from rival_jax.runtime.workdir import atomic
+from rival_jax.runtime.workdir import write_text
 
 
 class Table(NamedTuple):
@@ -89,8 +89,7 @@ def as_csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
 
 def write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
     """Writes a CSV file, see `as_csv`."""
-    with atomic(path) as partial:
-        partial.write_text(as_csv(header, lines), encoding="utf-8")
+    write_text(path, as_csv(header, lines))
 
 
 def pivot(

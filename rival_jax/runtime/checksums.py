@@ -7,15 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rival_jax.runtime import buckets, hosts
-from rival_jax.runtime.workdir import atomic
+from rival_jax.runtime.workdir import write_text
 
 ENDING = ".blake2b"
 
 
 def note(path: Path) -> None:
     """Stores the checksum of a file, or folder of files, beside it; call it after writing."""
-    with atomic(_beside(path)) as partial:
-        partial.write_text(_hash(path) + "\n", encoding="ascii")
+    write_text(_beside(path), _hash(path) + "\n")
 
 
 def holds(path: Path) -> bool:

@@ -154,6 +154,12 @@ def atomic(target: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def write_text(target: Path, text: str) -> None:
+    """Writes a text file in UTF-8, see `atomic`."""
+    with atomic(target) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def make_way(folder: Path) -> None:
     """Removes an empty folder in the place of a file.
 
