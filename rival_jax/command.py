@@ -14,13 +14,13 @@ from typing import Any, NamedTuple, NoReturn
 
 from rival_jax import configs
 from rival_jax.experiments import models, paired
-from rival_jax.report.html import read_argv
 from rival_jax.report.printed import show_tables
 from rival_jax.report.results import Results
 from rival_jax.report.shown import read_tables, side_by_side
 from rival_jax.report.tables import as_latex
 from rival_jax.runtime.config_flag import load_config
 from rival_jax.runtime.console import Terminal
+from rival_jax.runtime.environment import read_argv
 from rival_jax.runtime.plugins import no_such, plugin
 from rival_jax.weights import catalogue
 

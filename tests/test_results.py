@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from rival_jax import noise
-from rival_jax.report.html import read_argv, run_facts
+from rival_jax.report.html import run_facts
 from rival_jax.runtime import checksums, results, row_files
+from rival_jax.runtime.environment import read_argv
 from rival_jax.runtime.results import Category, Run
 
 CONFIG = {"seed": 0, "noise": {"trials": 2}, "batch_size": "auto"}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import itertools
-import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from PIL import Image
 from rival_jax._version import VERSION
 from rival_jax.report.style import Files
 from rival_jax.report.tables import Table, counted, minus, percent
+from rival_jax.runtime.environment import read_argv
 from rival_jax.runtime.names import visible
 from rival_jax.runtime.results import parsed
 from rival_jax.runtime.same_config import flat
@@ -110,16 +109,6 @@ def run_facts(folder: Path) -> dict[str, Any]:
     ]
     command = "python -m rival_jax.main " + shlex.join(read_argv(folder))
     return {"path": str(folder), "command": command, "environment": environment}
-
-
-def read_argv(workdir: Path) -> list[str]:
-    """The last command line of a run, from its log; damaged lines are skipped."""
-    log = workdir / "log.jsonl"
-    lines = log.read_text("utf-8", errors="replace").splitlines() if log.is_file() else []
-    for line in reversed(lines):
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            return [str(word) for word in json.loads(line)["argv"]]
-    return []
 
 
 def clean(shares: Mapping[str, Mapping[str, Any]]) -> list[str]:

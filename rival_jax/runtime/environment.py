@@ -1,9 +1,10 @@
-"""What a run ran on: versions, devices, the source's commit."""
+"""What a run ran on: versions, devices, the source's commit, its command."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import json
 import platform
 import subprocess
 from pathlib import Path
@@ -29,6 +30,16 @@ def environment() -> dict[str, Any]:
         "processes": jax.process_count(),
         "commit": _commit(),
     }
+
+
+def read_argv(workdir: Path) -> list[str]:
+    """The last command line of a run, from its log; damaged lines are skipped."""
+    log = workdir / "log.jsonl"
+    lines = log.read_text("utf-8", errors="replace").splitlines() if log.is_file() else []
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return [str(word) for word in json.loads(line)["argv"]]
+    return []
 
 
 def _commit() -> str | None:
