@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from rival_jax.data.chosen import Chosen
 from rival_jax.data.examples import Examples
+from rival_jax.data.source import Source
+from rival_jax.data.split import split
 from rival_jax.runtime.members import Data
 from rival_jax.types import Batch
 
@@ -19,6 +22,40 @@ class Images(NamedTuple):
     masked: tuple[str, ...]
     train: Examples
     validation: Examples
+
+
+def images_of_seeds(
+    source: Source,
+    seeds: Sequence[int],
+    read: Callable[[Source, str], Examples],
+    said: str,
+    **options: Any,
+) -> dict[int, Images]:
+    """The training images of every seed, from one data set.
+
+    Args:
+      read: decodes and checks a part of it, whose name for the user it is given.
+      said: its name in errors.
+      options: of `split.split`.
+
+    Raises:
+      ValueError: as `split`, for bad examples, and for seeds with different numbers of images.
+    """
+    images: dict[int, Images] = {}
+    for seed in seeds:
+        try:
+            masked, *parts = split(source, seed, **options)
+        except ValueError as error:
+            raise ValueError(f"{said}: {error}") from None
+        named = f"images and masks of seed {seed}"
+        images[seed] = Images(masked, *(read(Chosen(source, rows), named) for rows in parts))
+    counts = {len(one.train) for one in images.values()}
+    if len(counts) > 1:
+        raise ValueError(
+            f"seeds have different numbers of training images ({sorted(counts)}), because some "
+            "were skipped; run them one by one with --config.seeds"
+        )
+    return images
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,7 @@ from rival_jax.configs.finetune import Config
 from rival_jax.data import Source
 from rival_jax.data.chosen import Chosen
 from rival_jax.data.source import refuse_training
-from rival_jax.data.split import split
-from rival_jax.data.training import Images, Training
+from rival_jax.data.training import Training, images_of_seeds
 from rival_jax.experiments.subject import Material, source_of
 from rival_jax.runtime.plugins import no_such
 from rival_jax.types import Geometry
@@ -18,7 +17,7 @@ from rival_jax.types import Geometry
 def training(
     material: Material, source: Source, geometry: Geometry, outputs: np.ndarray, **sizes: int
 ) -> Training:
-    """The training images of every seed, from one data set.
+    """The training images of every seed, from one data set; raises like `images_of_seeds`.
 
     Args:
       material: the run's config, console and notes.
@@ -26,26 +25,13 @@ def training(
       geometry: the network's input.
       outputs: the network's output for each class [c].
       sizes: in the place of values of `config.split`. Fewer images or classes are among more.
-
-    Raises:
-      ValueError: as `split`, for bad examples, and for seeds with different numbers of images.
     """
-    c, images = material.config, dict[int, Images]()
-    for seed in c.seeds:
-        try:
-            masked, *parts = split(source, seed, **{**vars(c.split), **sizes})
-        except ValueError as error:
-            raise ValueError(f"{c.data.name}, split {c.data.train_split!r}: {error}") from None
-        said = f"images and masks of seed {seed}"
-        read = (material.read(Chosen(source, rows), geometry, said) for rows in parts)
-        images[seed] = Images(masked, *read)
-    counts = {len(one.train) for one in images.values()}
-    if len(counts) > 1:
-        raise ValueError(
-            f"seeds have different numbers of training images ({sorted(counts)}), because some "
-            "were skipped; run them one by one with --config.seeds"
-        )
-    told = c.train.batch, counts.pop(), c.train.augmentation, c.data.mask == "binary"
+    c = material.config
+    read = lambda part, said: material.read(part, geometry, said)  # noqa: E731
+    said = f"{c.data.name}, split {c.data.train_split!r}"
+    images = images_of_seeds(source, c.seeds, read, said, **{**vars(c.split), **sizes})
+    shown = len(images[c.seeds[0]].train)
+    told = c.train.batch, shown, c.train.augmentation, c.data.mask == "binary"
     return Training(images, outputs, *told)
 
 
