@@ -54,6 +54,28 @@ def test_places_are_reordered_with_their_counts():
     np.testing.assert_array_equal(found.counts.images, images[:, [3, 0]])
 
 
+def test_a_field_is_relabelled_in_its_place():
+    found = LEVEL.relabelled(
+        "treatment",
+        ("kind", "blurred"),
+        {
+            "none": ("clean", False),
+            "grey": ("changed", False),
+            "blur": ("changed", True),
+        },
+    )
+    assert found.fields == ("model", "kind", "blurred", "region")
+    assert found.axes[1].keys[1:4:2] == (("changed", False, "bg"), ("changed", True, "bg"))
+    assert (found.values is LEVEL.values, found.counts is LEVEL.counts) == (True, True)
+
+
+def test_the_standard_error_of_a_mean_over_trials():
+    trials = named([[1, 5], [2, 5], [3, 5]], [("trial", single(0, 1, 2)), ("model", single(*"ab"))])
+    found = trials.standard_error("trial")
+    assert found.fields == ("model",)
+    np.testing.assert_allclose(found.values, [1 / np.sqrt(3), 0])
+
+
 def test_functions_of_numpy_arrays_give_numpy_arrays():
     assert isinstance(LEVEL.map(jnp.square).values, np.ndarray)
     traced = dataclasses.replace(LEVEL, values=jnp.asarray(LEVEL.values))
