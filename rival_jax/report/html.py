@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import itertools
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,23 +80,19 @@ def data_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"sentence": sentence, "counts": list(counts.items()), **lists}
 
 
-def models_table(cards: Iterable[Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> Table:
+def models_table(cards: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> Table:
     """The models of models.json, without columns that say nothing; `groups` may be empty."""
-    header = ("model", "group", "parameters, M", "GFLOP per image", "input", "head")
-    rows = [
-        (
-            card["name"],
-            next((name for name, members in groups.items() if card["name"] in members), ""),
-            _scaled(card.get("parameters"), 1e6),
-            _scaled(card.get("flops"), 1e9),
-            str(card.get("input", "")),
-            str(card.get("head", "")),
-        )
-        for card in cards
-    ]
-    kept = [any(column) for column in zip(*rows, strict=True)] or [True] * len(header)
-    first, *others = (tuple(itertools.compress(row, kept)) for row in (header, *rows))
-    return Table("", first, others)
+    names = [card["name"] for card in cards]
+    columns = {
+        "model": names,
+        "group": [next((g for g, some in groups.items() if name in some), "") for name in names],
+        "parameters, M": [_scaled(card.get("parameters"), 1e6) for card in cards],
+        "GFLOP per image": [_scaled(card.get("flops"), 1e9) for card in cards],
+        "input": [str(card.get("input", "")) for card in cards],
+        "head": [str(card.get("head", "")) for card in cards],
+    }
+    kept = {name: cells for name, cells in columns.items() if any(cells) or not cards}
+    return Table("", tuple(kept), list(zip(*kept.values(), strict=True)))
 
 
 def run_facts(folder: Path) -> dict[str, Any]:
