@@ -9,7 +9,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import pyarrow as pa
 from rich.console import Console
 
 from rival_jax import models
@@ -22,8 +21,8 @@ from rival_jax.heads import Context, imagenet, own
 from rival_jax.protocols import Calibration
 from rival_jax.report.images import Images, read_images
 from rival_jax.report.tables import counted
-from rival_jax.runtime import footprint, parallel, row_files
-from rival_jax.runtime.results import Columns, digest, tree_digest
+from rival_jax.runtime import footprint, parallel
+from rival_jax.runtime.results import Columns, digest, read_rows, tree_digest
 from rival_jax.types import Array, Batch, Forward, Geometry, Variables
 
 SAMPLE = 8  # photos that a forward pass is measured on
@@ -150,17 +149,11 @@ class Streamed(Material):
         Args:
           files: of a finished run, by unit.
         """
-        every = self.files(one, files, self.names[0])
-        columns = [one.protocols.names[0], "confidence"]
-        told = [row_files.read(file, columns) for file in every]
-        right, sure = (pa.concat_tables(told)[name].to_numpy() for name in columns)
+        rows = read_rows(*self.files(one, files, self.names[0]))
+        right, sure = (rows[name].to_numpy() for name in (one.protocols.names[0], "confidence"))
         order = np.argsort(2 * right.astype(float) - sure, kind="stable")[:SHOWN]
-        ends = np.cumsum([table.num_rows for table in told])
         geometry, found = self.networks[0].geometry, []
-        for place in order[right[order] == 0].tolist():
-            number = int(np.searchsorted(ends, place, side="right"))
-            rows = row_files.read(every[number])
-            (row,) = rows.slice(rows.num_rows + place - int(ends[number]), 1).to_pylist()
+        for row in rows.take(order[right[order] == 0]).to_pylist():
             picture = framed(one.source, one.source.names.index(row["example"]), geometry)
             title = f"{one.called(row['label'])}: {one.called(row['predicted'])}"
             found.append((title, row["example"], {f"{row['confidence']:.2f}": picture}))
