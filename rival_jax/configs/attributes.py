@@ -58,12 +58,7 @@ class Config(blocks.Changing):
 
 
 # A study on one's own data: name it and the models.
-STUDY = {
-    "data.name": "rival10",
-    "head": "probe",
-    "ablation.draws": 9,
-    "statistics.resamples": 2000,
-}
+STUDY = {"data.name": "rival10", "head": "probe", "ablation.draws": 9, "statistics.resamples": 2000}
 PROTOCOL = {"ablation.attributes": FIRST_ELEVEN, "ablation.pooling": "images"}
 PRESETS: Presets = {
     "": {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from rival_jax import significance
 from rival_jax.configs.attributes import Config
@@ -11,7 +12,7 @@ from rival_jax.report.document import Document
 from rival_jax.report.grids import Shown, contact
 from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import counted, percent
-from rival_jax.report.words import Pictures, Words
+from rival_jax.report.words import Words
 
 WORDS = Words(__package__)
 FIRST = 3  # attributes named in the headline
@@ -31,16 +32,20 @@ def page(config: Config, results: Results, shown: Callable[[], Shown]) -> Docume
     told |= {"grey": c.grey, "draws": counted(c.draws, "draw"), "first": models[:PANELS]}
     parts = [table for model in models for table in WORDS.tables(every, "parts", model=model)]
     swapped = any(measure.startswith("swap") for measure in results.of("measure"))
-    pictures: Pictures = {
-        "fig3": [WORDS.drawn("fig3", labels(results))],
-        "photos": (lambda: contact(shown(), ("attribute", "example"))) if swapped else (),
+    photos = (lambda: contact(shown(), ("attribute", "example"))) if swapped else ()
+    shares = results.where(measure="label_share").changed(
+        lambda row: {**row, "attribute": row["class"], "other_attribute": row["attribute"]}
+    )
+    given: dict[str, Any] = {
+        "pictures": {"photos": photos},
+        "tables": {"parts": parts},
+        "of": {"fig3": results.where(measure="label_correlation") + shares},
     }
-    given = {"pictures": pictures, "tables": {"parts": parts}, "confidence": confidence}
     return WORDS.document(
         told,
         subtitle=f"{counted(len(models), 'model')}, {counted(len(names), 'attribute')}",
         headline=headline(judged, results.one(measure="classifier_accuracy")),
-        sections=WORDS.sections(every, told, **given),
+        sections=WORDS.sections(every, told, confidence=confidence, **given),
     )
 
 
@@ -64,14 +69,3 @@ def headline(judged: Results, classifier: Row) -> list[str]:
         most = ", ".join(f"{row['attribute']} ({percent(row)} points)" for row in sure)
         sentences.append(WORDS.text("most" if sure else "none", model=model, most=most))
     return [*sentences, WORDS.text("labels", accuracy=percent(classifier))]
-
-
-def labels(results: Results) -> Results:
-    """What figure 3 shows, with the "row" and "column" of each number."""
-    both = results.where(measure="label_correlation") + results.where(measure="label_share")
-
-    def placed(row: Row) -> Row:
-        other = row.get("other_attribute") or row["attribute"]
-        return {**row, "row": row.get("class") or row["attribute"], "column": other}
-
-    return both.changed(placed)

@@ -108,25 +108,22 @@ def pooled(pooling: str) -> Study:
     return dataclasses.replace(STUDY, apart="images" if pooling == "images" else "each")
 
 
-def _area(means: Means) -> Iterator[Measure]:
-    """The part's share of the object, over all images."""
-    yield Measure("area", means["area"].mean("class", by="images"))
-
-
-def _classifier(means: Means) -> Iterator[Measure]:
-    yield Measure("classifier_accuracy", means["correct"].mean("class"))
-
-
-AREA = Study(
+AREA = Study(  # the part's share of the object, over all images
     "attributes",
-    ("attribute",),
-    ("area",),
-    _area,
+    axes=("attribute",),
+    columns=("area",),
+    measures=lambda means: [Measure("area", means["area"].mean("class", by="images"))],
     averaged=("change",),
     apart="images",
     sparse=True,
 )
-CLASSIFIER = Study("attributes", (), ("correct",), _classifier, apart="each")
+CLASSIFIER = Study(
+    "attributes",
+    axes=(),
+    columns=("correct",),
+    measures=lambda means: [Measure("classifier_accuracy", means["correct"].mean("class"))],
+    apart="each",
+)
 
 
 def labels(examples: Examples) -> Columns:
