@@ -28,11 +28,10 @@ from rival_jax.experiments import explained, runner
 from rival_jax.experiments.saliency import measures
 from rival_jax.experiments.saliency import page as saliency_page
 from rival_jax.experiments.saliency import study as saliency
-from rival_jax.experiments.saliency import unit as _saliency_unit
 from rival_jax.named import Axis
 from rival_jax.report import explorer
 from rival_jax.report.document import write_document
-from rival_jax.report.images import Images, alike, per_image
+from rival_jax.report.images import Images, alike, per_image, read_images
 from rival_jax.report.results import Results
 from rival_jax.runtime import footprint, parallel, row_files
 from rival_jax.runtime.results import read_rows
@@ -52,7 +51,7 @@ from tests.helpers import (
 from tests.multihost import Forked, restartable
 from tests.test_explorer import data_of
 
-PLAN = _saliency_unit.Plan(
+PLAN = saliency.Plan(
     method="gradcam",
     target="predicted",
     scaling="minmax",
@@ -152,7 +151,7 @@ def test_greyed_regions_are_background_of_one_area():
     mask = mask.at[5].set(True)  # no background
     salient = PLAN.salient(found, mask)
     ids = jnp.arange(6, dtype=jnp.uint32)
-    draw = jax.jit(_saliency_unit.regions, static_argnums=3)
+    draw = jax.jit(saliency.regions, static_argnums=3)
     regions = draw(found, mask, salient, PLAN.draws, ids, jax.random.key(0))
     assert regions.shape == (1 + PLAN.draws + 1, 6, 32, 32)
     assert not (regions & mask).any()
@@ -188,7 +187,7 @@ def test_probabilities_are_of_the_explained_and_the_true_class_before_and_after(
     batch["noise_id"] = np.arange(2, dtype=np.uint32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(explained.saliency, "explain", lambda *a, **k: found)
-        measure = jax.jit(_saliency_unit.measure, static_argnums=(0, 1))
+        measure = jax.jit(saliency.measure, static_argnums=(0, 1))
         got = measure(model, plan, {}, batch, jax.random.key(0))
     high = 1 / (1 + np.exp(1 - 4))
     less = 1 / (1 + np.exp(1 - 4 * (1 - 0.5 * 16 / 128)))
@@ -465,7 +464,7 @@ def test_rows_are_tidy_and_complete(finished):
     assert set(rows["model"].to_pylist()) == {"tiny", "other"}
     columns = set(rows.column_names)
     assert {"example", "label", "predicted", "target", "flat", *measures.METRICS} <= columns
-    assert {f"{of}_{r}" for of in ("true", "target") for r in _saliency_unit.REGIONS} <= columns
+    assert {f"{of}_{r}" for of in ("true", "target") for r in saliency.REGIONS} <= columns
     inside, flat = rows["precision"].to_numpy(), rows["flat"].to_numpy(zero_copy_only=False)
     np.testing.assert_array_equal(np.isnan(inside), flat)
     assert ((inside[~flat] >= 0) & (inside[~flat] <= 1)).all()
@@ -710,7 +709,7 @@ def columns(folder):
     units = json.loads((folder / "units.json").read_text())
     classes = json.loads((folder / "data.json").read_text())["classes"]
     paths = [folder / path for path in units.values()]
-    return measures.STUDY.read(paths, classes)
+    return read_images(paths, measures.STUDY.axes, measures.STUDY.columns, classes, whole=True)
 
 
 @pytest.mark.parametrize(

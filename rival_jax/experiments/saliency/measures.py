@@ -10,25 +10,20 @@ import numpy as np
 
 from rival_jax.alignment import METRICS
 from rival_jax.configs.saliency import Saliency
-from rival_jax.experiments.saliency.unit import REGIONS
 from rival_jax.named import Axis, Counts, Named
 from rival_jax.report.images import Images, alike
 from rival_jax.report.results import Results, Row, plain
 from rival_jax.report.study import Means, Measure, Study
 
+REGIONS = ("none", "salient", "random", "least")  # of the background, greyed
 GREYED = REGIONS[1:]
-EFFECTS = tuple(  # on the probability of the explained and of the true class
-    f"{of}_{effect}"
-    for of in ("target", "true")
-    for effect in (*(f"drop_{region}" for region in GREYED), "excess")
+SIGNED = (  # effects are on the probability of the explained and of the true class
+    *("density_gap", "target_drop_salient", "target_drop_random", "target_drop_least"),
+    *("target_excess", "true_drop_salient", "true_drop_random", "true_drop_least", "true_excess"),
 )
-SIGNED = ("density_gap", *EFFECTS)
 PROBABILITIES = tuple(f"{of}_{region}" for of in ("target", "true") for region in REGIONS)
 # What is reported about a hit.
-HIT = (
-    *("model", "method", "class", "example", "label", "predicted"),
-    *("density_gap", *PROBABILITIES),
-)
+HIT = ("model", "method", "class", "example", "label", "predicted", "density_gap", *PROBABILITIES)
 
 
 def derived(columns: dict[str, Named]) -> dict[str, Named]:
@@ -76,14 +71,10 @@ STUDY = Study(
     axes=(("model", "method"),),
     columns=("label", "predicted", "flat", "area", *METRICS, *PROBABILITIES),
     measures=measures,
+    derived=lambda columns: alike(derived(columns), SIGNED),
+    alone=lambda config: (None,),  # of networks of two runs: over the true classes
     signed=("signed", "signed, of some"),
     apart="each",
-)
-# For networks of two runs: over the true classes.
-PAIRED = dataclasses.replace(
-    STUDY,
-    derived=lambda columns: alike(derived(columns), SIGNED),
-    alone=lambda config: (None,),
 )
 
 
@@ -98,9 +89,8 @@ def tabled(
     found, said = raw._replace(values=derived(raw.values)), {"filed": "predicted", "subset": "all"}
 
     def told(images: Images, members: Mapping[str, Sequence[str]] | None = None) -> Results:
-        return STUDY.results(
-            images._replace(values=alike(images.values, SIGNED)), members, **options
-        )
+        joined = images._replace(values=alike(images.values, SIGNED))
+        return STUDY.results(joined, members, **options)
 
     every = told(found, members).having(filed="true", subset="all")
     for s, (model, method) in enumerate(subjects(raw)):
@@ -110,8 +100,7 @@ def tabled(
         if len(rows):
             some = told(Images(mine, labels, raw.classes).at(rows)).where(**{"class": None})
             every += some.having(filed=c.classes, subset="hits")
-    alone = every.where(**said)
-    return every + Results(_without_intervals(alone, members)).having(**said)
+    return every + Results(_without_intervals(every.where(**said), members)).having(**said)
 
 
 def _without_intervals(alone: Results, members: Mapping[str, Sequence[str]]) -> Iterator[Row]:
@@ -155,16 +144,15 @@ def lowest(raw: Images, s: int, c: Saliency) -> tuple[np.ndarray, np.ndarray]:
     return order[np.arange(len(order)) - first < c.hits], labels
 
 
-def hits_of(raw: Images, c: Saliency) -> list[dict[str, Any]]:
+def hits_of(raw: Images, c: Saliency) -> Results:
     """`HIT` for the lowest images of every model and method; see `lowest`."""
     found = []
     for s, subject in enumerate(subjects(raw)):
-        columns = {name: np.asarray(one.values)[:, s] for name, one in raw.values.items()}
         rows, labels = lowest(raw, s, c)
         for row in rows.tolist():
-            places = labels[row], raw.labels[row], int(columns["predicted"][row])
+            places = labels[row], raw.labels[row], filed_under(raw, s, "predicted")[row]
             filed, *words = (raw.classes[place] for place in places)
-            numbers = (float(columns[name][row]) for name in HIT[6:])
+            numbers = (float(raw.values[name].values[row, s]) for name in HIT[6:])
             told = (*subject, filed, raw.names[row], *words, *numbers)
             found.append(dict(zip(HIT, told, strict=True)))
-    return found
+    return Results(found)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rival_jax.alignment import METRICS
-from rival_jax.configs import options
 from rival_jax.configs.saliency import Config
 from rival_jax.experiments.saliency.measures import GREYED, HIT, subjects
 from rival_jax.report import explorer
 from rival_jax.report.document import Document, Picture
-from rival_jax.report.explorer import Explorer
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import Cell, heated, outlined, sheet, thumb
 from rival_jax.report.images import Images
@@ -42,7 +41,7 @@ def page(config: Config, raw: Images, results: Results, hits: Results, seen: See
     models = results.of("model")
     labels, counts = np.unique(raw.labels, return_counts=True)
     over = "groups" if shown.of("group") else "models"
-    told = options(config, "saliency") | {"images": counted(len(raw.names), "image")}
+    told = {**vars(c), "images": counted(len(raw.names), "image")}
     told |= {"methods": ", ".join(c.methods), "draws": counted(c.draws, "draw"), "percent": level}
     told |= {"smallest": raw.classes[labels[counts.argmin()]], "size": counts.min(), "by": over}
     told |= {"area": 100 * levels.where(measure="area").rows[0]["estimate"]}
@@ -50,11 +49,14 @@ def page(config: Config, raw: Images, results: Results, hits: Results, seen: See
     told |= {"shown": models[0] if len(models) == 1 else counted(len(models), "model")}
     told |= {"flat": WORDS.text(c.flat), "bars": "" if over == "groups" else "*"}
     heat = functools.partial(WORDS.drawn, results=shown, words="heat", filed=c.classes)
+    names = {(row["model"], row["method"]): row["subject"] for row in levels}
+    some = {subject: names[subject] for subject in subjects(raw)[:GALLERIES]}
+    hits = Results(sorted(hits, key=lambda hit: hit["density_gap"]))
     pictures = {
         "heat": [heat(f"heat_{name}", metric=TITLES[name], panel=name) for name in METRICS],
-        "fig7": galleries(subjects(raw)[:GALLERIES], extremes, hits, seen),
+        "fig7": galleries(some, hits, seen),
     }
-    every, confidence = in_words(raw, levels, extremes) + results, config.statistics.confidence
+    every, confidence = in_words(raw, levels, hits) + results, config.statistics.confidence
     document = WORDS.document(
         told,
         subtitle=f"{', '.join(results.of('method'))}; {told['images']}, "
@@ -63,13 +65,10 @@ def page(config: Config, raw: Images, results: Results, hits: Results, seen: See
         sections=WORDS.sections(every, told, pictures=pictures, confidence=confidence),
         cases=[config.data.name],
     )
-    names = {(row["model"], row["method"]): row["subject"] for row in levels}
-    some = {subject: names[subject] for subject in subjects(raw)[:GALLERIES]}
-    shown = sorted(hits, key=lambda hit: hit["density_gap"])
-    found = list(dict.fromkeys(hit["example"] for hit in shown))
+    found = hits.of("example")
     images, kinds = explored(raw, some, found[:EXPLORED], seen), ("photo", "object", *some.values())
     columns = [TITLES[name] for name in COLUMNS]
-    every_map = Explorer(WORDS.text("explorer"), kinds, columns, images, len(found))
+    every_map = explorer.Explorer(WORDS.text("explorer"), kinds, columns, images, len(found))
     return document._replace(explorer=every_map if found else None)
 
 
@@ -101,20 +100,17 @@ def named(results: Results) -> Results:
     return results.changed(name)
 
 
-def in_words(raw: Images, levels: Results, extremes: Results) -> Results:
+def in_words(raw: Images, levels: Results, hits: Results) -> Results:
     """What tables say about every model in words: flat maps, hits, images with an effect."""
-    flat = dict(zip(subjects(raw), raw.values["flat"].values.sum(0), strict=True))
+    lacking = {name: np.isnan(one.values).sum(0) for name, one in raw.values.items()}
     rows: list[Row] = []
-    for row in levels.where(measure="accuracy"):
-
-        def images(results: Results, measure: str, subject: str = row["subject"]) -> int:
-            return sum(r["images"] for r in results.where(subject=subject, measure=measure))
-
-        left = row["images"] - min(images(levels, metric) for metric in METRICS)
+    for s, (model, method) in enumerate(subjects(raw)):
+        row = levels.one(measure="accuracy", model=model, method=method)
+        flat, left = raw.values["flat"].values[:, s], max(lacking[name][s] for name in METRICS)
         told = {
-            "flat, not counted": f"{flat[row['model'], row['method']]:.0f}, {left}",
-            "hits": str(images(extremes, "density_gap")),
-            "images": str(images(levels, "target_excess")),
+            "flat, not counted": f"{flat.sum():.0f}, {left}",
+            "hits": str(len(hits.where(model=model, method=method))),
+            "images": str(row["images"] - lacking["target_salient"][s]),
         }
         for name, cell in told.items():
             subset = "hits" if name == "hits" else "all"
@@ -135,15 +131,14 @@ def headline(shown: Results, hits: Results) -> list[str]:
         values = [row["estimate"] for row in rows]
         told[over] = f"{max(values):.2f} to {min(values):.2f}"
     sentences.append(WORDS.text("several" if len(order) > 1 else "one", **told))
-    outside = hits.where(measure="on_background")
-    if outside.rows:
-        name = outside.ranked("subject")[0]
-        mine, row = hits.where(subject=name), outside.one(subject=name)
-        images, share = counted(row["images"], "image"), percent(row)
-        sentences.append(WORDS.text("outside", images=images, model=name, share=share))
-        if mine.where(measure="target_drop_salient").rows:
-            cost = {region: ratio(mine.one(measure=f"target_drop_{region}")) for region in GREYED}
-            sentences[-1] += " " + WORDS.text("cost", **cost)
+    if outside := hits.where(measure="on_background").rows:
+        row = max(outside, key=lambda row: row["estimate"])
+        told = {"images": counted(row["images"], "image"), "share": percent(row)}
+        sentences.append(WORDS.text("outside", model=row["subject"], **told))
+        drops = [f"target_drop_{region}" for region in GREYED]
+        if cost := hits.where(subject=row["subject"], measure=drops).rows:
+            told = {row["measure"].rpartition("_")[2]: ratio(row) for row in cost}
+            sentences[-1] += " " + WORDS.text("cost", **told)
     return sentences
 
 
@@ -154,50 +149,34 @@ def flat(shown: Results) -> list[str]:
     return [WORDS.text("all_flat", model=r["subject"], images=r["images"]) for r in all_flat]
 
 
-def galleries(
-    some: Sequence[tuple[str, str]], extremes: Results, hits: Results, seen: Seen
-) -> list[Picture]:
+def galleries(some: Mapping[tuple[str, str], str], hits: Results, seen: Seen) -> list[Picture]:
     """Figure 7, of every model and method that has hits."""
-    names = {(row["model"], row["method"]): row["subject"] for row in extremes}
-    stems, found = file_names(list(names.values())), []
-    for model, method in filter(names.get, some):
-        name, mine = names[model, method], hits.where(model=model, method=method)
-        draw = functools.partial(gallery, mine, functools.partial(seen, (model, method)))
-        told: dict[str, Any] = {"model": name, "stem": stems[name], "each": IN_GALLERY}
-        found.append(WORDS.picture("fig7", draw, **told))
+    stems, found = file_names(list(some.values())), []
+    for (model, method), name in some.items():
+        if mine := hits.where(model=model, method=method):
+            told: dict[str, Any] = {"model": name, "stem": stems[name], "each": IN_GALLERY}
+            found.append(WORDS.picture("fig7", functools.partial(gallery, mine, seen), **told))
     return found
 
 
-def gallery(
-    hits: Results, seen: Callable[[Sequence[str]], Iterable[Sequence[np.ndarray]]]
-) -> Drawn:
+def gallery(hits: Results, seen: Seen) -> Drawn:
     """Figure 7: hits, one class per row: the photo, its map, the salient background greyed."""
-    ordered, cells = sorted(hits, key=lambda hit: hit["density_gap"]), list[Cell]()
-    classes, lines = list(dict.fromkeys(hit["class"] for hit in ordered))[:MOST_CLASSES], []
-    for row, label in enumerate(classes):
-        mine = [hit for hit in ordered if hit["class"] == label]
+    cells, lines = list[Cell](), list[Sequence[Any]]()
+    subject = hits.rows[0]["model"], hits.rows[0]["method"]
+    for row, label in enumerate(hits.of("class")[:MOST_CLASSES]):
+        mine, columns = hits.where(**{"class": label}).rows, itertools.count()
         lines += [tuple(hit.values()) for hit in mine]
-        some, texts = mine[:IN_GALLERY], [text for hit in mine for text in _texts(hit)]
-        drawn = [one for parts in seen([hit["example"] for hit in some]) for one in _drawn(*parts)]
-        cells += [(row, k, one, *texts[k]) for k, one in enumerate(drawn)]
+        some = mine[:IN_GALLERY]
+        parts = seen(subject, [hit["example"] for hit in some])
+        for hit, (photo, inside, found, salient) in zip(some, parts, strict=True):
+            wrong = "" if hit["label"] == hit["predicted"] else ", WRONG"
+            before, after, control = (hit[f"target_{k}"] for k in ("none", "salient", "random"))
+            moved = ", nothing to grey" if np.isnan(after) else f" to {after:.2f} ({control:.2f})"
+            grey, rim = np.where(salient[..., None], np.uint8(127), photo), thumb(inside)
+            for picture, title, text in (
+                (photo, hit["label"], f"says {hit['predicted']}{wrong}"),
+                (heated(photo, found), "map", f"gap {hit['density_gap']:+.2f}"),
+                (grey, "salient greyed", f"p {before:.2f}{moved}"),
+            ):
+                cells.append((row, next(columns), outlined(thumb(picture), rim), title, text))
     return Drawn(sheet(cells), HIT, lines)
-
-
-def _drawn(
-    photo: np.ndarray, inside: np.ndarray, found: np.ndarray, salient: np.ndarray
-) -> list[np.ndarray]:
-    """A hit's photo, map and greyed photo, with the object outlined."""
-    grey, rim = np.where(salient[..., None], np.uint8(127), photo), thumb(inside)
-    return [outlined(thumb(one), rim) for one in (photo, heated(photo, found), grey)]
-
-
-def _texts(hit: Row) -> list[tuple[str, str]]:
-    """The words above the three pictures of a hit."""
-    wrong = "" if hit["label"] == hit["predicted"] else ", WRONG"
-    before, after, control = (hit[f"target_{name}"] for name in ("none", "salient", "random"))
-    moved = f" to {after:.2f} ({control:.2f})" if np.isfinite(after) else ", nothing to grey"
-    return [
-        (hit["label"], f"says {hit['predicted']}{wrong}"),
-        ("map", f"gap {hit['density_gap']:+.2f}"),
-        ("salient greyed", f"p {before:.2f}{moved}"),
-    ]
