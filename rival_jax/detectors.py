@@ -6,6 +6,7 @@ They see each batch one after the other, so that photos and masks are decoded on
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,6 +26,14 @@ class Program(NamedTuple):
     model: Model  # without its name, so that equal networks share programs
     pooled: bool  # see `neurons.is_pooled`
     threshold: float  # see `neurons.salient`
+
+
+def program(model: Model, variables: Variables, image: Array, threshold: float) -> Program:
+    """A network's `Program`; runs some images [b, h, w, 3] to see if its features are pooled."""
+    model = dataclasses.replace(model, name="")
+    _, found = jax.jit(model.forward)(variables, image, {})
+    pooled = neurons.is_pooled(model.to_grid(found[model.cam_tap]), found[model.feature_tap])
+    return Program(model, pooled, threshold)
 
 
 def features(program: Program, networks: Variables, batch: Batch) -> dict[str, Array]:
@@ -158,6 +167,25 @@ def crossed(
             place = np.full(n * n, c), np.full(n * n, a), np.repeat(images, n), np.tile(images, n)
             parts.append((*place, neurons.cross_iou(*both).ravel()))
     return Crossed(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def pair_means(values: np.ndarray, labels: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+    """Means [networks] by (class, attribute), over the images of the class that have a value.
+
+    Args:
+      values: of held-out images [n, networks, a], see `held_out`; NaN where one does not count.
+      labels: the images' classes [n].
+
+    >>> values = np.array([[[0.5, 0.2]], [[np.nan, 0.4]]])
+    >>> sorted(pair_means(values, np.zeros(2, int)))
+    [(0, 0), (0, 1)]
+    """
+    found = {}
+    for label, a in itertools.product(np.unique(labels).tolist(), range(values.shape[2])):
+        mine = values[labels == label, :, a]
+        if len(mine := mine[np.isfinite(mine[:, 0])]):
+            found[label, a] = mine.mean(0)
+    return found
 
 
 class Assessed(NamedTuple):

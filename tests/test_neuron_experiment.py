@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rival_jax import models, neurons
 from rival_jax.experiments import runner
-from rival_jax.experiments.neurons import measures
+from rival_jax.experiments.neurons import study
 from rival_jax.experiments.neurons.page import page
 from rival_jax.experiments.neurons.search import Search
 from rival_jax.experiments.neurons.study import Experiment
@@ -241,15 +241,15 @@ def test_two_models_and_names_that_do_harm(done, tmp_path):
     pairs = [(c, m, a) for c in NAMES[:4] for m in models for a in attributes[1:]]
     features = {pair: (i, 0.5) for i, pair in enumerate(pairs)}
     cross = {pair: rng.uniform(size=(2, 2)) for pair in pairs}
-    found, config = measures.Found(images, features, cross), stamped_config(shuffled=2)
+    found, config = study.Found(images, features, cross), stamped_config(shuffled=2)
     config.neurons.false_discovery_rate = 0.9
-    results = measures.results(found, frozen(config).neurons, 0, **config.statistics)
+    results = study.results(found, frozen(config).neurons, 0, **config.statistics)
     assert {row["feature"] for row in results if row.get("attribute") == attributes[0]} == {-1}
     assert len(results.where(measure="iou", model="a_b")) == 1 + 2 * len(attributes) * 2 - 2
     look = np.zeros((8, 8, 3), np.uint8), np.eye(8) > 0, np.eye(8) > 0
 
     def write(run, console):
-        told = page(frozen(config), results, found, dict.fromkeys(models, lambda *a: look))
+        told = page(frozen(config), results, found.of, dict.fromkeys(models, lambda *a: look))
         write_document(run, console, told)
 
     folder = renamed(done[1].path, tmp_path / "run", {"stamp": "a_b"})

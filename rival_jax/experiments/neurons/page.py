@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from rival_jax.configs.neurons import Config
-from rival_jax.experiments.neurons.measures import Found
 from rival_jax.report import mpl
 from rival_jax.report.document import Document
 from rival_jax.report.figures import Drawn
@@ -21,29 +20,23 @@ from rival_jax.report.tables import plain
 from rival_jax.report.words import Pictures, Words
 from rival_jax.runtime.names import file_names
 
+Found = Callable[[Row], tuple[np.ndarray, np.ndarray, list[str]]]
+"""A pair's row -> IoU and activation of its feature on held-out images, and their names."""
 Shown = Callable[[str, int, str], tuple[np.ndarray, ...]]
 """(example, feature, attribute) -> photo uint8 [h, w, 3], salient pixels and mask bool [h, w]."""
 
 WORDS = Words(__package__)
-EACH = 5  # images of a feature
-MOST_PAIRS = 30  # in the overview of a model
+EACH, MOST_PAIRS = 5, 30  # images of a feature; pairs in the overview of a model
 BINS = np.linspace(0, 1, 21)
 RED = np.array([230, 0, 0])
 KEY = ("class", "attribute", "feature")
 
 
 def page(config: Config, results: Results, found: Found, shown: Mapping[str, Shown]) -> Document:
-    """All results.
-
-    Args:
-      found: the rows behind them.
-      shown: model -> its photos.
-    """
+    """All results; `shown`: model -> its photos."""
     c, whole, models = config.neurons, results.where(**{"class": None}), results.of("model")
-    alarms = "; ".join(
-        f"{row['model']}: {row['estimate']:.0f} of {c.shuffled}"
-        for row in whole.where(measure="shuffled_reporting")
-    )
+    passing = whole.where(measure="shuffled_reporting")
+    alarms = "; ".join(f"{r['model']}: {r['estimate']:.0f} of {c.shuffled}" for r in passing)
     told: dict[str, Any] = {**vars(c), **vars(config.statistics), "absent": WORDS.text(c.absent)}
     told |= {"percent": 100 * config.statistics.confidence, "each": EACH, "most": MOST_PAIRS}
     told["null"] = WORDS.text("calibration" if c.shuffled else "not_shuffled", alarms=alarms)
@@ -54,16 +47,15 @@ def page(config: Config, results: Results, found: Found, shown: Mapping[str, Sho
         reported = pairs.where(measure="reported", estimate=1.0).of("pair")
         best = pairs.where(measure="iou").rows[: c.pictures]
         told |= {"model": name, "stem": stem, "pairs": "; ".join(map(_pair, best))}
-        told["first"] = pairs.of("pair")[:MOST_PAIRS]
-        told["colours"] = functools.partial(_colour, reported)
-        shuffled = pairs.where(measure="shuffled_iou")
-        seen = [(row, row["pair"] in reported, *found.of(row)) for row in best]
+        first = told["first"] = pairs.of("pair")[:MOST_PAIRS]
+        told["colours"] = {one: COLOURS[0] if one in reported else MUTED for one in first}.get
+        seen = [(row, row["pair"] in reported, *found(row)) for row in best]
         pictures: Pictures = {
             "fig10_top": functools.partial(_top, seen, shown[name]),
-            "fig10_bottom": functools.partial(_bottom, seen, shuffled),
+            "fig10_bottom": functools.partial(_bottom, seen, pairs.where(measure="shuffled_iou")),
         }
-        given: dict[str, Any] = {"pictures": pictures if best else {}}
-        given["tables"] = {"pairs": WORDS.tables(_lines(pairs), "pairs", **told)}
+        lines = (pairs + pairs.where(measure="iou").having(measure="images")).changed(_line)
+        given: dict[str, Any] = {"pictures": pictures if best else {}, "of": {"best": lines}}
         sections += WORDS.sections(pairs, told, "model", **given)
     return WORDS.document(
         told,
@@ -78,21 +70,12 @@ def _pair(row: Row) -> str:
     return f"{row['class']}, {row['attribute']}"
 
 
-def _colour(reported: Sequence[str], pair: str) -> str:
-    return COLOURS[0] if pair in reported else MUTED
-
-
-def _lines(pairs: Results) -> Results:
-    """The results of a model's pairs as its table has them, with their numbers of images."""
-    lines: list[Row] = []
-    for row in pairs:
-        feature = "none" if row["feature"] < 0 else row["feature"]
-        line = {**row, "class, attribute": _pair(row), "feature": feature}
-        if row["measure"] == "iou":
-            lines.append({**line, "measure": "images", "cell": str(row["images"])})
-        told = {"cell": "yes" if row["estimate"] else "no"} if row["measure"] == "reported" else {}
-        lines.append({**line, **told})
-    return Results(lines)
+def _line(row: Row) -> Row:
+    """A result of a pair as its table has it."""
+    words = {"reported": "yes" if row["estimate"] else "no", "images": str(row["images"])}
+    told = {"cell": words[row["measure"]]} if row["measure"] in words else {}
+    told["feature"] = "none" if row["feature"] < 0 else row["feature"]
+    return {**row, "class, attribute": _pair(row), **told}
 
 
 def _headline(name: str, results: Results) -> str:
@@ -102,14 +85,13 @@ def _headline(name: str, results: Results) -> str:
     if not told["reported"]:
         return f"{sentence}."
     mean = plain(whole.one(measure="iou_reported"))
-    more = WORDS.text("best", mean=mean, iou=plain(best), pair=best, feature=best["feature"])
+    more = WORDS.text("best", mean=mean, iou=plain(best), pair=best)
     return f"{sentence}; {more}."
 
 
 def _top(best: Sequence[Any], shown: Shown) -> Drawn:
     """The images that activate each pair's feature most."""
-    cells: list[Cell] = []
-    lines: list[Sequence[Any]] = []
+    cells, lines = list[Cell](), list[Sequence[Any]]()
     for place, (pair, reported, iou, activation, names) in enumerate(best):
         title = f"{_pair(pair)} (feature {pair['feature']})"
         title += "" if reported else ", not reported"
@@ -118,8 +100,7 @@ def _top(best: Sequence[Any], shown: Shown) -> Drawn:
             red = np.where(salient[..., None], 0.55 * photo + 0.45 * RED, photo).astype(np.uint8)
             heading = "" if column else title, f"IoU {iou[i]:.2f}"
             cells.append((place, column, outlined(red, mask), *heading))
-            key = (pair[name] for name in KEY)
-            lines.append((*key, names[i], activation[i], iou[i], reported))
+            lines.append((*map(pair.get, KEY), names[i], activation[i], iou[i], reported))
     return Drawn(sheet(cells), (*KEY, "example", "activation", "iou", "reported"), lines)
 
 
@@ -138,7 +119,7 @@ def _bottom(best: Sequence[Any], chance: Results) -> Drawn:
         axes.set_title(f"{_pair(pair)}\nfeature {pair['feature']}", loc="left")
         axes.set(xlim=(0, 1), xlabel="IoU", ylabel="" if column else "held-out images")
         for low, high, n in zip(BINS[:-1].round(2), BINS[1:].round(2), counts, strict=True):
-            lines.append((*(pair[name] for name in KEY), low, high, int(n)))
+            lines.append((*map(pair.get, KEY), low, high, int(n)))
     letters(figure)  # whose sizes the layout follows
     figure.tight_layout()
     return Drawn(figure, (*KEY, "iou_from", "iou_to", "images"), lines)

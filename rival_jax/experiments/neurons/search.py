@@ -44,18 +44,14 @@ class Search:
     @functools.cached_property
     def program(self) -> detectors.Program:
         """What passes are compiled for; runs two images to see whether features are pooled."""
-        model = dataclasses.replace(self.loaded.model, name="")
         images = jnp.asarray(next(iter(self.test.batches(2, everywhere=True)))["image"])
-        _, found = jax.jit(model.forward)(self.loaded.variables, images, {})
-        grid = model.to_grid(found[model.cam_tap])
-        pooled = neurons.is_pooled(grid, found[model.feature_tap])
-        return detectors.Program(model, pooled, float(self.config.neurons.threshold))
+        given = self.loaded.model, self.loaded.variables, images
+        return detectors.program(*given, float(self.config.neurons.threshold))
 
     @functools.cached_property
     def networks(self) -> Variables:
         """The network and its shuffled copies, stacked; made when this is first asked for."""
-        count = self.config.neurons.shuffled
-        networks = neurons.with_shuffled(self.loaded.variables, count, self.config.seed)
+        networks = neurons.with_shuffled(self.loaded.variables, self.count - 1, self.config.seed)
         return placement.placed(networks, self.mesh, "replicated")
 
     def units(self, files: Mapping[str, Path]) -> Iterator[Unit]:
@@ -79,10 +75,8 @@ class Search:
     def top(self) -> neurons.Top:
         """The top training images of every class and feature, [c, networks x f, k]."""
         classes, k, found = len(self.train.classes), self.config.neurons.top, None
-        plain = (
-            {name: value for name, value in batch.items() if "mask" not in name}
-            for batch in self.train.batches(self.size)
-        )
+        some = ("image", "label", "index")
+        plain = ({name: batch[name] for name in some} for batch in self.train.batches(self.size))
         for rows in self.found(detectors.features, plain):
             values, labels = rows["features"].reshape(len(rows["index"]), -1), rows["label"]
             found = found or neurons.no_top(classes, values.shape[1], k)
@@ -109,8 +103,7 @@ class Search:
     def found(self, fn: Callable[..., Any], batches: Iterable[Any]) -> Iterator[parallel.Rows]:
         """All hosts' results, see `parts.map_parts`."""
         given = parallel.Bound(fn, (self.program,)), self.networks, batches, self.mesh
-        done = lambda images: self.advance(images * self.count)  # noqa: E731
-        return parts.map_parts(*given, on_batch=done)
+        return parts.map_parts(*given, on_batch=lambda images: self.advance(images * self.count))
 
     def rows(self) -> Columns:
         """One row for each network, class, attribute that is tested there, feature, and top image.
@@ -123,10 +116,9 @@ class Search:
             np.moveaxis(np.asarray(part).reshape(*each, *part.shape[2:]), 1, 0)
             for part in (*top, self.ious_of_top(top))
         )  # [n, c, f, k], iou [n, c, f, k, a]
-        found = index >= 0
         present = examples.attribute_labels[index].astype(bool)
         absent = self.config.neurons.absent
-        score, best, kept = detectors.chosen(iou, present, found, self.pairs, absent)
+        score, best, kept = detectors.chosen(iou, present, index >= 0, self.pairs, absent)
         n, c, f, k, a = np.nonzero(kept)
         return {
             **self._names(c, a),
@@ -146,10 +138,7 @@ class Search:
 
         The first have one row for each network, class, attribute, and image of the class with the
         attribute. The second have one for each class, attribute, and two of the first
-        `permuted_images` of these images.
-
-        Args:
-          path: the file with `rows`.
+        `permuted_images` of these images. `path`: the file with `rows`.
         """
         examples, best = self.test, self._best(path)
         shown = self.pairs[examples.labels] & (examples.attribute_labels > 0)  # [images, a]
@@ -157,8 +146,7 @@ class Search:
         for label in range(len(examples.classes)):
             mine = examples.labels == label
             few[mine] &= few[mine].cumsum(0) <= self.config.neurons.permuted_images
-        iou = np.zeros((len(examples), *best.shape[::2]), np.float32)
-        activation = iou.copy()
+        iou, activation = np.zeros((2, len(examples), *best.shape[::2]), np.float32)
         bits: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}  # map and mask
         feature = np.moveaxis(best[:, examples.labels], 0, 1)  # [images, networks, a]
         batches = ({**b, "units": feature[b["index"]]} for b in examples.batches(self.size))
@@ -186,10 +174,7 @@ class Search:
         return test, pairing
 
     def _best(self, path: Path) -> np.ndarray:
-        """The best features [networks, c, a], from a file of `rows`; -1 where there is none.
-
-        Process 0 reads them for every host.
-        """
+        """The best features [networks, c, a] in a file of `rows`, or -1; process 0 reads them."""
         best = np.full((self.count, *self.pairs.shape), -1)
         if hosts.first():
             columns = ["network", "label", "attribute", "feature"]
