@@ -82,6 +82,16 @@ def normalised_cut(
     return Cut(bipartition, component(bipartition, seed), seed, vectors, values)
 
 
+def usual_block(model: Model) -> int:
+    """The block whose features to cut by: -1, the last, of a network without classes.
+
+    Such a network shows objects in its last block's keys. A classifier's last block is about the
+    class instead; one after the middle separates object and background better: IoU 0.52 at block 7
+    of AugReg's ViT-Tiny, 0.20 at its last, 11 (30 photos, tau 0.2, not refined).
+    """
+    return 3 * len(model.attention_taps) // 5 if model.num_classes else -1
+
+
 def token_features(to_grid: Callable[[Array], Array], feature: str, value: Array) -> Array:
     """Tokens of one kind, heads side by side: a tap [b, prefix + h * w, 3 c] -> [b, h, w, c]."""
     return jnp.split(to_grid(value), 3, axis=-1)[FEATURES.index(feature)]

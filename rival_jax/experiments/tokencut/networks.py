@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from rival_jax.models.transformer import qkv_tap
 from rival_jax.report.words import Words
 from rival_jax.runtime import footprint, parallel
 from rival_jax.runtime.results import Category, Columns, tree_digest
-from rival_jax.tokencut import image_cuts, token_size, upscale
+from rival_jax.tokencut import image_cuts, token_size, upscale, usual_block
 from rival_jax.types import Geometry, Model, Variables
 
 WORDS = Words(__package__)
@@ -40,14 +39,12 @@ COPIES = 24  # about how many float64 arrays [n, n] a network and an eigenproble
 MAKING = ("refine", "sigmas", "choice", "agreement", "min_pixels", "min_gap")
 KEYS = (*MAKING, "feature", "block", "tau", "graph", "precision", "positions")
 UNRATED: dict[str, float] = dict.fromkeys(("iou", "iou_coarse", "box", "centred"), np.nan)
-Shapes = Mapping[tuple[int, int], Sequence[Photo]]
-"""Photos by the rows and columns of their tokens."""
 
 
 class Network:
     """One network, and how it cuts photos; raises ValueError if it cannot."""
 
-    def __init__(self, config: Config, source: Source, name: str, title: str, mesh: Any):
+    def __init__(self, config: Config, source: Source, mesh: Any, name: str, title: str):
         self.config, self.source, self.mesh = config, source, mesh
         self.name, self.given = name, preprocessing(config)
         given = {"given": self.given, "called": title}
@@ -75,7 +72,7 @@ class Network:
                 found.setdefault(tokens, []).append(photo)
         if not found:
             raise ValueError(f"{self.model.name}: no photo is larger than two patches")
-        self.shapes: Shapes = dict(sorted(found.items()))
+        self.shapes = dict(sorted(found.items()))  # by the rows and columns of their tokens
 
     def units(self, folder: MaskFolder) -> Iterator[Unit]:
         """Its units, each of at most `UNIT` photos."""
@@ -93,25 +90,25 @@ class Network:
                 rows = functools.partial(self._rows, folder, tokens, some)
                 yield Unit(name, base | shape, rows)
 
-    def seconds(self) -> float:
-        """Estimated seconds, measured on a few photos of the commonest shape."""
+    def cost(self) -> tuple[str, float]:
+        """What is cut, and seconds, estimated from a few photos of the commonest shape."""
         tokens, photos = max(self.shapes.items(), key=lambda shape: len(shape[1]))
+        count = sum(map(len, self.shapes.values()))
+        text = f"{self.model.name}: {count} photos of {len(self.shapes)} shapes in tokens"
         model, variables, fn = self._loaded(tokens)
         some = photos[:SAMPLE]
         batch = next(batches(self.source, some, model.image_size, len(some)))
-        with self._in_precision():
+        with jax.enable_x64(self.settings.precision == "float64"):
             device = footprint.measure(fn, variables, dict(batch)).seconds / self.mesh.size
         image = np.asarray(self.source[photos[0].position]["image"])
         started = time.perf_counter()
         self.made(photos[0].name, image, np.eye(*tokens, dtype=bool), np.inf)
         host = (time.perf_counter() - started) / THREADS
-        return (device + host) * sum(map(len, self.shapes.values()))
+        return text, (device + host) * count
 
-    def made(
-        self, name: str, image: np.ndarray, component: np.ndarray, gap: float
-    ) -> bilateral.Made:
+    def made(self, name: str, image: np.ndarray, cut: np.ndarray, gap: float) -> bilateral.Made:
         """A photo's mask, from its object bool [rows, columns] in tokens, see `bilateral.made`."""
-        coarse, c = upscale(component, image.shape[:2]), self.settings
+        coarse, c = upscale(cut, image.shape[:2]), self.settings
         found = bilateral.made(image, coarse, gap, **{key: getattr(c, key) for key in MAKING})
         if not c.segments:
             return found
@@ -121,16 +118,11 @@ class Network:
     def _loaded(self, tokens: tuple[int, int]) -> tuple[Model, Variables, parallel.Bound]:
         """The network for photos of a shape, its weights, and the function that cuts them."""
         size = (tokens[0] * self.patch, tokens[1] * self.patch)
-        options = {"positions": self.settings.positions, "given": self.given}
-        dtype = self.config.dtype
-        model, variables = models.load(self.name, dtype=dtype, image_size=size, **options)
-        c, unnamed = self.settings, dataclasses.replace(model, name="")
+        c, options = self.settings, {"dtype": self.config.dtype, "given": self.given}
+        model, variables = models.load(self.name, image_size=size, positions=c.positions, **options)
+        unnamed = dataclasses.replace(model, name="")
         given = (unnamed, self.tap, c.feature, c.tau, c.graph, c.precision)
         return model, variables, parallel.Bound(image_cuts, given)
-
-    def _in_precision(self) -> contextlib.AbstractContextManager:
-        """The context to compile and run the cut in."""
-        return jax.enable_x64(self.settings.precision == "float64")
 
     def _rows(
         self, folder: MaskFolder, tokens: tuple[int, int], group: Sequence[Photo], on_batch: OnBatch
@@ -141,10 +133,9 @@ class Network:
         """
         model, variables, fn = self._loaded(tokens)
         cost = footprint.Cost(0.0, 8.0 * COPIES * math.prod(tokens) ** 2)
-        geometry = Geometry(model.image_size)
-        size, _ = step_size(self.config, self.mesh, cost, geometry, len(group))
+        size, _ = step_size(self.config, self.mesh, cost, Geometry(model.image_size), len(group))
         taken = batches(self.source, group, model.image_size, size)
-        with self._in_precision():
+        with jax.enable_x64(self.settings.precision == "float64"):
             found = parallel.map_examples(fn, variables, taken, self.mesh, on_batch=on_batch)
         photos, rows = [group[i] for i in found["index"]], list[dict[str, Any]]()
         if (bad := np.isnan(found["eigenvalues"]).any(1)).any():
@@ -192,15 +183,10 @@ class Network:
 
 
 def chosen_block(model: Model, block: int | str) -> tuple[int, str]:
-    """The block to cut at, and a note on the choice ("" if the config gives a number).
-
-    A network without classes shows objects in its last block's keys. A classifier's last block is
-    about the class instead; one after the middle separates object and background better: IoU 0.52
-    at block 7 of AugReg's ViT-Tiny, 0.20 at its last, 11 (30 photos, tau 0.2, not refined).
-    """
+    """The block to cut at, and a note on the choice ("" if the config gives a number)."""
     if block != "auto":
         return int(block), ""
-    depth = len(model.attention_taps)
-    block, kind = (3 * depth // 5, "classifier") if model.num_classes else (-1, "no_classes")
+    kind, depth = "classifier" if model.num_classes else "no_classes", len(model.attention_taps)
+    block = usual_block(model)
     told = {"model": model.name, "classes": model.num_classes, "depth": depth, "last": depth - 1}
     return block, WORDS.text(kind, **told, block=block)

@@ -84,16 +84,13 @@ def counts(outcomes: Results) -> dict[str, int]:
 
 def listed(found: Results, unreadable: Sequence[tuple[str, str]]) -> dict[str, Table]:
     """Photos without a mask, (name, reason) of `unreadable` ones first, and doubtful masks."""
-
-    def rows(column: str) -> list[Any]:
-        marked = found.where(**{column: bool})
-        return [(row["model"], row["example"], row[column]) for row in marked]
-
-    header, doubtful = ("model", "example"), rows("doubt")
-    skipped = [*(("", *one) for one in unreadable), *rows("reason")]
+    skipped = [("", *one) for one in unreadable]
+    skipped += [(row["model"], row["example"], row["reason"]) for row in found.where(reason=bool)]
+    doubtful = [(row["model"], row["example"], row["doubt"]) for row in found.where(doubt=bool)]
+    titles = counted(len(skipped), "skipped photo"), counted(len(doubtful), "doubtful mask")
     return {
-        "skipped": Table(counted(len(skipped), "skipped photo"), (*header, "reason"), skipped),
-        "doubtful": Table(counted(len(doubtful), "doubtful mask"), (*header, "doubt"), doubtful),
+        "skipped": Table(titles[0], ("model", "example", "reason"), skipped),
+        "doubtful": Table(titles[1], ("model", "example", "doubt"), doubtful),
     }
 
 
@@ -147,10 +144,8 @@ def sheets(config: Config, found: Results, look: Callable[[Row], Shown]) -> Iter
         rated = any(np.isfinite(row["iou_coarse"]) for row in mine)
         told: dict[str, Any] = {"model": name, "stem": stem}
         told["outline"] = WORDS.text("outline_truth" if rated else "outline")
-        some = sorted(mine.where(component=bool), key=drawn)
-        some.sort(key=lambda row: not row["doubt"])
-        worst = [row for row in some if np.isfinite(row["iou"])]
-        worst.sort(key=lambda row: row["iou"])
+        some = sorted(mine.where(component=bool), key=lambda row: (not row["doubt"], drawn(row)))
+        worst = sorted((row for row in some if np.isfinite(row["iou"])), key=lambda row: row["iou"])
         for kind, rows in (("sample", some[:most]), ("worst", worst[: min(most, WORST)])):
             if rows:
                 yield WORDS.picture(kind, functools.partial(overlays, rows, look), **told)

@@ -6,6 +6,7 @@ photos lie in folders that the data set `masked_folder` reads.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from rich.console import Console
 from rival_jax.configs import options, typed
 from rival_jax.configs.tokencut import Config
 from rival_jax.data import any_size, segments
-from rival_jax.data.any_size import plain as as_name
+from rival_jax.data.any_size import Photo
 from rival_jax.data.mask_folder import MaskFolder
 from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.experiments.runner import Bench, Unit
@@ -63,25 +64,16 @@ STUDY = Study(
 
 
 def outcomes(
-    files: Sequence[Path],
-    models: Sequence[str],
-    photos: Sequence[any_size.Photo],
-    classes: Sequence[str],
+    files: Sequence[Path], models: Sequence[str], photos: Sequence[Photo], classes: Sequence[str]
 ) -> Results:
     """A row for every network and photo, in order, also of photos with too few tokens."""
-    rows = read_rows(*files).to_pylist()
-    there = {(row["model"], row["example"]): row for row in rows}
-    return Results(
-        {
-            **there.get((model, photo.name), ABSENT),
-            "model": model,
-            "example": photo.name,
-            "label": classes[photo.label],
-            "position": photo.position,
-        }
-        for model in models
-        for photo in photos
-    )
+    there = {(row["model"], row["example"]): row for row in read_rows(*files).to_pylist()}
+    found = []
+    for model, photo in itertools.product(models, photos):
+        row = there.get((model, photo.name), ABSENT)
+        told = {"model": model, "example": photo.name, "label": classes[photo.label]}
+        found.append({**row, **told, "position": photo.position})
+    return Results(found)
 
 
 def results(
@@ -121,10 +113,8 @@ class Experiment(Material):
                 "config.tokencut.scale; omit it"
             )
         self.source = source_of(place, place.split)
-        given = self.config, self.source
-        titles = [self.titles.get(name, "") for name in config.models]
-        names = zip(config.models, titles, strict=True)
-        self.networks = [Network(*given, *one, self.mesh) for one in names]
+        given, titles = (self.config, self.source, self.mesh), self.titles.get
+        self.networks = [Network(*given, name, titles(name, "")) for name in self.config.models]
         self.distinct([one.model.name for one in self.networks])
         for one in self.networks:
             self.note(*one.model.notices, one.notice)
@@ -148,7 +138,7 @@ class Experiment(Material):
         """Of each network's masks; raises ValueError if one holds those of other photos."""
         files, found = {photo.file for photo in self.photos}, []
         for one in self.networks:
-            path = as_name(one.model.name), as_name(self.config.data.split)
+            path = any_size.plain(one.model.name), any_size.plain(self.config.data.split)
             found.append(MaskFolder(base.expanduser().joinpath(*path), self.config.tokencut.photos))
             found[-1].refuse_others(files)
         return found
@@ -165,10 +155,7 @@ class Experiment(Material):
 
     def costs(self) -> Iterator[tuple[str, float]]:
         """The cost of each network's cuts."""
-        for one in self.networks:
-            photos = sum(map(len, one.shapes.values()))
-            text = f"{one.model.name}: {photos} photos of {len(one.shapes)} shapes in tokens"
-            yield text, one.seconds()
+        return (one.cost() for one in self.networks)
 
     def work(self, bench: Bench) -> Iterator[Unit]:
         """Units of one shape and network; at the end the console says where the masks are."""
@@ -189,8 +176,7 @@ class Experiment(Material):
             bench.cards.append(one.card)
         if hosts.first():  # only it has all rows
             models = [one.model.name for one in self.networks]
-            given = models, self.photos, self.source.classes
-            self.found = outcomes(list(bench.files.values()), *given)
+            self.found = outcomes([*bench.files.values()], models, self.photos, self.source.classes)
             self.note(*page.notices(self.found))
         for folder in folders:
             self.console.print(f"masks are in {folder.path}")
