@@ -27,8 +27,7 @@ Shown = Callable[[str, int, str], tuple[np.ndarray, ...]]
 
 WORDS = Words(__package__)
 EACH, MOST_PAIRS = 5, 30  # images of a feature; pairs in the overview of a model
-BINS = np.linspace(0, 1, 21)
-RED = np.array([230, 0, 0])
+BINS, RED = np.linspace(0, 1, 21), np.array([230, 0, 0])
 KEY = ("class", "attribute", "feature")
 
 

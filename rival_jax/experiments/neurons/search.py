@@ -116,8 +116,7 @@ class Search:
             np.moveaxis(np.asarray(part).reshape(*each, *part.shape[2:]), 1, 0)
             for part in (*top, self.ious_of_top(top))
         )  # [n, c, f, k], iou [n, c, f, k, a]
-        present = examples.attribute_labels[index].astype(bool)
-        absent = self.config.neurons.absent
+        present, absent = examples.attribute_labels[index].astype(bool), self.config.neurons.absent
         score, best, kept = detectors.chosen(iou, present, index >= 0, self.pairs, absent)
         n, c, f, k, a = np.nonzero(kept)
         return {

@@ -40,7 +40,6 @@ from rival_jax.types import Model
 Pair = tuple[str, str, str]
 PAIR = ("class", "model", "attribute")
 KEYS = ("label", "model", "attribute")  # the same in rows
-NOTHING = np.zeros((0, 0))
 
 
 def measures(means: Means, reported: Set[Pair]) -> Iterator[Measure]:
@@ -81,18 +80,6 @@ class Found(NamedTuple):
         place = np.flatnonzero(np.isfinite(iou) & (labels == classes.index(row["class"])))
         return iou[place], activation[place], [self.images.names[i] for i in place]
 
-    def tested(self, model: str, c: Neurons, seed: int) -> tuple[dict[str, float], dict[Pair, Any]]:
-        """A model's numbers without intervals: of all pairs together, and of every pair."""
-        iou, classes = self.images.values["iou"].at(model=model), self.images.classes
-        means = detectors.pair_means(np.asarray(iou.values), self.images.labels)
-        attributes = iou.of("attribute")
-        scores = {(classes[k], model, attributes[a]): mean for (k, a), mean in means.items()}
-        told = np.stack([*scores.values()], axis=1), [self.cross.get(p, NOTHING) for p in scores]
-        options = {"permutations": c.permutations, "seed": seed}
-        each, whole = detectors.assessed(*told, c.false_discovery_rate, **options)
-        pairs = enumerate(scores)
-        return whole, {pair: {k: float(v[i]) for k, v in each.items()} for i, pair in pairs}
-
 
 def read(files: Mapping[str, Path], classes: Sequence[str]) -> Found:
     """From the three files of rows of every model; `classes` of the data set."""
@@ -100,8 +87,8 @@ def read(files: Mapping[str, Path], classes: Sequence[str]) -> Found:
         [path for name, path in files.items() if name.endswith(f"/{kind}")]
         for kind in ("search", "test", "pairing")
     )
-    best, columns = pc.field("best") & (pc.field("network") == 0), ["feature", "score"]
-    given = [*KEYS, "network", "best", *columns]
+    best = pc.field("best") & (pc.field("network") == 0)
+    given = [*KEYS, "network", "best", "feature", "score"]
     found = pa.concat_tables(row_files.read(path, given).filter(best) for path in search)
     cross = pa.concat_tables(row_files.read(path, [*KEYS, "iou"]) for path in pairing)
     cross = cross.group_by([*KEYS], use_threads=False).aggregate([("iou", "list")]).to_pylist()
@@ -122,8 +109,18 @@ def results(found: Found, c: Neurons, seed: int, **options: Any) -> Results:
     `Assessed.each`; pairs that are reported come first, then those of high IoU. `seed`: of the
     permutations; `options`: of `statistics.bootstrap`.
     """
-    first = found.images.values["iou"].at(network=0)
-    tests = {model: found.tested(model, c, seed) for model in first.of("model")}
+    values, labels, classes = found.images
+    first, tests = values["iou"].at(network=0), dict[str, Any]()
+    attributes = first.of("attribute")
+    for model in first.of("model"):
+        iou = np.asarray(values["iou"].at(model=model).values)  # [images, networks, attributes]
+        means = detectors.pair_means(iou, labels)
+        scores = {(classes[k], model, attributes[a]): mean for (k, a), mean in means.items()}
+        cross = [found.cross.get(pair, np.zeros((0, 0))) for pair in scores]
+        told = np.stack([*scores.values()], axis=1), cross, c.false_discovery_rate
+        each, whole = detectors.assessed(*told, permutations=c.permutations, seed=seed)
+        numbers = ({k: float(v[i]) for k, v in each.items()} for i in range(len(scores)))
+        tests[model] = whole, dict(zip(scores, numbers, strict=True))
     reported = {pair for _, each in tests.values() for pair in each if each[pair]["reported"]}
     table = STUDY.results(found.images._replace(values={"iou": first}), reported, **options)
     pair = operator.itemgetter(*PAIR)
