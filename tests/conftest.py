@@ -45,6 +45,19 @@ gc.set_threshold(50_000, 10, 10)  # tracing makes millions of objects, few of th
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """`-m whole` collects no examples in the package's documentation: none is a whole command."""
+    if config.option.markexpr == "whole":
+        config.args = [arg for arg in config.args if Path(arg).resolve() != ROOT / "rival_jax"]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Nor does it import files that have no such test: half of a worker's start."""
+    if config.option.markexpr == "whole" and collection_path.suffix == ".py":
+        return "mark.whole" not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""
