@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 import rival_jax
 from rival_jax import losses, maps
@@ -33,39 +34,45 @@ def close(got, expected):
 
 
 def test_relevance_losses_are_the_reference(reference):
-    relevance, mask = jnp.asarray(reference["relevance"]), jnp.asarray(reference["mask"])
-    foreground, background = losses.regions(mask, "released")
+    released = {"border": "released"}
+
+    @jax.jit
+    def measured(relevance, mask):
+        loss_bg = losses.background_loss(relevance, mask, **released)
+        loss_fg = losses.foreground_loss(relevance, mask, **released)
+        equation_2 = losses.foreground_loss(relevance, mask, target="one", **released)
+        one = {"relevance_weight": 1.0}
+        segmentation = losses.relevance_objective(loss_bg, loss_fg, jnp.zeros(4), **one)
+        return losses.regions(mask, "released"), (loss_bg, loss_fg, equation_2, segmentation)
+
+    mask = reference["mask"]
+    (foreground, background), found = measured(reference["relevance"], mask)
     np.testing.assert_array_equal(background, reference["reverse_masks"][:, 0])
     np.testing.assert_array_equal(foreground, mask)
-    released = {"border": "released"}
-    loss_bg = losses.background_loss(relevance, mask, **released)
-    loss_fg = losses.foreground_loss(relevance, mask, **released)
-    equation_2 = losses.foreground_loss(relevance, mask, target="one", **released)
-    assert loss_bg.shape == loss_fg.shape == (4,)
-    close(loss_bg.mean(), reference["background_loss"])
-    close(loss_fg.mean(), reference["foreground_loss"])
-    close(equation_2.mean(), reference["foreground_loss_paper_eq2"])
-    nothing = jnp.zeros(4)
-    segmentation = losses.relevance_objective(loss_bg, loss_fg, nothing, relevance_weight=1.0)
-    close(segmentation.mean(), reference["segmentation_loss"])
+    assert found[0].shape == found[1].shape == (4,)
+    kinds = "background_loss", "foreground_loss", "foreground_loss_paper_eq2", "segmentation_loss"
+    for name, loss in zip(kinds, found, strict=True):
+        close(np.mean(loss), reference[name])
 
 
 @pytest.mark.parametrize(("name", "temperature"), [("T1", 1.0), ("T065", 0.65)])
 def test_classification_losses_are_the_reference(reference, name, temperature):
-    logits, label = jnp.asarray(reference["logits"]), jnp.asarray(reference["label"])
-    confidence = losses.confidence_loss(logits, temperature=temperature)
-    with_label = losses.label_loss(logits, label, temperature=temperature)
-    close(confidence.mean(), reference[f"classification_loss_{name}"])
-    close(with_label.mean(), reference[f"classification_loss_groundtruth_{name}"])
-    relevance, mask = jnp.asarray(reference["relevance"]), jnp.asarray(reference["mask"])
-    loss_bg = losses.background_loss(relevance, mask, border="released")
-    loss_fg = losses.foreground_loss(relevance, mask, border="released")
-    total = losses.relevance_objective(loss_bg, loss_fg, confidence)
-    close(total.mean(), reference[f"total_loss_{name}"])
+    @jax.jit
+    def measured(logits, label, relevance, mask):
+        confidence = losses.confidence_loss(logits, temperature=temperature)
+        with_label = losses.label_loss(logits, label, temperature=temperature)
+        loss_bg = losses.background_loss(relevance, mask, border="released")
+        loss_fg = losses.foreground_loss(relevance, mask, border="released")
+        return confidence, with_label, losses.relevance_objective(loss_bg, loss_fg, confidence)
+
+    found = measured(*(reference[key] for key in ("logits", "label", "relevance", "mask")))
+    kinds = "classification_loss", "classification_loss_groundtruth", "total_loss"
+    for kind, loss in zip(kinds, found, strict=True):
+        close(np.mean(loss), reference[f"{kind}_{name}"])
 
 
 def test_border_rules_by_hand():
-    mask = jnp.array([[0.0, 0.2, 0.5, 1.0]])
+    mask = np.array([[0.0, 0.2, 0.5, 1.0]], np.float32)
     by_rule = {
         "complement": ([0, 0.2, 0.5, 1], [1, 0.8, 0.5, 0]),
         "released": ([0, 0.2, 0.5, 1], [1, 0.2, 0.5, 0]),
@@ -73,48 +80,57 @@ def test_border_rules_by_hand():
     }
     assert set(by_rule) == set(losses.BORDERS)
     for rule, expected in by_rule.items():
-        for got, wanted in zip(losses.regions(mask, rule), expected, strict=True):
+        found = jax.jit(losses.regions, static_argnums=1)(mask, rule)
+        for got, wanted in zip(found, expected, strict=True):
             np.testing.assert_allclose(got[0], wanted, atol=1e-7, err_msg=rule)
+
+
+@jax.jit
+def by_rule_and_target(relevance, mask):
+    """Losses by each rule of borders; the sum by each target of the foreground, and its slope."""
+    kinds = losses.background_loss, losses.foreground_loss
+    rules = [[loss(relevance, mask, border=rule) for rule in losses.BORDERS] for loss in kinds]
+    total = lambda r, t: losses.foreground_loss(r, mask, target=t).sum()  # noqa: E731
+    slopes = [jax.value_and_grad(total)(relevance, t) for t in losses.FOREGROUND_TARGETS]
+    return rules, slopes
 
 
 @given(PIXELS)
 @settings(max_examples=25, deadline=None)
 def test_of_binary_masks_all_border_rules_are_one(rng):
-    relevance = jnp.asarray(rng.random((2, 3, 4)), jnp.float32)
-    mask = jnp.asarray(rng.integers(0, 2, (2, 3, 4)), jnp.float32)
-    for loss in (losses.background_loss, losses.foreground_loss):
-        found = [loss(relevance, mask, border=rule) for rule in losses.BORDERS]
+    mask = rng.integers(0, 2, (2, 3, 4)).astype(np.float32)
+    rules, (loss, literal) = by_rule_and_target(rng.random((2, 3, 4), np.float32), mask)
+    for found in rules:
         np.testing.assert_array_equal(found[0], found[1])
         np.testing.assert_array_equal(found[0], found[2])
     # Equation 2 literally: 1 more for every background pixel, and the same gradient.
     outside = (1 - mask).mean((1, 2))
-    loss, literal = (
-        jax.value_and_grad(lambda r, t=t: losses.foreground_loss(r, mask, target=t).sum())(
-            relevance
-        )
-        for t in losses.FOREGROUND_TARGETS
-    )
     np.testing.assert_allclose(literal[0], loss[0] + outside.sum(), rtol=1e-5)
     np.testing.assert_allclose(literal[1], loss[1], atol=1e-7)
+
+
+@jax.jit
+def confidence_and_labels(logits, temperature):
+    """The loss without labels, and with each of five classes as the label."""
+    labels = [jnp.full(3, label) for label in range(5)]
+    every = [losses.label_loss(logits, label, temperature=temperature) for label in labels]
+    return losses.confidence_loss(logits, temperature=temperature), jnp.stack(every)
 
 
 @given(PIXELS, st.floats(0.1, 10))
 @settings(max_examples=25, deadline=None)
 def test_the_predicted_class_costs_least(rng, temperature):
-    logits = jnp.asarray(rng.normal(size=(3, 5)), jnp.float32)
-    least = losses.confidence_loss(logits, temperature=temperature)
-    every = [
-        losses.label_loss(logits, jnp.full(3, label), temperature=temperature) for label in range(5)
-    ]
+    least, every = confidence_and_labels(rng.normal(size=(3, 5)), temperature)
     np.testing.assert_allclose(np.min(every, axis=0), least, rtol=1e-6)
-    np.testing.assert_allclose(np.exp(-np.stack(every)).sum(0), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(-np.asarray(every)).sum(0), 1, rtol=1e-5)
 
 
 def test_confidence_has_no_gradient_through_its_choice():
     """It is the cross-entropy's with the predicted label: (softmax - one_hot) / temperature."""
-    logits = jnp.array([[0.3, 1.2, -0.4]])
-    got = jax.grad(lambda x: losses.confidence_loss(x, temperature=0.5).sum())(logits)
-    wanted = (jax.nn.softmax(logits / 0.5) - jnp.array([[0.0, 1.0, 0.0]])) / 0.5
+    logits = np.array([[0.3, 1.2, -0.4]])
+    total = lambda x: losses.confidence_loss(x, temperature=0.5).sum()  # noqa: E731
+    got = jax.jit(jax.grad(total))(logits)
+    wanted = (special.softmax(logits / 0.5, axis=1) - [[0.0, 1.0, 0.0]]) / 0.5
     np.testing.assert_allclose(got, wanted, atol=1e-6)
 
 
@@ -122,9 +138,14 @@ def test_scaling_to_the_image_is_the_reference(shared):
     """But for a constant map, whose rounding the reference blows up to 0 and 1: here it is 0."""
     with np.load(shared / "golden/robustvit/gae_upscale_edge.npz") as file:
         expected = dict(file)
-    upscaled = maps.upsample(jnp.asarray(expected["tokens"]).reshape(3, 3, 3), (12, 12))
+
+    @jax.jit
+    def scaled(tokens):
+        upscaled = maps.upsample(tokens.reshape(3, 3, 3), (12, 12))
+        return upscaled, maps.minmax_normalise(upscaled)
+
+    upscaled, got = scaled(expected["tokens"])
     close(upscaled, expected["upscaled"][:, 0])
-    got = maps.minmax_normalise(upscaled)
     close(got[:2], expected["relevance"][:2, 0])
     assert np.ptp(expected["tokens"][2]) == 0
     assert not (expected["relevance"][2] == 0).all()
@@ -159,11 +180,11 @@ def test_gradients_of_scaled_maps_are_finite(what, scale):
 
 def test_a_map_that_is_not_a_number_stays_so():
     """Training stops on it; as 0 it would go on with a network that is broken."""
-    assert jnp.isnan(maps.minmax_normalise(jnp.array([[0.0, jnp.nan]]))).all()
+    assert np.isnan(jax.jit(maps.minmax_normalise)(np.array([[0.0, np.nan]]))).all()
 
 
 def test_what_does_not_fit_is_refused():
-    relevance = jnp.ones((2, 4, 4))
+    relevance = jnp.asarray(np.ones((2, 4, 4), np.float32))
     with pytest.raises(ValueError, match=r"border='soft'; expected one of \('complement'"):
         losses.background_loss(relevance, relevance, border="soft")
     with pytest.raises(ValueError, match=r"target='1'; expected one of \('mask', 'one'\)"):
@@ -172,43 +193,60 @@ def test_what_does_not_fit_is_refused():
         losses._check_shapes(relevance, jnp.ones((2, 4, 5)))
 
 
+@jax.jit
+def of_logits(logits, teacher, label):
+    """Losses of logits among all outputs, few and the label's alone; divergences, and a slope."""
+    classes = logits.shape[1]
+    everything = jnp.tile(jnp.arange(classes), (4, 1))
+    hidden = jnp.arange(classes) == jnp.where(label == classes - 1, 0, classes - 1)[:, None]
+    divergence = losses.distillation_loss
+    return {
+        "plain": losses.label_loss(logits, label),
+        "everything": losses.label_loss(logits, label, outputs=everything),
+        "few": losses.label_loss(logits, label, outputs=everything[:, :1]),
+        "alone": losses.label_loss(logits + 50 * hidden, label, outputs=label[:, None]),
+        "divergence": divergence(logits, teacher),
+        "shifted": divergence(logits, logits + 2),
+        "wide": divergence(2 * logits, 2 * teacher, temperature=2),
+        "slope": jax.grad(lambda t: divergence(logits, t).sum())(teacher),
+    }
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from([2, 5]), st.integers(0, 2**16))
 def test_losses_of_logits(classes, seed):
     """Over all outputs it is the plain loss; a divergence is >= 0, and 0 of itself alone."""
     draw = np.random.default_rng(seed)
-    logits, teacher = (jnp.asarray(3 * draw.normal(size=(4, classes)), jnp.float32) for _ in "12")
-    label = jnp.asarray(draw.integers(0, classes, 4), jnp.int32)
-    everything = jnp.tile(jnp.arange(classes), (4, 1))
-    plain = losses.label_loss(logits, label)
-    np.testing.assert_allclose(losses.label_loss(logits, label, outputs=everything), plain)
-    few = losses.label_loss(logits, label, outputs=everything[:, :1])
-    assert (few <= plain + 1e-6).all()
-    hidden = jnp.arange(classes) == jnp.where(label == classes - 1, 0, classes - 1)[:, None]
-    kept = losses.label_loss(logits + 50 * hidden, label, outputs=label[:, None])
-    np.testing.assert_allclose(kept, 0, atol=1e-6)  # the label alone
-    divergence = losses.distillation_loss(logits, teacher)
-    assert (divergence > 0).all()
-    np.testing.assert_allclose(losses.distillation_loss(logits, logits + 2), 0, atol=1e-5)
-    wide = losses.distillation_loss(2 * logits, 2 * teacher, temperature=2)
-    np.testing.assert_allclose(wide, divergence, rtol=1e-5)
-    slope = jax.grad(lambda t: losses.distillation_loss(logits, t).sum())(teacher)
-    np.testing.assert_array_equal(slope, 0)
+    logits, teacher = (3 * draw.normal(size=(4, classes)) for _ in "12")
+    got = jax.device_get(of_logits(logits, teacher, draw.integers(0, classes, 4)))
+    np.testing.assert_allclose(got["everything"], got["plain"])
+    assert (got["few"] <= got["plain"] + 1e-6).all()
+    np.testing.assert_allclose(got["alone"], 0, atol=1e-6)  # the label alone
+    assert (got["divergence"] > 0).all()
+    np.testing.assert_allclose(got["shifted"], 0, atol=1e-5)
+    np.testing.assert_allclose(got["wide"], got["divergence"], rtol=1e-5)
+    np.testing.assert_array_equal(got["slope"], 0)
+
+
+@jax.jit
+def energies(saliency, mask):
+    """Of maps as they are, 30,000 times as large and on the inverted mask; of a map of zeros."""
+    zeros = jnp.zeros(saliency.shape[1:])
+    value, slope = jax.value_and_grad(losses.energy_loss)(zeros, mask[0])
+    some = [(saliency, mask), (3e4 * saliency, mask), (saliency, 1 - mask)]
+    return [losses.energy_loss(*given) for given in some], value, slope
 
 
 @given(PIXELS)
 @settings(max_examples=25, deadline=None)
 def test_energy_is_the_share_off_the_object(rng):
-    saliency, mask = rng.random((5, 6, 7)), rng.random((5, 6, 7)) > 0.5
-    saliency, mask = jnp.asarray(saliency, jnp.float32), jnp.asarray(mask, jnp.float32)
-    expected = [(s * (1 - m)).sum() / s.sum() for s, m in zip(saliency, mask, strict=True)]
-    np.testing.assert_allclose(losses.energy_loss(saliency, mask), expected, atol=1e-6)
-    np.testing.assert_allclose(losses.energy_loss(3e4 * saliency, mask), expected, atol=1e-6)
-    np.testing.assert_allclose(
-        losses.energy_loss(saliency, 1 - mask), 1 - np.array(expected), atol=1e-6
-    )
-    slope = jax.grad(lambda s: losses.energy_loss(s, mask[0]))(jnp.zeros((6, 7)))
-    assert losses.energy_loss(jnp.zeros((6, 7)), mask[0]) == 1
+    saliency, mask = rng.random((5, 6, 7)), (rng.random((5, 6, 7)) > 0.5).astype(np.float32)
+    expected = (saliency * (1 - mask)).sum((1, 2)) / saliency.sum((1, 2))
+    (got, larger, inverted), nothing, slope = energies(saliency, mask)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    np.testing.assert_allclose(larger, expected, atol=1e-6)
+    np.testing.assert_allclose(inverted, 1 - expected, atol=1e-6)
+    assert nothing == 1
     assert not np.asarray(slope).any()
 
 

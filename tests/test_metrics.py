@@ -1,6 +1,7 @@
 import inspect
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,11 +13,28 @@ from tests.helpers import EXACT, REFERENCE, golden
 
 UNIT = st.floats(0, 1, width=32)
 NEAR_ONE = np.float32(1) - np.float32(2**-24)
+rfs, irfs = jax.jit(metrics.rfs), jax.jit(metrics.irfs)
+average_precision = jax.jit(alignment.average_precision)
+
+
+@jax.jit
+def aligned(saliency, mask):
+    """Every measure of maps [*, h, w] on masks; `tied`: pixels at the threshold count too."""
+    return {
+        "iou": alignment.iou(saliency, mask),
+        "iou tied": alignment.iou(saliency, mask, ties_inside=True),
+        "dice": alignment.dice(saliency, mask),
+        "dice tied": alignment.dice(saliency, mask, ties_inside=True),
+        "density_gap": alignment.saliency_density_gap(saliency, mask),
+        "precision": alignment.saliency_precision(saliency, mask),
+        "coverage": alignment.mask_coverage(saliency, mask),
+        "average_precision": alignment.average_precision(jnp.nan_to_num(saliency), mask),
+    }
 
 
 def test_rfs_golden(shared):
     data = golden(shared, "02a_rfs_scalar.npz")
-    got = np.asarray(metrics.rfs(jnp.asarray(data["a_fg"]), jnp.asarray(data["a_bg"])))
+    got = np.asarray(rfs(data["a_fg"], data["a_bg"]))
     defined = np.isfinite(data["rfs"])
     np.testing.assert_allclose(got[defined], data["rfs"][defined], atol=REFERENCE)
     assert not defined.all()
@@ -25,7 +43,7 @@ def test_rfs_golden(shared):
 
 def test_irfs_golden(shared):
     data = golden(shared, "02a_rfs_scalar.npz")
-    got = np.asarray(metrics.irfs(jnp.asarray(data["p_fg"]), jnp.asarray(data["p_bg"])))
+    got = np.asarray(irfs(data["p_fg"], data["p_bg"]))
     defined = np.isfinite(data["irfs"])
     np.testing.assert_allclose(got[defined], data["irfs"][defined], atol=REFERENCE)
     assert np.isfinite(got).all()
@@ -34,34 +52,35 @@ def test_irfs_golden(shared):
 @given(fg=UNIT, bg=UNIT)
 @settings(deadline=None)
 def test_rfs_bounds_and_symmetries(fg, bg):
-    value = metrics.rfs(jnp.float32(fg), jnp.float32(bg))
+    fg, bg = np.float32(fg), np.float32(bg)
+    value = rfs(fg, bg)
     assert -1 - EXACT <= float(value) <= 1 + EXACT
-    np.testing.assert_allclose(metrics.rfs(jnp.float32(bg), jnp.float32(fg)), -value, atol=EXACT)
+    np.testing.assert_allclose(rfs(bg, fg), -value, atol=EXACT)
     assert float(value) * (bg - fg) >= 0
 
 
 def test_rfs_by_hand():
-    fg = jnp.array([0.2, 0.0, 1.0, 0.0, 0.5, 1.0, 0.9])
-    bg = jnp.array([0.6, 0.0, 1.0, 0.3, 0.5, 0.7, 1.0])
-    np.testing.assert_allclose(metrics.rfs(fg, bg), [0.5, 0, 0, 1, 0, -1, 1], atol=EXACT)
+    fg = np.array([0.2, 0.0, 1.0, 0.0, 0.5, 1.0, 0.9])
+    bg = np.array([0.6, 0.0, 1.0, 0.3, 0.5, 0.7, 1.0])
+    np.testing.assert_allclose(rfs(fg, bg), [0.5, 0, 0, 1, 0, -1, 1], atol=EXACT)
 
 
 def test_irfs_is_finite_one_step_below_certainty():
-    fg = jnp.array([1.0, NEAR_ONE, NEAR_ONE, 1e-45, 0.0])
-    bg = jnp.array([NEAR_ONE, 1.0, NEAR_ONE, 0.0, 1e-45])
-    values = np.asarray(metrics.irfs(fg, bg))
+    fg = np.array([1.0, NEAR_ONE, NEAR_ONE, 1e-45, 0.0], np.float32)
+    bg = np.array([NEAR_ONE, 1.0, NEAR_ONE, 0.0, 1e-45], np.float32)
+    values = np.asarray(irfs(fg, bg))
     assert (np.abs(values) <= 1).all()
     np.testing.assert_array_equal(values[:3], [-1, 1, 0])
 
 
 def test_rfs_shapes_must_agree():
     with pytest.raises(ValueError, match=r"acc_bg: got \(3,\), expected acc_fg's \(2,\)"):
-        inspect.unwrap(metrics.rfs)(jnp.zeros(2), jnp.zeros(3))
+        inspect.unwrap(metrics.rfs)(np.zeros(2), np.zeros(3))
 
 
 def test_true_class():
-    logits = jnp.array([[0.0, jnp.log(3.0)], [2.0, 1.0], [jnp.nan, 0.0]])
-    probability, correct = metrics.true_class(logits, jnp.array([1, 1, 0]))
+    logits = np.array([[0.0, np.log(3.0)], [2.0, 1.0], [np.nan, 0.0]])
+    probability, correct = jax.jit(metrics.true_class)(logits, np.array([1, 1, 0]))
     np.testing.assert_allclose(probability[:2], [0.75, 1 / (1 + np.e)], atol=EXACT)
     assert np.isnan(probability[2])
     # As released, a NaN row counts as class 0 and so as a correct truck; here it is not correct.
@@ -72,63 +91,62 @@ def test_alignment_golden(shared):
     data = golden(shared, "06a_saliency_metrics.npz")
     cases = json.loads((shared / "golden/rival10/06_saliency_cases.json").read_text())
     assert cases
-    saliency, mask = jnp.asarray(data["saliency"]), jnp.asarray(data["mask"])
-    for name, function in (
-        ("delta_density", alignment.saliency_density_gap),
-        ("saliency_precision", alignment.saliency_precision),
+    saliency, mask = data["saliency"], data["mask"]
+    got = {name: np.asarray(values) for name, values in aligned(saliency, mask).items()}
+    for name, stored in (
+        ("density_gap", "delta_density"),
+        ("precision", "saliency_precision"),
+        ("iou tied", "iou"),
+        ("dice tied", "dice"),
+        ("average_precision", "average_precision"),
     ):
-        np.testing.assert_allclose(function(saliency, mask), data[name], atol=REFERENCE)
+        np.testing.assert_allclose(got[name], data[stored], atol=REFERENCE, err_msg=name)
     tied = (data["binarized_saliency"] == 0.5).any((1, 2))
     assert tied.any()
-    for name, function in (("iou", alignment.iou), ("dice", alignment.dice)):
-        got = function(saliency, mask, ties_inside=True)
-        np.testing.assert_allclose(got, data[name], atol=REFERENCE)
-        assert (np.asarray(function(saliency, mask))[tied] != data[name][tied]).all()
+    for name in ("iou", "dice"):
+        assert (got[name][tied] != data[name][tied]).all()
     # Where the mass lies in fewer pixels than energies the reference stops with an IndexError.
     read = data["coverage_raises_index_error"] == 0
-    got = np.asarray(alignment.mask_coverage(saliency, mask))
-    np.testing.assert_allclose(got[read], data["mask_coverage"][read], atol=REFERENCE)
-    assert np.isfinite(got[~read]).all()
-    ranked, inside = jnp.nan_to_num(saliency), (mask > 0).astype(jnp.float32)
-    got = alignment.average_precision(ranked, inside)
-    np.testing.assert_allclose(got, data["average_precision"], atol=REFERENCE)
-    one = [
-        alignment.average_precision(s.ravel(), m.ravel())
-        for s, m in zip(ranked, inside, strict=True)
-    ]
-    np.testing.assert_allclose(one, got, atol=EXACT)
-    np.testing.assert_allclose(alignment.average_precision(ranked[0], inside[0]), got[0])
+    np.testing.assert_allclose(got["coverage"][read], data["mask_coverage"][read], atol=REFERENCE)
+    assert np.isfinite(got["coverage"][~read]).all()
+    ranked, inside = np.nan_to_num(saliency), (mask > 0).astype(np.float32)
+    one = [average_precision(s.ravel(), m.ravel()) for s, m in zip(ranked, inside, strict=True)]
+    np.testing.assert_allclose(one, got["average_precision"], atol=EXACT)
+    alone = average_precision(ranked[0], inside[0])
+    np.testing.assert_allclose(alone, got["average_precision"][0])
 
 
 def test_alignment_by_hand():
-    saliency = jnp.array([[4.0, 3.0], [1.0, 0.0]])
-    mask = jnp.array([[1.0, 0.0], [1.0, 0.0]])
-    np.testing.assert_allclose(alignment.iou(saliency, mask), 1 / 3, atol=EXACT)
-    np.testing.assert_allclose(alignment.dice(saliency, mask), 1 / 2, atol=EXACT)
-    np.testing.assert_allclose(alignment.saliency_density_gap(saliency, mask), 1.0, atol=EXACT)
-    np.testing.assert_allclose(alignment.saliency_precision(saliency, mask), 5 / 8, atol=EXACT)
-    np.testing.assert_allclose(alignment.mask_coverage(saliency, mask), [0.5, 0.5, 0.5], atol=EXACT)
-    np.testing.assert_allclose(
-        alignment.average_precision(saliency.ravel(), mask.ravel()), (1 + 2 / 3) / 2, atol=EXACT
-    )
+    saliency = np.array([[4.0, 3.0], [1.0, 0.0]])
+    mask = np.array([[1.0, 0.0], [1.0, 0.0]])
+    got = aligned(saliency, mask)
+    for name, expected in (
+        ("iou", 1 / 3),
+        ("dice", 1 / 2),
+        ("density_gap", 1.0),
+        ("precision", 5 / 8),
+        ("coverage", [0.5, 0.5, 0.5]),
+    ):
+        np.testing.assert_allclose(got[name], expected, atol=EXACT, err_msg=name)
+    alone = average_precision(saliency.ravel(), mask.ravel())
+    np.testing.assert_allclose(alone, (1 + 2 / 3) / 2, atol=EXACT)
 
 
 def test_alignment_edge_cases_are_defined():
-    zero, one = jnp.zeros((3, 3)), jnp.ones((3, 3))
-    assert float(alignment.iou(zero, zero)) == 1
-    assert float(alignment.dice(zero, zero)) == 1
-    assert float(alignment.iou(one, zero)) == 0
-    assert np.isnan(alignment.saliency_density_gap(one, one))
-    assert np.isnan(alignment.saliency_precision(zero, one))
-    assert float(alignment.average_precision(jnp.ones(4), jnp.zeros(4))) == 0
-    nan = jnp.full((3, 3), jnp.nan)
-    assert float(alignment.iou(nan, one)) == 0
+    zero, one, nan = np.zeros((3, 3)), np.ones((3, 3)), np.full((3, 3), np.nan)
+    got = aligned(np.stack([zero, one, one, zero, nan]), np.stack([zero, zero, one, one, one]))
+    assert got["iou"].tolist()[:2] == [1, 0]
+    assert got["dice"][0] == 1
+    assert np.isnan(got["density_gap"][2])
+    assert np.isnan(got["precision"][3])
+    assert got["iou"][4] == 0
+    assert float(average_precision(np.ones(4), np.zeros(4))) == 0
 
 
 def test_segmentation_counts():
-    prediction = jnp.array([[1.0, 0.0], [1.0, 0.0]])
-    target = jnp.array([[1.0, 1.0], [0.0, 0.0]])
-    assert float(alignment.pixel_accuracy(prediction, target)) == 0.5
-    intersection, union = alignment.intersection_and_union(prediction, target)
+    prediction = np.array([[1.0, 0.0], [1.0, 0.0]])
+    target = np.array([[1.0, 1.0], [0.0, 0.0]])
+    assert float(jax.jit(alignment.pixel_accuracy)(prediction, target)) == 0.5
+    intersection, union = jax.jit(alignment.intersection_and_union)(prediction, target)
     np.testing.assert_array_equal(intersection, [1, 1])
     np.testing.assert_array_equal(union, [3, 3])

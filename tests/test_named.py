@@ -148,7 +148,7 @@ def test_arrays_meet_by_their_fields():
     assert (both.fields, both.values.shape) == (("of", "model"), (2, 3))
 
 
-@settings(deadline=None)  # what is compiled takes its time
+@settings(deadline=None, max_examples=30)  # each is compiled
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(0, 2**16))
 def test_numpy_and_jax_agree(images, seed):
     rng = np.random.default_rng(seed)

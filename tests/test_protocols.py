@@ -22,6 +22,11 @@ from tests.helpers import EXACT, REFERENCE
 
 QUICK = settings(deadline=None, max_examples=25)
 FEW = 12  # outputs of drawn logits
+# As one program each. Drawn columns would be a program each, so tests of those take the functions.
+hits_of = jax.jit(hits, static_argnames="k")
+ties_of = jax.jit(ties)
+grouped_hits = jax.jit(protocols.grouped_hits)
+calibration_of = jax.jit(protocols.calibration, static_argnames="columns")
 
 
 def reference_hits(logits, accepted, columns=None, k=1, among_equals=0):
@@ -81,40 +86,41 @@ def test_fewer_rivals_and_more_right_outputs_only_help(case):
 @QUICK
 def test_grouped_is_any_on_the_columns_but_for_ties(seed, values):
     rng = np.random.default_rng(seed)
-    logits = jnp.asarray(rng.integers(0, values, (60, FEW)), jnp.float32)
+    logits = rng.integers(0, values, (60, FEW)).astype(np.float32)
     groups = rng.integers(-1, 4, FEW)
     groups[:4] = np.arange(4)
-    label = jnp.asarray(rng.integers(0, 4, 60))
-    grouped = np.asarray(protocols.grouped_hits(logits, groups, label))
-    largest = np.stack([np.asarray(logits)[:, groups == g].max(1) for g in range(4)], 1)
+    label = rng.integers(0, 4, 60)
+    grouped = np.asarray(grouped_hits(logits, groups, label))
+    largest = np.stack([logits[:, groups == g].max(1) for g in range(4)], 1)
     np.testing.assert_array_equal(grouped, largest.argmax(1) == label)
     right, columns = jnp.asarray(groups == label[:, None]), np.flatnonzero(groups >= 0)
+    logits = jnp.asarray(logits)
     tied = np.asarray(ties(logits, right, columns=columns))
-    same = grouped == hits(logits, right, columns=columns)
+    same = grouped == np.asarray(hits(logits, right, columns=columns))
     assert same[~tied].all()
     assert tied.any() or values > 4
 
 
 def test_groups_that_are_none_are_never_hit():
-    logits, groups = jnp.array([[1.0, 2.0, 3.0]] * 3), np.array([0, 1, -1])
-    got = protocols.grouped_hits(logits, groups, jnp.array([1, -1, 7]))
+    logits, groups = np.array([[1.0, 2.0, 3.0]] * 3), np.array([0, 1, -1])
+    got = grouped_hits(logits, groups, np.array([1, -1, 7]))
     assert got.tolist() == [True, False, False]
-    nowhere = protocols.grouped_hits(logits, np.array([-1, -1, -1]), jnp.array([0, -1, 7]))
-    assert not nowhere.any()
+    nowhere = grouped_hits(logits, np.array([-1, -1, -1]), np.array([0, -1, 7]))
+    assert not np.asarray(nowhere).any()
 
 
 def test_top_k_of_reassessed_labels_is_by_brute_force():
     """ReaL: right if any of the k largest is among the photo's labels, of which some have none."""
     rng = np.random.default_rng(0)
-    logits = jnp.asarray(rng.normal(size=(200, 1000)), jnp.float32)
+    logits = rng.normal(size=(200, 1000)).astype(np.float32)
     counts = rng.choice([0, 1, 2, 9], 200)
     labels = [rng.choice(1000, n, replace=False).tolist() for n in counts]
     for row in range(0, 200, 2):  # else hardly one is right
         labels[row] = [*labels[row][1:], int(np.argsort(logits[row])[-3])] if labels[row] else []
-    order = np.argsort(-np.asarray(logits), axis=1)
+    order = np.argsort(-logits, axis=1)
     for k in (1, 3, 5):
         expected = [bool(set(order[i, :k]) & set(labels[i])) for i in range(200)]
-        got = hits(logits, jnp.asarray(accepts(labels, 1000)), k=k)
+        got = np.asarray(hits_of(logits, accepts(labels, 1000), k=k))
         assert got.tolist() == expected
     assert 0.2 < got.mean() < 0.8
     assert not got[counts == 0].any()
@@ -122,11 +128,11 @@ def test_top_k_of_reassessed_labels_is_by_brute_force():
 
 def test_imagenet_9_counts_outputs_of_no_class_as_wrong():
     groups = class_maps.imagenet9()
-    logits = jnp.asarray(np.random.default_rng(1).normal(size=(300, 1000)), jnp.float32)
+    logits = np.random.default_rng(1).normal(size=(300, 1000)).astype(np.float32)
     label = np.random.default_rng(2).integers(9, size=300)
     expected = groups[np.argmax(logits, 1)] == label
-    np.testing.assert_array_equal(hits(logits, jnp.asarray(groups == label[:, None])), expected)
-    grouped = protocols.grouped_hits(logits, groups, jnp.asarray(label))
+    np.testing.assert_array_equal(hits_of(logits, groups == label[:, None]), expected)
+    grouped = np.asarray(grouped_hits(logits, groups, label))
     assert (grouped >= expected).all()
     assert grouped.sum() > expected.sum()
 
@@ -153,12 +159,12 @@ def test_bfloat16_ties_are_counted_and_the_same_under_jit():
 
 
 def test_nothing_accepted_nan_and_infinities():
-    logits = jnp.array([[1.0, jnp.nan, 3.0], [-jnp.inf] * 3, [1.0, 2.0, 3.0], [-jnp.inf, 0.0, 0.0]])
-    accepted = jnp.array([[0, 0, 1], [0, 1, 0], [0, 0, 0], [1, 0, 0]], bool)
-    assert hits(logits, accepted, k=3).tolist() == [False, True, False, True]
-    assert hits(logits, accepted).tolist() == [False] * 4
-    assert ties(logits, accepted).tolist() == [False, True, False, False]
-    assert not protocols.grouped_hits(logits, np.zeros(3, int), jnp.zeros(4, int))[0]
+    logits = np.array([[1.0, np.nan, 3.0], [-np.inf] * 3, [1.0, 2.0, 3.0], [-np.inf, 0.0, 0.0]])
+    accepted = np.array([[0, 0, 1], [0, 1, 0], [0, 0, 0], [1, 0, 0]], bool)
+    assert hits_of(logits, accepted, k=3).tolist() == [False, True, False, True]
+    assert hits_of(logits, accepted).tolist() == [False] * 4
+    assert ties_of(logits, accepted).tolist() == [False, True, False, False]
+    assert not grouped_hits(logits, np.zeros(3, int), np.zeros(4, int)).tolist()[0]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +219,7 @@ def test_calibration_is_the_references(columns, several, dtype):
     logits = jnp.asarray(5 * rng.normal(size=(100, 8)), dtype)
     accepted = np.eye(8, dtype=bool)[rng.choice([0, 3, 4], 100)]
     accepted[:, 7] |= several
-    got = protocols.calibration(logits, jnp.asarray(accepted), columns=columns)
+    got = calibration_of(logits, accepted, columns=columns)
     expected = reference_calibration(logits, accepted, columns or range(8))
     for name, value in zip(got._fields, expected, strict=True):
         np.testing.assert_allclose(
@@ -223,16 +229,16 @@ def test_calibration_is_the_references(columns, several, dtype):
 
 
 def test_calibration_at_the_ends():
-    logits = jnp.array([[900.0, 0.0, 0.0], [0.0, 900.0, 0.0], [0.0, jnp.nan, 0.0]])
-    accepted = jnp.array([[1, 0, 0], [1, 0, 0], [1, 0, 0]], bool)
-    got = protocols.calibration(logits, accepted)
+    logits = np.array([[900.0, 0.0, 0.0], [0.0, 900.0, 0.0], [0.0, np.nan, 0.0]])
+    accepted = np.array([[1, 0, 0], [1, 0, 0], [1, 0, 0]], bool)
+    got = calibration_of(logits, accepted)
     np.testing.assert_array_equal(got.nll, [0, 900, np.nan])
     np.testing.assert_array_equal(got.brier, [0, 2, np.nan])
     np.testing.assert_array_equal(got.confidence, [1, 1, np.nan])
-    assert protocols.calibration(logits, ~accepted & False).nll[0] == np.inf
-    drawn = jnp.asarray(np.random.default_rng(0).normal(size=(100, 1000)), jnp.float32)
-    everything = protocols.calibration(drawn, jnp.ones(drawn.shape, bool)).nll
-    assert 0 <= float(everything.min()) <= float(everything.max()) < EXACT
+    assert calibration_of(logits, ~accepted & False).nll.tolist()[0] == np.inf
+    drawn = np.random.default_rng(0).normal(size=(100, 1000))
+    everything = np.asarray(calibration_of(drawn, np.ones(drawn.shape, bool)).nll)
+    assert 0 <= everything.min() <= everything.max() < EXACT
 
 
 def test_expected_calibration_error_is_by_bins():
@@ -265,16 +271,13 @@ def test_effective_robustness_is_zero_on_the_line_and_a_gain_beyond_it():
     line = {"slope": fit.slope, "intercept": fit.intercept}
     base = np.linspace(0.01, 0.99, 99)
     expected = 1 / (1 + np.exp(-(fit.slope * np.log(base / (1 - base)) + fit.intercept)))
-    got = protocols.effective_robustness(jnp.asarray(expected), jnp.asarray(base), **line)
-    np.testing.assert_allclose(got, 0, atol=EXACT)
-    gain = protocols.effective_robustness(
-        jnp.asarray(expected / 2 + 0.5), jnp.asarray(base), **line
-    )
-    np.testing.assert_allclose(gain, 0.5 - expected / 2, atol=EXACT)
-    ends = protocols.effective_robustness(jnp.array([0.0, 0.9]), jnp.array([0.0, 1.0]), **line)
+    gained = jax.jit(lambda accuracy, b: protocols.effective_robustness(accuracy, b, **line))
+    np.testing.assert_allclose(gained(expected, base), 0, atol=EXACT)
+    np.testing.assert_allclose(gained(expected / 2 + 0.5, base), 0.5 - expected / 2, atol=EXACT)
+    ends = gained(np.array([0.0, 0.9]), np.array([0.0, 1.0]))
     np.testing.assert_allclose(ends, [0, -0.1], atol=EXACT)
-    beyond = jax.jit(lambda b: protocols.effective_robustness(b, b, **line))(jnp.array([-0.1, 1.1]))
-    assert jnp.isfinite(beyond).all()  # where an interval's steps lead
+    beyond = np.array([-0.1, 1.1])  # where an interval's steps lead
+    assert np.isfinite(gained(beyond, beyond)).all()
     with pytest.raises(ValueError, match=r"accuracy: got 75\.57 .*expected \[0, 1\]"):
         protocols.effective_robustness(jnp.array(75.57), jnp.array(0.85), **line)
     assert rival_jax.effective_robustness is protocols.effective_robustness
@@ -289,19 +292,21 @@ def test_published_networks_lie_about_the_v2_line():
 
 
 def test_errors_as_shares_of_others():
-    got = relative_errors.error_ratio(jnp.array([0.5, 1, 1, 0.9]), jnp.array([0.75, 1, 0.5, 1]))
+    ratio = jax.jit(relative_errors.error_ratio)
+    corruption_error = jax.jit(relative_errors.mean_corruption_error)
+    got = ratio(np.array([0.5, 1, 1, 0.9]), np.array([0.75, 1, 0.5, 1]))
     np.testing.assert_allclose(got, [2, 1, 0, np.inf], rtol=EXACT)
     names = relative_errors.ALEXNET_ERROR
     assert len(names) == 15
-    alexnet = {name: jnp.array([1 - error, 1.0]) for name, error in names.items()}
-    np.testing.assert_allclose(relative_errors.mean_corruption_error(alexnet), [1, 0], atol=EXACT)
-    half = {name: jnp.array(1 - error / (1 + (name == "fog"))) for name, error in names.items()}
-    assert relative_errors.mean_corruption_error(half) == pytest.approx((14 + 0.5) / 15)
+    alexnet = {name: np.array([1 - error, 1.0]) for name, error in names.items()}
+    np.testing.assert_allclose(corruption_error(alexnet), [1, 0], atol=EXACT)
+    half = {name: np.array(1 - error / (1 + (name == "fog"))) for name, error in names.items()}
+    assert corruption_error(half) == pytest.approx((14 + 0.5) / 15)
     del alexnet["glass_blur"]
     with pytest.raises(ValueError, match=r"missing \['glass_blur'\]"):
-        relative_errors.mean_corruption_error(alexnet)
+        corruption_error(alexnet)
     with pytest.raises(ValueError, match=r"unknown \['spatter'\]"):
-        relative_errors.mean_corruption_error({**half, "spatter": jnp.array(0.5)})
+        corruption_error({**half, "spatter": np.array(0.5)})
 
 
 def test_alexnets_errors_are_the_published(all_shared):
