@@ -176,9 +176,9 @@ def pair_means(values: np.ndarray, labels: np.ndarray) -> dict[tuple[int, int], 
       values: of held-out images [n, networks, a], see `held_out`; NaN where one does not count.
       labels: the images' classes [n].
 
-    >>> values = np.array([[[0.5, 0.2]], [[np.nan, 0.4]]])
-    >>> sorted(pair_means(values, np.zeros(2, int)))
-    [(0, 0), (0, 1)]
+    >>> values = np.array([[[0.5, 0.25]], [[np.nan, 0.75]]])
+    >>> {pair: mean.tolist() for pair, mean in pair_means(values, np.zeros(2, int)).items()}
+    {(0, 0): [0.5], (0, 1): [0.5]}
     """
     found = {}
     for label, a in itertools.product(np.unique(labels).tolist(), range(values.shape[2])):
