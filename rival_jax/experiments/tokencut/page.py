@@ -40,13 +40,9 @@ def page(
     commands: Sequence[str],
     look: Callable[[Row], Shown],
 ) -> Document:
-    """All results, and some photos with their masks.
+    """All results, and some photos with their masks, whose pictures `look` returns.
 
-    Args:
-      found: see `study.outcomes`.
-      lists: see `listed`.
-      commands: see `uses`.
-      look: returns the pictures of an outcome.
+    `found`: see `study.outcomes`; `lists`: see `listed`; `commands`: see `uses`.
     """
     c, models = config.tokencut, found.of("model")
     whole, each = (results.where(contrast="", **{"class": one}) for one in (None, bool))
@@ -58,15 +54,11 @@ def page(
     told["refined"] = WORDS.text(c.choice if c.refine == "bilateral" else c.refine, **told)
     told["refined"] += f" {WORDS.text('segments')}" if c.segments else ""
     by_class = each.where(measure="photos").having(model="photos") + each.where(measure=best)
-    given = {name: [one._replace(rows=one.rows[:LISTED])] for name, one in lists.items()}
-    given["classes"] = WORDS.tables(by_class, "classes", **told)
-    *sections, last = WORDS.sections(
-        results,
-        told,
-        pictures={"sample": [*sheets(config, found, look)]},
-        tables=given,
-        confidence=config.statistics.confidence,
-    )
+    tables = {name: [one._replace(rows=one.rows[:LISTED])] for name, one in lists.items()}
+    given: dict[str, Any] = {"tables": tables, "of": {"classes": by_class}}
+    given["pictures"] = {"sample": [*sheets(config, found, look)]}
+    given["confidence"] = config.statistics.confidence
+    *sections, last = WORDS.sections(results, told, **given)
     return WORDS.document(
         told,
         subtitle=f"{', '.join(models)}; {counted(len(found) // len(models), 'photo')}",
