@@ -88,7 +88,7 @@ def save_tiny_vit(folder: Path, *, classes: int = 3, size: int = 16, seed: int =
         depth=2,
         heads=2,
     )
-    models.save(folder, model, model.init(jax.random.key(seed)))
+    models.save(folder, model, jax.jit(model.init)(jax.random.key(seed)))
     return folder
 
 

@@ -204,8 +204,9 @@ def test_operations_are_those_of_torch(place):
     case = CASES[place]
     kinds = {"bool": jnp.bool_, "int32": jnp.int32, "float32": jnp.float32}
     kwargs = {k: kinds[v.name] if isinstance(v, Type) else v for k, v in case.kwargs.items()}
-    arrays = [jnp.asarray(array) for array in case.arrays()]
-    made = aten.OPERATIONS[case.op](*filled(case.args, arrays), **kwargs)
+    made = jax.jit(lambda arrays: aten.OPERATIONS[case.op](*filled(case.args, arrays), **kwargs))(
+        case.arrays()
+    )
     listed = made if isinstance(made, list | tuple) else [made]
     expected = kept.results(place)
     assert expected
@@ -218,13 +219,17 @@ def test_operations_are_those_of_torch(place):
 @pytest.mark.parametrize("op", sorted({*channels_last.KNOWN, "mul.Tensor", "where.self"}))
 def test_operations_are_the_same_channels_last(op):
     for case in (case for case in CASES if case.op == op and "dtype" not in case.kwargs):
-        arrays = [jnp.asarray(array) for array in case.arrays()]
-        lasts = [Last.of(a) if a.ndim == 4 else a for a in arrays]
-        args, given = filled([*case.args], arrays), filled([*case.args], lasts)
-        wanted = aten.OPERATIONS[op](*args, **case.kwargs)
-        got = channels_last.computed(op, given, case.kwargs)
-        assert got.shape == wanted.shape
-        np.testing.assert_allclose(channels_last.plain(got), wanted, rtol=1e-5, atol=1e-5)
+
+        def both(arrays, case=case):
+            lasts = [Last.of(a) if a.ndim == 4 else a for a in arrays]
+            args, given = filled([*case.args], arrays), filled([*case.args], lasts)
+            wanted = aten.OPERATIONS[op](*args, **case.kwargs)
+            got = channels_last.computed(op, given, case.kwargs)
+            assert got.shape == wanted.shape
+            return channels_last.plain(got), wanted
+
+        got, wanted = jax.jit(both)(case.arrays())
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_every_operation_has_a_case():

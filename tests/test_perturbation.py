@@ -32,14 +32,12 @@ def by_hand(found, count):
 
 def test_the_highest_are_those_of_a_stable_sort():
     maps = np.random.default_rng(0).integers(0, 4, (3, 5, 6)).astype(np.float32) - 1
-    ordered = perturbation.descending(jnp.asarray(maps))
-    take = jax.jit(perturbation.highest)
+    order, take = jax.jit(perturbation.descending), jax.jit(perturbation.highest)
     for count in (0, 1, 7, 29, 30):
         for sign in (1, -1):  # the lowest are the highest of the negative
-            some = jnp.asarray(sign * maps)
-            mine = ordered if sign > 0 else perturbation.descending(some)
-            want = [by_hand(one, count) for one in sign * maps]
-            np.testing.assert_array_equal(take(some, mine, jnp.int32(count)), want)
+            some = sign * maps
+            want = [by_hand(one, count) for one in some]
+            np.testing.assert_array_equal(take(some, order(some), np.int32(count)), want)
 
 
 def test_areas_are_those_of_numpy():
@@ -66,8 +64,9 @@ def test_areas_are_those_of_numpy():
 
 
 def test_what_stands_in_for_pixels():
-    image = jnp.asarray(np.random.default_rng(0).random((2, 6, 6, 3)), jnp.float32)
-    black, mean, network, blur = perturbation.filled(image, mean=(0.1, 0.2, 0.3), sigma=2.0)
+    image = np.random.default_rng(0).random((2, 6, 6, 3), np.float32)
+    fill = jax.jit(functools.partial(perturbation.filled, mean=(0.1, 0.2, 0.3), sigma=2.0))
+    black, mean, network, blur = np.asarray(fill(image))
     assert not black.any()
     np.testing.assert_allclose(mean[:, 0, 0], image.mean((1, 2)), atol=EXACT)
     np.testing.assert_allclose(network[1, 2, 3], (0.1, 0.2, 0.3), atol=EXACT)
@@ -77,18 +76,23 @@ def test_what_stands_in_for_pixels():
 
 def test_insertion_is_the_complement_of_deletion():
     """A network that adds up the photo: what is taken away and put back add up to all of it."""
-    image = jnp.asarray(np.random.default_rng(1).random((2, 4, 4, 3)), jnp.float32)
-    maps = jnp.asarray(np.random.default_rng(2).random((2, 4, 4)), jnp.float32)
+    image = np.random.default_rng(1).random((2, 4, 4, 3), np.float32)
+    maps = np.random.default_rng(2).random((2, 4, 4), np.float32)
     forward = lambda v, x, added: (x.sum((1, 2)), {})  # noqa: E731
     settings = (("deletion", "black", 0.25), ("insertion", "black", 0.25), ("none", "black", 0.0))
-    mask = jnp.zeros((2, 4, 4)).at[:, :2].set(1)
-    logits, inside = perturbation.perturbed(
-        forward, {}, image, maps, settings, mean=(0.0, 0.0, 0.0), sigma=1.0, mask=mask
-    )
+    mask = np.zeros((2, 4, 4))
+    mask[:, :2] = 1
+
+    @jax.jit
+    def perturbed(image, maps, mask):
+        given, how = (forward, {}, image, maps, settings), {"mean": (0.0, 0.0, 0.0), "sigma": 1.0}
+        return perturbation.perturbed(*given, **how, mask=mask)
+
+    logits, inside = map(np.asarray, perturbed(image, maps, mask))
     np.testing.assert_allclose(logits[0] + logits[1], logits[2], atol=REFERENCE)
     np.testing.assert_allclose(logits[2], image.sum((1, 2)), atol=REFERENCE)
-    taken = np.stack([by_hand(np.asarray(one), 4) for one in maps])
-    np.testing.assert_allclose(inside[0], (taken & (np.asarray(mask) > 0)).sum((1, 2)) / 4)
+    taken = np.stack([by_hand(one, 4) for one in maps])
+    np.testing.assert_allclose(inside[0], (taken & (mask > 0)).sum((1, 2)) / 4)
     assert np.isnan(inside[2]).all()
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import optimize
+from scipy import optimize, special
 
 from rival_jax import data, heads, models, probe
 from rival_jax.heads import _training_mode, imagenet, own
@@ -113,8 +113,7 @@ def test_probe_replaces_the_head_and_is_cached(study, context, recipe):
     with_head, both, facts = probe_head.attach(model, variables, asked)
     assert with_head.num_classes == 3
     assert facts["head"] == "probe"
-    images = jnp.asarray(context.examples.images / 255, jnp.float32)
-    logits, taps = with_head.forward(both, images, {})
+    logits, taps = jax.jit(with_head.forward)(both, context.examples.images / 255, {})
     want = both["head"](taps["features"])
     np.testing.assert_allclose(logits, want, rtol=1e-6)
     if recipe == "converged":  # random features of 15 images are separable
@@ -135,13 +134,12 @@ def test_released_selection_names_the_test_split(study, context):
 def test_a_head_for_grey_backgrounds_sees_grey_backgrounds(study, context):
     model, variables = models.load(str(study / "tiny"))
     images, masks = (
-        jnp.asarray(part / 255, jnp.float32)
-        for part in (context.examples.images, context.examples.masks)
+        np.float32(part / 255) for part in (context.examples.images, context.examples.masks)
     )
-    grey = np.asarray(images * masks[..., None] + 0.5 * (1 - masks[..., None]))
+    grey = images * masks[..., None] + 0.5 * (1 - masks[..., None])
     seen = Seen("foreground", "soft")
     values, labels = of_split(model, variables, context.examples, context.made, seen)
-    _, taps = model.forward(variables, jnp.asarray(grey), {})
+    _, taps = jax.jit(model.forward)(variables, grey, {})
     np.testing.assert_allclose(values, taps["features"], atol=1e-5)
     np.testing.assert_array_equal(labels, context.examples.labels)
     asked = replaced(context, options={**OPTIONS, "region": "foreground"})
@@ -255,14 +253,14 @@ def fake_imagenet(logits):
 
 
 def test_imagenet_head_sums_probabilities_of_synsets(context):
-    logits = jax.random.normal(jax.random.key(0), (4, 1000))
+    logits = np.random.default_rng(0).normal(size=(4, 1000)).astype(np.float32)
     synsets = (("n02123394", "n02124075"), ("n02099712", "n02099601"))  # cats; dogs
     asked = replaced(context, classes=("cat", "dog"), class_wnids=synsets)
     members = imagenet.membership(asked)
     assert [list(np.flatnonzero(row)) for row in members] == [[283, 285], [207, 208]]
-    model, variables, facts = imagenet.attach(fake_imagenet(logits), {}, asked)
-    grouped, _ = model.forward(variables, jnp.zeros((4, 1, 1, 3)), {})
-    probability = np.asarray(jax.nn.softmax(logits))
+    model, variables, facts = imagenet.attach(fake_imagenet(jnp.asarray(logits)), {}, asked)
+    grouped, _ = jax.jit(model.forward)(variables, np.zeros((4, 1, 1, 3)), {})
+    probability = special.softmax(logits, axis=1)
     want = np.stack([probability[:, [283, 285]].sum(1), probability[:, [207, 208]].sum(1)], 1)
     np.testing.assert_allclose(np.exp(grouped), want, rtol=1e-5)
     assert facts["head"] == "imagenet (4 synsets)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import jax
@@ -35,16 +36,17 @@ def judge(seed=0, images=3):
 def test_the_exact_order_tries_everything():
     """BackSelect, written down."""
     confidence, images = judge(), 3
-    order, recorded = sis.exact_order(confidence, (images, PARTS))
-    evaluate = jax.jit(confidence)
+    order, recorded = jax.jit(lambda: sis.exact_order(confidence, (images, PARTS)))()
+    order, recorded, evaluate = np.asarray(order), np.asarray(recorded), jax.jit(confidence)
     for image in range(images):
         removed = np.zeros((images, PARTS), np.float32)
         for step in range(PARTS):
-            np.testing.assert_allclose(recorded[step, image], evaluate(removed)[image], atol=1e-6)
+            now = np.asarray(evaluate(removed))
+            np.testing.assert_allclose(recorded[step, image], now[image], atol=1e-6)
             tried = {}
             for part in np.flatnonzero(removed[image] == 0):
                 removed[image, part] = 1
-                tried[part] = float(evaluate(removed)[image])
+                tried[part] = np.asarray(evaluate(removed))[image]
                 removed[image, part] = 0
             best = max(tried, key=tried.get)
             assert order[image, best] == step
@@ -52,9 +54,11 @@ def test_the_exact_order_tries_everything():
 
 
 def test_of_equal_parts_the_first_goes():
-    order, _ = sis.exact_order(lambda removed: 1 - 0.1 * removed.sum(1), (2, 5))
+    less = lambda removed: 1 - 0.1 * removed.sum(1)  # noqa: E731
+    order, _ = jax.jit(lambda: sis.exact_order(less, (2, 5)))()
     assert order.tolist() == [[0, 1, 2, 3, 4]] * 2
-    flat, _ = sis.order_in_steps(lambda removed: 1 - removed.sum((1, 2)), (1, 2, 3), 2)
+    left = lambda removed: 1 - removed.sum((1, 2))  # noqa: E731
+    flat, _ = jax.jit(lambda: sis.order_in_steps(left, (1, 2, 3), 2))()
     assert flat.tolist() == [[[0, 0, 1], [1, 2, 2]]]
 
 
@@ -62,24 +66,27 @@ def test_pixels_go_by_their_derivative():
     """Those with the largest first, some at a time; the confidence is that before each step."""
     weight = np.random.default_rng(1).permutation(12).astype(np.float32).reshape(1, 3, 4)
     left = lambda removed: ((1 - removed) * weight).sum((1, 2)) / weight.sum()  # noqa: E731
-    order, recorded = sis.order_in_steps(left, (1, 3, 4), 5)
+
+    @jax.jit
+    def orders(score):
+        ordered = functools.partial(sis.order_in_steps, left, (1, 3, 4), 5)
+        return ordered(), ordered(steps=1), ordered(score=score)
+
+    (order, recorded), (first, short), (by_score, _) = orders(weight)
     np.testing.assert_array_equal(order, (weight // 5).astype(int))
-    np.testing.assert_allclose(recorded[:, 0], [1, 56 / 66, 21 / 66], rtol=1e-6)
-    first, short = sis.order_in_steps(left, (1, 3, 4), 5, steps=1)
+    np.testing.assert_allclose(np.asarray(recorded)[:, 0], [1, 56 / 66, 21 / 66], rtol=1e-6)
     np.testing.assert_array_equal(first, np.where(weight < 5, 0, -1))
     assert short.shape == (1, 1)
-    score = jnp.asarray(weight)
-    order, _ = sis.order_in_steps(left, (1, 3, 4), 5, score=score)
-    np.testing.assert_array_equal(order, ((11 - weight) // 5).astype(int))
+    np.testing.assert_array_equal(by_score, ((11 - weight) // 5).astype(int))
     with pytest.raises(ValueError, match="per_step: got 13, expected 1 to 12, all pixels"):
         sis.order_in_steps(left, (1, 3, 4), 13)
 
 
 def test_the_subset_is_found_from_the_end():
     """A confidence that dips and comes back; one that never suffices; what never was removed."""
-    order = jnp.array([[0, 1, 2, 3], [0, 1, 2, 3], [0, -1, 1, -1]])
-    recorded = jnp.array([[0.9, 0.5, 0.8, 0.1], [0.5, 0.6, 0.6, 0.6], [0.9, 0.9, 0.9, 0.9]]).T
-    kept, found = sis.sufficient(order, recorded, 0.7)
+    order = np.array([[0, 1, 2, 3], [0, 1, 2, 3], [0, -1, 1, -1]])
+    recorded = np.array([[0.9, 0.5, 0.8, 0.1], [0.5, 0.6, 0.6, 0.6], [0.9, 0.9, 0.9, 0.9]]).T
+    kept, found = jax.jit(sis.sufficient, static_argnums=2)(order, recorded, 0.7)
     assert found.tolist() == [True, False, True]
     assert kept.tolist() == [
         [False, False, True, True],
@@ -92,8 +99,8 @@ def test_patches_are_removed_whole():
     weight = np.random.default_rng(2).permutation(6).astype(np.float32).reshape(2, 3)
     wide = weight.repeat(4, 0).repeat(2, 1)
     left = lambda removed: ((1 - removed) * wide).sum((1, 2)) / wide.sum()  # noqa: E731
-    order, recorded = sis.patch_order(left, (1, 8, 6), (2, 3))
-    np.testing.assert_array_equal(order[0], wide)
+    order, recorded = jax.jit(lambda: sis.patch_order(left, (1, 8, 6), (2, 3)))()
+    np.testing.assert_array_equal(np.asarray(order)[0], wide)
     assert recorded.shape == (6, 1)
 
 
