@@ -96,6 +96,13 @@ def test_predictions_tell_what_is_right(tmp_path):
     assert found.predicted.tolist() == ["a", "a"]
 
 
+def test_columns_of_models_that_say_nothing_are_left_out():
+    cards = [{"name": "a", "parameters": 2e6, "head": ""}, {"name": "b", "parameters": None}]
+    found = html.models_table(cards, {"some": ["b"], "others": ["b"]})
+    assert found.header == ("model", "group", "parameters, M")
+    assert found.rows == [("a", "", "2"), ("b", "some", "")]
+
+
 def test_the_sentence_names_every_network_and_its_count():
     shares = {"net": _clean.share(29, 36)}
     assert html.clean(shares) == [

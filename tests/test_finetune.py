@@ -17,7 +17,9 @@ from PIL import Image
 from rich.console import Console
 
 from rival_jax import data, models
+from rival_jax.data.chosen import Chosen
 from rival_jax.data.split import split
+from rival_jax.data.training import images_of_seeds
 from rival_jax.experiments import runner
 from rival_jax.experiments.finetune import measures, photos, study, trainings
 from rival_jax.experiments.finetune.measures import Network
@@ -146,6 +148,21 @@ def test_the_log_and_the_curves_hold_every_epoch(finished):
     assert kept["estimate"] == held_out.one(epoch=kept["epoch"])["estimate"]
     assert [row["epoch"] for row in curves.where(part="train")] == [1, 2]
     assert len(list((finished.path / "tensorboard").glob("*/events*"))) == 4
+
+
+def test_seeds_with_different_numbers_of_images_are_refused():
+    source = data.load("scenes", "", "train", per_class=4)
+    kept = {"images and masks of seed 0": 2, "images and masks of seed 1": 1}  # some are bad
+    sizes = {"num_classes": 2, "per_class": 2, "validation_per_class": 1}
+
+    def read(part, said):
+        return data.Examples(Chosen(part, range(kept[said])), Geometry((16, 16)))
+
+    assert len(images_of_seeds(source, (0,), read, "scenes", **sizes)[0].train) == 2
+    with pytest.raises(ValueError, match=r"different numbers of training images \(\[1, 2\]\)"):
+        images_of_seeds(source, (0, 1), read, "scenes", **sizes)
+    with pytest.raises(ValueError, match="scenes, split 'x': class bird has 4 images"):
+        images_of_seeds(source, (0,), read, "scenes, split 'x'", **{**sizes, "per_class": 9})
 
 
 def test_again_computes_nothing_and_a_seed_more_itself(

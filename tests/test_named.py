@@ -55,17 +55,10 @@ def test_places_are_reordered_with_their_counts():
 
 
 def test_a_field_is_relabelled_in_its_place():
-    found = LEVEL.relabelled(
-        "treatment",
-        ("kind", "blurred"),
-        {
-            "none": ("clean", False),
-            "grey": ("changed", False),
-            "blur": ("changed", True),
-        },
-    )
-    assert found.fields == ("model", "kind", "blurred", "region")
-    assert found.axes[1].keys[1:4:2] == (("changed", False, "bg"), ("changed", True, "bg"))
+    labels = {"none": ("all", 0), "bg": ("around", 1), "fg": ("inside", 1)}
+    found = LEVEL.relabelled("region", ("where", "treated"), labels)
+    assert found.fields == ("model", "treatment", "where", "treated")
+    assert found.axes[1].keys[1:3] == (("grey", "around", 1), ("grey", "inside", 1))
     assert (found.values is LEVEL.values, found.counts is LEVEL.counts) == (True, True)
 
 

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rival_jax.runtime import footprint, parallel, parts
+from rival_jax.types import Geometry
 
 
 def scaled_sum(variables, batch, factor=1.0):
@@ -96,6 +99,15 @@ def test_parts_are_a_few_batches_each_and_read_as_they_are_asked_for(monkeypatch
 def test_no_batches_is_an_error():
     with pytest.raises(ValueError, match="the data set is empty"):
         parallel.map_examples(scaled_sum, {}, [], parallel.data_mesh())
+
+
+def test_steps_fit_the_budget_and_are_of_equal_size(monkeypatch):
+    monkeypatch.setattr(footprint, "memory_budget", lambda device: 1000)
+    mesh, cost = parallel.data_mesh(jax.devices()[:1]), footprint.Cost(0.0, 100.0 - 48)
+    auto = mesh, cost, Geometry((1, 1)), 12  # ten forward passes at once, of twelve images
+    assert footprint.step_size(SimpleNamespace(batch_size="auto"), *auto) == (6, 1)
+    assert footprint.step_size(SimpleNamespace(batch_size="auto"), *auto, 8, 2) == (1, 4)
+    assert footprint.step_size(SimpleNamespace(batch_size=5), *auto, 8, 2) == (5, 4)
 
 
 def test_measure_counts_operations():
