@@ -22,6 +22,7 @@ from tests.helpers import EXACT, QUICKLY, REFERENCE, config_of, dry_run, row_byt
 FIRST = ("mean", "otsu")
 parts = QUICKLY(functools.partial(segmentation.parts, rules=FIRST, levels=(0.0, 0.5)))
 above = QUICKLY(segmentation.shares_above)
+normalised = QUICKLY(maps.minmax_normalise)
 
 
 def released(all_shared, name):
@@ -41,10 +42,11 @@ def pixels(found, count):
 
 def test_golden_metrics_as_released(all_shared):
     stored = released(all_shared, "segmentation.npz")
-    found = maps.minmax_normalise(jnp.asarray(stored["relevance"][:, 0]))
-    np.testing.assert_allclose(segmentation.RULES["mean"](found), stored["threshold"], atol=EXACT)
-    got = parts(found, jnp.asarray(stored["masks"], jnp.float32))
-    hit, marked, target, labelled = pixels(got, found[0].size)
+    found = normalised(stored["relevance"][:, 0])
+    threshold = QUICKLY(segmentation.RULES["mean"])(found)
+    np.testing.assert_allclose(threshold, stored["threshold"], atol=EXACT)
+    got = parts(found, stored["masks"].astype(np.float32))
+    hit, marked, target, labelled = pixels(got, stored["relevance"][0, 0].size)
     np.testing.assert_array_equal(labelled, stored["per_image_labeled"])
     np.testing.assert_array_equal(labelled - marked - target + 2 * hit, stored["per_image_correct"])
     np.testing.assert_array_equal(hit, stored["per_image_intersection"][:, 1])
@@ -52,23 +54,24 @@ def test_golden_metrics_as_released(all_shared):
     np.testing.assert_array_equal(labelled - hit, stored["per_image_union"][:, 0])
     precise = stored["per_image_average_precision"]
     np.testing.assert_allclose(got["map"], precise, atol=REFERENCE)
-    pooled = [jnp.float32(x.sum()) for x in (hit, marked, target, labelled)]
+    pooled = [np.float32(x.sum()) for x in (hit, marked, target, labelled)]
     for name in ("pixel_accuracy", "mean_iou"):
-        got = getattr(segmentation, name)(*pooled)
+        got = QUICKLY(getattr(segmentation, name))(*pooled)
         np.testing.assert_allclose(got, stored[name], atol=REFERENCE)
 
 
 def test_golden_curve_of_precision_and_recall(all_shared):
     """At the released curve's own levels: its distinct scores, ascending; it ends at (1, 0)."""
     stored = released(all_shared, "segmentation.npz")
-    found = maps.minmax_normalise(jnp.asarray(stored["relevance"][:, 0]))
+    found = normalised(stored["relevance"][:, 0])
     levels = np.unique(found)
     assert stored["pr_curve_length"] in (len(levels), len(levels) + 1)
-    some, target = levels[stored["pr_curve_index"]], jnp.asarray(stored["masks"]) > 0
-    got = above(found, target, jnp.ones_like(target), jnp.asarray(some)).sum(0)
+    some, target = levels[stored["pr_curve_index"]], stored["masks"] > 0
+    got = np.asarray(above(found, target, np.ones_like(target), some)).sum(0)
     for share, name in ((got[:, 1], "precision"), (target.mean((1, 2)).sum(), "recall")):
         want = stored[f"pr_curve_{name}"]
-        np.testing.assert_allclose(segmentation.precision(got[:, 0], share), want, atol=REFERENCE)
+        precise = QUICKLY(segmentation.precision)(got[:, 0], np.float32(share))
+        np.testing.assert_allclose(precise, want, atol=REFERENCE)
 
 
 @pytest.mark.parametrize("case", ["ignore", "constant"])
