@@ -169,7 +169,7 @@ def random_region(
     Returns:
       [*, h, w], nowhere above `within`.
 
-    >>> random_region(jnp.ones((1, 5)), jnp.float32(2), jnp.float32(0.5))
+    >>> jax.jit(random_region)(jnp.ones((1, 5)), jnp.float32(2), jnp.float32(0.5))
     Array([[0. , 0.5, 1. , 0.5, 0. ]], dtype=float32)
     """
     return jnp.vectorize(_random_region, signature="(h,w),(),()->(h,w)")(within, area, draw)

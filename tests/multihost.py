@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import json
 import os
 import runpy
@@ -173,6 +174,8 @@ if __name__ == "__main__":
 
     import rival_jax.experiments.runner  # noqa: F401  (which starts no thread, and no device)
 
+    gc.set_threshold(50_000, 10, 10)  # as in conftest.py
+    gc.freeze()
     words, log, variables = serve()
     os.environ.clear()
     os.environ.update(variables)

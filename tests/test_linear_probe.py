@@ -1,7 +1,6 @@
 """Heads that are fitted, saved and scored, without an experiment around them."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -68,7 +67,7 @@ def test_a_trunk_with_its_head_can_be_finetuned(tmp_path):
         data.load("masked_folder", folder / "data", "test"), Geometry((16, 16), "squash")
     )
     batch = next(examples.batches(16))
-    logits, _ = model.forward(variables, jnp.asarray(batch["image"]), {})
+    logits, _ = jax.jit(model.forward)(variables, batch["image"], {})
     rows = read_rows(run.path / "rows").to_pylist()
     predicted = {row["example"]: row["predicted"] for row in rows}
     for name, row in zip(examples.names, np.argmax(logits, 1), strict=True):

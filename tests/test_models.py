@@ -62,8 +62,8 @@ def random_variables(model, dtype="float32"):
 
     def draw(path, leaf):
         values = rng.normal(size=leaf.shape) / math.sqrt(max(1, math.prod(leaf.shape[:-1])))
-        positive = path[-1].key in ("var", "scale")
-        return jnp.asarray(np.exp(values) if positive else values, dtype)
+        values = np.exp(values) if path[-1].key in ("var", "scale") else values
+        return jnp.asarray(values.astype(dtype))  # cast by jax, each shape would be a program
 
     return jax.tree_util.tree_map_with_path(draw, _leaves(model))
 
@@ -74,7 +74,7 @@ def _leaves(model):
 
 
 def random_images(model, n=2, dtype="float32"):
-    return jnp.asarray(np.random.default_rng(1).random((n, *model.image_size, 3)), dtype)
+    return jnp.asarray(np.random.default_rng(1).random((n, *model.image_size, 3)).astype(dtype))
 
 
 @functools.partial(QUICKLY, static_argnums=0)

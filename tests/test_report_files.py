@@ -77,9 +77,14 @@ def test_figure_2_csv_holds_its_points_and_intervals(found, tmp_path):
         close(classes[4]["accuracy_fg"], noisy.values[members].mean())
 
 
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory):
+    return found_of(tmp_path_factory.mktemp("run"), {"both": ["scenes/vit_00", "scenes/vit_95"]})
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_figure_4_csv_holds_its_curves(tmp_path, norm):
-    found = found_of(tmp_path / "run", {"both": ["scenes/vit_00", "scenes/vit_95"]})
+def test_figure_4_csv_holds_its_curves(grouped, tmp_path, norm):
+    found = grouped
     rows = drawn(picture_of(found, f"fig4_{norm}").draw, tmp_path)
     assert {row["group"] for row in rows} == {"both", "scenes/resnet_00"}
     x, scale = ("level_255", 255) if norm == "linf" else ("level", 1)
@@ -285,7 +290,8 @@ def test_a_report_leaves_every_file(written):
 
 
 def test_page_without_pictures_is_text(tmp_path):
-    path = invented(tmp_path / "run", models=["<b>&co"], per_class=2, trials=1)
+    norms = {"linf": [0.1, 0.2], "l2": [25.0]}
+    path = invented(tmp_path / "run", models=["<b>&co"], per_class=2, trials=1, norms=norms)
     write(Run(path, json.loads((path / "config.json").read_text())), quiet())
     text = (path / "report.html").read_text()
     assert len(Resources(text).images) == 7

@@ -88,7 +88,9 @@ def test_half_precision_storage(tmp_path):
     stored = weights.read_tensors(tmp_path / "model.safetensors")
     assert {tensor.dtype.name for tensor in stored.values()} == {"float16"}
     _, back = models.load(str(tmp_path))
-    rounded = jax.tree.map(lambda leaf: leaf.astype("float16").astype("float32"), variables)
+    rounded = jax.tree.map(
+        lambda leaf: np.asarray(leaf).astype("float16").astype("float32"), variables
+    )
     jax.tree.map(np.testing.assert_array_equal, back, rounded)
 
 
@@ -114,7 +116,9 @@ def test_a_bfloat16_resnet18_at_full_size_gives_what_float32_gives():
     variables, images = random_variables(model), random_images(model, 4)
     half = {
         **variables,
-        "params": jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), variables["params"]),
+        "params": jax.tree.map(
+            lambda leaf: jnp.asarray(np.asarray(leaf).astype(jnp.bfloat16)), variables["params"]
+        ),
     }
     logits = jax.jit(lambda v, x: model.forward(v, x, {})[0])
     expected = logits(variables, images)
