@@ -63,7 +63,7 @@ def random_variables(model, dtype="float32"):
     def draw(path, leaf):
         values = rng.normal(size=leaf.shape) / math.sqrt(max(1, math.prod(leaf.shape[:-1])))
         values = np.exp(values) if path[-1].key in ("var", "scale") else values
-        return jnp.asarray(values.astype(dtype))  # cast by jax, each shape would be a program
+        return jax.device_put(values.astype(dtype))  # by jnp.asarray each shape is a program
 
     return jax.tree_util.tree_map_with_path(draw, _leaves(model))
 
@@ -74,7 +74,7 @@ def _leaves(model):
 
 
 def random_images(model, n=2, dtype="float32"):
-    return jnp.asarray(np.random.default_rng(1).random((n, *model.image_size, 3)).astype(dtype))
+    return jax.device_put(np.random.default_rng(1).random((n, *model.image_size, 3)).astype(dtype))
 
 
 @functools.partial(QUICKLY, static_argnums=0)
@@ -106,7 +106,7 @@ def test_forward_is_the_reference(all_shared, name):
     expected = golden(all_shared, f"{name}.npz")
     path = all_shared / f"golden/rival10/{name}.safetensors"
     model, variables = from_file(family, path, **model_args)
-    logits, values = forward(model.forward, variables, jnp.asarray(nhwc(expected["input"])), {})
+    logits, values = forward(model.forward, variables, jax.device_put(nhwc(expected["input"])), {})
     got = {"input": values["image"], "logits": logits, "features": values["features"]}
     if family is resnet:
         got["layer4"] = values["layer4"]
@@ -135,7 +135,7 @@ def test_other_transformers_are_the_reference(shared, name):
     model, variables = from_file(vit, folder / f"{name}_weights.safetensors", **model_args)
     with np.load(folder / f"{name}_forward.npz") as file:
         expected = dict(file)
-    logits, values = forward(model.forward, variables, jnp.asarray(nhwc(expected["images"])), {})
+    logits, values = forward(model.forward, variables, jax.device_put(nhwc(expected["images"])), {})
     got = {"logits": logits, "tokens_final_norm": values["norm"]}
     got |= {f"attn_{tap.split('/')[0]}": values[tap] for tap in model.attention_taps}
     if name != "vit_b_distilled":
@@ -152,7 +152,7 @@ def test_the_clip_transformer_is_the_reference(shared):
     expected = golden(shared, "04_clip_vit.npz")
     path = shared / "golden/rival10/04_clip_vit.safetensors"
     model, variables = from_file(clip_vit, path, num_heads=3)
-    logits, values = forward(model.forward, variables, jnp.asarray(nhwc(expected["input"])), {})
+    logits, values = forward(model.forward, variables, jax.device_put(nhwc(expected["input"])), {})
     np.testing.assert_array_equal(logits, values["features"])
     got = {
         "features": values["features"],
@@ -168,7 +168,7 @@ def test_the_clip_resnet_is_the_reference(shared):
     expected = golden(shared, "04_clip_resnet.npz")
     path = shared / "golden/rival10/04_clip_resnet.safetensors"
     model, variables = from_file(clip_resnet, path, num_heads=2)
-    logits, values = forward(model.forward, variables, jnp.asarray(nhwc(expected["input"])), {})
+    logits, values = forward(model.forward, variables, jax.device_put(nhwc(expected["input"])), {})
     np.testing.assert_array_equal(logits, values["features"])
     for key in {"stem", "layer4"} & expected.keys():  # tests/golden has the features alone
         reference = nhwc(expected[key])
@@ -185,7 +185,7 @@ def test_dino_at_another_size_gives_the_reference_key_features(shared):
     model, variables = vit.resized(model, variables, (40, 56), "dino")
     with np.load(folder / "dino_key_features.npz") as file:
         expected = dict(file)
-    image = jnp.asarray(nhwc(expected["image"]))
+    image = jax.device_put(nhwc(expected["image"]))
     _, values = forward(model.forward, variables, image, {})
     tokens = values[model.cam_tap.replace("norm1", "qkv")][:, 1:]
     got = dict(zip("qkv", jnp.split(tokens.swapaxes(1, 2), 3, axis=1), strict=True))
@@ -233,7 +233,7 @@ def test_resampled_positions_of_a_constant_are_constant(method):
 def test_trained_networks_are_the_reference(shared, kind, family):
     path = shared / f"golden/rival10/03_noise_e2e_{kind}.safetensors"
     model, variables = from_file(family, path, **({"num_heads": 4} if kind == "vit" else {}))
-    images = jnp.asarray(nhwc(golden(shared, "03_noise_e2e_inputs.npz")["images"]))
+    images = jax.device_put(nhwc(golden(shared, "03_noise_e2e_inputs.npz")["images"]))
     logits, _ = forward(model.forward, variables, images, {})
     expected = golden(shared, f"03_noise_e2e_{kind}.npz")["logits_clean"]
     np.testing.assert_allclose(logits, expected, rtol=0, atol=PARITY)

@@ -117,7 +117,7 @@ def test_a_bfloat16_resnet18_at_full_size_gives_what_float32_gives():
     half = {
         **variables,
         "params": jax.tree.map(
-            lambda leaf: jnp.asarray(np.asarray(leaf).astype(jnp.bfloat16)), variables["params"]
+            lambda leaf: jax.device_put(np.asarray(leaf).astype(jnp.bfloat16)), variables["params"]
         ),
     }
     logits = jax.jit(lambda v, x: model.forward(v, x, {})[0])
