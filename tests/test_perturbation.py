@@ -104,7 +104,7 @@ def test_golden_perturbation(all_shared):
     weights = folder / "vit_a_weights.safetensors"
     half = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
     model, variables = models.load(str(weights), given={"num_heads": 4, **half})
-    image, found = jnp.asarray(nhwc(stored["images01"])), jnp.asarray(stored["relevance"][:, 0])
+    image, found = jax.device_put(nhwc(stored["images01"])), jnp.asarray(stored["relevance"][:, 0])
     labels, steps = jnp.asarray(stored["labels"], jnp.int32), tuple(stored["steps"].tolist())
     given = model.forward, variables, image, labels, found
     settings = [(t, "black", share) for t in ("positive", "negative") for share in steps]

@@ -161,7 +161,7 @@ def load_drift(all_shared, folder, moment):
 
 def test_batch_norms_drift_as_released_golden(all_shared, tmp_path):
     stored = golden(all_shared, "07d_bn_drift.npz")
-    images = jnp.asarray(nhwc(stored["images"]))  # [batch, image, h, w, 3]
+    images = jax.device_put(nhwc(stored["images"]))  # [batch, image, h, w, 3]
     model, variables = load_drift(all_shared, tmp_path, "before")
     _, after = load_drift(all_shared, tmp_path, "after")
     head = probe.Head(variables["params"]["fc"]["kernel"], variables["params"]["fc"]["bias"])

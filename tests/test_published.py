@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
@@ -58,7 +57,7 @@ def test_a_published_format_gives_the_reference_outputs(shared, tmp_path, file):
     model, variables = models.load(str(tmp_path / file))
     model = models.without_normalisation(model)
     with jax.default_matmul_precision("highest"):
-        got, values = forward(model.forward, variables, jnp.asarray(nhwc(expected[images])), {})
+        got, values = forward(model.forward, variables, jax.device_put(nhwc(expected[images])), {})
     for key, value in ((features, values["features"]), (logits, got)):
         if key:
             np.testing.assert_allclose(value, expected[key], rtol=0, atol=PARITY, err_msg=key)
@@ -71,7 +70,7 @@ def test_a_normaliser_in_the_file_is_used(shared):
         images, wanted = expected["input"], expected["robust_logits_with_normalizer"]
     model, variables = models.load(str(folder / "robust_resnet_legacy_dill.ckpt"))
     assert model.mean == pytest.approx((0.485, 0.456, 0.406))
-    logits, _ = forward(model.forward, variables, jnp.asarray(nhwc(images)), {})
+    logits, _ = forward(model.forward, variables, jax.device_put(nhwc(images)), {})
     np.testing.assert_allclose(logits, wanted, rtol=0, atol=PARITY)
 
 
