@@ -163,7 +163,7 @@ class Strata:
         """The statistic on resamples [resamples, k]."""
         rng, found = np.random.Generator(np.random.PCG64(seed)), []
         if self.averages is not None:  # of all resamples: they take little room
-            return self._evaluated(self._averaged(resamples, rng))
+            return self._evaluated(self._averaged(self.averages, resamples, rng))
         for some in parts(resamples, self.step):
             count = some.stop - some.start
             means = np.empty((count, *self.means.shape))
@@ -173,14 +173,14 @@ class Strata:
             found.append(self._evaluated(means))
         return np.concatenate(found)
 
-    def _averaged(self, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    def _averaged(self, averages: Averages, resamples: int, rng: np.random.Generator) -> np.ndarray:
         """Averages of every resample, block by block, [resamples, a, w]."""
         means = np.zeros((resamples, self._rows, math.prod(self._columns)))
         self.states: list[Mapping[str, Any]] = []
         for block in self.blocks.values():
             self.states.append(rng.bit_generator.state)
             for part, drawn in block.drawn(resamples, rng):
-                means[part] += self.averages(drawn, list(block.classes))
+                means[part] += averages(drawn, list(block.classes))
         return means
 
     def influences(self) -> Iterator[tuple[int, np.ndarray]]:
