@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from rival_jax import calibration, models, protocols, shares, significance
 from rival_jax.data import class_maps
 from rival_jax.data.shard import RED, Shard, framed
 from rival_jax.data.transforms import resize_photo
-from rival_jax.experiments import runner
+from rival_jax.experiments import runner, streamed
 from rival_jax.experiments.cures import Cure, cure, pairs
 from rival_jax.experiments.robustness import Experiment
 from rival_jax.experiments.robustness.study import accuracies, beyond
@@ -28,7 +29,7 @@ from rival_jax.report import document, exact
 from rival_jax.report.images import Images, by_unit, confidence_gaps, joined, per_image, split
 from rival_jax.report.results import Results
 from rival_jax.report.study import Measure, Study
-from rival_jax.runtime.results import digest, read_rows
+from rival_jax.runtime.results import digest, parsed, read_rows
 from rival_jax.scoring import Protocols
 from rival_jax.types import Geometry
 from tests import invented_sets
@@ -329,6 +330,20 @@ def test_page_and_files(done):
     with Image.open(run.path / "figures" / "wrong_1.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     assert (np.abs(pixels.astype(int) - RED).sum(1) < 60).any()  # of its terms
+
+
+def test_the_surest_mistakes_are_shown_and_nothing_that_was_right(done, networks, monkeypatch):
+    run, _ = done
+    subject = Experiment(tiny(networks, f"{SET} photos=30 as=invented"), quiet()).subject
+    files = {unit: run.path / name for unit, name in parsed(run.path / "units.json").items()}
+    rows = read_rows(*subject.files(subject.sets[0], files, subject.names[0]))
+    main = rows.schema.names.index(subject.sets[0].protocols.names[0])
+    right = np.arange(len(rows)) % 6 > 0  # fewer mistakes than are shown
+    told = rows.set_column(main, rows.schema.names[main], pa.array(right))
+    monkeypatch.setattr(streamed, "read_rows", lambda *files: told)
+    wrong = told.filter(pa.array(~right)).sort_by([("confidence", "descending")])
+    shown = [example for _, example, _ in subject.mistaken(subject.sets[0], files)]
+    assert shown == wrong["example"].to_pylist()
 
 
 def test_a_deleted_unit_comes_back_the_same_and_nothing_else_is_computed(
