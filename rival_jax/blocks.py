@@ -12,6 +12,8 @@ from rival_jax.pools import Pools
 
 POOL = 6  # least images in the pool of collapsed classes
 DRAWS = 1 << 19  # images drawn at once
+PRODUCT = 1 << 18  # multiplications that BLAS leaves to one thread: others would wait for work
+LEAST = 16  # rows of a product, all the same
 HELD = 1 << 20  # numbers of classes of one image held at once
 
 
@@ -51,9 +53,7 @@ class Block(NamedTuple):
         pool = self.images()
         if not self.collapsed:
             for part in parts(resamples, DRAWS // self.size):
-                means = self._counts(part.stop - part.start, rng) @ pool
-                means /= self.draws  # in place: less memory to fetch
-                yield part, means[:, None]
+                yield part, self._means(self._counts(part.stop - part.start, rng), pool)[:, None]
             return
         chosen = rng.integers(self.size, size=(resamples, self.draws))
         twice = rng.integers(self.collapsed, size=(resamples, 1))
@@ -61,6 +61,14 @@ class Block(NamedTuple):
         chosen = np.take_along_axis(chosen, turn, 1)
         for part in parts(resamples, HELD // (len(self.classes) * pool.shape[1])):
             yield part, pool[chosen[part]]
+
+    def _means(self, counts: np.ndarray, pool: np.ndarray) -> np.ndarray:
+        """Means [r, v] of images drawn so often, `counts` [r, size]."""
+        means = np.empty((len(counts), pool.shape[1]))
+        for some in parts(len(counts), max(LEAST, PRODUCT // pool.size)):
+            np.matmul(counts[some], pool, out=means[some])
+        means /= self.draws
+        return means
 
     def _counts(self, resamples: int, rng: np.random.Generator) -> np.ndarray:
         """How often each image is drawn, float64 [resamples, size]."""
