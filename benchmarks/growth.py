@@ -66,9 +66,8 @@ def measured(study: str, count: int, classes: int) -> dict[str, float]:
     import numpy as np
     import pyarrow as pa
 
+    from rival_jax.images import Images, Names
     from rival_jax.named import Axis
-    from rival_jax.report.images import Images
-    from rival_jax.report.made import Names
 
     rng = np.random.default_rng(0)
     names = [f"val/{i:08d}.JPEG" for i in range(count)]
@@ -98,8 +97,8 @@ def of_robustness(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
     import numpy as np
 
     from rival_jax.experiments.robustness.study import accuracies
+    from rival_jax.images import confidence_gaps, per_image
     from rival_jax.named import Axis
-    from rival_jax.report.images import confidence_gaps, per_image
     from rival_jax.report.study import Study
 
     networks = Axis(("model",), tuple((name,) for name in MODELS))
@@ -119,8 +118,8 @@ def of_robustness(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
 def of_rfs(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
     """Values of images, the study, and what its measures are given."""
     from rival_jax.experiments.rfs.measures import SIDES, STUDY, derived
+    from rival_jax.images import per_image
     from rival_jax.named import Axis
-    from rival_jax.report.images import per_image
 
     noise = [("linf", level / 10, side) for level in range(1, 6) for side in SIDES]
     places = Axis(("norm", "level", "region"), (("none", 0.0, "clean"), *noise))
@@ -137,8 +136,8 @@ def of_saliency(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
     import numpy as np
 
     from rival_jax.experiments.saliency.measures import SIGNED, STUDY
+    from rival_jax.images import alike, per_image
     from rival_jax.named import Axis
-    from rival_jax.report.images import alike, per_image
 
     maps = tuple((name, method) for name in MODELS for method in ("gradcam", "relevance"))
     axes, shape = (example, Axis(("model", "method"), maps)), (len(example.keys), len(maps))
@@ -153,8 +152,8 @@ def of_attributes(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
     import numpy as np
 
     from rival_jax.experiments.attributes.study import STUDY, paired, pooled
+    from rival_jax.images import per_image
     from rival_jax.named import Axis
-    from rival_jax.report.images import per_image
 
     changes = ("clean", "grey", "control_0", "control_1", "swap")
     words = {"model": MODELS, "attribute": "abcdef", "change": changes}
@@ -172,8 +171,8 @@ def of_tokencut(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
     import numpy as np
 
     from rival_jax.experiments.tokencut.study import STUDY, derived
+    from rival_jax.images import per_image
     from rival_jax.named import Axis
-    from rival_jax.report.images import per_image
 
     axes = (example, Axis(("model",), tuple((name,) for name in MODELS)))
     shape = tuple(len(axis.keys) for axis in axes)
@@ -187,8 +186,8 @@ def of_tokencut(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
 def of_background(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
     """Values of images, the study, and what its measures are given."""
     from rival_jax.experiments.background.study import STUDY
+    from rival_jax.images import per_image
     from rival_jax.named import Axis
-    from rival_jax.report.images import per_image
 
     treated = [(how, side) for how in ("grey", "other") for side in ("foreground", "background")]
     axes = (
@@ -207,8 +206,8 @@ def of_background(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
 def of_knn(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
     """Values of images, the study, and what its measures are given."""
     from rival_jax.experiments.knn.study import STUDY
+    from rival_jax.images import per_image
     from rival_jax.named import Axis
-    from rival_jax.report.images import per_image
 
     votes = Axis(("vote", "k"), tuple(("equal", k) for k in (1, 5, 10, 20)))
     axes = (example, Axis(("model",), tuple((name,) for name in MODELS)), votes)
@@ -220,8 +219,8 @@ def of_perturbation(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]
     """Values of images, the study, and what its measures are given."""
     from rival_jax.configs.perturbation import Perturbation
     from rival_jax.experiments.perturbation import study
+    from rival_jax.images import per_image
     from rival_jax.named import Axis
-    from rival_jax.report.images import per_image
 
     c = Perturbation(tests=("positive", "deletion"), fills=("black",))
     curves = [(*key, share) for key, shares in study.curves_of(c).items() for share in shares]
@@ -238,8 +237,8 @@ def of_segmentation(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]
     """Values of images, the study, and what its measures are given."""
     from rival_jax.configs.segmentation import Segmentation
     from rival_jax.experiments.segmentation import study
+    from rival_jax.images import per_image
     from rival_jax.named import Axis
-    from rival_jax.report.images import per_image
 
     c = Segmentation(levels=5)
     cuts = (*((rule, 0.0) for rule in c.rules), *(("level", level / 5) for level in range(5)))
@@ -254,8 +253,8 @@ def of_finetune(rng: Any, example: Any) -> tuple[dict[str, Any], Any, tuple]:
     """Values of images, the study, and what its measures are given."""
     from rival_jax.experiments.finetune.measures import TESTS, Network
     from rival_jax.experiments.finetune.variants import ORIGINAL
+    from rival_jax.images import per_image
     from rival_jax.named import Axis
-    from rival_jax.report.images import per_image
 
     networks = [Network("original", ORIGINAL, None, 1.0, (), {})]
     networks += [Network(f"a{s}", "robustvit", s, 1.0, ("0", "1"), {}) for s in range(2)]

@@ -85,7 +85,7 @@ MUTATIONS = {
         "named.py", '("min",) * 4', '("max",) * 4', "named study"
     ),
     "images of one class for those of another": Mutation(
-        "report/class_means.py",
+        "class_means.py",
         "share[self.place[rows]]",
         "share[::-1][self.place[rows]]",
         "study",

@@ -33,8 +33,8 @@ from scipy import special
 from rival_jax import metrics, statistics, trials
 from rival_jax.configs.rfs import FEWEST, Noise
 from rival_jax.experiments.rfs.measures import SIDES
-from rival_jax.report.images import read_images
 from rival_jax.runtime.results import parsed
+from rival_jax.runtime.row_arrays import read_images
 
 LEVELS = np.linspace(0, 2.4, 7)  # what noise takes from an image's log odds
 ORDERS = 40

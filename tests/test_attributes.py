@@ -16,11 +16,11 @@ from rival_jax.experiments.attributes import parts as _parts
 from rival_jax.experiments.attributes import study as attributes
 from rival_jax.experiments.attributes.parts import CHANGES
 from rival_jax.experiments.subject import Subject
+from rival_jax.images import Images, per_image
 from rival_jax.named import Axis
 from rival_jax.report.document import write_document
 from rival_jax.report.grids import heat
 from rival_jax.report.results import Results
-from rival_jax.report.study import Images, per_image
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Geometry, Model
 from tests.damaged_runs import NAMES, renamed, reported

@@ -12,17 +12,17 @@ from rival_jax import data
 from rival_jax.configs import typed
 from rival_jax.configs.background import Ablation, Config
 from rival_jax.configs.blocks import ObjectData
+from rival_jax.configs.groups import with_singles
 from rival_jax.experiments import changed as _changed
 from rival_jax.experiments import runner
 from rival_jax.experiments import subject as _subject
 from rival_jax.experiments.background import study as background
 from rival_jax.experiments.background import treatments as _treatments
 from rival_jax.experiments.background.treatments import REGIONS, TREATMENTS, treated
-from rival_jax.experiments.groups import with_singles
 from rival_jax.experiments.subject import Subject
+from rival_jax.images import Images, per_image
 from rival_jax.named import Axis
 from rival_jax.report.document import write_document
-from rival_jax.report.study import Images, per_image
 from rival_jax.runtime.results import parsed, read_rows
 from tests.damaged_runs import NAMES, renamed, reported
 from tests.finetune_cases import one_block_study

@@ -147,6 +147,7 @@ def test_numerics_are_pure():
             standard = {
                 "__future__",
                 "collections",
+                "contextlib",
                 "dataclasses",
                 "functools",
                 "itertools",

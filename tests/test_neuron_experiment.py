@@ -18,10 +18,10 @@ from rival_jax.experiments.neurons import study
 from rival_jax.experiments.neurons.page import page
 from rival_jax.experiments.neurons.search import Search
 from rival_jax.experiments.neurons.study import Experiment
+from rival_jax.images import Images, per_image
 from rival_jax.named import Axis
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results
-from rival_jax.report.study import Images, per_image
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, read_rows
 from tests import stamped_scenes as stamped

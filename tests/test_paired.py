@@ -12,9 +12,9 @@ from rich.console import Console
 
 from rival_jax.experiments import paired, report, runner
 from rival_jax.experiments.rfs import page
+from rival_jax.images import Images, per_image
 from rival_jax.named import Axis
 from rival_jax.report import paired as changed
-from rival_jax.report.images import Images, per_image
 from rival_jax.report.results import NUMBERS, Results
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run, parsed

@@ -10,9 +10,9 @@ from scipy import special
 
 from rival_jax import fronts, models
 from rival_jax.experiments.pareto import study
+from rival_jax.images import Images, per_image
 from rival_jax.named import Axis
 from rival_jax.objectives import energy_swap, masktune, swapped
-from rival_jax.report.images import Images, per_image
 from rival_jax.report.results import Results
 from rival_jax.report.study import Study
 from rival_jax.runtime.results import read_rows

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from rival_jax.configs.groups import groups
 from rival_jax.experiments import report as experiment
-from rival_jax.experiments.groups import groups
 from rival_jax.experiments.rfs import examples, figures, joined, measures, page
 from rival_jax.report import style
 from rival_jax.report.document import write_document

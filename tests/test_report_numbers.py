@@ -9,8 +9,8 @@ import pytest
 from rival_jax import metrics
 from rival_jax.experiments.rfs import examples, figures, joined, measures
 from rival_jax.experiments.rfs.measures import tabled
+from rival_jax.images import per_image
 from rival_jax.named import Axis
-from rival_jax.report.study import per_image
 from tests.fake_runs import write_run
 from tests.helpers import REFERENCE, golden
 

@@ -25,9 +25,9 @@ from rival_jax.experiments import runner, streamed
 from rival_jax.experiments.cures import Cure, cure, pairs
 from rival_jax.experiments.robustness import Experiment
 from rival_jax.experiments.robustness.study import accuracies, beyond
+from rival_jax.images import Images, by_unit, confidence_gaps, joined, per_image, split
 from rival_jax.named import Axis
 from rival_jax.report import document, exact
-from rival_jax.report.images import Images, by_unit, confidence_gaps, joined, per_image, split
 from rival_jax.report.results import Results
 from rival_jax.report.study import Measure, Study
 from rival_jax.runtime.results import digest, parsed, read_rows

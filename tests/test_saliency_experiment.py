@@ -28,13 +28,14 @@ from rival_jax.experiments import explained, runner
 from rival_jax.experiments.saliency import measures
 from rival_jax.experiments.saliency import page as saliency_page
 from rival_jax.experiments.saliency import study as saliency
+from rival_jax.images import Images, alike, per_image
 from rival_jax.named import Axis
 from rival_jax.report import explorer
 from rival_jax.report.document import write_document
-from rival_jax.report.images import Images, alike, per_image, read_images
 from rival_jax.report.results import Results
 from rival_jax.runtime import footprint, parallel, row_files
 from rival_jax.runtime.results import read_rows
+from rival_jax.runtime.row_arrays import read_images
 from rival_jax.types import Model
 from tests.damaged_runs import NAMES, renamed, reported
 from tests.finetune_cases import no_report as nothing

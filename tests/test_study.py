@@ -10,12 +10,12 @@ import pytest
 import rival_jax
 from benchmarks import growth
 from rival_jax import apart, blocks, pools, significance, statistics, strata
+from rival_jax.images import Images, Made, per_image
 from rival_jax.named import Axis
 from rival_jax.report import study, tables, verdicts
 from rival_jax.report.document import Document, Section, write_document
-from rival_jax.report.made import Made
 from rival_jax.report.results import Results
-from rival_jax.report.study import Images, Measure, Study, per_image
+from rival_jax.report.study import Measure, Study
 from rival_jax.runtime.console import Terminal
 from rival_jax.runtime.results import Category, Run
 

@@ -21,7 +21,7 @@ from rival_jax.runtime.plugins import no_such
 
 T = TypeVar("T")
 Presets = Mapping[str, Mapping[str, Any]]
-PARTS = {"blocks", "sources", "values"}  # modules of this folder that are not configs
+PARTS = {"blocks", "groups", "sources", "values"}  # modules of this folder that are not configs
 WORDS = {int: "a whole number", float: "a number", str: "a word", bool: "True or False"}
 OWN = "own"  # the field of an open block, see `blocks.Open`
 

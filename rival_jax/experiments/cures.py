@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rival_jax.images import Images, by_class
 from rival_jax.named import Named, stacked
-from rival_jax.report.images import Images, by_class
 from rival_jax.report.results import Results
 from rival_jax.report.study import Means, Measure, Study
 from rival_jax.runtime.results import parsed

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rival_jax.configs import typed
+from rival_jax.images import Images, per_image
 from rival_jax.named import Axis, Named
 from rival_jax.report import paired
 from rival_jax.report.document import Document, Section
-from rival_jax.report.images import Images, per_image
 from rival_jax.report.paired import Pair
 from rival_jax.report.results import Results, Row
 from rival_jax.report.study import Study

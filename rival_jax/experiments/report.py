@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from rival_jax.configs import options, typed
+from rival_jax.configs.groups import groups
 from rival_jax.configs.report import Config
 from rival_jax.experiments import paired
-from rival_jax.experiments.groups import groups
 from rival_jax.experiments.rfs import joined
 from rival_jax.experiments.rfs.page import told
 from rival_jax.report.document import write_document

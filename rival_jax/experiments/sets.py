@@ -15,8 +15,8 @@ from rival_jax.configs import options
 from rival_jax.data import class_maps
 from rival_jax.data.evaluation import PUBLISHED, WAYS, protocols_of
 from rival_jax.data.source import check_names
+from rival_jax.images import Images, by_unit
 from rival_jax.named import Named
-from rival_jax.report.images import Images, by_unit
 from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import percent
 from rival_jax.runtime.results import Category, Columns

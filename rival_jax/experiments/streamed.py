@@ -18,11 +18,12 @@ from rival_jax.experiments.preprocessing import preprocessing
 from rival_jax.experiments.runner import Bench, OnBatch, Unit
 from rival_jax.experiments.subject import Loaded, Material, card
 from rival_jax.heads import Context, imagenet, own
+from rival_jax.images import Images
 from rival_jax.protocols import Calibration
-from rival_jax.report.images import Images, read_images
 from rival_jax.report.tables import counted
 from rival_jax.runtime import footprint, parallel
 from rival_jax.runtime.results import Columns, digest, read_rows, tree_digest
+from rival_jax.runtime.row_arrays import read_images
 from rival_jax.types import Array, Batch, Forward, Geometry, Variables
 
 SAMPLE = 8  # photos that a forward pass is measured on

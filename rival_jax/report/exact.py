@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from rival_jax import shares, significance
+from rival_jax.images import Images
 from rival_jax.named import Named
-from rival_jax.report.images import Images
 from rival_jax.report.results import Row
 
 ENDS = ("low", "high", "p")

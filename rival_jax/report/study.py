@@ -13,12 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from rival_jax import apart, significance
+from rival_jax.class_means import ClassMeans
+from rival_jax.images import Images
 from rival_jax.named import Named
-from rival_jax.report.class_means import ClassMeans
-from rival_jax.report.images import Images as Images
-from rival_jax.report.images import per_image as per_image
-from rival_jax.report.images import read_images
 from rival_jax.report.results import Results, Row
+from rival_jax.runtime.row_arrays import read_images
 from rival_jax.types import Array
 
 MANY = 32  # classes from which on numbers of single classes are computed apart

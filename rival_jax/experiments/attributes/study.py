@@ -33,9 +33,10 @@ from rival_jax.experiments.subject import Loaded, Subject, one_of, source_of
 from rival_jax.named import Named
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results, Row, plain
-from rival_jax.report.study import Means, Measure, Study, read_images
+from rival_jax.report.study import Means, Measure, Study
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Category, Columns, Run
+from rival_jax.runtime.row_arrays import read_images
 from rival_jax.types import Geometry, Model
 
 ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows

@@ -17,11 +17,11 @@ from rich.console import Console
 from rival_jax import noise
 from rival_jax.configs import options, typed
 from rival_jax.configs.background import Config
+from rival_jax.configs.groups import groups, with_singles
 from rival_jax.data import Examples
 from rival_jax.experiments.background.page import page
 from rival_jax.experiments.background.treatments import places, sheet, treated, with_others
 from rival_jax.experiments.changed import partners
-from rival_jax.experiments.groups import groups, with_singles
 from rival_jax.experiments.rows import answers, tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rival_jax import data
+from rival_jax.configs.groups import groups
 from rival_jax.data.rival10 import SYNSETS
 from rival_jax.experiments.claims.tables import entries, network, word
 from rival_jax.experiments.cures import cure
-from rival_jax.experiments.groups import groups
 from rival_jax.report.results import PARQUET, Results, Row
 from rival_jax.runtime.plugins import no_such
 from rival_jax.runtime.results import parsed

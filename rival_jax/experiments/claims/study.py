@@ -9,6 +9,7 @@ from rich.console import Console
 
 from rival_jax.configs import typed
 from rival_jax.configs.claims import Config
+from rival_jax.configs.groups import groups
 from rival_jax.experiments.claims import tables
 from rival_jax.experiments.claims.language import Reader
 from rival_jax.experiments.claims.numbers import UNKNOWN, Number
@@ -23,7 +24,6 @@ from rival_jax.experiments.claims.values import (
     restricted,
     vocabulary,
 )
-from rival_jax.experiments.groups import groups
 from rival_jax.report.document import write_document
 from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import counted

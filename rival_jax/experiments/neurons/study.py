@@ -29,10 +29,11 @@ from rival_jax.experiments.neurons.page import WORDS, page
 from rival_jax.experiments.neurons.search import Search
 from rival_jax.experiments.runner import Bench, Unit
 from rival_jax.experiments.subject import Subject
+from rival_jax.images import Images
 from rival_jax.named import Counts, Named
 from rival_jax.report.document import Document
 from rival_jax.report.results import NO_INTERVAL, Results, Row
-from rival_jax.report.study import Images, Means, Measure, Study
+from rival_jax.report.study import Means, Measure, Study
 from rival_jax.runtime import row_files
 from rival_jax.runtime.results import Run
 from rival_jax.types import Model

@@ -24,9 +24,9 @@ from rival_jax.experiments import finetune
 from rival_jax.experiments.finetune.measures import NO_INTERVAL, TESTS, told_apart
 from rival_jax.experiments.finetune.variants import ORIGINAL
 from rival_jax.experiments.pareto.page import TERMS, page
+from rival_jax.images import Images, joined, per_image
 from rival_jax.named import Axis, Named
 from rival_jax.report.document import Document
-from rival_jax.report.images import Images, joined, per_image
 from rival_jax.report.results import Results, Row
 from rival_jax.report.study import Means, Measure, Study
 from rival_jax.runtime import row_files

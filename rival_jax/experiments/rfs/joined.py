@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rival_jax import statistics
-from rival_jax.experiments.groups import with_singles
+from rival_jax.configs.groups import with_singles
 from rival_jax.experiments.paired import pairs, titled
+from rival_jax.images import Images, per_image
 from rival_jax.named import Axis, Named
-from rival_jax.report.study import Images, per_image, read_images
 from rival_jax.report.tables import counted
 from rival_jax.runtime.names import short
 from rival_jax.runtime.results import parsed
+from rival_jax.runtime.row_arrays import read_images
 
 PLACE = ("norm", "level", "region")
 COLUMNS = ("probability", "correct")

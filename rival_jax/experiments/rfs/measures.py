@@ -14,10 +14,11 @@ from rival_jax.experiments.rfs.joined import Joined
 from rival_jax.named import Named
 from rival_jax.report import paired
 from rival_jax.report.results import NO_INTERVAL, Results, Row
-from rival_jax.report.study import Means, Measure, Study, read_images, rows_of
+from rival_jax.report.study import Means, Measure, Study, rows_of
 from rival_jax.report.style import look
 from rival_jax.report.tables import counted
 from rival_jax.report.words import Words
+from rival_jax.runtime.row_arrays import read_images
 
 WORDS = Words(__package__)
 NORMS = WORDS.titles("norms")

@@ -20,10 +20,10 @@ from rival_jax.experiments.cures import Pair, by_masks, compared_networks
 from rival_jax.experiments.robustness.page import page
 from rival_jax.experiments.sets import Set, places
 from rival_jax.experiments.streamed import Streamed
+from rival_jax.images import Images, confidence_gaps, joined, split
 from rival_jax.named import Named, stacked
 from rival_jax.report import exact
 from rival_jax.report.document import Document
-from rival_jax.report.images import Images, confidence_gaps, joined, split
 from rival_jax.report.results import Results
 from rival_jax.report.study import Means, Measure, Study, compared
 from rival_jax.runtime.plugins import no_such

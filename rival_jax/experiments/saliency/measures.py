@@ -10,8 +10,8 @@ import numpy as np
 
 from rival_jax.alignment import METRICS
 from rival_jax.configs.saliency import Saliency
+from rival_jax.images import Images, alike
 from rival_jax.named import Axis, Counts, Named
-from rival_jax.report.images import Images, alike
 from rival_jax.report.results import Results, Row, plain
 from rival_jax.report.study import Means, Measure, Study
 

@@ -12,11 +12,11 @@ import numpy as np
 from rival_jax.alignment import METRICS
 from rival_jax.configs.saliency import Config
 from rival_jax.experiments.saliency.measures import GREYED, HIT, subjects
+from rival_jax.images import Images
 from rival_jax.report import explorer
 from rival_jax.report.document import Document, Picture
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import Cell, heated, outlined, sheet, thumb
-from rival_jax.report.images import Images
 from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import counted, percent, ratio
 from rival_jax.report.words import Words

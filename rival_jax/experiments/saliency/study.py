@@ -21,20 +21,20 @@ from rich.console import Console
 
 from rival_jax import ablation, alignment, maps, noise, sorting
 from rival_jax.configs import options, typed
+from rival_jax.configs.groups import groups, with_singles
 from rival_jax.configs.saliency import Config
 from rival_jax.experiments.explained import Explaining, explained, nameless, seen_again
-from rival_jax.experiments.groups import groups, with_singles
 from rival_jax.experiments.rows import outputs, tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.saliency.measures import HIT, REGIONS, STUDY, hits_of, tabled
 from rival_jax.experiments.saliency.page import GALLERIES, flat, named, page
 from rival_jax.experiments.subject import Loaded
 from rival_jax.report.document import Document
-from rival_jax.report.images import read_images
 from rival_jax.report.results import Results
 from rival_jax.report.tables import write_csv
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Category, Columns, Run
+from rival_jax.runtime.row_arrays import read_images
 from rival_jax.types import Array, Batch, Model, Variables
 
 ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows

@@ -9,10 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from rival_jax.images import Images, rows_of
 from rival_jax.named import Axis, Counts, Named
 from rival_jax.pools import Pools
-from rival_jax.report.images import Images
-from rival_jax.report.made import rows_of
 from rival_jax.strata import SLACK, Averages, Statistic, Strata
 from rival_jax.types import Array
 

@@ -1,20 +1,87 @@
-"""Rows of any study as arrays: what was measured on every image."""
+"""What was measured on every image: values by measure, held or made when they are needed."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from rival_jax import calibration
 from rival_jax.named import Axis, Counts, Key, Named
-from rival_jax.report.made import Made, Names, rows_of
-from rival_jax.runtime import row_files
+
+SOME = 4096  # names made at once
+
+Rows = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Of some images, int [r]: values [r, ...], NaN for none, and how many images each is a mean of, in
+the same shape or in one that broadcasts to it."""
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Made(Named):
+    """Values of images that are never all held, unless one asks for `values` or `counts`."""
+
+    rows: Rows
+
+    def __init__(self, axes: Sequence[Axis], rows: Rows):
+        """The first axis is "example"; see `Rows`."""
+        object.__setattr__(self, "axes", tuple(axes))
+        object.__setattr__(self, "rows", rows)
+
+    @property
+    def values(self) -> np.ndarray:
+        """Those of all images."""
+        return rows_of(self, np.arange(len(self.axes[0].keys)))[0]
+
+    @property
+    def counts(self) -> Counts:
+        """Those of all images."""
+        weight = rows_of(self, np.arange(len(self.axes[0].keys)))[1]
+        some = (weight > 0).astype(np.int8)
+        return Counts(weight, np.broadcast_to(np.int8(1), some.shape), some, some)
+
+
+def rows_of(one: Named, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values float64 [r, ...] of some images [r], and of how many each is a mean; 0 without one."""
+    if isinstance(one, Made):
+        values, many = one.rows(images)
+    else:
+        values, many = one.values[images], one.counts.images[images]
+    values = np.asarray(values, np.float64)
+    return values, np.where(np.isfinite(values), many, np.int8(0))
+
+
+class Names(Sequence[Key]):
+    """Keys of an axis of many images: each is (name,); all names are held in one array."""
+
+    def __init__(self, names: Any):
+        """`names`: an Arrow array, or a range of numbers."""
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, place: Any) -> Any:
+        """One key, or those of a slice."""
+        if not isinstance(place, slice):
+            return self[place : place + 1][0]
+        some = self.names[place]
+        return tuple((name,) for name in (some if isinstance(some, range) else some.to_pylist()))
+
+    def __iter__(self) -> Iterator[Key]:
+        for start in range(0, len(self), SOME):
+            yield from self[start : start + SOME]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Names):
+            return self is other or self.names == other.names
+        return isinstance(other, tuple) and tuple(self) == other
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
 
 
 class Images(NamedTuple):
@@ -28,7 +95,7 @@ class Images(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """The images' names."""
         keys = next(iter(self.values.values())).axes[0].keys
-        return tuple(keys.names.to_pylist() if isinstance(keys, Names) else (k for (k,) in keys))
+        return tuple(name for (name,) in keys)
 
     def at(self, rows: np.ndarray) -> Images:
         """Some of the images, by position."""
@@ -38,88 +105,6 @@ class Images(NamedTuple):
             kept = Axis(example.fields, tuple(example.keys[int(row)] for row in rows))
             values[name] = per_image(np.asarray(one.values)[rows], (kept, *others))
         return Images(values, self.labels[rows], self.classes)
-
-
-def read_images(
-    files: Sequence[Path],
-    axes: Sequence[str | tuple[str, ...]],
-    columns: Sequence[str],
-    classes: Sequence[str],
-    *,
-    averaged: Sequence[str] = (),
-    whole: bool = False,
-    dtype: type = np.float64,
-) -> Images:
-    """See `Study.read`; without derived measures.
-
-    Args:
-      whole: every image must have all its rows.
-      dtype: float32 holds the same values in half the memory; what is computed from them is then
-        not in float64.
-    """
-    axes = [(axis,) if isinstance(axis, str) else axis for axis in axes]
-    fields = [field for axis in axes for field in axis]
-    words = ["example", "label", *fields]
-    wanted = dict.fromkeys([*words, *averaged, *columns])
-    tables = [row_files.read(file, list(wanted), words) for file in files]
-    table = pa.concat_tables(tables).unify_dictionaries()
-    codes = [_codes(table, ("example",)), *(_codes(table, axis) for axis in axes)]
-    shape = tuple(len(keys) for _, keys in codes)
-    place = np.ravel_multi_index([code for code, _ in codes], shape)
-    repeated = _codes(table, tuple(averaged))[0] if averaged else np.zeros(len(place), int)
-    if np.bincount(place * (repeated.max(initial=0) + 1) + repeated).max(initial=0) > 1:
-        raise ValueError(
-            f"rows of {files[0].parent} are there twice; delete the folder and run again"
-        )
-    count = np.bincount(place, minlength=int(np.prod(shape))).reshape(shape)
-    named = tuple(
-        Axis(names, keys) for names, (_, keys) in zip([("example",), *axes], codes, strict=True)
-    )
-    values = {}
-    for column in columns:
-        numbers = _numbers(table.column(column), classes, files[0])
-        summed = np.bincount(place, numbers, minlength=count.size).reshape(shape)
-        mean = np.where(count > 0, summed / np.maximum(count, 1), np.nan)
-        values[column] = per_image(mean.astype(np.float32).astype(dtype), named)
-    labels = np.zeros(shape[0], np.int32)
-    labels[codes[0][0]] = _numbers(table.column("label"), classes, files[0])
-    found = Images(values, labels, tuple(classes))
-    if whole:
-        _refuse_holes(found)
-    return found
-
-
-def _refuse_holes(found: Images) -> None:
-    """Raises ValueError for an image without a row in some setting: it would bias comparisons."""
-    every = [np.asarray(one.values) for one in found.values.values()]
-    holes = np.argwhere(np.isnan(every).all(0))
-    if len(holes):
-        axes = next(iter(found.values.values())).axes
-        keys = [axis.keys[place] for axis, place in zip(axes, holes[0], strict=True)]
-        (example,), *settings = keys
-        setting = ", ".join(str(word) for key in settings for word in key)
-        raise ValueError(
-            f"{setting}: no row of image {example}, which others have ({len(holes)} rows are "
-            "missing); numbers are compared on the same images: measure networks whose photos were "
-            "skipped in a --workdir of their own"
-        )
-
-
-def _numbers(column: pa.ChunkedArray, classes: Sequence[str], file: Path) -> np.ndarray:
-    """A column's numbers, float64; words become positions among the classes."""
-    if not (pa.types.is_string(column.type) or pa.types.is_dictionary(column.type)):
-        return column.to_numpy().astype(np.float64)
-    column = column.combine_chunks()
-    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    words, position = coded.dictionary.to_pylist(), {name: i for i, name in enumerate(classes)}
-    codes = coded.indices.fill_null(len(words)).to_numpy()
-    used = np.flatnonzero(np.bincount(codes)).tolist()
-    if unknown := sorted({str([*words, None][code]) for code in used} - position.keys()):
-        raise ValueError(
-            f"{file}: label {unknown[0]!r} is not one of the classes in data.json "
-            f"({', '.join(classes[:12])}); the folder mixes two runs, use a fresh --workdir"
-        )
-    return np.array([position.get(word, -1) for word in words], np.float64)[codes]
 
 
 def per_image(values: np.ndarray, axes: Sequence[Axis], many: np.ndarray | None = None) -> Named:
@@ -260,25 +245,6 @@ def joined(field: str, parts: Mapping[str, tuple[Images, Named]]) -> Images:
         wide[end - len(some) : end, part] = some
     first = np.repeat(np.cumsum(classes) - classes, sizes)
     labels = np.concatenate([found.labels for found in every]) + first
-    examples = Axis(("example",), Names(pa.array(np.arange(len(wide)))))
+    examples = Axis(("example",), Names(range(len(wide))))
     named = tuple(f"{part} {name}" for part, (f, _) in parts.items() for name in f.classes)
     return Images({"joined": per_image(wide, (examples, axis, *axes[1:]))}, labels, named)
-
-
-def _codes(table: pa.Table, fields: tuple[str, ...]) -> tuple[np.ndarray, Sequence[Key]]:
-    """Each row's key as a number, and the keys (value, ...) in order of appearance."""
-    parts = []
-    for field in fields:
-        column = table.column(field).combine_chunks()
-        if not pa.types.is_dictionary(column.type):
-            column = column.dictionary_encode()
-        parts.append((column.indices.to_numpy(), column.dictionary))
-    shape = tuple(len(words) for _, words in parts)
-    code = np.ravel_multi_index([codes for codes, _ in parts], shape)
-    found, first, inverse = np.unique(code, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    codes, places = np.argsort(order)[inverse], np.unravel_index(found[order], shape)
-    columns = [words.take(pa.array(some)) for some, (_, words) in zip(places, parts, strict=True)]
-    if fields == ("example",):
-        return codes, Names(columns[0])
-    return codes, tuple(zip(*(column.to_pylist() for column in columns), strict=True))
