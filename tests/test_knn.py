@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import re
 import shutil
 
 import jax
@@ -12,7 +14,7 @@ import pytest
 from rival_jax import knn
 from rival_jax.experiments import runner
 from rival_jax.experiments.knn import Experiment
-from rival_jax.runtime.results import read_rows
+from rival_jax.runtime.results import Run, read_rows
 from tests.finetune_cases import one_block_study
 from tests.helpers import REFERENCE, config_of, draw_study, dry_run, quiet, row_bytes, run_in
 
@@ -173,6 +175,16 @@ def test_what_cannot_be_asked_for(done, tmp_path):
     split = tiny(study, **{"data.root": str(tmp_path)})
     with pytest.raises(ValueError, match="splits 'train' and 'test' need the same classes, and "):
         Experiment(split, quiet())
+
+
+def test_a_network_of_nan_is_refused(done, tmp_path):
+    experiment = Experiment(tiny(done[0]), quiet())
+    (one,) = experiment.networks
+    nan = jax.tree.map(lambda leaf: leaf * np.nan, one.variables)
+    experiment.networks = [dataclasses.replace(one, variables=nan)]
+    named = f"tiny gives NaN for 16 of 16 photos, the first {experiment.train.names[0]}; "
+    with pytest.raises(ValueError, match=re.escape(named)):
+        runner.run(experiment, Run(tmp_path, tiny(done[0]).to_dict()), quiet())
 
 
 def test_neighbours_of_another_split(done, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import numpy as np
 from rival_jax.data import Examples
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.metrics import answers
+from rival_jax.runtime.finite import refuse_nan
 from rival_jax.runtime.parallel import Rows
 from rival_jax.runtime.results import Category, Columns
 from rival_jax.types import Array, Batch, Forward, Variables
@@ -47,12 +48,9 @@ def tidy(
     image = np.asarray(values["index"] if image is None else image)
     examples = examples or subject.examples(loaded.geometry)
     name, classes = loaded.model.name, list(examples.classes)
-    bad = np.flatnonzero(np.isnan(values["probability"]))
-    if bad.size:
-        raise ValueError(
-            f"{name} gives NaN for {len(np.unique(image[bad]))} of {len(np.unique(image))} images, "
-            f"the first {examples.names[image[bad[0]]]}; its weights or config.dtype are not usable"
-        )
+    if (bad := np.isnan(values["probability"])).any():
+        shown = np.unique(image)
+        refuse_nan(name, np.isin(shown, image[bad]), [examples.names[i] for i in shown], "images")
     constant = {"model": name, "dataset": subject.config.data.name, **words}
     found = {
         **{key: Category(0 * image, [value]) for key, value in constant.items()},

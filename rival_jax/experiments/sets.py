@@ -19,6 +19,7 @@ from rival_jax.images import Images, by_unit
 from rival_jax.named import Named
 from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import percent
+from rival_jax.runtime.finite import refuse_nan
 from rival_jax.runtime.results import Category, Columns
 from rival_jax.scoring import Protocols
 from rival_jax.types import Array
@@ -112,11 +113,8 @@ class Set:
         Raises:
           ValueError: if the network gives NaN.
         """
-        if (bad := np.isnan(logits).any(1)).any():
-            raise ValueError(
-                f"{model} gives NaN for {bad.sum()} of {len(rows)} photos of {self.name}, the "
-                f"first {self.names[rows[bad][0]]}; its weights or config.dtype are not usable"
-            )
+        names = [self.names[row] for row in rows]
+        refuse_nan(model, np.isnan(logits).any(1), names, f"photos of {self.name}")
         labels = np.asarray(self.source.labels)[self.positions[rows]]
         real = self._real(self.positions[rows]) if self.protocols.real else [[]] * len(rows)
         real = protocols.accepts(real, self.protocols.ways)

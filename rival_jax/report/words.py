@@ -66,7 +66,6 @@ class Words:
         draw: Callable[[], Drawn],
         *,
         words: str = "",
-        photos: bool = False,
         **fields: Any,
     ) -> Picture:
         """A figure with its caption and text alternative.
@@ -78,7 +77,7 @@ class Words:
         found = self._all["figures"][words or name]
         texts = found.get("file", name), found["caption"], found["alt"]
         file, caption, alt = (_filled(text, fields) for text in texts)
-        return Picture(file, draw, caption, alt, photos or found.get("photos", False))
+        return Picture(file, draw, caption, alt, found.get("photos", False))
 
     def drawn(self, name: str, results: Results, *, words: str = "", **fields: Any) -> Picture:
         """A figure of results, as its `draw` says; arguments as for `picture`."""

@@ -1,8 +1,8 @@
-"""Numbers that are not finite: which term of which example; the batch is kept for inspection."""
+"""Numbers that are not finite: of which example and term; a training's batch is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,15 @@ CURE = "lower the learning rate or the term's weight, and name another --workdir
 def all_finite(values: Mapping[str, np.ndarray]) -> bool:
     """Whether all numbers are finite."""
     return all(np.isfinite(value).all() for value in values.values())
+
+
+def refuse_nan(network: str, bad: np.ndarray, names: Sequence[str], things: str = "photos") -> None:
+    """Raises ValueError if a network gave NaN for some examples; `bad`: bool, one for each name."""
+    if bad.any():
+        raise ValueError(
+            f"{network} gives NaN for {bad.sum()} of {len(bad)} {things}, the first "
+            f"{names[int(bad.argmax())]}; its weights or config.dtype are not usable"
+        )
 
 
 def refuse(

@@ -31,6 +31,7 @@ from rival_jax.report.document import Document
 from rival_jax.report.results import Results
 from rival_jax.report.study import Means, Measure, Study, compared
 from rival_jax.runtime import hosts, parallel
+from rival_jax.runtime.finite import refuse_nan
 from rival_jax.runtime.results import Category, Columns, Run, digest, read_rows
 from rival_jax.types import Array, Batch, Forward, Variables
 
@@ -160,8 +161,8 @@ class Experiment(Material):
             found = hosts.gathered_rows(found)
             parts.append({**found, "place": shard.positions[found["index"]]})
         bank = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-        if np.isnan(bank["features"]).any():
-            raise ValueError(f"{one.model.name} gives NaN; weights or config.dtype are not usable")
+        bad = np.isnan(bank["features"]).any(1)
+        refuse_nan(one.model.name, bad, [self.train.names[i] for i in bank["place"]])
         return bank
 
     def _rows(

@@ -16,7 +16,6 @@ from rival_jax.report.document import Document, Section
 from rival_jax.report.grids import contact
 from rival_jax.report.results import Results, Row
 from rival_jax.report.tables import Table, counted, percent
-from rival_jax.report.verdicts import HOLM, METHOD
 
 WORDS = words.Words(__package__)
 LEVELS = ("micro", "macro", "drop", "calibration", "nll", "brier")
@@ -68,7 +67,7 @@ def page(
             *_cells(told, results),
             Section("Confidently wrong", pictures=[*_galleries(wrong)]),
         ],
-        method=[*WORDS.texts("method", treatment=treatment), METHOD.format(HOLM)],
+        method=WORDS.texts("method", treatment=treatment),
         caveats=WORDS.caveats(),
         source=WORDS.text("source"),
     )
@@ -124,4 +123,4 @@ def _galleries(wrong: Mapping[str, Mistaken]) -> Iterator[words.Picture]:
     for number, (name, some) in enumerate(wrong.items(), 1):
         if some:
             draw = functools.partial(contact, some, ("class", "example"))
-            yield WORDS.picture(f"wrong_{number}", draw, words="wrong", photos=True, set=name)
+            yield WORDS.picture(f"wrong_{number}", draw, words="wrong", set=name)

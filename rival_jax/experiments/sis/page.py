@@ -12,7 +12,6 @@ from rival_jax.report.document import Document, Section
 from rival_jax.report.grids import contact
 from rival_jax.report.results import Results
 from rival_jax.report.tables import Table, counted, percent
-from rival_jax.report.verdicts import HOLM, METHOD
 from rival_jax.report.words import Words
 
 Shown = Callable[[], Sequence[tuple[str, str, Mapping[str, np.ndarray]]]]
@@ -30,7 +29,7 @@ def page(config: Config, results: Results, shown: Shown) -> Document:
     look = {"panel": "model", "percent": True, "label": "on the object, %", "lines": area}
     pictures = (
         WORDS.picture("inside", lambda: figures.dots(inside, "how", **look)),
-        WORDS.picture("photos", lambda: contact(shown(), ("class", "example")), photos=True),
+        WORDS.picture("photos", lambda: contact(shown(), ("class", "example"))),
     )
     shares = [(WORDS.text(name), level.where(measure=name)) for name in TOLD]
     enough = [tables.pivot(*share, ("model",), "how", percent) for share in shares]
@@ -48,7 +47,7 @@ def page(config: Config, results: Results, shown: Shown) -> Document:
             Section("Comparisons", tables=compared),
             Section("What the networks are content with", pictures=pictures[1:]),
         ],
-        method=[_method(config, percent(area.rows[0])), METHOD.format(HOLM)],
+        method=[_method(config, percent(area.rows[0])), WORDS.text("tested")],
         caveats=WORDS.caveats(),
         source=WORDS.text("source"),
     )

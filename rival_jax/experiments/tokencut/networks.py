@@ -25,6 +25,7 @@ from rival_jax.experiments.subject import card, step_size
 from rival_jax.models.transformer import qkv_tap
 from rival_jax.report.words import Words
 from rival_jax.runtime import footprint, parallel
+from rival_jax.runtime.finite import refuse_nan
 from rival_jax.runtime.results import Category, Columns, tree_digest
 from rival_jax.tokencut import image_cuts, token_size, upscale, usual_block
 from rival_jax.types import Geometry, Model, Variables
@@ -138,11 +139,8 @@ class Network:
         with jax.enable_x64(self.settings.precision == "float64"):
             found = parallel.map_examples(fn, variables, taken, self.mesh, on_batch=on_batch)
         photos, rows = [group[i] for i in found["index"]], list[dict[str, Any]]()
-        if (bad := np.isnan(found["eigenvalues"]).any(1)).any():
-            raise ValueError(
-                f"{model.name} gives NaN for {bad.sum()} of {len(photos)} photos, the first "
-                f"{photos[bad.argmax()].name}; its weights or config.dtype are not usable"
-            )
+        bad = np.isnan(found["eigenvalues"]).any(1)
+        refuse_nan(model.name, bad, [photo.name for photo in photos])
         parts = (found[name] for name in ("component", "seed", "eigenvalues"))
         written = functools.partial(self._row, folder)
         for row in threaded(written, zip(photos, *parts, strict=True)):
