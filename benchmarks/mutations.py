@@ -33,9 +33,9 @@ class Mutation(NamedTuple):
 MUTATIONS = {
     # statistics
     "a resample of n images, not n - 1": Mutation(
-        "strata.py",
-        "made(c), sizes[c], sizes[c] - 1,",
-        "made(c), sizes[c], sizes[c],",
+        "blocks.py",
+        "made(c), sizes[c], sizes[c] - 1)",
+        "made(c), sizes[c], sizes[c])",
         "statistics",
     ),
     "the jackknife's sign": Mutation(
@@ -107,13 +107,13 @@ MUTATIONS = {
         "experiments/runner.py", "on_batch(images * self.each)", "on_batch(images)", "rfs"
     ),
     "the least likely class as the prediction": Mutation(
-        "experiments/rows.py",
-        "jnp.argmax(logits, axis=1)",
-        "jnp.argmin(logits, axis=1)",
+        "metrics.py",
+        "predicted = jnp.argmax(logits, axis=1)",
+        "predicted = jnp.argmin(logits, axis=1)",
         "background clean_accuracy",
     ),
     "a NaN that passes": Mutation(
-        "experiments/rows.py", "if bad.size:", "if bad.size > len(image):", "background rfs"
+        "runtime/finite.py", "if bad.any():", "if bad.all() and not bad.any():", "knn rfs"
     ),
     # measures
     "RFS with its regions swapped": Mutation(

@@ -30,6 +30,16 @@ def options():
     return noise_sweep.parse(["--levels=7", "--trials=10"])
 
 
+def test_every_fault_can_still_be_planted():
+    import mutations
+
+    package = BENCHMARKS.parent / "rival_jax"
+    for name, one in mutations.MUTATIONS.items():
+        assert (package / one.file).read_text().count(one.right) == 1, name
+        for test in one.tests.split():
+            assert (BENCHMARKS.parent / "tests" / f"test_{test}.py").exists(), name
+
+
 def test_help_needs_no_torch():
     command = [sys.executable, "-c", WITHOUT_TORCH, str(BENCHMARKS / "noise_sweep.py"), "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
