@@ -257,7 +257,7 @@ def test_networks_of_other_sizes_are_not_crossed():
             models=networks, geometry=lambda model: sizes[model.name], note=notes.append
         ),
     )
-    assert room.Experiment.crossed(self) == [("a", "b")]
+    assert room.Experiment._crossed(self) == [("a", "b")]
     assert "a and c have no maps for each other" in notes[0]
 
 

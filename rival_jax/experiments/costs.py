@@ -39,8 +39,8 @@ def passes(experiment: Any, model: Model) -> tuple[str, int]:
 
 def _costs(experiment: Any) -> Iterator[tuple[str, float, float]]:
     """The cost of each network's forward passes: the fewest and the most."""
-    subject, most = experiment.subject, member(experiment, "most_forwards")
-    factor = most() / experiment.forwards() if most else 1.0
+    subject, usual = experiment.subject, member(experiment, "forwards", lambda: 1)
+    factor = member(experiment, "most_forwards", usual)() / usual()
     subject.read_training()
     for name in experiment.config.models:
         model, _, measured = subject.bare(name)

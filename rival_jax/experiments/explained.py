@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rival_jax import noise, saliency, taps
 from rival_jax.experiments.changed import lent
-from rival_jax.experiments.cures import Pair, compared_networks
+from rival_jax.experiments.cures import compared_networks
 from rival_jax.experiments.subject import TYPICAL_BATCH, Loaded, Subject
 from rival_jax.models.network import shapes
 from rival_jax.report.grids import Shown, heated, outlined, thumb
@@ -23,6 +23,7 @@ from rival_jax.runtime.plugins import plugin
 from rival_jax.types import Array, Batch, Model, Variables
 
 PHOTOS, MAPS = 6, 6  # on a sheet, and networks and methods
+RANDOM = "random"  # in the place of a method: no map, but an order of pixels by `key`
 Draw = Callable[[str, np.ndarray, Array], Mapping[str, np.ndarray]]
 """Pictures by name, of a name, a photo uint8 [h, w, 3] and a map [h, w] in [0, 1]."""
 
@@ -41,9 +42,6 @@ class Explained(NamedTuple):
     maps: Array  # [b, h, w], in [0, 1] by most scalings; NaN if the scaling leaves NaN
     logits: Array  # [b, c]
     target: Array  # int32 [b], the class explained
-
-
-RANDOM = "random"  # in the place of a method: no map, but an order of pixels by `key`
 
 
 def explained(
@@ -225,15 +223,3 @@ class Explaining:
                 drawn |= draw(name, item["image"], one)
         titles = [examples.classes[examples.labels[row]] for row in rows]
         return list(zip(titles, (examples.names[row] for row in rows), pictures, strict=True))
-
-    def crossed(self) -> list[Pair]:
-        """The pairs whose networks see the same pixels and allow the same methods; notes others."""
-        networks, found = {model.name: model for model in self.subject.models}, []
-        for pair in self.pairs:
-            sizes = {self.subject.geometry(networks[name]) for name in pair}
-            if len(sizes) == 1 and self.ways[pair[0]] == self.ways[pair[1]]:
-                found.append(pair)
-            else:
-                told = "have no maps for each other: sizes of their photos, or methods, differ"
-                self.subject.note(f"{' and '.join(pair)} {told}")
-        return found

@@ -123,7 +123,7 @@ class Subject(Material):
     def __init__(self, config: Any, console: Console, *, heads: bool = True):
         super().__init__(config, console)
         self.headed = heads
-        self.clean: dict[str, dict[str, Any]] = {}  # see `_clean`
+        self.clean: dict[str, dict[str, Any]] = {}  # see `clean.check`
         check_treatment(config)
         self.sharding = str(getattr(config, "sharding", "replicated"))
         self.trains = bool(getattr(plugin("heads", config.head), "TRAINS", False))

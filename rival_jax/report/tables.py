@@ -65,7 +65,7 @@ def counted(count: int, thing: str) -> str:
     return f"{count} {thing}{ending}"
 
 
-def signed(value: float, decimals: int = 2) -> str:
+def signed(value: float, decimals: int) -> str:
     """Decimals and a sign, without a sign before zero."""
     text = f"{value:+.{decimals}f}"
     return text if float(text) else text[1:]
@@ -153,7 +153,7 @@ def differences(
       confidence: the test's.
       quantity: header of the numbers.
       titles: how values are written.
-      adjust: see `verdicts.verdicts`.
+      adjust: see `verdicts.of_rows`.
     """
     told = titles or {}
     judged = verdicts.of_rows(results, confidence, adjust)

@@ -54,7 +54,7 @@ class Experiment:
         config = typed(Config, config)
         if len(config.models) != 1:
             raise ValueError(f"config.models={config.models}: finetune takes one network a run")
-        self.config, self.console, self.tests = config, console, test_sets(config, console)
+        self.config, self.tests = config, test_sets(config, console)
         self.subject = next(iter(self.tests.values()))
         self.trainings = Trainings(config, self.tests)
         self.original = self.trainings.original
@@ -109,7 +109,7 @@ class Experiment:
             yield from self._units(network, run, maps, noisy)
         bench.cards.append(self.original.facts)
         run.save_json("networks.json", [self._card(network, run) for network in self.networks])
-        self.console.print(f"the finetuned networks: {run.path / 'models'}")
+        self.subject.console.print(f"the finetuned networks: {run.path / 'models'}")
 
     def _weights(self, network: Network, run: Run) -> Variables:
         """A network's weights, read from where they are kept."""

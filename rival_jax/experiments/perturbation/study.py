@@ -20,7 +20,7 @@ from rival_jax import noise, perturbation
 from rival_jax.configs import options, typed
 from rival_jax.configs.perturbation import Config
 from rival_jax.configs.perturbation import Perturbation as Block
-from rival_jax.experiments.cures import Pairs, crossed_between
+from rival_jax.experiments.cures import Pair, Pairs, crossed_between
 from rival_jax.experiments.explained import RANDOM, Explaining, explained, nameless
 from rival_jax.experiments.perturbation.page import page
 from rival_jax.experiments.rows import setting_rows
@@ -130,10 +130,22 @@ class Experiment(Explaining):
         self.way = lambda method: Plan(method, e.target, e.scaling, c.blur, every)
         make = lambda loaded, plan: (_fn(plan, loaded, loaded), (noise.key(0),))  # noqa: E731
         super().__init__(config, console, self.way, make, _both)
-        self.both, self.loaded = self.crossed(), dict[str, Loaded]()  # of these pairs
+        self.both, self.loaded = self._crossed(), dict[str, Loaded]()  # of these pairs
         names = [*self.ways, *(name for pair in self.both for name in pair)]
         units = len(self.ways) + sum(len(self.ways[name]) for name in names)
         self.total = lambda: units * len(self.subject.first_examples())
+
+    def _crossed(self) -> list[Pair]:
+        """The pairs whose networks see the same pixels and allow the same methods; notes others."""
+        networks, found = {model.name: model for model in self.subject.models}, []
+        for pair in self.pairs:
+            sizes = {self.subject.geometry(networks[name]) for name in pair}
+            if len(sizes) == 1 and self.ways[pair[0]] == self.ways[pair[1]]:
+                found.append(pair)
+            else:
+                told = "have no maps for each other: sizes of their photos, or methods, differ"
+                self.subject.note(f"{' and '.join(pair)} {told}")
+        return found
 
     def units(self, loaded: Loaded, plan: Mapping[str, Any], head: str) -> Iterator[Unit]:
         """The units of one network: own maps, a random order, and with networks before it."""
