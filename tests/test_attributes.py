@@ -100,7 +100,7 @@ def test_golden_greyed_attributes_and_what_they_cost(shared, black):
     show = jax.jit(functools.partial(_parts.changed, plan))
     made = np.empty((2, *image.shape), np.float32)
     for channel, mask in enumerate(np.moveaxis(stored["masks"], 1, 0)):  # one mask differs in them
-        batch = {"image": image, "mask": mask, "part": part, "other": image}
+        batch = {"image": image, "mask": mask, "part": part, "other_image": image}
         batch |= {"other_part": part, "noise_id": np.zeros(6, np.uint32)}
         batch["attribute"] = np.zeros(6, np.int32)
         for step in range(2):
@@ -195,7 +195,7 @@ def test_batches_hold_every_pair_once_with_its_own_pixels(examples, size, swap):
             assert batch["attribute"][k] == pairs.attribute[pair]
             lender = pairs.lender[pair] if swap and pairs.lender[pair] >= 0 else pairs.image[pair]
             other = examples.example(int(lender))
-            np.testing.assert_allclose(batch["other"][k], other["image"] / 255, atol=1e-6)
+            np.testing.assert_allclose(batch["other_image"][k], other["image"] / 255, atol=1e-6)
             part = other["attribute_masks"][column] / 255
             np.testing.assert_allclose(batch["other_part"][k], part, atol=1e-6)
     assert sorted(seen) == list(range(len(pairs.image)))
@@ -206,7 +206,7 @@ def pair_batch():
     mask, part, other_part = np.zeros((3, 2, 16, 16), np.float32)
     mask[:, 2:14, 2:14], part[:, 3:6, 3:9], other_part[:, 8:14, 1:4] = 1, 1, 1
     return {
-        "image": image, "other": other, "mask": mask, "part": part, "other_part": other_part,
+        "image": image, "other_image": other, "mask": mask, "part": part, "other_part": other_part,
         "noise_id": np.arange(2, dtype=np.uint32), "attribute": np.zeros(2, np.int32),
     }  # fmt: skip
 
@@ -230,8 +230,8 @@ def test_the_control_is_as_large_and_in_the_object_and_of_the_draw():
 
 def test_a_swap_shows_the_lenders_part_in_the_parts_place():
     batch = pair_batch()
-    batch["other"][:] = 0.1
-    batch["other"][:, 8:14, 1:4] = 0.9
+    batch["other_image"][:] = 0.1
+    batch["other_image"][:, 8:14, 1:4] = 0.9
     got = np.asarray(change(batch, KEY, CHANGES.index("swap"), 0))
     np.testing.assert_allclose(got[:, 3:6, 3:9], 0.9, atol=1e-5)
     outside = batch["part"] == 0

@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from scipy import special
 
-from rival_jax import data
 from rival_jax.configs import typed
 from rival_jax.configs.background import Ablation, Config
 from rival_jax.configs.blocks import ObjectData
 from rival_jax.configs.groups import with_singles
-from rival_jax.experiments import changed as _changed
 from rival_jax.experiments import runner
 from rival_jax.experiments import subject as _subject
 from rival_jax.experiments.background import study as background
@@ -85,7 +83,8 @@ def a_batch():
     other_mask[:, 6:, 6:] = 1
     ids = np.arange(3, dtype=np.uint32)
     return {
-        "image": image, "mask": mask, "other": other, "other_mask": other_mask, "noise_id": ids
+        "image": image, "mask": mask, "other_image": other, "other_mask": other_mask,
+        "noise_id": ids,
     }  # fmt: skip
 
 
@@ -94,7 +93,7 @@ def test_golden_grey_background(shared):
     image, want = nhwc(stored["images"]), nhwc(stored["bg_grayed"])
     treatment, region = 1 + TREATMENTS.index("grey"), REGIONS.index("background")
     for channel, mask in enumerate(np.moveaxis(stored["masks"], 1, 0)):  # one mask differs in them
-        batch = {"image": image, "mask": mask, "other": image, "other_mask": mask}
+        batch = {"image": image, "mask": mask, "other_image": image, "other_mask": mask}
         batch["noise_id"] = np.zeros(len(image), np.uint32)
         got = show(batch, KEY, treatment, region)
         np.testing.assert_allclose(got[..., channel], want[..., channel], atol=EXACT)
@@ -125,7 +124,7 @@ def test_a_treatment_leaves_the_other_region(treatment, region):
         np.testing.assert_array_equal(got[changed], {"grey": 0.5, "black": 0.0}[name])
     if name == "swap":  # the lender's own region as it is, where it has it
         lends = changed & ((batch["other_mask"] == 1) == (region == 1))
-        np.testing.assert_allclose(got[lends], batch["other"][lends], atol=1e-6)
+        np.testing.assert_allclose(got[lends], batch["other_image"][lends], atol=1e-6)
 
 
 def test_no_treatment_is_the_photo_and_masks_can_be_binary():
@@ -143,31 +142,6 @@ def test_shuffling_is_of_the_example_not_of_the_batch():
     whole = show(batch, KEY, shuffle, 0)
     turned = show({k: v[::-1] for k, v in batch.items()}, KEY, shuffle, 0)
     np.testing.assert_array_equal(whole, turned[::-1])
-
-
-class FakeExamples(data.Examples):
-    def __init__(self, order):
-        names = [f"c{label}/{i}.png" for label in range(3) for i in range(4)]
-        self.names = [names[i] for i in order]
-        self.labels = np.repeat(np.arange(3), 4)[order]
-
-    def __len__(self):
-        return len(self.names)
-
-
-def test_partners_are_of_another_class_and_of_no_order():
-    examples = FakeExamples(np.arange(12))
-    everyone = np.arange(12)
-    found = _changed.partners(examples, everyone, "0 x")
-    assert (examples.labels[found] != examples.labels).all()
-    other = FakeExamples(np.random.default_rng(0).permutation(12))
-    again = _changed.partners(other, everyone, "0 x")
-    names = {other.names[i]: other.names[j] for i, j in enumerate(again)}
-    assert names == {examples.names[i]: examples.names[j] for i, j in enumerate(found)}
-    assert (_changed.partners(examples, everyone, "1 x") != found).any()
-    few = _changed.partners(examples, everyone, "0 x", most=1)
-    assert len(set(few.tolist())) <= 3
-    assert (_changed.partners(examples, np.arange(4), "0 x") == -1).all()
 
 
 def test_rows_and_summary(done, study):

@@ -24,10 +24,11 @@ __all__ = ["AttributeSource", "Examples", "Source", "check_mask", "load", "named
 
 # Modules of this folder that are not data sets.
 PARTS = {
-    *("any_size", "archives", "checks", "chosen", "class_maps", "evaluation", "examples", "files"),
-    *("inspection", "manifests", "mask_files", "mask_folder", "mask_formats", "mask_labels"),
-    *("mask_values", "orientation", "outlines", "pairs", "photos", "pickles", "pixels", "remarks"),
-    *("rival10_tfds", "rounds", "segments", "shard", "source", "split", "training", "transforms"),
+    *("any_size", "archives", "checks", "chosen", "class_maps", "donors", "evaluation", "examples"),
+    *("files", "inspection", "manifests", "mask_files", "mask_folder", "mask_formats"),
+    *("mask_labels", "mask_values", "orientation", "outlines", "pairs", "photos", "pickles"),
+    *("pixels", "remarks", "rival10_tfds", "rounds", "segments", "shard", "source", "split"),
+    *("training", "transforms"),
 }
 
 KINDS = {bool: "True or False", int: "a whole number", float: "a number"}  # of options

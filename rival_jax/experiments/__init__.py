@@ -2,6 +2,6 @@
 
 # Modules beside the rooms that are not experiments but shared by them.
 PARTS = {
-    *("changed", "clean", "costs", "cures", "explained", "head_context", "looked"),
+    *("clean", "costs", "cures", "explained", "head_context", "looked"),
     *("paired", "preprocessing", "rows", "runner", "sets", "streamed", "subject"),
 }

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from rival_jax import noise, saliency, taps
-from rival_jax.experiments.changed import lent
+from rival_jax.data.donors import lent
 from rival_jax.experiments.cures import compared_networks
 from rival_jax.experiments.subject import TYPICAL_BATCH, Loaded, Subject
 from rival_jax.models.network import shapes

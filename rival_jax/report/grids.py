@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from rival_jax.report.lettering import margin
 from rival_jax.report.results import Results
 from rival_jax.report.style import INK, MUTED, panels_of
 from rival_jax.runtime.names import visible
+from rival_jax.types import Array
 
 THUMB, GUTTER, LINE = 112, 6, 17  # pixels
 CELL, ROW = 0.38, 0.3  # inches, in a heat map
@@ -166,9 +167,22 @@ def contact(shown: Shown, names: tuple[str, str]) -> Drawn:
     """
     cells: list[Cell] = []
     lines = []
-    for column, (title, name, pictures) in enumerate(shown):
-        for row, (what, picture) in enumerate(pictures.items()):
+    for column, (title, name, changed) in enumerate(shown):
+        for row, (what, picture) in enumerate(changed.items()):
             cells.append((row, column, picture, title if not row else "" if column else what, ""))
-        lines.append((title, name, *pictures))
+        lines.append((title, name, *changed))
     header = (*names, *(f"row_{i}" for i in range(len(lines[0]) - 2)))
     return Drawn(sheet(cells), header, lines)
+
+
+def pictures(
+    show: Callable[..., Array], changes: Mapping[str, Sequence[Any]]
+) -> list[dict[str, np.ndarray]]:
+    """Some photos under every change, uint8 [h, w, 3] each: the last part of `Shown`.
+
+    Args:
+      show: returns all photos changed, [k, h, w, 3] in [0, 1].
+      changes: in words -> the arguments of `show`.
+    """
+    made = [np.asarray(255 * show(*change) + 0.5).astype(np.uint8) for change in changes.values()]
+    return [dict(zip(changes, of_photo, strict=True)) for of_photo in zip(*made, strict=True)]

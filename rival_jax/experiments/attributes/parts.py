@@ -15,9 +15,9 @@ from jax import lax
 from rival_jax import ablation, metrics, noise
 from rival_jax.configs.attributes import Config
 from rival_jax.data import Examples
-from rival_jax.experiments.changed import partners, pictures, repacked
+from rival_jax.data.donors import partners, repacked
 from rival_jax.experiments.rows import answers
-from rival_jax.report.grids import Shown
+from rival_jax.report.grids import Shown, pictures
 from rival_jax.types import Array, Forward, Variables
 
 CHANGES = ("clean", "grey", "control", "swap")
@@ -65,7 +65,7 @@ def changed(
         is grey; "swap": the donor's same part is moved and stretched onto the part.
       draw: number of the random region.
     """
-    names = ("image", "mask", "part", "other", "other_part")
+    names = ("image", "mask", "part", "other_image", "other_part")
     image, mask, part, other, other_part = (jnp.asarray(batch[name]) for name in names)
     c = config.ablation
     if config.data.mask == "binary":
@@ -91,7 +91,7 @@ def changed(
 def batches(pairs: Pairs, size: int, *, swap: bool) -> Iterator[Any]:
     """This host's pairs in batches of `size`, from one pass over the examples.
 
-    Keys: image, mask, label, noise_id, part and attribute of the pair; other, other_part and
+    Keys: image, mask, label, noise_id, part and attribute of the pair; other_image, other_part and
     other_label of its donor (the image itself if it has none, or without `swap`); index, the
     position of the pair, -1 for padding.
     """
@@ -109,7 +109,7 @@ def _pair(pairs: Pairs, place: int, item: Mapping[str, Any], *, swap: bool) -> L
     if swap:
         other = (part.astype(np.float32) / 255 for part in _lent(examples, lender, column))
     found = {"image": image, "mask": mask, "part": masks[column]}
-    found |= zip(("other", "other_part"), other, strict=True)
+    found |= zip(("other_image", "other_part"), other, strict=True)
     found |= {"index": np.int32(place), "attribute": np.int32(attribute)}
     found |= {"label": examples.labels[row], "other_label": examples.labels[lender]}
     return {**found, "noise_id": examples.noise_ids[row]}

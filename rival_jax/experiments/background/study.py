@@ -19,9 +19,9 @@ from rival_jax.configs import options, typed
 from rival_jax.configs.background import Config
 from rival_jax.configs.groups import groups, with_singles
 from rival_jax.data import Examples
+from rival_jax.data.donors import partners, with_others
 from rival_jax.experiments.background.page import page
-from rival_jax.experiments.background.treatments import places, sheet, treated, with_others
-from rival_jax.experiments.changed import partners
+from rival_jax.experiments.background.treatments import places, sheet, treated
 from rival_jax.experiments.rows import answers, tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject
@@ -117,9 +117,9 @@ class Experiment:
             known = self._settled(treatment) | words
             args = noise.key(config.seed), *map(np.int32, places(treatment, region))
             others = self._others(examples) if treatment == "swap" else None
-            lent = functools.partial(with_others, examples, size, others)
+            batches = functools.partial(with_others, examples, size, others)
             columns = functools.partial(tidy, self.subject, loaded, words)
-            rows = Pass(self.subject, loaded, size, fn, args, columns, batches=lent)
+            rows = Pass(self.subject, loaded, size, fn, args, columns, batches=batches)
             known = self.subject.identity(loaded, ROWS_VERSION, **known)
             clean = several if treatment == "none" else ""
             yield Unit(f"{name}/{head}_{treatment}_{region}", known, rows, plan["flops"], clean)

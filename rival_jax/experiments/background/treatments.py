@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +14,14 @@ from jax import lax
 from rival_jax import ablation, noise
 from rival_jax.configs.background import Config
 from rival_jax.data import Examples
-from rival_jax.experiments.changed import lent, pictures
-from rival_jax.report.grids import Shown
-from rival_jax.types import Array, Batch
+from rival_jax.data.donors import lent_pixels
+from rival_jax.report.grids import Shown, pictures
+from rival_jax.types import Array
 
 TREATMENTS = ("grey", "blur", "shuffle", "mean", "black", "swap")
 REGIONS = ("background", "foreground")
 SHOWN = 6  # images on the sheet of all treatments
-_PIXELS = ("image", "mask", "other", "other_mask")
+_PIXELS = ("image", "mask", "other_image", "other_mask")
 
 
 def treated(
@@ -34,7 +34,7 @@ def treated(
     """The images [b, h, w, 3] with a region treated.
 
     Args:
-      batch: also has `other` and `other_mask`, the donors for "swap".
+      batch: also has `other_image` and `other_mask`, the donors for "swap".
       key: for the order of patches.
       treatment: 0 for none, else 1 + position in `TREATMENTS`.
       region: position in `REGIONS`.
@@ -66,21 +66,12 @@ def treated(
     return lax.switch(jnp.asarray(treatment), branches)
 
 
-def with_others(examples: Examples, size: int, others: np.ndarray | None) -> Iterator[Batch]:
-    """The batches with `other` and `other_mask`, from the examples `others` [n] or themselves."""
-    for batch in examples.batches(size):
-        other = batch["image"], batch["mask"]
-        if others is not None:
-            other = _lent(examples, others[np.maximum(batch["index"], 0)])
-        yield cast(Batch, {**batch, **dict(zip(_PIXELS[2:], other, strict=True))})
-
-
 def sheet(
     config: Config, examples: Examples, settings: Sequence[tuple[str, str]], others: np.ndarray
 ) -> Shown:
     """One image of each class, at most `SHOWN`, under every setting; the first setting is none."""
     rows = np.sort(np.unique(examples.labels, return_index=True)[1])[:SHOWN]
-    pixels = *_lent(examples, rows), *_lent(examples, others[rows])
+    pixels = *lent_pixels(examples, rows), *lent_pixels(examples, others[rows])
     batch = dict(zip(_PIXELS, pixels, strict=True)) | {"noise_id": examples.noise_ids[rows]}
     key, changes = noise.key(config.seed), {}
     for treatment, region in settings:
@@ -95,10 +86,3 @@ def places(treatment: str, region: str) -> tuple[int, int]:
     """A setting as the arguments of `treated`; without a treatment there is no region."""
     place = ("none", *TREATMENTS).index(treatment)
     return place, REGIONS.index(region) if place else 0
-
-
-def _lent(examples: Examples, rows: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Images and masks of `rows` as in a batch."""
-    items = lent(examples, rows)
-    parts = (np.stack([item[key] for item in items]) for key in ("image", "mask"))
-    return tuple(part.astype(np.float32) / 255 for part in parts)

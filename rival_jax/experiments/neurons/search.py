@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from rival_jax import data, detectors, neurons
 from rival_jax.configs.neurons import Config
-from rival_jax.experiments.changed import repacked
+from rival_jax.data.donors import repacked
 from rival_jax.experiments.runner import Unit
 from rival_jax.experiments.subject import Loaded
 from rival_jax.runtime import hosts, parallel, parts, placement, row_files

@@ -1,16 +1,16 @@
-"""Changed photos, as networks are shown them: donors, batches of rows, pictures to look at."""
+"""Images that lend pixels to others, and batches of rows that are made from images."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from rival_jax.data import Examples
+from rival_jax.data.examples import Examples
 from rival_jax.data.source import name_hash
-from rival_jax.types import Array
+from rival_jax.types import Batch
 
 
 def partners(
@@ -48,6 +48,25 @@ def lent(examples: Examples, rows: np.ndarray) -> list[dict[str, Any]]:
     return [once[int(row)] for row in rows]
 
 
+def lent_pixels(examples: Examples, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images [b, h, w, 3] and masks [b, h, w] of `rows`, float32 in [0, 1] as in a batch."""
+    items = lent(examples, rows)
+    image, mask = (np.stack([item[key] for item in items]) for key in ("image", "mask"))
+    return image.astype(np.float32) / 255, mask.astype(np.float32) / 255
+
+
+def with_others(examples: Examples, size: int, others: np.ndarray | None) -> Iterator[Batch]:
+    """The batches with `other_image` and `other_mask`, of the examples `others` [n].
+
+    Without `others`, every image is its own.
+    """
+    for batch in examples.batches(size):
+        image, mask = batch["image"], batch["mask"]
+        if others is not None:
+            image, mask = lent_pixels(examples, others[np.maximum(batch["index"], 0)])
+        yield {**batch, "other_image": image, "other_mask": mask}
+
+
 def repacked(
     examples: Examples,
     size: int,
@@ -80,16 +99,3 @@ def repacked(
     for _ in range(-(-int(np.diff(ends).max()) // each)):
         some = list(itertools.islice(rows, each))
         yield {name: np.stack([row[name] for row in some]) for name in some[0]}
-
-
-def pictures(
-    show: Callable[..., Array], changes: Mapping[str, Sequence[Any]]
-) -> list[dict[str, np.ndarray]]:
-    """Some photos under every change, uint8 [h, w, 3] each, to look at.
-
-    Args:
-      show: returns all photos changed, [k, h, w, 3] in [0, 1].
-      changes: in words -> the arguments of `show`.
-    """
-    made = [np.asarray(255 * show(*change) + 0.5).astype(np.uint8) for change in changes.values()]
-    return [dict(zip(changes, of_photo, strict=True)) for of_photo in zip(*made, strict=True)]
