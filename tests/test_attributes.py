@@ -1,4 +1,3 @@
-import dataclasses
 import functools
 import io
 
@@ -8,13 +7,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rival_jax import data, metrics, models
-from rival_jax.configs.attributes import Ablation, Config, Data
+from rival_jax import data, models
+from rival_jax.changes import CHANGES
 from rival_jax.experiments import runner
 from rival_jax.experiments.attributes import page as attributes_page
 from rival_jax.experiments.attributes import parts as _parts
 from rival_jax.experiments.attributes import study as attributes
-from rival_jax.experiments.attributes.parts import CHANGES
 from rival_jax.experiments.subject import Subject
 from rival_jax.images import Images, per_image
 from rival_jax.named import Axis
@@ -24,12 +22,9 @@ from rival_jax.report.results import Results
 from rival_jax.runtime.results import Run, read_rows
 from rival_jax.types import Geometry, Model
 from tests.damaged_runs import NAMES, renamed, reported
-from tests.helpers import EXACT, REFERENCE, config_of, frozen, golden, nhwc, save_tiny_vit
+from tests.helpers import REFERENCE, config_of, frozen, golden, save_tiny_vit
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
-KEY = jax.random.key(0)
-KEPT = Config(data=Data(mask="soft"), ablation=Ablation(grey=0.5, background="kept"))
-change = jax.jit(functools.partial(_parts.changed, KEPT))
 
 
 def quiet():
@@ -88,35 +83,6 @@ def examples(drawn_once):
     """Ten scenes with attribute masks, one of each class."""
     source = data.load("scenes", "", "test", size=32, per_class=1, attributes=True)
     return data.Examples(source, Geometry((32, 32)), attributes=True)
-
-
-@pytest.mark.parametrize("black", [False, True])
-def test_golden_greyed_attributes_and_what_they_cost(shared, black):
-    stored = golden(shared, "07a_ablation.npz")
-    suffix = "_fgonly" if black else ""
-    image, part = nhwc(stored["images"]), stored["attr_mask"][:, 0]
-    kind = "black" if black else "kept"
-    plan = dataclasses.replace(KEPT, ablation=Ablation(background=kind))
-    show = jax.jit(functools.partial(_parts.changed, plan))
-    made = np.empty((2, *image.shape), np.float32)
-    for channel, mask in enumerate(np.moveaxis(stored["masks"], 1, 0)):  # one mask differs in them
-        batch = {"image": image, "mask": mask, "part": part, "other_image": image}
-        batch |= {"other_part": part, "noise_id": np.zeros(6, np.uint32)}
-        batch["attribute"] = np.zeros(6, np.int32)
-        for step in range(2):
-            made[step, ..., channel] = show(batch, KEY, step, 0)[..., channel]
-    np.testing.assert_allclose(made[1], nhwc(stored[f"attr_grayed{suffix}"]), atol=EXACT)
-    want = nhwc(stored["fgonly_base"]) if black else image
-    np.testing.assert_allclose(made[0], want, atol=EXACT)
-    for images, name in zip(made, ("og", "no_attr"), strict=True):
-        flat = jnp.moveaxis(jnp.asarray(images), -1, 1).reshape(6, -1)  # the probe is linear
-        logits = flat @ jnp.asarray(stored["probe_weight"])
-        probability, hit = metrics.true_class(logits, jnp.asarray(stored["labels"]))
-        np.testing.assert_allclose(probability, stored[f"{name}_prob{suffix}"], atol=REFERENCE)
-        correct, count = np.zeros((2, 10), int)
-        np.add.at(correct, stored["labels"], np.asarray(hit))
-        np.add.at(count, stored["labels"], 1)
-        np.testing.assert_array_equal(np.stack([correct, count], 1), stored[f"{name}_cc{suffix}"])
 
 
 def found_of(changes, labels, classes="abc"):
@@ -199,43 +165,6 @@ def test_batches_hold_every_pair_once_with_its_own_pixels(examples, size, swap):
             part = other["attribute_masks"][column] / 255
             np.testing.assert_allclose(batch["other_part"][k], part, atol=1e-6)
     assert sorted(seen) == list(range(len(pairs.image)))
-
-
-def pair_batch():
-    image, other = np.random.default_rng(0).random((2, 2, 16, 16, 3)).astype(np.float32)
-    mask, part, other_part = np.zeros((3, 2, 16, 16), np.float32)
-    mask[:, 2:14, 2:14], part[:, 3:6, 3:9], other_part[:, 8:14, 1:4] = 1, 1, 1
-    return {
-        "image": image, "other_image": other, "mask": mask, "part": part, "other_part": other_part,
-        "noise_id": np.arange(2, dtype=np.uint32), "attribute": np.zeros(2, np.int32),
-    }  # fmt: skip
-
-
-def test_the_control_is_as_large_and_in_the_object_and_of_the_draw():
-    batch = pair_batch()
-    regions = []
-    for draw in range(20):
-        got = np.asarray(change(batch, KEY, CHANGES.index("control"), draw))
-        region = np.abs(got - batch["image"]).max(-1) > 0
-        assert (region <= (batch["mask"] > 0)).all()
-        assert (region.sum((1, 2)) >= 18).all()
-        assert (region.sum((1, 2)) <= 26).all()  # the last ring is partly grey
-        regions.append(region)
-    assert len({r[0].tobytes() for r in regions}) > 10
-    assert (regions[0][0] != regions[0][1]).any()  # another image, another region
-    batch["attribute"] = batch["attribute"] + 1
-    other = np.asarray(change(batch, KEY, CHANGES.index("control"), 0))
-    assert ((np.abs(other - batch["image"]).max(-1) > 0) != regions[0]).any()
-
-
-def test_a_swap_shows_the_lenders_part_in_the_parts_place():
-    batch = pair_batch()
-    batch["other_image"][:] = 0.1
-    batch["other_image"][:, 8:14, 1:4] = 0.9
-    got = np.asarray(change(batch, KEY, CHANGES.index("swap"), 0))
-    np.testing.assert_allclose(got[:, 3:6, 3:9], 0.9, atol=1e-5)
-    outside = batch["part"] == 0
-    np.testing.assert_array_equal(got[outside], batch["image"][outside])
 
 
 def test_steps_hold_every_draw_once_and_units_are_of_one_size():

@@ -1,5 +1,3 @@
-import dataclasses
-import functools
 import json
 import signal
 
@@ -8,15 +6,13 @@ import numpy as np
 import pytest
 from scipy import special
 
+from rival_jax.changes import TREATMENTS
 from rival_jax.configs import typed
-from rival_jax.configs.background import Ablation, Config
-from rival_jax.configs.blocks import ObjectData
+from rival_jax.configs.background import Config
 from rival_jax.configs.groups import with_singles
 from rival_jax.experiments import runner
 from rival_jax.experiments import subject as _subject
 from rival_jax.experiments.background import study as background
-from rival_jax.experiments.background import treatments as _treatments
-from rival_jax.experiments.background.treatments import REGIONS, TREATMENTS, treated
 from rival_jax.experiments.subject import Subject
 from rival_jax.images import Images, per_image
 from rival_jax.named import Axis
@@ -25,22 +21,17 @@ from rival_jax.runtime.results import parsed, read_rows
 from tests.damaged_runs import NAMES, renamed, reported
 from tests.finetune_cases import one_block_study
 from tests.helpers import (
-    EXACT,
     REFERENCE,
     config_of,
     dry_run,
     golden,
-    nhwc,
     quiet,
     row_bytes,
     run_in,
 )  # fmt: skip
 from tests.multihost import Forked, restartable
 
-KEY = jax.random.key(0)
 SINGLES = {"m0": ["m0"], "m1": ["m1"]}
-SOFT = Config(data=ObjectData(mask="soft"), ablation=Ablation(grey=0.5, blur=0.1, patches=4))
-show = jax.jit(functools.partial(treated, SOFT))
 
 
 def tiny(study, cache, **changes):
@@ -75,30 +66,6 @@ def done(study, tmp_path_factory):
     return run_in(folder / "run", tiny(study, folder / "cache"))
 
 
-def a_batch():
-    rng = np.random.default_rng(0)
-    image, other = rng.random((2, 3, 16, 16, 3)).astype(np.float32)
-    mask, other_mask = np.zeros((2, 3, 16, 16), np.float32)
-    mask[:, 4:12, 4:12], mask[:, 3, 4:12] = 1, 0.4
-    other_mask[:, 6:, 6:] = 1
-    ids = np.arange(3, dtype=np.uint32)
-    return {
-        "image": image, "mask": mask, "other_image": other, "other_mask": other_mask,
-        "noise_id": ids,
-    }  # fmt: skip
-
-
-def test_golden_grey_background(shared):
-    stored = golden(shared, "07a_ablation.npz")
-    image, want = nhwc(stored["images"]), nhwc(stored["bg_grayed"])
-    treatment, region = 1 + TREATMENTS.index("grey"), REGIONS.index("background")
-    for channel, mask in enumerate(np.moveaxis(stored["masks"], 1, 0)):  # one mask differs in them
-        batch = {"image": image, "mask": mask, "other_image": image, "other_mask": mask}
-        batch["noise_id"] = np.zeros(len(image), np.uint32)
-        got = show(batch, KEY, treatment, region)
-        np.testing.assert_allclose(got[..., channel], want[..., channel], atol=EXACT)
-
-
 def test_golden_figure_8(shared):
     stored = golden(shared, "07g_fig8.npz")
     orders = json.loads((shared / "golden" / "rival10" / "07_orders.json").read_text())
@@ -107,41 +74,6 @@ def test_golden_figure_8(shared):
     axes = (Axis(("model",), tuple((m,) for m in models)), Axis(("kind",), (("all",), ("fg",))))
     bars = per_image(values, axes).grouped("model", groups)
     np.testing.assert_allclose(bars.values, stored["bars"], atol=REFERENCE)
-
-
-@pytest.mark.parametrize("treatment", range(1, 7))
-@pytest.mark.parametrize("region", [0, 1])
-def test_a_treatment_leaves_the_other_region(treatment, region):
-    batch = a_batch()
-    got = np.asarray(show(batch, KEY, treatment, region))
-    mask, image = batch["mask"], batch["image"]
-    kept = mask == (1 if region == 0 else 0)
-    np.testing.assert_allclose(got[kept], image[kept], atol=1e-6)
-    changed = mask == (0 if region == 0 else 1)
-    assert np.abs(got[changed] - image[changed]).mean() > 0.05
-    name = TREATMENTS[treatment - 1]
-    if name in ("grey", "black"):
-        np.testing.assert_array_equal(got[changed], {"grey": 0.5, "black": 0.0}[name])
-    if name == "swap":  # the lender's own region as it is, where it has it
-        lends = changed & ((batch["other_mask"] == 1) == (region == 1))
-        np.testing.assert_allclose(got[lends], batch["other_image"][lends], atol=1e-6)
-
-
-def test_no_treatment_is_the_photo_and_masks_can_be_binary():
-    batch = a_batch()
-    np.testing.assert_array_equal(show(batch, KEY, 0, 0), batch["image"])
-    hard = dataclasses.replace(SOFT, data=ObjectData(mask="binary"))
-    grey = np.asarray(jax.jit(functools.partial(treated, hard))(batch, KEY, 1, 0))
-    assert (grey[:, 3] == 0.5).all()  # a rim of 0.4 is background
-    assert not (np.asarray(show(batch, KEY, 1, 0))[:, 3, 4:12] == 0.5).all()
-
-
-def test_shuffling_is_of_the_example_not_of_the_batch():
-    batch = a_batch()
-    shuffle = 1 + TREATMENTS.index("shuffle")
-    whole = show(batch, KEY, shuffle, 0)
-    turned = show({k: v[::-1] for k, v in batch.items()}, KEY, shuffle, 0)
-    np.testing.assert_array_equal(whole, turned[::-1])
 
 
 def test_rows_and_summary(done, study):
@@ -344,7 +276,7 @@ def test_presets_hold_the_protocols():
     assert released.probe.batch_norm == "drifting"
     assert (paper.probe.batch_norm, released.probe.select) == ("frozen", "test")
     assert tuple(released.ablation.treatments) == ("grey",)
-    assert set(clean.ablation.treatments) == set(_treatments.TREATMENTS)
+    assert set(clean.ablation.treatments) == set(TREATMENTS)
 
 
 def test_names_that_do_harm_are_text_on_page_and_console(done, tmp_path):

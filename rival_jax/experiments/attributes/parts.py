@@ -1,4 +1,4 @@
-"""(image, attribute) pairs: all existing ones, their batches, how they are changed and scored."""
+"""(image, attribute) pairs: all existing ones, their batches, and the steps that change them."""
 
 from __future__ import annotations
 
@@ -8,26 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from rival_jax import ablation, metrics, noise
-from rival_jax.configs.attributes import Config
+from rival_jax import noise
+from rival_jax.changes import CHANGES, PartChange, part_changed
 from rival_jax.data import Examples
 from rival_jax.data.donors import partners, repacked
-from rival_jax.experiments.rows import answers
 from rival_jax.report.grids import Shown, pictures
-from rival_jax.types import Array, Forward, Variables
 
-CHANGES = ("clean", "grey", "control", "swap")
 SHOWN = 8  # attributes on the sheet of all changes
 STEPS = 3  # changes of a pair per unit; the same in each, so that one program serves all units
 LENDERS = 4  # donor images of each class and attribute
 PIXELS = ("image", "mask", "attribute_masks")
-Lot = Mapping[str, Any]  # of pairs, see `batches`
 Steps = tuple[tuple[int, int], ...]
 """(position in `CHANGES`, number of the draw) of each step that a unit computes."""
+_changed = jax.jit(part_changed, static_argnums=0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,40 +49,6 @@ def find(examples: Examples, asked: Sequence[str], seed: int) -> Pairs:
     return Pairs(examples, names, image, attribute, lender)
 
 
-def changed(
-    config: Config, batch: Lot, key: Array, change: Array | int, draw: Array | int
-) -> Array:
-    """The images [p, h, w, 3] with the part of each pair changed.
-
-    Args:
-      key: for the random regions.
-      change: position in `CHANGES`. "control": a random region of the object, as large as the part,
-        is grey; "swap": the donor's same part is moved and stretched onto the part.
-      draw: number of the random region.
-    """
-    names = ("image", "mask", "part", "other_image", "other_part")
-    image, mask, part, other, other_part = (jnp.asarray(batch[name]) for name in names)
-    c = config.ablation
-    if config.data.mask == "binary":
-        mask, part, other_part = ((m > 0.5).astype(image.dtype) for m in (mask, part, other_part))
-    if c.background == "black":
-        image = noise.grey_out(image, 1 - mask, 0.0)
-
-    def control() -> Array:
-        keys = ablation.example_keys(key, jnp.asarray(batch["noise_id"]))
-        keys = jax.vmap(jax.random.fold_in)(keys, jnp.asarray(batch["attribute"]))
-        keys = jax.vmap(jax.random.fold_in, (0, None))(keys, draw)
-        region = ablation.random_region(mask, part.sum((1, 2)), jax.vmap(jax.random.uniform)(keys))
-        return noise.grey_out(image, region, c.grey)
-
-    def swap() -> Array:
-        moved = ablation.fit_onto(ablation.fill(other, other_part), other_part, part)
-        return ablation.composite(image, part, moved)
-
-    branches = (lambda: image, lambda: noise.grey_out(image, part, c.grey), control, swap)
-    return lax.switch(jnp.asarray(change), branches)
-
-
 def batches(pairs: Pairs, size: int, *, swap: bool) -> Iterator[Any]:
     """This host's pairs in batches of `size`, from one pass over the examples.
 
@@ -99,7 +60,7 @@ def batches(pairs: Pairs, size: int, *, swap: bool) -> Iterator[Any]:
     return repacked(pairs.examples, size, pairs.image, made)
 
 
-def _pair(pairs: Pairs, place: int, item: Mapping[str, Any], *, swap: bool) -> Lot:
+def _pair(pairs: Pairs, place: int, item: Mapping[str, Any], *, swap: bool) -> Mapping[str, Any]:
     """One pair as in batches, from `PIXELS` of its image."""
     examples, row, attribute = pairs.examples, pairs.image[place], pairs.attribute[place]
     image, mask, masks = (item[name] for name in PIXELS)
@@ -121,26 +82,6 @@ def _lent(examples: Examples, row: int, column: int) -> tuple[np.ndarray, np.nda
     return item["image"], item["attribute_masks"][column].copy()
 
 
-def scored(
-    forward: Forward, config: Config, variables: Variables, batch: Lot, key: Array, steps: Array
-) -> dict[str, Array]:
-    """A network's outputs for pairs, each changed in every one of `steps` [s, 2].
-
-    Returns:
-      the `answers`, and other_probability, of the donor's class: [p, s]; area, the part's share of
-      the object: [p].
-    """
-
-    def one(step: Array) -> dict[str, Array]:
-        logits, _ = forward(variables, changed(config, batch, key, *step), {})
-        other, _ = metrics.true_class(logits, jnp.asarray(batch["other_label"]))
-        return {**answers(logits, batch["label"]), "other_probability": other}
-
-    columns = {name: value.T for name, value in lax.map(one, steps).items()}
-    mask, part = (jnp.asarray(batch[name]).sum((1, 2)) for name in ("mask", "part"))
-    return {**columns, "area": part / jnp.maximum(mask, 1)}
-
-
 def all_steps(draws: int) -> dict[str, Steps]:
     """The steps of every unit by name; the last may repeat a draw, which is then dropped.
 
@@ -154,7 +95,7 @@ def all_steps(draws: int) -> dict[str, Steps]:
     return found
 
 
-def sheet(config: Config, pairs: Pairs) -> Shown:
+def sheet(how: PartChange, seed: int, pairs: Pairs) -> Shown:
     """One image of each attribute under every change, at most `SHOWN`; none without any donor."""
     able, rows = np.flatnonzero(pairs.lender >= 0), []
     chosen = able[np.unique(pairs.attribute[able], return_index=True)[1]][:SHOWN]
@@ -165,8 +106,8 @@ def sheet(config: Config, pairs: Pairs) -> Shown:
     if not rows:
         return []
     batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    show = functools.partial(jax.jit(functools.partial(changed, config)), batch)
-    changes = {name: (noise.key(config.seed), place, 0) for place, name in enumerate(CHANGES)}
+    show = functools.partial(_changed, how, batch)
+    changes = {name: (noise.key(seed), place, 0) for place, name in enumerate(CHANGES)}
     names = [pairs.names[attribute] for attribute in pairs.attribute[chosen]]
     shown = [pairs.examples.names[image] for image in pairs.image[chosen]]
     return list(zip(names, shown, pictures(show, changes), strict=True))

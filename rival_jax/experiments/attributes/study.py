@@ -21,12 +21,13 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from rival_jax import noise, probe, statistics
+from rival_jax.changes import CHANGES, PartChange, part_answers
 from rival_jax.configs import options, typed
 from rival_jax.configs.attributes import Config
 from rival_jax.data import Examples
 from rival_jax.experiments.attributes import parts
 from rival_jax.experiments.attributes.page import WORDS, page
-from rival_jax.experiments.attributes.parts import CHANGES, STEPS, Pairs, Steps
+from rival_jax.experiments.attributes.parts import STEPS, Pairs, Steps
 from rival_jax.experiments.rows import answers, tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject, one_of, source_of
@@ -199,6 +200,12 @@ class Experiment:
             )
         self._examples(data.train_split)  # of `labels` and `classified`
 
+    @property
+    def how(self) -> PartChange:
+        """How parts are changed; by which change is an argument of one compiled program."""
+        c = self.config.ablation
+        return PartChange(c.grey, c.background == "black", self.config.data.mask == "binary")
+
     def _examples(self, split: str, geometry: Geometry | None = None) -> Examples:
         return self.subject.examples(geometry or self.geometry, split, attributes=True)
 
@@ -224,7 +231,7 @@ class Experiment:
         base |= {"attributes": pairs.examples.attribute_fingerprint, "seed": config.seed}
         base |= {"background": c.background, "mask": config.data.mask}
         base = self.subject.identity(loaded, ROWS_VERSION, **base)
-        fn = parallel.Bound(parts.scored, (loaded.model.forward, config))
+        fn = parallel.Bound(part_answers, (loaded.model.forward, self.how))
         shown = f"{name} (on black backgrounds)" if c.background == "black" else name
         for unit, steps in parts.all_steps(c.draws).items():
             args = (noise.key(config.seed), np.array(steps, np.int32))
@@ -261,7 +268,7 @@ class Experiment:
         """The table of results and the page about it."""
         told = options(self.config, "statistics") | {"pooling": self.config.ablation.pooling}
         results = results_of(files, self.pairs.examples.classes, **told)
-        shown = functools.partial(parts.sheet, self.config, self.pairs)
+        shown = functools.partial(parts.sheet, self.how, self.config.seed, self.pairs)
         return results, page(self.config, results, shown)
 
 

@@ -11,28 +11,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from rich.console import Console
 
 from rival_jax import noise
+from rival_jax.changes import Treatment, places, treated, treated_answers
 from rival_jax.configs import options, typed
 from rival_jax.configs.background import Config
 from rival_jax.configs.groups import groups, with_singles
 from rival_jax.data import Examples
-from rival_jax.data.donors import partners, with_others
+from rival_jax.data.donors import lent_pixels, partners, with_others
 from rival_jax.experiments.background.page import page
-from rival_jax.experiments.background.treatments import places, sheet, treated
-from rival_jax.experiments.rows import answers, tidy
+from rival_jax.experiments.rows import tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject
 from rival_jax.report.document import Document
+from rival_jax.report.grids import Shown, pictures
 from rival_jax.report.results import Results
 from rival_jax.report.study import Means, Measure, Study
 from rival_jax.runtime import parallel
 from rival_jax.runtime.results import Run
-from rival_jax.types import Array, Forward, Variables
 
 ROWS_VERSION = 2  # part of every unit's hash: raise it when the same inputs give other rows
+SHOWN = 6  # images on the sheet of all treatments
+_treated = jax.jit(treated, static_argnums=0)
 
 
 def measures(means: Means, members: Mapping[str, Sequence[str]]) -> Iterator[Measure]:
@@ -61,18 +64,25 @@ STUDY = Study(
 )
 
 
-def scored(
-    forward: Forward,
-    config: Config,
-    variables: Variables,
-    batch: Mapping[str, Any],
-    *args: Array,
-) -> dict[str, Array]:
-    """The `answers` to treated photos; `args`: key, treatment and region.
-
-    One program for all treatments of a network and both its heads.
-    """
-    return answers(forward(variables, treated(config, batch, *args), {})[0], batch["label"])
+def sheet(
+    how: Treatment,
+    seed: int,
+    examples: Examples,
+    settings: Sequence[tuple[str, str]],
+    others: np.ndarray,
+) -> Shown:
+    """One image of each class, at most `SHOWN`, under every setting; the first setting is none."""
+    rows = np.sort(np.unique(examples.labels, return_index=True)[1])[:SHOWN]
+    pixels = *lent_pixels(examples, rows), *lent_pixels(examples, others[rows])
+    names = "image", "mask", "other_image", "other_mask"
+    batch = dict(zip(names, pixels, strict=True)) | {"noise_id": examples.noise_ids[rows]}
+    changes = {}
+    for treatment, region in settings:
+        name = "photo" if treatment == "none" else f"{region}: {treatment}"
+        changes[name] = noise.key(seed), *places(treatment, region)
+    seen = pictures(functools.partial(_treated, how, batch), changes)
+    classes = [examples.classes[examples.labels[row]] for row in rows]
+    return list(zip(classes, (examples.names[row] for row in rows), seen, strict=True))
 
 
 class Experiment:
@@ -88,6 +98,12 @@ class Experiment:
                 "pass --config.ablation.treatments without it"
             )
         self.members = with_singles([m.name for m in self.subject.models], groups(config.groups))
+
+    @property
+    def how(self) -> Treatment:
+        """How regions are treated; which and by what are arguments of one compiled program."""
+        c = self.config.ablation
+        return Treatment(c.grey, c.blur, c.patches, self.config.data.mask == "binary")
 
     @property
     def settings(self) -> list[tuple[str, str]]:
@@ -110,7 +126,7 @@ class Experiment:
         """The units of one network and head, unchanged photos first."""
         config, name, size = self.config, loaded.model.name, plan["images"]
         examples = self.subject.examples(loaded.geometry)
-        fn = parallel.Bound(scored, (loaded.model.forward, config))
+        fn = parallel.Bound(treated_answers, (loaded.model.forward, self.how))
         several = f"{name} ({head} head)" if len(self.heads()) > 1 else name
         for treatment, region in self.settings:
             words = {"head": head, "treatment": treatment, "region": region}
@@ -140,5 +156,5 @@ class Experiment:
         examples = self.subject.first_examples()
         found = STUDY.read(list(files.values()), examples.classes)
         results = STUDY.results(found, self.members, **options(self.config, "statistics"))
-        known = self.config, examples, self.settings, self._others(examples)
+        known = self.how, self.config.seed, examples, self.settings, self._others(examples)
         return results, page(self.config, results, functools.partial(sheet, *known))
