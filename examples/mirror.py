@@ -20,9 +20,10 @@ from rich.console import Console
 
 from examples.mirror_config import Config
 from rival_jax.configs import typed
-from rival_jax.experiments.rows import answers, tidy
+from rival_jax.experiments.rows import tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject
+from rival_jax.metrics import answers
 from rival_jax.report import figures, tables
 from rival_jax.report.document import Document, Picture, Section
 from rival_jax.report.results import Results

@@ -18,7 +18,7 @@ def all_finite(values: Mapping[str, np.ndarray]) -> bool:
     return all(np.isfinite(value).all() for value in values.values())
 
 
-def refuse_nan(network: str, bad: np.ndarray, names: Sequence[str], things: str = "photos") -> None:
+def refuse_nan(network: str, bad: Any, names: Sequence[str], things: str = "photos") -> None:
     """Raises ValueError if a network gave NaN for some examples; `bad`: bool, one for each name."""
     if bad.any():
         raise ValueError(

@@ -28,9 +28,10 @@ from rival_jax.data import Examples
 from rival_jax.experiments.attributes import parts
 from rival_jax.experiments.attributes.page import WORDS, page
 from rival_jax.experiments.attributes.parts import STEPS, Pairs, Steps
-from rival_jax.experiments.rows import answers, tidy
+from rival_jax.experiments.rows import tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.subject import Loaded, Subject, one_of, source_of
+from rival_jax.metrics import answers
 from rival_jax.named import Named
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results, Row, plain

@@ -21,10 +21,11 @@ from rival_jax.configs import options, typed
 from rival_jax.configs.segmentation import Config, Segmentation
 from rival_jax.experiments.cures import Pairs
 from rival_jax.experiments.explained import Explaining, explained, nameless
-from rival_jax.experiments.rows import answers, setting_rows
+from rival_jax.experiments.rows import setting_rows
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.segmentation.page import page
 from rival_jax.experiments.subject import Loaded
+from rival_jax.metrics import answers
 from rival_jax.named import Named, stacked
 from rival_jax.report.document import Document
 from rival_jax.report.grids import heated, outlined, thumb

@@ -20,10 +20,11 @@ from rival_jax import noise, sis
 from rival_jax.configs import options, typed
 from rival_jax.configs.sis import Config
 from rival_jax.experiments.cures import Pair, compared_networks
-from rival_jax.experiments.rows import answers, tidy
+from rival_jax.experiments.rows import tidy
 from rival_jax.experiments.runner import Pass, Unit
 from rival_jax.experiments.sis.page import page
 from rival_jax.experiments.subject import Loaded, Subject, one_of
+from rival_jax.metrics import answers
 from rival_jax.report.document import Document
 from rival_jax.report.results import Results
 from rival_jax.report.study import Means, Measure, Study, compared
