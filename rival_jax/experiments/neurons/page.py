@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from rival_jax.configs.neurons import Config
-from rival_jax.report import mpl
 from rival_jax.report.document import Document
 from rival_jax.report.figures import Drawn
 from rival_jax.report.grids import Cell, outlined, sheet, thumb
-from rival_jax.report.lettering import letters
 from rival_jax.report.results import Results, Row
-from rival_jax.report.style import COLOURS, FAINT, INK, MUTED
+from rival_jax.report.style import COLOURS, FAINT, INK, MUTED, panels_of
 from rival_jax.report.tables import plain
 from rival_jax.report.words import Pictures, Words
 from rival_jax.runtime.names import file_names
@@ -105,20 +103,19 @@ def _top(best: Sequence[Any], shown: Shown) -> Drawn:
 
 def _bottom(best: Sequence[Any], chance: Results) -> Drawn:
     """Histograms of each pair's IoU; `chance`: means for networks of shuffled weights."""
-    figure = mpl.Figure(figsize=(0.5 + 2.5 * len(best), 2.1))
+    figure, panels = panels_of(len(best), 0.5 + 2.5 * len(best), 2.1)
     lines: list[Sequence[Any]] = []
-    for column, (pair, reported, iou, *_) in enumerate(best):
+    for axes, (pair, reported, iou, *_) in zip(panels, best, strict=True):
         counts, _ = np.histogram(iou, BINS)
-        axes = figure.add_subplot(1, len(best), column + 1)
         colour = COLOURS[0] if reported else MUTED
         axes.bar(BINS[:-1], counts, width=0.05, align="edge", color=colour, alpha=0.6, lw=0)
         axes.axvline(pair["estimate"], color=INK, lw=1.2)
         for row in chance.where(pair=pair["pair"]):
             axes.axvline(row["estimate"], color=FAINT, lw=1.2)
         axes.set_title(f"{_pair(pair)}\nfeature {pair['feature']}", loc="left")
-        axes.set(xlim=(0, 1), xlabel="IoU", ylabel="" if column else "held-out images")
+        axes.set(xlim=(0, 1), xlabel="IoU")
+        axes.locator_params("y", integer=True)
         for low, high, n in zip(BINS[:-1].round(2), BINS[1:].round(2), counts, strict=True):
             lines.append((*map(pair.get, KEY), low, high, int(n)))
-    letters(figure)  # whose sizes the layout follows
-    figure.tight_layout()
+    panels[0].set_ylabel("held-out images")
     return Drawn(figure, (*KEY, "iou_from", "iou_to", "images"), lines)
