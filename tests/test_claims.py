@@ -74,18 +74,18 @@ def only(monkeypatch):
     return lambda *names: monkeypatch.setattr(tables, "claims", lambda: [CLAIMS[n] for n in names])
 
 
-def published(all_shared, name):
-    with (all_shared / "reference/published" / name).open(newline="", encoding="utf-8") as file:
+def published(shared, name):
+    with (shared / "reference/published" / name).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def people_said(all_shared):
+def people_said(shared):
     files = ("rival10_claims.csv", "robustvit_claims.csv")
-    return {one["id"]: one["holds_in_published"] for f in files for one in published(all_shared, f)}
+    return {one["id"]: one["holds_in_published"] for f in files for one in published(shared, f)}
 
 
-def test_printed_numbers_decide_each_claim_as_people_did(all_shared):
-    said = people_said(all_shared)
+def test_printed_numbers_decide_each_claim_as_people_did(shared):
+    said = people_said(shared)
     assert said.keys() == CLAIMS.keys()
     for name, claim in CLAIMS.items():
         found = judged(claim, Printed(), members(claim.paper)).word
@@ -100,23 +100,23 @@ def test_claims_with_unreadable_cells_hold_without_that_network(name):
     assert judged(CLAIMS[name], Printed(), some).word == HOLDS
 
 
-def test_the_tables_hold_what_was_printed(all_shared):
+def test_the_tables_hold_what_was_printed(shared):
     known = Printed().known
     for name, columns in (
         ("robustvit_table1", "dataset metric"),
         ("robustvit_table2", "dataset metric"),
     ):
-        for one in published(all_shared, f"{name}.csv"):
+        for one in published(shared, f"{name}.csv"):
             key = ("acc", *(one[c] for c in ("model", "method", "masks", *columns.split())))
             if one["model"] != "mean_change":
                 assert known[key] == one["value"]
-    for one in published(all_shared, "robustvit_table4.csv"):
+    for one in published(shared, "robustvit_table4.csv"):
         assert known["table4", one["model"], one["variant"], one["dataset"]] == one["value"]
-    for one in published(all_shared, "robustvit_table3.csv"):
+    for one in published(shared, "robustvit_table3.csv"):
         assert known["seg", one["model"], one["method"], one["metric"]] == one["value"]
 
 
-def as_results(all_shared):
+def as_results(shared):
     """Tables 1 to 4 as rows of robustness and segmentation."""
     sets = {"imagenet_val": "imagenet", "si_location": "siscore kind=location"}
     sets |= {"si_rotation": "siscore kind=rotation", "si_size": "siscore kind=area"}
@@ -131,11 +131,11 @@ def as_results(all_shared):
         after = f" {one['method']} {one['masks']}"
         return one["model"] + after * (one["method"] != "original")
 
-    one_to_two = published(all_shared, "robustvit_table1.csv") + published(
-        all_shared, "robustvit_table2.csv"
+    one_to_two = published(shared, "robustvit_table1.csv") + published(
+        shared, "robustvit_table2.csv"
     )
     rows = [accuracy(named(one), one) for one in one_to_two if one["model"] != "mean_change"]
-    for one in published(all_shared, "robustvit_table4.csv"):
+    for one in published(shared, "robustvit_table4.csv"):
         if one["variant"] not in ("original", "ours"):
             rows.append(accuracy(f"{one['model']} {one['variant']} annotated", one))
     seg = [
@@ -147,19 +147,19 @@ def as_results(all_shared):
             method="relevance",
             **({} if one["metric"] == "map" else {"rule": "mean"}),
         )
-        for one in published(all_shared, "robustvit_table3.csv")
+        for one in published(shared, "robustvit_table3.csv")
     ]
     return rows, seg, [*sets.values(), "imagenet_v2", "imagenet_a", "imagenet_r", "objectnet"]
 
 
-def test_printed_numbers_as_results_are_read_by_the_same_filters(all_shared, tmp_path):
-    rows, seg, sets = as_results(all_shared)
+def test_printed_numbers_as_results_are_read_by_the_same_filters(shared, tmp_path):
+    rows, seg, sets = as_results(shared)
     runs = [
         write(tmp_path / "a", "robustness", rows, {"sets": sets, "models": []}, name="imagenet"),
         write(tmp_path / "b", "segmentation", seg, name="imagenet"),
     ]
     runs = read([str(run) for run in runs], ())
-    said, index, decided = people_said(all_shared), Index(runs), 0
+    said, index, decided = people_said(shared), Index(runs), 0
     for name, claim in CLAIMS.items():
         of_print = any(
             word in claim.relation for word in ("printed_", "table4", "with_baselines", "_size")

@@ -38,7 +38,9 @@ def test_it_holds_no_pickles_and_no_photos():
             assert array.dtype.kind in "biufU", name
             if ":" not in name:  # a file as it is
                 content = array.tobytes()
-                assert name.endswith((".json", ".csv", ".JPEG", ".npy", ".png", "_attr_dict.pkl"))
+                assert name.endswith(
+                    (".json", ".csv", ".md", ".JPEG", ".npy", ".png", "_attr_dict.pkl")
+                )
                 assert not content.startswith((b"\x80", b"PK")), name
                 # Two of the drawn data set's dictionaries are none: that is what they are for.
                 assert ".pkl" not in name or content == b"not a pickle", name

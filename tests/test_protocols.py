@@ -309,16 +309,16 @@ def test_errors_as_shares_of_others():
         corruption_error({**half, "spatter": np.array(0.5)})
 
 
-def test_alexnets_errors_are_the_published(all_shared):
-    facts = (all_shared / "reference" / "evaluation_facts.md").read_text()
+def test_alexnets_errors_are_the_published(shared):
+    facts = (shared / "reference" / "evaluation_facts.md").read_text()
     told = re.search(r"mCE over AlexNet errors: ([\w .]+\d)\.", facts)[1]
     expected = dict(re.findall(r"(\w+) (\.\d+)", told))
     got = {name.split("_")[0]: error for name, error in relative_errors.ALEXNET_ERROR.items()}
     assert got == {name: float(error) for name, error in expected.items()}
 
 
-def test_fits_are_the_published(all_shared):
-    facts = (all_shared / "reference" / "evaluation_facts.md").read_text()
+def test_fits_are_the_published(shared):
+    facts = (shared / "reference" / "evaluation_facts.md").read_text()
     titles = ("v2 matched-frequency", "ReaL", "Sketch", "A (200)", "R (200)")
     for (name, fit), title in zip(protocols.FITS.items(), titles, strict=True):
         line = re.search(rf"^\| {re.escape(title)} \|.*$", facts, re.MULTILINE)[0]

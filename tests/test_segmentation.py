@@ -25,8 +25,8 @@ above = QUICKLY(segmentation.shares_above)
 normalised = QUICKLY(maps.minmax_normalise)
 
 
-def released(all_shared, name):
-    with np.load(all_shared / "golden" / "robustvit" / name) as file:
+def released(shared, name):
+    with np.load(shared / "golden" / "robustvit" / name) as file:
         return dict(file)
 
 
@@ -40,8 +40,8 @@ def pixels(found, count):
 # ---- metrics
 
 
-def test_golden_metrics_as_released(all_shared):
-    stored = released(all_shared, "segmentation.npz")
+def test_golden_metrics_as_released(shared):
+    stored = released(shared, "segmentation.npz")
     found = normalised(stored["relevance"][:, 0])
     threshold = QUICKLY(segmentation.RULES["mean"])(found)
     np.testing.assert_allclose(threshold, stored["threshold"], atol=EXACT)
@@ -60,9 +60,9 @@ def test_golden_metrics_as_released(all_shared):
         np.testing.assert_allclose(got, stored[name], atol=REFERENCE)
 
 
-def test_golden_curve_of_precision_and_recall(all_shared):
+def test_golden_curve_of_precision_and_recall(shared):
     """At the released curve's own levels: its distinct scores, ascending; it ends at (1, 0)."""
-    stored = released(all_shared, "segmentation.npz")
+    stored = released(shared, "segmentation.npz")
     found = normalised(stored["relevance"][:, 0])
     levels = np.unique(found)
     assert stored["pr_curve_length"] in (len(levels), len(levels) + 1)
@@ -75,8 +75,8 @@ def test_golden_curve_of_precision_and_recall(all_shared):
 
 
 @pytest.mark.parametrize("case", ["ignore", "constant"])
-def test_golden_edges(all_shared, case):
-    stored = released(all_shared, "segmentation_edge.npz")
+def test_golden_edges(shared, case):
+    stored = released(shared, "segmentation_edge.npz")
     found, mask = (
         np.broadcast_to(one, (6, 32, 32)).astype(np.float32)  # one program for all tests
         for one in (stored["relevance_normalised"][:, 0], stored[f"{case}_masks"])

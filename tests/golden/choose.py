@@ -26,7 +26,7 @@ from tests.golden.changes import (
     tensors,
     whole,
 )
-from tests.golden.choose_files import layout, published, settings
+from tests.golden.choose_files import layout, papers, published, sets
 
 HERE = Path(__file__).parent
 
@@ -178,7 +178,13 @@ def robustvit(folder: Path) -> Arrays:
     found = {}
     for name in ("adamw_unit", "lr_schedule", "ablations_batch0", "finetune_trajectory"):
         found |= npz(folder, f"{name}.npz")
-    for name in ("gae_upscale_edge", "imagenet_s_mask", "transforms"):
+    for name in (
+        "gae_upscale_edge",
+        "imagenet_s_mask",
+        "transforms",
+        "segmentation",
+        "segmentation_edge",
+    ):
         found |= npz(folder, f"{name}.npz")
     for name, power in (("bilateral_solver", -36), ("bilateral_solver_large_object", -26)):
         with np.load(folder / f"{name}.npz") as file:
@@ -249,7 +255,7 @@ def chosen(shared: Path) -> dict[str, Arrays]:
     folder = shared / "golden"
     return {
         "rival10": rival10(folder / "rival10"),
-        "robustvit": robustvit(folder / "robustvit") | settings(shared),
+        "robustvit": robustvit(folder / "robustvit") | papers(shared) | sets(shared),
         "checkpoints": published(folder / "rival10" / "checkpoints"),
         "dataset_layout": layout(folder / "rival10" / "dataset_layout"),
     }

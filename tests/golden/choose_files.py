@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rival_jax.weights.reader import read_tensors
-from tests.golden import checkpoints
+from tests.golden import checkpoints, tables
 from tests.golden.changes import Arrays, plain, short, some, text, whole
 from tests.golden.places import laid_out
 
@@ -116,6 +116,26 @@ def layout(folder: Path) -> Arrays:
     return found
 
 
-def settings(shared: Path) -> Arrays:
-    """A published table: the settings of RobustViT's runs."""
-    return plain(shared, shared / "reference" / "published" / "robustvit_hyperparameters.csv")
+def papers(shared: Path) -> Arrays:
+    """Published tables: the settings of RobustViT's runs, its results, and what people decided."""
+    folder = shared / "reference" / "published"
+    names = ("hyperparameters", "table1", "table2", "table3", "table4")
+    found = plain(shared, *(folder / f"robustvit_{name}.csv" for name in names))
+    for paper in ("rival10", "robustvit"):
+        path = folder / f"{paper}_claims.csv"
+        lines = [f"{row['id']},{row['holds_in_published']}" for row in tables.read(path)]
+        found[str(path.relative_to(shared))] = text("\n".join(["id,holds_in_published", *lines]))
+    return found
+
+
+def sets(shared: Path) -> Arrays:
+    """Facts on evaluation sets: digests of tables, and the lines of numbers that are published."""
+    found, folder = {}, shared / "reference"
+    for path in sorted((folder / "evaluation").glob("*.csv")):
+        rows = tables.read(path)
+        rows = tables.points(rows) if path.stem == "timm_224" else rows
+        found[str(path.relative_to(shared))] = text(tables.digest(rows))
+    facts = folder / "evaluation_facts.md"
+    lines = facts.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if line.startswith("| ") or "AlexNet errors" in line]
+    return found | {str(facts.relative_to(shared)): text("\n".join(kept))}
