@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import gzip
 import inspect
@@ -88,20 +89,37 @@ def right(source):
     }
 
 
-@pytest.mark.parametrize(("name", "place", "options", "count", "first"), MINI)
-def test_real_samples_and_stand_ins(name, place, options, count, first, all_shared):
-    root = all_shared / "data" / "evaluation_mini" / place
-    source = good(data.load(name, root, "test", **options))
-    assert len(source) == count
-    assert source.outputs[source.labels[0]] == first
-    for position in range(len(source)):
-        assert source[position]["image"].width >= 200
+@contextlib.contextmanager
+def named_on_failure(name):
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"this is {name}")
+        raise
 
 
-def test_a_parent_folder_is_taken_for_the_sets(all_shared):
-    standin = all_shared / "data" / "evaluation_mini" / "standin"
-    for name, count in (("imagenet_a", 8), ("imagenet_r", 14), ("imagenet_v2", 40)):
-        assert len(data.load(name, standin, "test")) == count
+def test_real_samples_stand_ins_and_reassessed_labels(val, all_shared):
+    for name, place, options, count, first in MINI:
+        with named_on_failure(f"{name} of {place}"):
+            root = all_shared / "data" / "evaluation_mini" / place
+            source = good(data.load(name, root, "test", **options))
+            assert len(source) == count
+            assert source.outputs[source.labels[0]] == first
+            for position in range(len(source)):
+                assert source[position]["image"].width >= 200
+    path = all_shared / "data" / "evaluation_mini" / "imagenet_real" / "real.json"
+    source = data.load("imagenet", val / "flat", "val", real=str(path))
+    lists = json.loads(path.read_text())
+    assert source.real == tuple(tuple(lists[int(name[-13:-5]) - 1]) for name in source.names)
+
+
+def test_a_parent_folder_is_taken_for_the_sets(tmp_path):
+    counts = {"imagenet_a": 2, "imagenet_r": 3, "imagenet_v2": 4}
+    lay(tmp_path, [f"imagenet-a/{WNIDS[i]}/x_{i}.jpg" for i in A[:2]])
+    lay(tmp_path, [f"imagenet-r/{WNIDS[i]}/art_{i}.jpg" for i in R[:3]])
+    lay(tmp_path, [f"{V2}/{i}/x.jpeg" for i in range(4)])
+    for name, count in counts.items():
+        assert len(data.load(name, tmp_path, "test")) == count
 
 
 # Archives.
@@ -374,13 +392,6 @@ def test_real_labels_go_by_the_number_and_may_be_none(val, tmp_path):
     unnumbered = lay(tmp_path / "w", [f"{WNIDS[0]}/a.JPEG"])
     with pytest.raises(ValueError, match=r"photo n01440764/a\.JPEG has none"):
         data.load("imagenet", unnumbered, "val", real=str(tmp_path / "real.json"))
-
-
-def test_the_published_real_labels(val, all_shared):
-    path = all_shared / "data" / "evaluation_mini" / "imagenet_real" / "real.json"
-    source = data.load("imagenet", val / "flat", "val", real=str(path))
-    lists = json.loads(path.read_text())
-    assert source.real == tuple(tuple(lists[int(name[-13:-5]) - 1]) for name in source.names)
 
 
 def test_factors_of_imagenet_x(val, tmp_path):
