@@ -10,6 +10,7 @@ from PIL import Image
 
 from rival_jax import data
 from rival_jax.data.mask_formats import READERS
+from rival_jax.data.rival10 import SYNSETS
 from rival_jax.types import Geometry
 from tests.pictures import disc, photo, save
 
@@ -46,7 +47,7 @@ def class_ids(folder, name):
     return channels[..., 0] + 256 * channels[..., 1]
 
 
-def test_real_photos_in_imagenet_s_layout(all_shared):
+def test_real_photos_in_imagenet_s_layout_agree_with_rival10s(all_shared):
     folder = all_shared / "data" / "imagenet_s_mini"
     source = load(folder, mask_format="imagenet_s")
     examples = data.Examples(source, Geometry())
@@ -57,18 +58,13 @@ def test_real_photos_in_imagenet_s_layout(all_shared):
     name = source.names[0]
     expected = class_ids(folder, name) == ids[name.split("/")[0]]
     np.testing.assert_array_equal(np.asarray(source[0]["mask"]) == 255, expected)
-
-
-def test_both_layouts_of_the_same_photos_agree(all_shared):
-    layout = all_shared / "data"
-    folder = load(layout / "imagenet_s_mini", mask_format="imagenet_s")
-    rival = data.load("rival10", layout / "rival10_mini", "test")
-    pairs = {name.split("/")[1]: i for i, name in enumerate(folder.names)}
+    rival = data.load("rival10", all_shared / "data" / "rival10_mini", "test")
+    rows = {name.split("/")[1]: i for i, name in enumerate(source.names)}
     for position in range(0, len(rival), 5):
-        row = pairs[rival.names[position]]
-        ours, theirs = rival[position], folder[row]
+        row = rows[rival.names[position]]
+        ours, theirs = rival[position], source[row]
         assert ours["image"] == theirs["image"]
-        labelled = class_ids(layout / "imagenet_s_mini", folder.names[row]) != 1000
+        labelled = class_ids(folder, source.names[row]) != 1000
         a, b = (np.asarray(item["mask"])[labelled] > 127 for item in (ours, theirs))
         assert (a & b).sum() > 0.98 * (a | b).sum()
 
@@ -144,17 +140,21 @@ def test_several_folders_form_one_class(root):
     assert source.labels.tolist() == [0, 0, 1]
 
 
-def test_rival10_of_imagenet_s_by_a_class_map(all_shared, tmp_path):
-    from rival_jax.data.rival10 import SYNSETS
-
+def test_rival10_of_imagenet_s_by_a_class_map(tmp_path):
+    """Its synsets in the order of their numbers, as folders lie, are not its classes' order."""
     pairs = enumerate(SYNSETS.items())
     mapping = {wnid: [name, i] for i, (name, wnids) in pairs for wnid in wnids}
     (tmp_path / "map.json").write_text(json.dumps(mapping))
-    folder = all_shared / "data" / "imagenet_s_mini"
-    source = load(folder, mask_format="imagenet_s", class_map=str(tmp_path / "map.json"))
+    for count, wnid in enumerate(sorted(mapping), 1):
+        for i in range(count):
+            save(photo(i), tmp_path / "images" / wnid / f"{wnid}_{i}.JPEG")
+            save(disc(), tmp_path / "masks" / wnid / f"{wnid}_{i}.png")
+    source = load(tmp_path, mask_format="imagenet_s", class_map="map.json")
     assert source.classes == tuple(SYNSETS)
     assert source.class_wnids == tuple(tuple(sorted(wnids)) for wnids in SYNSETS.values())
-    assert np.bincount(source.labels).tolist() == [8, 13, 8, 11, 18, 18, 18, 9, 6, 13]
+    assert len(source) == 210
+    for name, label in zip(source.names, source.labels, strict=True):
+        assert [source.classes[label], label] == mapping[name.split("/")[0]]
 
 
 @pytest.mark.parametrize(

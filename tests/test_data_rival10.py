@@ -135,24 +135,23 @@ def test_synsets_are_the_data_sets(layout):
         assert [rival10.Rival10.classes[label], label] == classes[upstream[wnid]]
 
 
-@pytest.mark.parametrize(
-    ("split", "counts"),
-    [
-        ("train", [6, 9, 6, 8, 13, 13, 13, 6, 4, 9]),
-        ("test", [2, 4, 2, 3, 5, 5, 5, 3, 2, 4]),
-    ],
-)
-def test_real_photos_load_complete(all_shared, split, counts):
-    source = data.load("rival10", all_shared / "data/rival10_mini", split, attributes=True)
-    examples = data.Examples(source, Geometry())
-    assert np.bincount(examples.labels, minlength=10).tolist() == counts
-    share = examples.masks.astype(float).mean((1, 2)) / 255
-    assert 0.01 < share.min() < share.max() < 0.9
-    for position in range(0, len(source), 9):
-        item = source[position]
-        covered = source.attribute_pixels(item, Geometry()).any((1, 2))
-        np.testing.assert_array_equal(covered[:18], item["attr_labels"] == 1)
-        assert covered[18]
+def test_real_photos_load_complete(all_shared):
+    counts = {
+        "train": [6, 9, 6, 8, 13, 13, 13, 6, 4, 9],
+        "test": [2, 4, 2, 3, 5, 5, 5, 3, 2, 4],
+    }
+    for split in SPLITS:
+        source = data.load("rival10", all_shared / "data/rival10_mini", split, attributes=True)
+        examples = data.Examples(source, Geometry())
+        assert np.bincount(examples.labels, minlength=10).tolist() == counts[split], split
+        share = examples.masks.astype(float).mean((1, 2)) / 255
+        assert 0.01 < share.min() < share.max() < 0.9, split
+        for position in range(0, len(source), 9):
+            item, name = source[position], f"{split} {source.names[position]}"
+            covered = source.attribute_pixels(item, Geometry()).any((1, 2))
+            labels = item["attr_labels"] == 1
+            np.testing.assert_array_equal(covered[:18], labels, err_msg=name)
+            assert covered[18], name
 
 
 def test_root_is_the_folder_or_its_parent(folder):
