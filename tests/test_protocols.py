@@ -367,27 +367,28 @@ def judged(all_shared):
     return logits, np.array([index[source.classes[source.labels[row]]] for row in rows])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_real_network_keeps_the_order_of_subset_and_full(judged, dtype):
+def test_a_real_network_keeps_the_order_of_subset_and_full(judged):
     """The photos' synsets are nominal, so this is of the order and not of how often it is right."""
-    logits, outputs = judged[0].astype(dtype), judged[1]
-    right = jnp.asarray(np.eye(1000, dtype=bool)[outputs])
-    full = np.asarray(hits(logits, right))
-    np.testing.assert_array_equal(full, np.argmax(np.float32(logits), 1) == outputs)
-    gained = {}
-    for name in ("imagenet_a", "imagenet_r", "imagenet_s919", "imagenet_s50", "imagenet9"):
-        inside = np.isin(outputs, class_maps.columns(name))
-        subset = np.asarray(hits(logits, right, columns=class_maps.columns(name)))
-        assert inside.any()
-        assert (subset >= full)[inside].all()
-        assert not subset[~inside].any()
-        gained[name] = int((subset & ~full).sum())
-    assert gained["imagenet_s50"] > gained["imagenet_s919"]
-    assert full.any()
+    for dtype in ("float32", "bfloat16"):
+        logits, outputs = judged[0].astype(dtype), judged[1]
+        right = jnp.asarray(np.eye(1000, dtype=bool)[outputs])
+        full = np.asarray(hits(logits, right))
+        largest = np.argmax(np.float32(logits), 1)
+        np.testing.assert_array_equal(full, largest == outputs, err_msg=dtype)
+        gained = {}
+        for name in ("imagenet_a", "imagenet_r", "imagenet_s919", "imagenet_s50", "imagenet9"):
+            case, columns = f"{dtype}, {name}", class_maps.columns(name)
+            inside = np.isin(outputs, columns)
+            subset = np.asarray(hits(logits, right, columns=columns))
+            assert inside.any(), case
+            assert (subset >= full)[inside].all(), case
+            assert not subset[~inside].any(), case
+            gained[name] = int((subset & ~full).sum())
+        assert gained["imagenet_s50"] > gained["imagenet_s919"], dtype
+        assert full.any(), dtype
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_real_network_keeps_the_order_of_any_first_and_grouped(judged, dtype):
+def test_a_real_network_keeps_the_order_of_any_first_and_grouped(judged):
     """Of every photo as if it were of each class of ObjectNet that accepts several outputs."""
     several = [one for one in class_maps.objectnet() if len(one.outputs) > 1]
     tables = [[o.outputs for o in several], [o.outputs[:1] for o in several]]
@@ -395,16 +396,17 @@ def test_a_real_network_keeps_the_order_of_any_first_and_grouped(judged, dtype):
     groups = np.full(1000, -1)
     for number, one in enumerate(class_maps.objectnet()):
         groups[list(one.outputs)] = number
-    logits = jnp.broadcast_to(judged[0].astype(dtype), right.shape)
     label = np.repeat([[groups[one.outputs[0]]] for one in several], 40, 1)
     columns = class_maps.columns("objectnet")
     right, first = jnp.asarray(right), jnp.asarray(first)
-    for k in (1, 5):
-        both = [np.asarray(hits(logits, r, columns=columns, k=k)) for r in (right, first)]
-        assert (both[0] >= both[1]).all()
-        assert both[0].sum() > both[1].sum()
-    grouped = np.asarray(protocols.grouped_hits(logits, groups, jnp.asarray(label)))
-    counted = np.asarray(hits(logits, right, columns=columns))
-    tied = np.asarray(ties(logits, right, columns=columns))
-    assert (grouped == counted)[~tied].all()
-    assert grouped.any()
+    for dtype in ("float32", "bfloat16"):
+        logits = jnp.broadcast_to(judged[0].astype(dtype), right.shape)
+        for k in (1, 5):
+            both = [np.asarray(hits(logits, r, columns=columns, k=k)) for r in (right, first)]
+            assert (both[0] >= both[1]).all(), f"{dtype}, {k}"
+            assert both[0].sum() > both[1].sum(), f"{dtype}, {k}"
+        grouped = np.asarray(protocols.grouped_hits(logits, groups, jnp.asarray(label)))
+        counted = np.asarray(hits(logits, right, columns=columns))
+        tied = np.asarray(ties(logits, right, columns=columns))
+        assert (grouped == counted)[~tied].all(), dtype
+        assert grouped.any(), dtype
