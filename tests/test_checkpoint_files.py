@@ -8,7 +8,6 @@ import json
 import mmap
 import pickle
 import stat
-import types
 import warnings
 import zipfile
 from pathlib import Path
@@ -26,12 +25,6 @@ from rival_jax.weights.reader import read_tensors, read_tree
 from tests import checkpoint_writers as write
 from tests.checkpoint_writers import Call, Global, Raw, storage, stored, tensor
 
-GOLDEN = (
-    *("clip_rn_jit.pt", "clip_vit_jit.pt", "deit_style.pth", "rival10_finetuned_resnet.pth"),
-    *("rival10_finetuned_vit.pth", "robust_resnet_legacy_dill.ckpt", "simclr_lightning.ckpt"),
-    *("robust_resnet_legacy_dill_foreign.ckpt", "torchvision_resnet_legacy.pth"),
-    *("torchvision_resnet_zip.pth", "vit_augreg.npz", "vit_augreg_opt_prefix.npz"),
-)
 TENSORS = {
     "a.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
     "a.half": np.arange(3, dtype=np.float16),
@@ -131,39 +124,6 @@ def test_reference_placeholders_name_what_the_file_asked_for(golden):
     assert "dill._dill._load_type" in foreign(tree)
     assert {"model", "epoch"} <= set(tree)
     assert isinstance(read_tree(golden / "rival10_finetuned_resnet.pth")["acc"], np.ndarray)
-
-
-class _Stubs(pickle.Unpickler):
-    """For torch.load: classes that are not installed become empty ones."""
-
-    def find_class(self, module, name):
-        try:
-            return super().find_class(module, name)
-        except (ImportError, AttributeError):
-            return type(name, (dict,), {"__init__": lambda *_: None, "__call__": lambda *_: None})
-
-
-def test_reference_files_as_torch_reads_them(golden):
-    torch = pytest.importorskip("torch", reason="torch is an extra")
-    for name in [name for name in GOLDEN if not name.endswith(".npz")]:
-        as_torch_reads(torch, golden, name)
-
-
-def as_torch_reads(torch, golden, name):
-    if name.endswith(".pt"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            expected = torch.jit.load(golden / name).state_dict()
-    else:
-        stubs = types.SimpleNamespace(Unpickler=_Stubs, load=pickle.load, __name__="pickle")
-        loaded = torch.load(golden / name, "cpu", stubs, weights_only=False)
-        keys = ("state_dict", "model", "state")
-        expected = next((loaded[key] for key in keys if key in loaded), loaded)
-    got = read_tensors(golden / name)
-    assert set(got) == set(expected)
-    for key, value in expected.items():
-        assert f"torch.{got[key].dtype}" == str(value.dtype), (name, key)
-        np.testing.assert_array_equal(got[key], value.numpy(), err_msg=f"{name}: {key}")
 
 
 # ---- torch
@@ -340,52 +300,6 @@ def test_what_every_protocol_says(tmp_path):
 def test_marks_are_taken_off_as_protocol_0_does(tmp_path):
     path = write.write_zip(tmp_path / "x.pt", Raw(b"K\x01(0K\x02\x86."), {})
     assert read_tree(path) == [1, 2]
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_what_torch_writes(zipped, tmp_path):
-    torch = pytest.importorskip("torch")
-    base = torch.arange(24.0).reshape(4, 6)
-    parameter = torch.nn.Parameter(base[:2])
-    marked = torch.nn.Parameter(base[2:])
-    tagged = base[0]
-    marked.tag = tagged.tag = "attributes make them other functions' results"
-    kinds = ("float16", "bfloat16", "float64", "int8", "int16", "int32", "uint8", "bool")
-    newer = ("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2") if zipped else ()
-    typed = {k: torch.arange(4).to(getattr(torch, k)) for k in (*kinds, *newer)}
-    tree = {
-        "state_dict": {
-            **typed,
-            "parameter": parameter,
-            "marked": marked,
-            "tagged": tagged,
-            "transposed": base.T,
-            "strided": base[1:, ::2],
-            "expanded": torch.ones(1, 3).expand(5, 3),
-            "nested": {"list": [base, base]},
-        },
-        "shape": base.shape,
-        "device": torch.device("cpu"),
-        "dtype": torch.float32,
-        "sparse": torch.eye(2).to_sparse(),
-        "conjugate": torch.ones(2, dtype=torch.complex64).conj(),
-        "args": argparse.Namespace(lr=np.float64(0.1)),
-    }
-    path = tmp_path / "x.pt"
-    torch.save(tree, path, _use_new_zipfile_serialization=zipped)
-    got = read_tensors(path)
-    flat = {k: v for k, v in tree["state_dict"].items() if k != "nested"}
-    flat |= {"nested.list.0": base, "nested.list.1": base}
-    assert list(got) == list(flat)
-    for name, value in flat.items():
-        assert f"torch.{got[name].dtype}" == str(value.dtype)
-        expected = value.detach().to(torch.complex128).numpy()
-        np.testing.assert_array_equal(got[name].astype(np.complex128), expected, err_msg=name)
-    rest = read_tree(path)
-    assert rest["shape"] == [4, 6]
-    assert rest["args"].content == {"lr": 0.1}
-    names = {rest[key].name for key in ("device", "dtype", "sparse", "conjugate")}
-    assert {"torch.device", "torch.float32", "torch._utils._rebuild_sparse_tensor"} < names
 
 
 @pytest.mark.parametrize("writer", [write.write_zip, write.write_stream])
