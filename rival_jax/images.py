@@ -66,10 +66,12 @@ class Names(Sequence[Key]):
 
     def __getitem__(self, place: Any) -> Any:
         """One key, or those of a slice."""
-        if not isinstance(place, slice):
-            return self[place : place + 1][0]
-        some = self.names[place]
-        return tuple((name,) for name in (some if isinstance(some, range) else some.to_pylist()))
+        if isinstance(place, slice):
+            some = self.names[place]
+            some = some if isinstance(some, range) else some.to_pylist()
+            return tuple((name,) for name in some)
+        name = self.names[int(place)]
+        return (name if isinstance(name, int) else name.as_py(),)
 
     def __iter__(self) -> Iterator[Key]:
         for start in range(0, len(self), SOME):
@@ -93,7 +95,7 @@ class Images(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The images' names."""
+        """The images' names, made anew at each call."""
         keys = next(iter(self.values.values())).axes[0].keys
         return tuple(name for (name,) in keys)
 

@@ -4,13 +4,14 @@ import itertools
 import math
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import rival_jax
 from benchmarks import growth
 from rival_jax import apart, blocks, pools, significance, statistics, strata
-from rival_jax.images import Images, Made, per_image
+from rival_jax.images import Images, Made, Names, per_image
 from rival_jax.named import Axis
 from rival_jax.report import study, tables, verdicts
 from rival_jax.report.document import Document, Section, write_document
@@ -158,6 +159,20 @@ def test_numbers_of_many_classes_are_those_of_all_computed_at_once(kind, monkeyp
             near = 0.02 if name == "p" and exact > 1e-12 else exact
             assert row.pop(name) == pytest.approx(value, abs=near, nan_ok=True)
         assert row == same
+
+
+@pytest.mark.parametrize("names", [pa.array(["a", "b", "c"] * 1500), range(4500)])
+def test_names_of_many_images_are_keys(names):
+    words = names if isinstance(names, range) else names.to_pylist()
+    got, keys = Names(names), tuple((word,) for word in words)
+    assert len(got) == len(keys)
+    assert tuple(got) == keys
+    assert got == keys
+    assert got == Names(names)
+    assert (got[0], got[-1], got[np.int64(7)], got[2:5]) == (keys[0], keys[-1], keys[7], keys[2:5])
+    assert got != keys[1:]
+    with pytest.raises(IndexError):
+        got[len(keys)]
 
 
 def test_rows_are_read_by_name_averaged_and_refused_twice(tmp_path):

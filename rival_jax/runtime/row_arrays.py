@@ -23,12 +23,22 @@ def read_images(
     whole: bool = False,
     dtype: type = np.float64,
 ) -> Images:
-    """See `Study.read`; without derived measures.
+    """What rows tell of every image: a measure for each column, NaN where there is no row.
 
     Args:
+      files: of rows.
+      axes: columns that tell apart the rows of one image, grouped if not all combinations occur;
+        they become the axes after "example".
+      columns: numbers, or names of classes, which become positions among `classes`.
+      classes: all of the data set, in order.
+      averaged: columns that count repetitions; each image is averaged over them.
       whole: every image must have all its rows.
       dtype: float32 holds the same values in half the memory; what is computed from them is then
         not in float64.
+
+    Raises:
+      ValueError: if two rows have the same place, a label is not one of the classes, or an image
+        lacks rows that others have (with `whole`); names the place and the cure.
     """
     axes = [(axis,) if isinstance(axis, str) else axis for axis in axes]
     fields = [field for axis in axes for field in axis]

@@ -75,11 +75,11 @@ class Found(NamedTuple):
 
     def of(self, row: Row) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """IoU and activation of a pair's feature, and names, of all held-out images with both."""
-        values, labels, classes = self.images
+        (values, labels, classes), names = self.images, self.images.names
         one = {"model": row["model"], "network": 0, "attribute": row["attribute"]}
         iou, activation = (np.asarray(each.at(**one).values) for each in values.values())
         place = np.flatnonzero(np.isfinite(iou) & (labels == classes.index(row["class"])))
-        return iou[place], activation[place], [self.images.names[i] for i in place]
+        return iou[place], activation[place], [names[i] for i in place]
 
 
 def read(files: Mapping[str, Path], classes: Sequence[str]) -> Found:

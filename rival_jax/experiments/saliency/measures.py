@@ -146,13 +146,13 @@ def lowest(raw: Images, s: int, c: Saliency) -> tuple[np.ndarray, np.ndarray]:
 
 def hits_of(raw: Images, c: Saliency) -> Results:
     """`HIT` for the lowest images of every model and method; see `lowest`."""
-    found = []
+    found, names = [], raw.names
     for s, subject in enumerate(subjects(raw)):
         rows, labels = lowest(raw, s, c)
         for row in rows.tolist():
             places = labels[row], raw.labels[row], filed_under(raw, s, "predicted")[row]
             filed, *words = (raw.classes[place] for place in places)
             numbers = (float(raw.values[name].values[row, s]) for name in HIT[6:])
-            told = (*subject, filed, raw.names[row], *words, *numbers)
+            told = (*subject, filed, names[row], *words, *numbers)
             found.append(dict(zip(HIT, told, strict=True)))
     return Results(found)

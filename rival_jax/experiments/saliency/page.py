@@ -76,12 +76,12 @@ def explored(
     raw: Images, some: Mapping[tuple[str, str], str], names: Sequence[str], seen: Seen
 ) -> Iterator[explorer.Seen]:
     """Images with the maps of the first subjects; in batches like the galleries', for compiling."""
-    values = [np.asarray(raw.values[name].values) for name in COLUMNS]
+    values, rows = [np.asarray(raw.values[name].values) for name in COLUMNS], raw.names
     for first in range(0, len(names), IN_GALLERY):
         part = names[first : first + IN_GALLERY]
         parts = zip(*(seen(subject, part) for subject in some), strict=True)
         for name, maps in zip(part, parts, strict=True):
-            row, (photo, inside, *_) = raw.names.index(name), maps[0]
+            row, (photo, inside, *_) = rows.index(name), maps[0]
             heat = [heated(own, found) for own, _, found, _ in maps]
             pictures = photo, 255 * inside.astype(np.uint8), *heat
             numbers = {one: [v[row, s] for v in values] for s, one in enumerate(some.values())}
