@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key
 
 from rival_jax import ablation, noise
@@ -110,8 +111,8 @@ def treated(
       region: position in `REGIONS`; may be traced.
 
     Raises:
-      ValueError: for shapes that do not match, integers, and values beyond [0, 1] if they are known
-        (not traced).
+      ValueError: for shapes that do not match, integers, and places that there are not and values
+        beyond [0, 1] if they are known (not traced).
 
     >>> half = jnp.zeros((1, 4, 4)).at[:, :, 2:].set(1)
     >>> batch = {"image": jnp.ones((1, 4, 4, 3)), "mask": half, "noise_id": jnp.array([7])}
@@ -121,6 +122,8 @@ def treated(
     >>> treat(how, batch, noise.key(0), *places("grey", "background"))[0, 0, :, 0]
     Array([0.5, 0.5, 1. , 1. ], dtype=float32)
     """
+    _check_place("treatment", treatment, 1 + len(TREATMENTS))
+    _check_place("region", region, len(REGIONS))
     image, other, mask, other_mask = _pixels(batch, how.binary_mask, "mask", "other_mask")
     height, width = mask.shape[1:]
     weight = jnp.where(jnp.asarray(region) == 1, mask, 1 - mask)
@@ -179,8 +182,8 @@ def part_changed(
       draw: number of the random region; may be traced.
 
     Raises:
-      ValueError: for shapes that do not match, integers, and values beyond [0, 1] if they are known
-        (not traced).
+      ValueError: for shapes that do not match, integers, and places that there are not and values
+        beyond [0, 1] if they are known (not traced).
 
     >>> batch = {"image": jnp.ones((1, 2, 2, 3)), "mask": jnp.ones((1, 2, 2))}
     >>> batch |= {"part": jnp.eye(2)[None], "noise_id": jnp.array([7]), "attribute": jnp.array([0])}
@@ -191,6 +194,7 @@ def part_changed(
     Array([[0.5, 1. ],
            [1. , 0.5]], dtype=float32)
     """
+    _check_place("change", change, len(CHANGES))
     names = "mask", "part", "other_part"
     image, other, mask, part, other_part = _pixels(batch, how.binary_mask, *names)
     if how.black_background:
@@ -249,6 +253,12 @@ def _pixels(batch: Mapping[str, Any], binary: bool, *names: str) -> list[Array]:
         if mask.shape != image.shape[:-1]:
             raise ValueError(f"{name}: got {mask.shape}, expected the image's {image.shape[:-1]}")
     return [image, other, *((m > 0.5).astype(image.dtype) if binary else m for m in masks)]
+
+
+def _check_place(name: str, place: Whole, count: int) -> None:
+    """Raises ValueError for a known place that there is not, which jax would take for the last."""
+    if not isinstance(place, Tracer) and not 0 <= int(place) < count:
+        raise ValueError(f"{name}: got {int(place)}, expected 0 to {count - 1}")
 
 
 def _check_grey(grey: float) -> None:

@@ -209,6 +209,16 @@ def test_treatments_and_regions_have_their_places():
     assert changes.places("none", "none") == changes.places("none", "foreground") == (0, 0)
 
 
+@pytest.mark.parametrize(("treatment", "region"), [(7, 0), (-1, 0), (1, 2)])
+def test_places_that_there_are_not_are_refused(treatment, region):
+    """Traced ones jax takes for the nearest."""
+    name, got, last = ("region", 2, 1) if region else ("treatment", treatment, 6)
+    with pytest.raises(ValueError, match=f"^{name}: got {got}, expected 0 to {last}"):
+        changes.treated(SOFT, a_batch(), KEY, treatment, region)
+    with pytest.raises(ValueError, match=r"^change: got 4, expected 0 to 3"):
+        changes.part_changed(KEPT, pair_batch(), KEY, 4, 0)
+
+
 @pytest.mark.parametrize("name", ["mask", "other_image", "other_mask", "part", "other_part"])
 def test_shapes_that_do_not_match_are_named(name):
     part = name.endswith("part")
