@@ -132,8 +132,7 @@ def sets(shared: Path) -> Arrays:
     """Facts on evaluation sets: digests of tables, and the lines of numbers that are published."""
     found, folder = {}, shared / "reference"
     for path in sorted((folder / "evaluation").glob("*.csv")):
-        rows = tables.read(path)
-        rows = tables.points(rows) if path.stem == "timm_224" else rows
+        rows = tables.chosen(path.stem, tables.read(path))
         found[str(path.relative_to(shared))] = text(tables.digest(rows))
     facts = folder / "evaluation_facts.md"
     lines = facts.read_text(encoding="utf-8").splitlines()

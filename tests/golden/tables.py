@@ -20,14 +20,23 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def digest(rows: Iterable[Mapping[str, str]]) -> str:
-    """Of rows, whatever their order and that of their columns."""
-    lines = sorted(json.dumps(row, sort_keys=True) for row in rows)
+    """Of rows in their order, whatever that of their columns."""
+    lines = [json.dumps(row, sort_keys=True) for row in rows]
     return DIGEST + hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def points(rows: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Of timm's results the accuracies that the package has, in percent."""
-    return [
-        {"model": row["model"], **{n: row[f"imagenet_{t}_top1"] for n, t in POINTS.items()}}
-        for row in rows
-    ]
+def chosen(name: str, rows: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+    """What the package has of a table: of timm's results some accuracies, in percent.
+
+    In the table's order, but for those two whose order means nothing.
+    """
+    if name == "timm_224":
+        found = [
+            {"model": row["model"], **{n: row[f"imagenet_{t}_top1"] for n, t in POINTS.items()}}
+            for row in rows
+        ]
+        return sorted(found, key=lambda row: row["model"])
+    found = [dict(row) for row in rows]
+    if name == "imagenet_s_merge":
+        found.sort(key=lambda row: int(row["index_removed"]))
+    return found
