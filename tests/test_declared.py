@@ -94,11 +94,11 @@ def test_sections_hold_what_belongs_in_them():
             "two": {"title": "Photos", "figures": ["photos"]},
         },
     )
-    fields = {"of": "iou", "some": ["", "cat"]}
+    fields = {"of": "iou", "some": ["", "cat"], "photos": True}  # which says nothing of figures
     one, two = page.sections(RESULTS, fields, pictures={"photos": lambda: None})
     assert one.title == "iou"
     assert one.text[0].startswith("About iou; * differs from 0")
-    assert [picture.caption for picture in one.pictures] == ["iou"]
+    assert [(picture.caption, picture.photos) for picture in one.pictures] == [("iou", False)]
     drawn = one.pictures[0].draw()
     assert len(drawn.lines) == 5, "a list given for a text is a list"
     assert [table.title for table in one.tables] == ["iou"]

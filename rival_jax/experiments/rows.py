@@ -50,7 +50,8 @@ def tidy(
     name, classes = loaded.model.name, list(examples.classes)
     if (bad := np.isnan(values["probability"])).any():
         shown = np.unique(image)
-        refuse_nan(name, np.isin(shown, image[bad]), [examples.names[i] for i in shown], "images")
+        bad = np.isin(shown, image[bad])
+        refuse_nan(name, bad, lambda i: examples.names[shown[i]], "images")
     constant = {"model": name, "dataset": subject.config.data.name, **words}
     found = {
         **{key: Category(0 * image, [value]) for key, value in constant.items()},

@@ -113,8 +113,8 @@ class Set:
         Raises:
           ValueError: if the network gives NaN.
         """
-        names = [self.names[row] for row in rows]
-        refuse_nan(model, np.isnan(logits).any(1), names, f"photos of {self.name}")
+        bad = np.isnan(logits).any(1)
+        refuse_nan(model, bad, lambda i: self.names[rows[i]], f"photos of {self.name}")
         labels = np.asarray(self.source.labels)[self.positions[rows]]
         real = self._real(self.positions[rows]) if self.protocols.real else [[]] * len(rows)
         real = protocols.accepts(real, self.protocols.ways)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,17 @@ def all_finite(values: Mapping[str, np.ndarray]) -> bool:
     return all(np.isfinite(value).all() for value in values.values())
 
 
-def refuse_nan(network: str, bad: Any, names: Sequence[str], things: str = "photos") -> None:
-    """Raises ValueError if a network gave NaN for some examples; `bad`: bool, one for each name."""
+def refuse_nan(network: str, bad: Any, name: Callable[[int], str], things: str = "photos") -> None:
+    """Raises ValueError if a network gave NaN for some examples.
+
+    Args:
+      bad: bool [n], for which.
+      name: place among them -> an example's name.
+    """
     if bad.any():
         raise ValueError(
             f"{network} gives NaN for {bad.sum()} of {len(bad)} {things}, the first "
-            f"{names[int(bad.argmax())]}; its weights or config.dtype are not usable"
+            f"{name(int(bad.argmax()))}; its weights or config.dtype are not usable"
         )
 
 

@@ -162,7 +162,7 @@ class Experiment(Material):
             parts.append({**found, "place": shard.positions[found["index"]]})
         bank = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         bad = np.isnan(bank["features"]).any(1)
-        refuse_nan(one.model.name, bad, [self.train.names[i] for i in bank["place"]])
+        refuse_nan(one.model.name, bad, lambda i: self.train.names[bank["place"][i]])
         return bank
 
     def _rows(

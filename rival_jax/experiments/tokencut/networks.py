@@ -140,7 +140,7 @@ class Network:
             found = parallel.map_examples(fn, variables, taken, self.mesh, on_batch=on_batch)
         photos, rows = [group[i] for i in found["index"]], list[dict[str, Any]]()
         bad = np.isnan(found["eigenvalues"]).any(1)
-        refuse_nan(model.name, bad, [photo.name for photo in photos])
+        refuse_nan(model.name, bad, lambda i: photos[i].name)
         parts = (found[name] for name in ("component", "seed", "eigenvalues"))
         written = functools.partial(self._row, folder)
         for row in threaded(written, zip(photos, *parts, strict=True)):
